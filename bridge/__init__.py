@@ -1,0 +1,1 @@
+"""The daemon side: server, queue, store, workers and commands."""

@@ -1,0 +1,1 @@
+"""The worker process: the only part of `bridge` that may import `core` or torch."""

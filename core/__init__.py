@@ -1,0 +1,1 @@
+"""The science: pure functions of tensors, no files, no globals, any device."""

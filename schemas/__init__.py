@@ -1,0 +1,1 @@
+"""What crosses a border: wire frames, jobs, options, results, configuration. Light: the hook imports it."""

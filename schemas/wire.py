@@ -1,0 +1,281 @@
+"""What travels between hook, daemon, worker and clients: length-prefixed JSON frames over a Unix socket.
+
+Standard library only, because the RELION hook starts once per half-map per iteration and must not pay
+for anything else. Open file descriptors travel with a frame (SCM_RIGHTS), so that the daemon works on
+files its own user may have no right to open. This module knows nothing about reconstructions.
+
+A frame is a 4-byte big-endian length followed by that many bytes of UTF-8 JSON: an object with a string
+`type`, and `fds` (how many descriptors belong to it) when there are any.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import json
+import os
+import socket
+import struct
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PROTOCOL = 1
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+MAX_FDS_PER_FRAME = 64
+SILENCE_LIMIT_S = 15.0
+"""A peer that sends nothing for this long is taken for dead."""
+HEARTBEAT_S = 3.0
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_NO_DAEMON = 3
+EXIT_DEGRADED = 4
+
+_LENGTH = struct.Struct(">I")
+
+Message = dict[str, Any]
+
+
+class WireError(Exception):
+    """The other side sent something that is not a frame of this protocol."""
+
+
+class ClosedError(WireError):
+    """The other side closed the connection."""
+
+
+@dataclass
+class Frame:
+    """One message with the descriptors that came with it.
+
+    The receiver owns `fds` and must close them; `close()` does.
+    """
+
+    message: Message
+    fds: list[int] = field(default_factory=list)
+
+    @property
+    def type(self) -> str:
+        """The frame's `type` field."""
+        return str(self.message["type"])
+
+    def close(self) -> None:
+        """Close every descriptor that is still owned by the frame."""
+        while self.fds:
+            with contextlib.suppress(OSError):
+                os.close(self.fds.pop())
+
+
+def encode(message: Message, n_fds: int = 0) -> bytes:
+    """Turn a message into bytes; raises `WireError` when it is too large."""
+    body = dict(message)
+    if n_fds:
+        body["fds"] = n_fds
+    raw = json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+    if len(raw) > MAX_FRAME_BYTES:
+        raise WireError(f"a frame of {len(raw)} bytes is over the limit of {MAX_FRAME_BYTES}")
+    return _LENGTH.pack(len(raw)) + raw
+
+
+class Decoder:
+    """Turns a byte stream and the descriptors that arrive with it into frames.
+
+    Needs no socket, so it serves blocking and event-driven readers alike.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._fds: deque[int] = deque()
+
+    def feed(self, data: bytes, fds: list[int] | None = None) -> list[Frame]:
+        """Take what was received; return the frames that are now whole.
+
+        Raises
+        ------
+        WireError
+            If the stream is not of this protocol. All descriptors held are closed first.
+        """
+        self._buffer += data
+        self._fds.extend(fds or [])
+        frames: list[Frame] = []
+        try:
+            while (frame := self._next()) is not None:
+                frames.append(frame)
+        except WireError:
+            for frame in frames:
+                frame.close()
+            self.close()
+            raise
+        return frames
+
+    def _next(self) -> Frame | None:
+        if len(self._buffer) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self._buffer)
+        if length > MAX_FRAME_BYTES:
+            raise WireError(f"a frame announces {length} bytes; the limit is {MAX_FRAME_BYTES}")
+        end = _LENGTH.size + length
+        if len(self._buffer) < end:
+            return None
+        raw = bytes(self._buffer[_LENGTH.size : end])
+        del self._buffer[:end]
+        try:
+            message = json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise WireError("a frame is not JSON") from error
+        if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+            raise WireError("a frame is not an object with a string 'type'")
+        wanted = message.pop("fds", 0)
+        if not isinstance(wanted, int) or not 0 <= wanted <= MAX_FDS_PER_FRAME:
+            raise WireError("a frame announces an impossible number of descriptors")
+        if wanted > len(self._fds):
+            raise WireError(f"a frame announces {wanted} descriptors, {len(self._fds)} came")
+        return Frame(message, [self._fds.popleft() for _ in range(wanted)])
+
+    def close(self) -> None:
+        """Close descriptors that no frame has claimed."""
+        while self._fds:
+            with contextlib.suppress(OSError):
+                os.close(self._fds.popleft())
+
+
+def send_with_fds(sock: socket.socket, data: bytes, fds: list[int]) -> int:
+    """Send once, the descriptors with the first byte; return how many bytes went."""
+    if not fds:
+        return sock.send(data)
+    rights = array.array("i", fds).tobytes()
+    return sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+
+def receive_with_fds(sock: socket.socket, size: int = 65536) -> tuple[bytes, list[int]]:
+    """Receive once; return the bytes and any descriptors (close-on-exec)."""
+    space = socket.CMSG_LEN(MAX_FDS_PER_FRAME * array.array("i").itemsize)
+    data, ancillary, flags, _ = sock.recvmsg(size, space, socket.MSG_CMSG_CLOEXEC)
+    fds: list[int] = []
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            received = array.array("i")
+            received.frombytes(payload[: len(payload) - len(payload) % received.itemsize])
+            fds.extend(received)
+    if flags & socket.MSG_CTRUNC:
+        for fd in fds:
+            os.close(fd)
+        raise WireError("descriptors were cut off on the way (too many, or no free descriptor here)")
+    return data, fds
+
+
+class Channel:
+    """A blocking frame connection over a connected Unix stream socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._decoder = Decoder()
+        self._ready: deque[Frame] = deque()
+
+    def fileno(self) -> int:
+        """The socket's descriptor, for select and poll."""
+        return self.sock.fileno()
+
+    def send(self, message: Message, fds: list[int] | None = None) -> None:
+        """Send a whole frame.
+
+        Raises
+        ------
+        ClosedError
+            If the other side is gone.
+        TimeoutError
+            If the socket's timeout passes before the frame is out.
+        """
+        fds = fds or []
+        data = encode(message, len(fds))
+        try:
+            sent = send_with_fds(self.sock, data, fds)
+            if sent < len(data):
+                self.sock.sendall(data[sent:])
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise ClosedError(f"the connection is closed ({error.strerror})") from error
+
+    def receive(self, timeout_s: float | None = None) -> Frame:
+        """Wait for one frame.
+
+        Raises
+        ------
+        TimeoutError
+            If none is whole within `timeout_s` (for ever when None). Bytes received so far are kept.
+        ClosedError
+            If the other side closed the connection.
+        WireError
+            If what came is not of this protocol.
+        """
+        while not self._ready:
+            self.sock.settimeout(timeout_s)
+            try:
+                data, fds = receive_with_fds(self.sock)
+            except TimeoutError:
+                raise
+            except OSError as error:
+                raise ClosedError(f"the connection is closed ({error.strerror})") from error
+            finally:
+                with contextlib.suppress(OSError):
+                    self.sock.settimeout(None)
+            if not data:
+                raise ClosedError("the connection was closed by the other side")
+            self._ready.extend(self._decoder.feed(data, fds))
+        return self._ready.popleft()
+
+    def close(self) -> None:
+        """Close the socket and every descriptor not handed out."""
+        self._decoder.close()
+        for frame in self._ready:
+            frame.close()
+        self._ready.clear()
+        self.sock.close()
+
+
+def user_socket_path(environment: dict[str, str] | os._Environ[str] = os.environ) -> Path:
+    """Where this user's own daemon listens: `$XDG_RUNTIME_DIR/cryobridge/`, else a private folder in /tmp."""
+    runtime = environment.get("XDG_RUNTIME_DIR")
+    if runtime and Path(runtime).is_dir():
+        return Path(runtime) / "cryobridge" / "socket"
+    return Path(f"/tmp/cryobridge-{os.getuid()}") / "socket"  # noqa: S108 - private_folder() checks its owner
+
+
+def system_socket_path() -> Path:
+    """Where a facility's daemon listens."""
+    return Path("/run/cryobridge/socket")
+
+
+def candidate_sockets(environment: dict[str, str] | os._Environ[str] = os.environ) -> list[Path]:
+    """The sockets to try, in order: `$CRYOBRIDGE_SOCKET` alone if set, else the user's, else the system's."""
+    chosen = environment.get("CRYOBRIDGE_SOCKET")
+    if chosen:
+        return [Path(chosen)]
+    return [user_socket_path(environment), system_socket_path()]
+
+
+def private_folder(path: Path) -> None:
+    """Make `path` (mode 0700) and refuse one that another user owns or may write to.
+
+    Raises
+    ------
+    PermissionError
+        If the folder exists with another owner, is a link, or is open to others.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state = os.lstat(path)
+    if (state.st_mode & 0o170000) != 0o040000:
+        raise PermissionError(f"{path} is not a folder; remove it or set CRYOBRIDGE_SOCKET")
+    if state.st_uid != os.getuid() or state.st_mode & 0o022:
+        raise PermissionError(f"{path} belongs to or can be changed by another user; set CRYOBRIDGE_SOCKET")
+
+
+def peer_uid(sock: socket.socket) -> tuple[int, int, int]:
+    """The (pid, uid, gid) of the process on the other side, as the kernel knows it."""
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid, uid, gid = struct.unpack("3i", raw)
+    return pid, uid, gid

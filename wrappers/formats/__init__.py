@@ -1,0 +1,1 @@
+"""File formats: MRC and STAR, read with suspicion and written whole."""

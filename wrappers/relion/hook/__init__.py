@@ -1,0 +1,1 @@
+"""The executable that RELION calls. Standard library and `schemas.wire` only."""
