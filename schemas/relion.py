@@ -27,9 +27,7 @@ class RelionOptions(StrictModel):
     style: Style = Field("auto", description="whose standard map to make; auto: that of the calling RELION")
     correction: bool = Field(True, description="false: only ever the standard map")
     start_healpix: int = Field(3, ge=0, le=12, description="correct from this healpix order on")
-    start_resolution_A: float = Field(
-        15.0, gt=0, description="correct once the FSC=0.143 resolution is better"
-    )
+    start_resolution_A: float = Field(15.0, gt=0, description="correct once the FSC=0.143 resolution is better")
     whitening: bool = Field(True, description="flatten the spectrum before training")
     whitening_low_A: float = Field(10.0, gt=0, description="flatten from this resolution to the limit")
     keep_lowres: bool = Field(False, description="below --ini_high keep the starting reference")
@@ -148,9 +146,7 @@ def _read_settings(text: str | None) -> dict[str, Any]:
     if not text:
         return {}
     if len(text) > MAX_SETTINGS_BYTES:
-        raise InputInvalid(
-            f"{SETTINGS_NAME}: larger than {MAX_SETTINGS_BYTES} bytes; it should be a few lines"
-        )
+        raise InputInvalid(f"{SETTINGS_NAME}: larger than {MAX_SETTINGS_BYTES} bytes; it should be a few lines")
     try:
         loaded = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
