@@ -1,0 +1,146 @@
+"""What a call may know of its refinement: the small STAR files that RELION wrote before it.
+
+Reads text, knows nothing of maps. RELION 3.1, 4.0 and 5.0 write the same labels for all that is needed here;
+files of a few kilobytes are scanned line by line, so that a file of a version to come is no reason to fail.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+
+MAX_TEXT_BYTES = 4 * 1024 * 1024
+
+_NAME = re.compile(
+    r"^(?P<root>.+)_it(?P<iteration>\d{3,})(?:_half(?P<half>[12]))?_(?P<kind>class|body)(?P<number>\d{3})"
+    r"_external_reconstruct\.star$"
+)
+
+
+@dataclass(frozen=True)
+class RefinementFacts:
+    """What the optimiser, sampling and model files of the previous iteration say."""
+
+    command_line: str = ""
+    initial_highres_A: float | None = None
+    healpix_order: int | None = None
+    symmetry: str = "C1"
+    solvent_mask: str | None = None
+    pixel_size_A: float | None = None
+    gradient: bool = False
+    sequential_halves: bool = False
+    particle_diameter_A: float | None = None
+
+
+@dataclass(frozen=True)
+class CallName:
+    """The parts of `<root>_itNNN[_halfH]_classKKK_external_reconstruct.star`."""
+
+    root: str
+    iteration: int
+    half: int
+    kind: str
+    number: int
+
+
+def parse_call_name(name: str) -> CallName | None:
+    """Take a file name (no folder) apart from its end, since a root may hold `_it` and `_half` itself.
+
+    `half` is 0 for a call that has none (Class3D, or the joined last call).
+    """
+    match = _NAME.match(name)
+    if match is None:
+        return None
+    return CallName(
+        root=match["root"],
+        iteration=int(match["iteration"]),
+        half=int(match["half"] or 0),
+        kind=match["kind"],
+        number=int(match["number"]),
+    )
+
+
+def refinement_facts(
+    optimiser_start: str | None = None,
+    optimiser: str | None = None,
+    sampling: str | None = None,
+    model: str | None = None,
+) -> RefinementFacts:
+    """Gather what the texts say; whatever is absent or odd keeps its default.
+
+    Parameters
+    ----------
+    optimiser_start
+        `<root>_it000_optimiser.star`: holds the command line of the run's start.
+    optimiser, sampling, model
+        The files of the previous iteration. The command line of `optimiser`, that of the latest
+        `--continue`, goes before that of `optimiser_start`; `--ini_high` is looked for in both.
+    """
+    latest = command_line(optimiser or "")
+    first = command_line(optimiser_start or "")
+    line = latest or first
+    values = {**scalars(optimiser_start or ""), **scalars(optimiser or "")}
+    mask = values.get("rlnSolventMaskName", "None").strip("\"'")
+    return RefinementFacts(
+        command_line=line,
+        initial_highres_A=_positive(option_value(latest, "--ini_high") or option_value(first, "--ini_high")),
+        healpix_order=_integer(scalars(sampling or "").get("rlnHealpixOrder")),
+        symmetry=scalars(sampling or "").get("rlnSymmetryGroup", "C1"),
+        solvent_mask=None if mask in ("None", "") else mask,
+        pixel_size_A=_positive(scalars(model or "").get("rlnPixelSize")),
+        gradient=any(values.get(key) == "1" for key in ("rlnDoGradientRefine", "rlnDoStochasticGradientDescent")),
+        sequential_halves="--sequential_halves_recons" in line,
+        particle_diameter_A=_positive(values.get("rlnParticleDiameter")),
+    )
+
+
+def command_line(optimiser_text: str) -> str:
+    """RELION's command line: the second comment line of an optimiser file."""
+    for line in optimiser_text.splitlines()[:5]:
+        if line.startswith("# --"):
+            return line[2:].strip()
+    return ""
+
+
+def option_value(line: str, option: str) -> str | None:
+    """The word that follows `option` in a command line, or None."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        words = line.split()
+    if option in words[:-1]:
+        return words[words.index(option) + 1]
+    return None
+
+
+def scalars(text: str) -> dict[str, str]:
+    """All `_label value` pairs of a STAR text's list blocks (first one wins); loops are passed over."""
+    found: dict[str, str] = {}
+    in_loop = False
+    for line in text.splitlines():
+        words = line.split()
+        if not words:
+            continue
+        if words[0].startswith("data_"):
+            in_loop = False
+        elif words[0] == "loop_":
+            in_loop = True
+        elif not in_loop and words[0].startswith("_") and len(words) > 1:
+            found.setdefault(words[0][1:], words[1])
+    return found
+
+
+def _positive(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0 < value < float("inf") else None
+
+
+def _integer(text: str | None) -> int | None:
+    try:
+        return int(text or "")
+    except ValueError:
+        return None
