@@ -1,4 +1,4 @@
-"""Fixtures that every kind of test shares: the shared data, a captured iteration, RELION, and a private daemon's home."""
+"""Fixtures that every kind of test shares: shared data, a captured iteration, RELION, a private daemon's home."""
 
 from __future__ import annotations
 
