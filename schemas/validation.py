@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from .errors import InputInvalid
 
@@ -28,30 +29,51 @@ def input_invalid(error: ValidationError, model: type[BaseModel], source: str) -
     source
         Where the values came from, e.g. a file name.
     """
-    first = error.errors(include_url=False, include_input=True)[0]
+    # A misspelt key also leaves its right name missing; the misspelling is what to tell.
+    first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"])
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
         return InputInvalid(f"{source}: unknown key '{where}'{nearest_key(where, model)}{more}")
     value = first.get("input")
-    shown = "" if isinstance(value, dict | list) else f" (it is {value!r})"
-    return InputInvalid(f"{source}: '{where}': {first['msg']}{shown}{more}")
+    shown = "" if first["type"] == "missing" or isinstance(value, dict | list) else f" (it is {_short(value)})"
+    what = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
+    return InputInvalid(f"{source}: '{where}': {what}{shown}{more}" if where else f"{source}: {what}{more}")
 
 
 def nearest_key(unknown: str, model: type[BaseModel]) -> str:
-    """Say "; did you mean 'x'?" where a key of `model` is near enough to `unknown`, else list what there is."""
+    """Say "; did you mean 'x'?" where a key of `model` is near enough to `unknown`, else list what there is.
+
+    Keys of models inside are named with their place, e.g. `options.half_angle_deg`.
+    """
+    section, _, word = unknown.rpartition(".")
     known = sorted(set(_keys(model)))
-    near = difflib.get_close_matches(unknown.rsplit(".", 1)[-1], known, n=1, cutoff=0.5)
+    last_words = {key.rpartition(".")[2] for key in known}
+    near = difflib.get_close_matches(word, last_words, n=1, cutoff=0.6)
     if near:
-        return f"; did you mean '{near[0]}'?"
-    return f"; known keys: {', '.join(known)}"
+        places = [key for key in known if key.rpartition(".")[2] == near[0]]
+        here = f"{section}.{near[0]}" if section else near[0]
+        return f"; did you mean '{here if here in places else places[0]}'?"
+    siblings = [key for key in known if key.rpartition(".")[0] == section]
+    return f"; known keys: {', '.join(siblings or known)}"
 
 
-def _keys(model: type[BaseModel]) -> Iterator[str]:
+def names_of(name: str, field: FieldInfo) -> list[str]:
+    """A field's name in files, then the peers' names that are accepted for it."""
+    names = [field.alias or name]
+    if isinstance(field.validation_alias, AliasChoices):
+        names += [choice for choice in field.validation_alias.choices if isinstance(choice, str) and choice != name]
+    return names
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _keys(model: type[BaseModel], place: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
-        yield name
-        if isinstance(field.alias, str):
-            yield field.alias
+        yield from (place + known for known in names_of(name, field))
         annotation = field.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from _keys(annotation)
+            yield from _keys(annotation, f"{place}{name}.")
