@@ -1,0 +1,79 @@
+"""Whether a call of RELION is to be corrected, and the line that says why not.
+
+A pure function of what RELION's files say and what the user asked for; the answer goes into RELION's log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryobridge.schemas.relion import RelionOptions
+from cryobridge.wrappers.relion.jobdir import RefinementFacts
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`due`: correct this call once both halves are in. Else `code` and `line` say why it stays standard."""
+
+    due: bool
+    code: str = ""
+    line: str = ""
+
+
+def decide(
+    options: RelionOptions,
+    facts: RefinementFacts,
+    *,
+    half: int,
+    iteration: int,
+    resolution_A: float | None,
+) -> Verdict:
+    """Decide about one call.
+
+    Parameters
+    ----------
+    options
+        What the user asked for.
+    facts
+        What RELION's files say.
+    half
+        1 or 2; 0 for a call that belongs to no half-set.
+    iteration
+        RELION's iteration number.
+    resolution_A
+        Where the half-map FSC of this iteration falls below 0.143; None when it never does so or is absent.
+    """
+    if not options.correction:
+        return Verdict(False, "off", "correction is switched off")
+    if facts.gradient:
+        return Verdict(False, "gradient", "a gradient refinement is not corrected")
+    if half == 0:
+        if "--auto_refine" in facts.command_line or "--split_random_halves" in facts.command_line:
+            return Verdict(
+                False,
+                "joined",
+                "the last, joined reconstruction is RELION's own; to correct the final maps run: "
+                "cryobridge map correct <half1> <half2>",
+            )
+        return Verdict(False, "no_half_sets", "no half-sets here (3D classification), nothing to learn from")
+    if facts.sequential_halves:
+        return Verdict(False, "sequential", "--sequential_halves_recons never gives both halves at a time")
+    if iteration < options.start_iteration:
+        return Verdict(False, "not_due", f"correction starts at iteration {options.start_iteration} (now {iteration})")
+    if facts.healpix_order is None and options.start_healpix > 0:
+        return Verdict(False, "not_due", "the sampling file of the previous iteration cannot be read")
+    if facts.healpix_order is not None and facts.healpix_order < options.start_healpix:
+        return Verdict(
+            False,
+            "not_due",
+            f"correction starts at healpix order {options.start_healpix} (now {facts.healpix_order})",
+        )
+    if resolution_A is None:
+        return Verdict(False, "not_due", "the two half-maps do not agree at any resolution yet")
+    if resolution_A > options.start_resolution_A:
+        return Verdict(
+            False,
+            "not_due",
+            f"correction starts at {options.start_resolution_A:g} A (now {resolution_A:.1f} A)",
+        )
+    return Verdict(True)

@@ -1,0 +1,171 @@
+"""The first part of a call: RELION's sums of one half-map to its standard map, and what the correction needs later."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+import torch
+
+from cryobridge.core.fsc import resolution
+from cryobridge.core.wiener import SumsGeometry, reconstruct, wiener_gain
+from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.relion import RelionOptions, resolve_options
+from cryobridge.schemas.wire import Frame, Message
+from cryobridge.wrappers.formats.mrc import read_volume, write_volume
+from cryobridge.wrappers.relion.jobdir import MAX_TEXT_BYTES, RefinementFacts, refinement_facts
+from cryobridge.wrappers.relion.sums import Sums, read_sums
+
+from .gate import decide
+from .loop import Progress
+
+
+@dataclass
+class Half:
+    """What is kept of one call until its iteration is answered. Tensors live on the host.
+
+    `standard` and `unregularised` are (n, n, n) maps, `gain` is the (n, n, n//2+1) Wiener gain in [0, 1),
+    `fsc` the (n//2+1,) half-map FSC that RELION measured from the uncorrected sums of this iteration.
+    """
+
+    task: str
+    warm_key: str
+    half: int
+    iteration: int
+    voxel_size_A: float
+    geometry: SumsGeometry
+    options: RelionOptions
+    facts: RefinementFacts
+    standard: torch.Tensor
+    fsc: torch.Tensor
+    environment: dict[str, str] = field(default_factory=dict)
+    unregularised: torch.Tensor | None = None
+    gain: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+    starting_reference: torch.Tensor | None = None
+    angles_text: str | None = None
+    descriptors: dict[str, int] = field(default_factory=dict)
+
+    def limit_resolution_A(self) -> float | None:
+        """Where the FSC of this iteration falls below the chosen threshold, or None if it never rises above."""
+        return resolution(self.fsc, self.voxel_size_A, 0.5 if self.options.fsc_05 else 0.143)
+
+
+def named_descriptors(frame: Frame) -> dict[str, int]:
+    """Match a frame's descriptors with the names it gives them."""
+    names = frame.message.get("fd_names", [])
+    if not isinstance(names, list) or len(names) != len(frame.fds):
+        raise InputInvalid(f"{len(frame.fds)} descriptors came under {len(names)} names; hook and daemon do not match")
+    return dict(zip(map(str, names), frame.fds, strict=True))
+
+
+def standard_half(frame: Frame, device: torch.device) -> Generator[Progress | None, None, tuple[Half, Message]]:
+    """Make the standard map of one call and say whether a correction is due.
+
+    Yields between the reading and the reconstruction. Returns the half to keep (still without what only a
+    correction needs) and the `standard` reply.
+
+    Raises
+    ------
+    InputInvalid
+        If RELION's files are missing, truncated, not finite or do not fit together.
+    """
+    started = time.monotonic()
+    message = frame.message
+    descriptors = named_descriptors(frame)
+    half = int(message["half"])
+    prefix = f"half{half}."
+    sums = read_sums({name.removeprefix(prefix): fd for name, fd in descriptors.items() if name.startswith(prefix)})
+    facts = _facts(descriptors)
+    environment = {str(k): str(v) for k, v in message.get("environment", {}).items()}
+    options, notes = resolve_options(environment, facts.command_line, message.get("settings"))
+    voxel_size_A = sums.pixel_size_A or facts.pixel_size_A or 1.0
+    yield None
+
+    style = sums.default_style if options.style == "auto" else options.style
+    standard = reconstruct(
+        sums.data.to(device),
+        sums.weight.to(device),
+        sums.geometry,
+        sums.tau2.to(device),
+        fudge=sums.tau2_fudge,
+        style=style,
+    ).cpu()
+    if not torch.isfinite(standard).all():
+        raise InputInvalid("the reconstruction from RELION's sums is not finite; look at the data and weight files")
+    size, crc32 = write_volume(descriptors[f"{prefix}standard"], standard, voxel_size_A)
+    yield None
+
+    fsc_A = resolution(sums.fsc, voxel_size_A, 0.143)
+    verdict = decide(options, facts, half=half, iteration=int(message["iteration"]), resolution_A=fsc_A)
+    kept = Half(
+        task=str(message["task"]),
+        warm_key=f"{message['session']}#{message['kind']}{int(message['number']):03d}",
+        half=half,
+        iteration=int(message["iteration"]),
+        voxel_size_A=voxel_size_A,
+        geometry=sums.geometry,
+        options=options,
+        facts=facts,
+        standard=standard,
+        fsc=sums.fsc,
+        environment=environment,
+    )
+    if verdict.due:
+        _prepare_correction(kept, sums, descriptors, device)
+    reply: Message = {
+        "type": "standard",
+        "half": half,
+        "size": size,
+        "crc32": crc32,
+        "seconds": round(time.monotonic() - started, 3),
+        "style": style,
+        "due": verdict.due,
+        "code": verdict.code,
+        "line": verdict.line,
+        "notes": notes,
+        "partner_wait_s": options.partner_wait_s,
+        "deadline_s": options.deadline_s,
+    }
+    return kept, reply
+
+
+def _prepare_correction(kept: Half, sums: Sums, descriptors: dict[str, int], device: torch.device) -> None:
+    """Keep what the joint step needs, and let the padded sums (gigabytes at large boxes) go."""
+    data, weight = sums.data.to(device), sums.weight.to(device)
+    # The network does not need the gridding iterations: they change an unregularised map by less than its noise.
+    kept.unregularised = reconstruct(
+        data, weight, sums.geometry, sums.tau2.to(device), style="relion5", regularised=False
+    ).cpu()
+    kept.gain = wiener_gain(weight, sums.geometry, sums.tau2.to(device), fudge=sums.tau2_fudge).cpu()
+    if "mask" in descriptors:
+        kept.mask = read_volume(descriptors["mask"], name=kept.facts.solvent_mask or "solvent mask").data
+        if kept.mask.shape != kept.standard.shape:
+            raise InputInvalid(
+                f"{kept.facts.solvent_mask}: the solvent mask is {tuple(kept.mask.shape)}, the map "
+                f"{tuple(kept.standard.shape)}; make the mask in the refinement's box"
+            )
+    reference = descriptors.get(f"reference_start.{kept.half}")
+    if reference is not None and kept.options.keep_lowres:
+        kept.starting_reference = read_volume(reference, name="starting reference").data
+    if kept.options.sampling_density and "data" in descriptors:
+        kept.angles_text = _text(descriptors["data"])
+    for name in ("session_in", "session_out", f"half{kept.half}.corrected"):
+        if name in descriptors:
+            kept.descriptors[name.removeprefix(f"half{kept.half}.")] = descriptors[name]
+
+
+def _facts(descriptors: dict[str, int]) -> RefinementFacts:
+    texts = {
+        name: _text(descriptors[name])
+        for name in ("optimiser_start", "optimiser", "sampling", "model")
+        if name in descriptors
+    }
+    return refinement_facts(**texts)
+
+
+def _text(fd: int) -> str:
+    import os
+
+    return os.pread(fd, MAX_TEXT_BYTES, 0).decode(errors="replace")

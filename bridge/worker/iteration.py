@@ -1,0 +1,227 @@
+"""The joint part of an iteration: both half-maps in, both corrected maps out.
+
+The order is spIsoNet's (whitening, keep-low-resolution, 3DFSC, FSC weighting, training, prediction, low-pass);
+the last step differs by default: the network's map fills what the Wiener filter took away and leaves
+well-measured Fourier voxels as measured (docs/adr/0003).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import torch
+
+from cryobridge.core import posterior
+from cryobridge.core.combine import combine
+from cryobridge.core.correction import CorrectionState, predict, train
+from cryobridge.core.filters import fsc_weight, lowpass
+from cryobridge.core.fsc3d import fsc3d, resolution_range
+from cryobridge.core.masks import soft_sphere
+from cryobridge.core.sampling import sampling_density
+from cryobridge.core.whitening import angular_whiten, whiten
+from cryobridge.schemas.correction import CorrectionOptions
+from cryobridge.schemas.errors import BadResult, DeadlineExceeded, InputInvalid
+from cryobridge.schemas.relion import RelionOptions
+
+from .half import Half
+from .loop import Progress
+from .memory import give_back, is_out_of_memory
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """Both corrected maps (n, n, n) on the host, the line for RELION's log, and figures for the records."""
+
+    map1: torch.Tensor
+    map2: torch.Tensor
+    line: str
+    metrics: dict[str, float | int | str]
+    state: CorrectionState
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What training starts from: both halves filtered and weighted, the 3DFSC, the mask. All on the device."""
+
+    half1: torch.Tensor
+    half2: torch.Tensor
+    weight: torch.Tensor
+    mask: torch.Tensor
+    limit_A: float
+    directions_A: tuple[float, float]
+
+
+def correct(
+    first: Half,
+    second: Half,
+    options: CorrectionOptions,
+    warm: CorrectionState | None,
+    device: torch.device,
+) -> Generator[Progress | None, None, Corrected]:
+    """Correct one iteration.
+
+    Raises
+    ------
+    DeadlineExceeded
+        If the user's deadline passes.
+    BadResult
+        If the network's map is not finite or not on the standard map's scale.
+    """
+    started = time.monotonic()
+    deadline = first.options.deadline_s
+    prepared = _prepare(first, second, device)
+    yield Progress(
+        f"correcting to {prepared.limit_A:.1f} A (3DFSC {prepared.directions_A[0]:.1f}-"
+        f"{prepared.directions_A[1]:.1f} A by direction), {'warm' if warm else 'first'} network on {device.type}"
+    )
+    state = warm if warm is not None else CorrectionState.new(options, device)
+    state.to(device)
+    train_started = time.monotonic()
+    losses: list[float] = []
+    for report in train(state, prepared.half1, prepared.half2, prepared.weight, prepared.mask, options):
+        losses.append(report.loss)
+        if not math.isfinite(report.loss):
+            raise BadResult("the training's loss is not finite; the network is thrown away")
+        if deadline is not None and time.monotonic() - started > deadline:
+            raise DeadlineExceeded(f"the correction took longer than deadline_s = {deadline:g} s")
+        yield Progress(f"training {report.step}/{report.steps}, loss {report.loss:.3f}", report.step / report.steps)
+    train_s = time.monotonic() - train_started
+    maps: list[torch.Tensor] = []
+    for which, (half, volume) in enumerate(((first, prepared.half1), (second, prepared.half2)), start=1):
+        network_map = predict(state, which, volume, prepared.mask, options)
+        yield Progress(f"predicted half {which}")
+        maps.append(_finish(half, network_map, prepared, device))
+        yield None
+    seconds = time.monotonic() - started
+    mode = "one network per half-set" if options.mode == "independent" else "one network for both half-sets"
+    line = (
+        f"corrected map: FSC=0.143 at {prepared.limit_A:.1f} A, 3DFSC {prepared.directions_A[0]:.1f}-"
+        f"{prepared.directions_A[1]:.1f} A by direction, loss {_mean(losses[:10]):.3f} -> {_mean(losses[-10:]):.3f} in "
+        f"{len(losses)} {'warm' if warm else 'first'} steps, {mode}, {seconds:.1f} s"
+    )
+    metrics: dict[str, float | int | str] = {
+        "limit_resolution_A": round(prepared.limit_A, 3),
+        "best_direction_A": round(prepared.directions_A[0], 3),
+        "worst_direction_A": round(prepared.directions_A[1], 3),
+        "loss_first": round(_mean(losses[:10]), 5),
+        "loss_last": round(_mean(losses[-10:]), 5),
+        "steps": len(losses),
+        "warm": int(warm is not None),
+        "train_s": round(train_s, 3),
+        "seconds": round(seconds, 3),
+        "mode": options.mode,
+        "device": device.type,
+    }
+    return Corrected(maps[0], maps[1], line, metrics, state)
+
+
+def correct_within_memory(
+    first: Half,
+    second: Half,
+    options: CorrectionOptions,
+    warm: CorrectionState | None,
+    device: torch.device,
+) -> Generator[Progress | None, None, Corrected]:
+    """Run `correct`, with smaller micro-batches, then smaller tiles, when memory runs out.
+
+    Raises
+    ------
+    OutOfMemory, RuntimeError
+        What the smallest attempt raised.
+    """
+    snapshot = warm.tensors() if warm is not None else None
+    attempts = options.smaller_attempts()
+    for number, attempt in enumerate(attempts):
+        try:
+            return (yield from correct(first, second, attempt, warm, device))
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error) or number + 1 == len(attempts):
+                raise
+            log.warning("out of memory, trying smaller batches: %s", error)
+        give_back(device)
+        # Some steps may have been taken before memory ran out: start again from where this iteration began.
+        warm = CorrectionState.from_tensors(snapshot, options, device) if snapshot is not None else None
+        yield Progress("out of memory: trying again with smaller batches")
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _prepare(first: Half, second: Half, device: torch.device) -> Prepared:
+    options = first.options
+    voxel_A = first.voxel_size_A
+    limit_A = first.limit_resolution_A()
+    if limit_A is None or first.unregularised is None or second.unregularised is None:
+        raise InputInvalid("the half-maps agree at no resolution; there is nothing to learn from")
+    n = first.standard.shape[-1]
+    mask = _mask(first, n).to(device)
+    maps = [half.unregularised.to(device) for half in (first, second) if half.unregularised is not None]
+    if options.whitening and limit_A < options.whitening_low_A:
+        maps = [whiten(m, voxel_A, options.whitening_low_A, limit_A, mask) for m in maps]
+    keep_A = first.facts.initial_highres_A
+    references = (first.starting_reference, second.starting_reference)
+    if options.keep_lowres and keep_A is not None:
+        maps = [
+            m if reference is None else combine(reference.to(device), m, voxel_A, keep_A, mask)
+            for m, reference in zip(maps, references, strict=True)
+        ]
+    limit_shell = min(int(n * voxel_A / limit_A + 1), n // 2)
+    weight = _direction_weight(first, maps, mask, limit_shell)
+    if options.fsc_weighting:
+        maps = [fsc_weight(m, weight) for m in maps]
+    return Prepared(
+        half1=maps[0],
+        half2=maps[1],
+        weight=weight,
+        mask=mask,
+        limit_A=limit_A,
+        directions_A=resolution_range(weight, voxel_A),
+    )
+
+
+def _direction_weight(first: Half, maps: list[torch.Tensor], mask: torch.Tensor, limit_shell: int) -> torch.Tensor:
+    options: RelionOptions = first.options
+    if options.sampling_density and first.angles_text is not None:
+        return sampling_density(first.angles_text, maps[0].shape[-1], limit_shell).to(maps[0].device)
+    return fsc3d(
+        maps[0],
+        maps[1],
+        mask,
+        limit_shell=limit_shell,
+        half_angle_deg=options.cone_half_angle_deg,
+        form=options.fsc3d_form,
+    )
+
+
+def _mask(half: Half, n: int) -> torch.Tensor:
+    if half.mask is not None:
+        return half.mask
+    # RELION itself flattens to a sphere of the particle's diameter where no mask is given.
+    diameter_A = half.facts.particle_diameter_A or n * half.voxel_size_A
+    radius = min(diameter_A / (2 * half.voxel_size_A), n / 2 - 5)
+    return soft_sphere(n, radius, 5.0)
+
+
+def _finish(half: Half, network_map: torch.Tensor, prepared: Prepared, device: torch.device) -> torch.Tensor:
+    standard = half.standard.to(device)
+    if half.options.lowpass:
+        network_map = lowpass(network_map, half.voxel_size_A, prepared.limit_A)
+    if half.options.combine == "fill":
+        if half.gain is None:
+            raise InputInvalid("the Wiener gain of this half is gone")
+        result = posterior.fill(standard, network_map, half.gain.to(device))
+    else:
+        result = network_map
+    if half.options.angular_whiten:
+        result = angular_whiten(result, half.voxel_size_A, half.options.whitening_low_A, prepared.limit_A)
+    if (complaint := posterior.plausible(result, standard)) is not None:
+        raise BadResult(f"the network's map of half {half.half} is not usable: {complaint}")
+    return result.to(torch.float32).cpu()
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")

@@ -1,0 +1,27 @@
+"""Out of memory: telling it from other errors, and giving back what can be given."""
+
+from __future__ import annotations
+
+import gc
+
+import torch
+
+_CPU_ALLOCATOR = ("can't allocate memory", "not enough memory", "DefaultCPUAllocator")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error means that host or device memory ran out.
+
+    torch reports the host's with a plain `RuntimeError`, so its text has to be read.
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _CPU_ALLOCATOR)
+
+
+def give_back(device: torch.device) -> None:
+    """Return cached memory to the device: RELION takes all that is free in its next expectation step."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()

@@ -1,0 +1,125 @@
+"""What the worker does for each kind of frame; keeps halves until their iteration is answered."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+
+import torch
+
+from cryobridge.schemas.correction import CorrectionOptions
+from cryobridge.schemas.errors import BadResult, InputInvalid
+from cryobridge.schemas.wire import Frame, Message
+from cryobridge.wrappers.formats.mrc import write_volume
+
+from .half import Half, standard_half
+from .iteration import correct_within_memory
+from .jobs import run_job
+from .loop import Progress, Steps
+from .memory import give_back
+from .warm import WarmStates, write_state
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """The tasks of one worker on one device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._halves: dict[str, Half] = {}
+        self._warm = WarmStates(device)
+
+    def handlers(self) -> dict[str, Callable[[Frame], Steps]]:
+        """The table that `WorkerLoop` serves from."""
+        return {
+            "half": self.half,
+            "correct": self.correct,
+            "forget": self.forget,
+            "prepare": self.prepare,
+            "release": self.release,
+            "job": self.job,
+        }
+
+    def half(self, frame: Frame) -> Steps:
+        """Answer one call with its standard map; keep the half when a correction is due."""
+        kept, reply = yield from standard_half(frame, self.device)
+        if reply["due"]:
+            # The frame's descriptors are closed when this handler ends; the joint step needs its own.
+            kept.descriptors = {name: os.dup(fd) for name, fd in kept.descriptors.items()}
+            self._halves[kept.task] = kept
+        give_back(self.device)
+        return reply
+
+    def correct(self, frame: Frame) -> Steps:
+        """Correct an iteration whose two halves are here; both maps are written before anything is said."""
+        first = self._halves.get(str(frame.message["half1"]))
+        second = self._halves.get(str(frame.message["half2"]))
+        if first is None or second is None:
+            raise InputInvalid("a half of this iteration is not here any more")
+        options = CorrectionOptions.for_device(self.device.type, **first.options.network)
+        warm, source = self._warm.find(first, options)
+        log.info("iteration %d: %s state", first.iteration, source)
+        try:
+            result = yield from correct_within_memory(first, second, options, warm, self.device)
+        except BadResult:
+            self._warm.drop(first.warm_key)
+            raise
+        finally:
+            give_back(self.device)
+        maps: dict[str, Message] = {}
+        for half, volume in ((first, result.map1), (second, result.map2)):
+            size, crc32 = write_volume(half.descriptors["corrected"], volume, half.voxel_size_A)
+            maps[str(half.half)] = {"size": size, "crc32": crc32}
+        session: Message | None = None
+        if "session_out" in first.descriptors:
+            yield Progress("keeping the network for the next iteration")
+            size, crc32 = write_state(first.descriptors["session_out"], first, options, result.state)
+            session = {"size": size, "crc32": crc32}
+        self._warm.keep(first, options, result.state)
+        give_back(self.device)
+        return {
+            "type": "corrected",
+            "maps": maps,
+            "line": result.line,
+            "session": session,
+            "metrics": {**result.metrics, "warm_from": source},
+        }
+
+    def forget(self, frame: Frame) -> Steps:
+        """Drop what is kept of one call."""
+        half = self._halves.pop(str(frame.message["task"]), None)
+        if half is not None:
+            for fd in half.descriptors.values():
+                os.close(fd)
+        yield None
+        return {"type": "forgotten"}
+
+    def prepare(self, frame: Frame) -> Steps:
+        """Get ready for a refinement that was noticed before its first call.
+
+        The slow part, importing torch, is over by the time a worker reads its first frame; on a GPU the context
+        and the transform plans for the announced box are made here too.
+        """
+        box = int(frame.message.get("box") or 0)
+        yield None
+        if self.device.type == "cuda" and 0 < box <= 1024:
+            volume = torch.zeros((box, box, box), device=self.device)
+            torch.fft.rfftn(volume)
+            del volume
+            give_back(self.device)
+        return {"type": "prepared", "session": frame.message.get("session")}
+
+    def release(self, frame: Frame) -> Steps:
+        """Forget a refinement that is over."""
+        self._warm.release(str(frame.message["session"]))
+        give_back(self.device)
+        yield None
+        return {"type": "released", "session": frame.message["session"]}
+
+    def job(self, frame: Frame) -> Steps:
+        """Run a job of the job schema."""
+        result = yield from run_job(frame.message["spec"], self.device)
+        give_back(self.device)
+        return {"type": "done", "result": result}

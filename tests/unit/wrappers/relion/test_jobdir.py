@@ -1,0 +1,102 @@
+"""What RELION's own files say: names, command line, sampling, masks."""
+
+import pytest
+
+from cryobridge.wrappers.relion.jobdir import (
+    CallName,
+    command_line,
+    option_value,
+    parse_call_name,
+    refinement_facts,
+    scalars,
+)
+
+OPTIMISER = """# RELION optimiser; version 3.1.3
+# --o Refine3D/job001/run --auto_refine --ini_high 20 --external_reconstruct --keep_lowres
+
+# version 30001
+
+data_optimiser_general
+
+_rlnOutputRootName    Refine3D/job001/run
+_rlnSolventMaskName   data/mask.mrc
+_rlnParticleDiameter  150.000
+_rlnDoStochasticGradientDescent   0
+"""
+SAMPLING = "data_sampling_general\n\n_rlnHealpixOrder 3\n_rlnSymmetryGroup C3\n\ndata_dirs\nloop_\n_rlnAngleRot #1\n1\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("run_it003_half1_class001", CallName("run", 3, 1, "class", 1)),
+        ("my_it_half_run_it012_half2_class001", CallName("my_it_half_run", 12, 2, "class", 1)),
+        ("run_ct7_it1008_half1_body003", CallName("run_ct7", 1008, 1, "body", 3)),
+        ("run_it015_class001", CallName("run", 15, 0, "class", 1)),
+        ("a.b_it025_class004", CallName("a.b", 25, 0, "class", 4)),
+        ("run_it003_half1_it004_half2_class001", CallName("run_it003_half1", 4, 2, "class", 1)),
+    ],
+)
+def test_names_are_read_from_their_end(name, expected):
+    assert parse_call_name(f"{name}_external_reconstruct.star") == expected
+
+
+@pytest.mark.parametrize("name", ["run.star", "run_it03_half1_class001_external_reconstruct.star", ""])
+def test_other_names_are_not_calls(name):
+    assert parse_call_name(name) is None
+
+
+def test_facts_come_from_the_right_files():
+    facts = refinement_facts(OPTIMISER, OPTIMISER, SAMPLING, "data_model_general\n_rlnPixelSize 2.8\n")
+    assert facts.healpix_order == 3
+    assert facts.symmetry == "C3"
+    assert facts.solvent_mask == "data/mask.mrc"
+    assert facts.initial_highres_A == 20
+    assert facts.pixel_size_A == 2.8
+    assert facts.particle_diameter_A == 150
+    assert not facts.gradient
+    assert not facts.sequential_halves
+
+
+def test_ini_high_survives_a_continue_that_does_not_repeat_it():
+    continued = OPTIMISER.replace("--ini_high 20 ", "--continue x.star ")
+    assert refinement_facts(OPTIMISER, continued).initial_highres_A == 20
+
+
+def test_no_mask_and_gradient_are_recognised():
+    text = OPTIMISER.replace("data/mask.mrc", "None").replace("GradientDescent   0", "GradientDescent   1")
+    facts = refinement_facts(text)
+    assert facts.solvent_mask is None
+    assert facts.gradient
+
+
+def test_sequential_halves_are_recognised_from_the_command_line():
+    assert refinement_facts(OPTIMISER.replace("--auto_refine", "--sequential_halves_recons")).sequential_halves
+
+
+def test_absent_files_leave_everything_unknown():
+    facts = refinement_facts()
+    assert facts.healpix_order is None
+    assert facts.command_line == ""
+
+
+def test_values_inside_loops_are_not_taken_for_scalars():
+    assert scalars("data_a\nloop_\n_x #1\n_y 3\n1 2\ndata_b\n_z 4\n") == {"z": "4"}
+
+
+def test_a_command_line_with_unbalanced_quotes_is_still_read():
+    assert option_value("--o 'run --ini_high 15", "--ini_high") == "15"
+    assert command_line("nothing\n") == ""
+
+
+@pytest.mark.shared
+def test_the_captured_refinement_is_understood(captured_iteration):
+    folder = captured_iteration / "Refine3D" / "job001"
+
+    def text(name: str) -> str:
+        return (folder / f"run_it0{name}.star").read_text()
+
+    facts = refinement_facts(text("00_optimiser"), text("09_optimiser"), text("09_sampling"), text("09_half1_model"))
+    assert (facts.healpix_order, facts.symmetry, facts.solvent_mask) == (3, "C1", "data/mask.mrc")
+    assert (facts.initial_highres_A, facts.pixel_size_A) == (20.0, 2.8)
+    assert "--keep_lowres" in facts.command_line
