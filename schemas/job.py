@@ -60,6 +60,11 @@ class RunOptions(StrictModel):
     )
     deadline_s: float | None = Field(None, gt=0, description="longest time the job may run, in seconds; none if empty")
     overwrite: bool = Field(False, description="replace a finished result in the output folder")
+    request_id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+        description="the submitter's own name for this request; the daemon takes one name once, so a retry is safe",
+    )
 
 
 class Inputs(StrictModel):
@@ -98,6 +103,10 @@ class Job(StrictModel):
         return self.model_copy(
             update={"inputs": self.inputs.model_copy(update=paths), "output": base / self.output},
         )
+
+    def requested_as(self, request_id: str) -> Self:
+        """The same job under a submitter's own name for the request."""
+        return self.model_copy(update={"run": self.run.model_copy(update={"request_id": request_id})})
 
     def as_spec(self) -> dict[str, Any]:
         """The job as plain JSON values, as it travels and is stored; `parse_job` reads it back."""

@@ -1,0 +1,201 @@
+"""Talks to a daemon over its socket: one request, one reply, and errors under their names.
+
+Used by the commands; knows nothing of how they print. Starts no daemon: `cryobridge serve` and the RELION hook do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import cryobridge
+from cryobridge.schemas import errors, wire
+from cryobridge.schemas.state import TERMINAL
+
+CONNECT_TIMEOUT_S = 5.0
+WAIT_SLICE_S = 5.0
+"""A long wait is asked for in slices, so that a daemon that dies or restarts meanwhile is noticed."""
+
+_ERRORS: dict[str, type[errors.CryobridgeError]] = {
+    error.code: error
+    for error in vars(errors).values()
+    if isinstance(error, type) and issubclass(error, errors.CryobridgeError)
+}
+
+
+class DaemonClient:
+    """A connection to a daemon that has said welcome.
+
+    Attributes
+    ----------
+    welcome
+        The daemon's greeting: protocol, version, daemon_id, state.
+    path
+        The socket that answered.
+    """
+
+    def __init__(self, channel: wire.Channel, path: Path, welcome: wire.Message) -> None:
+        self._channel = channel
+        self.path = path
+        self.welcome = welcome
+
+    @classmethod
+    def connect(
+        cls, environment: Mapping[str, str] | None = None, *, timeout_s: float = CONNECT_TIMEOUT_S
+    ) -> DaemonClient:
+        """Greet the first daemon there is: `$CRYOBRIDGE_SOCKET`, else the user's own, else the system's.
+
+        Raises
+        ------
+        DaemonUnavailable
+            If none answers in time or it speaks another protocol; the message says what to do.
+        """
+        path, sock = _connect_first(environment if environment is not None else os.environ, timeout_s)
+        channel = wire.Channel(sock)
+        try:
+            channel.send(
+                {
+                    "type": "hello",
+                    "protocol": wire.PROTOCOL,
+                    "client": "cli",
+                    "version": cryobridge.__version__,
+                    "pid": os.getpid(),
+                }
+            )
+            welcome = _next(channel, timeout_s)
+        except (wire.WireError, TimeoutError) as error:
+            channel.close()
+            raise errors.DaemonUnavailable(
+                f"the daemon at {path} does not answer ({error}); look at its log, or end it and run 'cryobridge serve'"
+            ) from error
+        if welcome.get("type") != "welcome" or welcome.get("protocol") != wire.PROTOCOL:
+            channel.close()
+            other = welcome.get("version") or welcome.get("text") or "unknown"
+            raise errors.DaemonUnavailable(
+                f"the daemon at {path} is of another version ({other}; this is {cryobridge.__version__}); "
+                "restart it with this version's 'cryobridge serve'"
+            )
+        return cls(channel, path, welcome)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._channel.close()
+
+    def request(self, type_: str, *, reply_timeout_s: float = wire.SILENCE_LIMIT_S, **fields: Any) -> wire.Message:
+        """Ask one thing.
+
+        Parameters
+        ----------
+        type_
+            The frame's type, e.g. `status`.
+        reply_timeout_s
+            How long the daemon may be silent.
+        fields
+            The rest of the frame.
+
+        Returns
+        -------
+        dict
+            The reply's fields, without `type` and `ok`.
+
+        Raises
+        ------
+        CryobridgeError
+            The one whose code the daemon sent.
+        DaemonUnavailable
+            If the daemon went away or silent.
+        """
+        try:
+            self._channel.send({"type": type_, **fields})
+            reply = _next(self._channel, reply_timeout_s)
+        except (wire.WireError, TimeoutError) as error:
+            raise errors.DaemonUnavailable(f"the daemon at {self.path} went away while asked for '{type_}'") from error
+        if reply["type"] == "error" or reply.get("ok") is False:
+            text = str(reply.get("text") or "the daemon refused without saying why")
+            raise _ERRORS.get(str(reply.get("code")), errors.CryobridgeError)(text)
+        return {key: value for key, value in reply.items() if key not in ("type", "ok")}
+
+    def wait(
+        self,
+        job_id: str,
+        timeout_s: float | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        on_reply: Callable[[wire.Message], None] | None = None,
+    ) -> wire.Message:
+        """Wait until a job is finished; the reply of the daemon's `wait`, with its `state`.
+
+        Raises
+        ------
+        DeadlineExceeded
+            If it is not finished after `timeout_s`.
+        """
+        end = None if timeout_s is None else clock() + timeout_s
+        while True:
+            left = WAIT_SLICE_S if end is None else min(WAIT_SLICE_S, end - clock())
+            reply = self.request(
+                "wait", job_id=job_id, timeout_s=max(0.0, left), reply_timeout_s=max(0.0, left) + wire.SILENCE_LIMIT_S
+            )
+            if reply.get("state") in TERMINAL:
+                return reply
+            if on_reply:
+                on_reply(reply)
+            if end is not None and clock() >= end:
+                raise errors.DeadlineExceeded(
+                    f"job {job_id} is still {reply.get('state')} after {timeout_s:g} s; it goes on"
+                )
+
+
+def _next(channel: wire.Channel, timeout_s: float) -> wire.Message:
+    """The next frame that is an answer; heartbeats between only show that the daemon lives."""
+    while True:
+        frame = channel.receive(timeout_s)
+        with contextlib.closing(frame):
+            if frame.type not in ("heartbeat", "progress"):
+                return frame.message
+
+
+def _connect_first(environment: Mapping[str, str], timeout_s: float) -> tuple[Path, socket.socket]:
+    """Connect to the first socket of `wire.candidate_sockets` that somebody listens on.
+
+    Raises
+    ------
+    DaemonUnavailable
+        If there is none; says where it was looked for and why each did not do.
+    """
+    tried: list[str] = []
+    for path in wire.candidate_sockets(dict(environment)):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(timeout_s)
+        try:
+            sock.connect(str(path))
+        except FileNotFoundError:
+            tried.append(f"{path}: not there")
+        except ConnectionRefusedError:
+            tried.append(f"{path}: nobody listens any more")
+        except TimeoutError:
+            tried.append(f"{path}: no answer in {timeout_s:g} s")
+        except OSError as error:
+            tried.append(f"{path}: {error.strerror or error}")
+        else:
+            sock.settimeout(None)
+            return path, sock
+        sock.close()
+    raise errors.DaemonUnavailable(
+        f"no daemon is running ({'; '.join(tried)}); start one with 'cryobridge serve' "
+        "(RELION's calls start one by themselves)"
+    )

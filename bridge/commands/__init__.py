@@ -1,0 +1,1 @@
+"""The commands by subject: the daemon, jobs, checks."""

@@ -1,0 +1,76 @@
+"""Commands that check and show: doctor, the configuration, the demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .. import render
+from .daemon import PASS_THROUGH, exec_module, json_option
+
+
+@click.command()
+@click.argument("job_folder", type=click.Path(path_type=Path), required=False)
+@click.option("--tiny-job/--no-tiny-job", default=True, show_default=True, help="Run a small job end to end.")
+@json_option
+def doctor(job_folder: Path | None, tiny_job: bool, as_json: bool) -> int:
+    """Check that RELION will find the bridge, and that it works; with JOB_FOLDER, check that refinement too.
+
+    Each line says ok, warn or fail, and what to do. Exit 0: nothing failed; 1: something did.
+    """
+    from ..doctor import Level, examine
+
+    findings = examine(job_folder, tiny_job=tiny_job)
+    if as_json:
+        render.as_json([finding.as_dict() for finding in findings])
+    else:
+        for finding in findings:
+            click.echo(
+                f"{click.style(f'{finding.level:<4}', fg=finding.level.colour)}  {finding.check}: {finding.text}"
+            )
+            if finding.advice:
+                click.echo(f"      -> {finding.advice}")
+    return int(any(finding.level is Level.FAIL for finding in findings))
+
+
+@click.group()
+def config() -> None:
+    """Show how the daemon is configured."""
+
+
+@config.command("show")
+@click.option("--config", "path", type=click.Path(path_type=Path), help="A configuration file (YAML).")
+@json_option
+def config_show(path: Path | None, as_json: bool) -> None:
+    """Print every setting with its value and where it came from."""
+    from cryobridge.schemas.config import load
+
+    loaded = load(path)
+    values = flatten(loaded.config.model_dump(mode="json"))
+    if as_json:
+        render.as_json({key: {"value": value, "origin": loaded.origins.get(key)} for key, value in values.items()})
+        return
+    rows = [[key, "-" if value is None else value, loaded.origins.get(key)] for key, value in values.items()]
+    render.table(["KEY", "VALUE", "FROM"], rows, "no settings")
+
+
+def flatten(values: dict[str, object], place: str = "") -> dict[str, object]:
+    """Nested settings under dotted names."""
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{place}{key}.")
+        else:
+            flat[f"{place}{key}"] = value
+    return flat
+
+
+@click.command(context_settings=PASS_THROUGH)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def demo(arguments: tuple[str, ...]) -> None:
+    """Run the whole thing on a small simulated refinement ('cryobridge demo --help' lists its options)."""
+    exec_module("cryobridge.wrappers.relion.demo", arguments)
+
+
+COMMANDS = (doctor, config, demo)

@@ -1,0 +1,129 @@
+"""Commands on jobs: submit, run in the foreground, list, wait, cancel, and the schema they are written in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cryobridge.schemas import wire
+from cryobridge.schemas.errors import DeadlineExceeded
+from cryobridge.schemas.state import TERMINAL, JobState
+
+from .. import render
+from ..client import DaemonClient
+from .daemon import json_option
+from .foreground import run_in_foreground
+
+JOB_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("job_file", type=JOB_FILE)
+@click.option("--wait", "wait_too", is_flag=True, help="Wait until it is finished; exit 1 if it fails.")
+@json_option
+def submit(job_file: Path, wait_too: bool, as_json: bool) -> int:
+    """Hand JOB_FILE (YAML or JSON) to the daemon; prints the job's id and nothing else."""
+    from cryobridge.schemas.job import check_paths
+    from cryobridge.schemas.jobfile import load_job
+
+    job = load_job(job_file)
+    check_paths(job)
+    return hand_over(job.as_spec(), wait_too=wait_too, as_json=as_json)
+
+
+def hand_over(spec: wire.Message, *, wait_too: bool, as_json: bool) -> int:
+    """Submit a checked job, say its id, and wait for it if asked; return the exit code."""
+    with DaemonClient.connect() as client:
+        reply = client.request("submit", spec=spec)
+        if as_json and not wait_too:
+            render.as_json(reply)
+        elif not as_json:
+            click.echo(reply["job_id"])
+        return _wait_for(client, str(reply["job_id"]), None, as_json) if wait_too else wire.EXIT_OK
+
+
+@click.command("run")
+@click.argument("job_file", type=JOB_FILE)
+def run_job(job_file: Path) -> int:
+    """Run JOB_FILE here and now, with no daemon; the exit code says how it went."""
+    from cryobridge.schemas.job import check_paths
+    from cryobridge.schemas.jobfile import load_job
+
+    check_paths(load_job(job_file))
+    return run_in_foreground(job_file)
+
+
+@click.command("jobs")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first.")
+@json_option
+def list_jobs(limit: int, as_json: bool) -> None:
+    """List jobs, newest first."""
+    with DaemonClient.connect() as client:
+        reply = client.request("jobs", limit=limit)
+    if as_json:
+        render.as_json(reply)
+        return
+    columns = ("job_id", "kind", "state", "reason", "created_at", "output")
+    rows = [[job.get(column) for column in columns] for job in reply.get("jobs", [])]
+    render.table([column.upper() for column in columns], rows, "no jobs yet")
+
+
+@click.command()
+@click.argument("job_id")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), help="Give up after this many seconds (exit 4).")
+@json_option
+def wait(job_id: str, timeout_s: float | None, as_json: bool) -> int:
+    """Wait until job JOB_ID is finished: exit 0 if it succeeded, 1 if not, 4 if it still runs."""
+    with DaemonClient.connect() as client:
+        return _wait_for(client, job_id, timeout_s, as_json)
+
+
+def _wait_for(client: DaemonClient, job_id: str, timeout_s: float | None, as_json: bool) -> int:
+    try:
+        reply = client.wait(job_id, timeout_s)
+    except DeadlineExceeded as error:
+        click.echo(f"cryobridge: {error}", err=True)
+        return wire.EXIT_DEGRADED
+    if as_json:
+        render.as_json({"job_id": job_id, **reply})
+    else:
+        click.echo(f"{reply['state']}{_reason(reply)}", err=reply["state"] != "succeeded")
+    return wire.EXIT_OK if reply["state"] == "succeeded" else wire.EXIT_FAILED
+
+
+def _reason(reply: wire.Message) -> str:
+    words = [render.printable(reply[key]) for key in ("reason", "text") if reply.get(key)]
+    return f" ({': '.join(words)})" if words else ""
+
+
+@click.command()
+@click.argument("job_ids", nargs=-1, required=True)
+@json_option
+def cancel(job_ids: tuple[str, ...], as_json: bool) -> None:
+    """Cancel jobs; one that is finished already stays as it is, and is said to be."""
+    replies = {}
+    with DaemonClient.connect() as client:
+        for job_id in job_ids:
+            replies[job_id] = client.request("cancel", job_id=job_id)
+            if not as_json:
+                click.echo(f"{job_id}: {_cancelled(replies[job_id].get('state'))}")
+    if as_json:
+        render.as_json(replies)
+
+
+def _cancelled(state: object) -> str:
+    if state == JobState.CANCELLED:
+        return "cancelled"
+    return f"had {state} already" if state in TERMINAL else "stops at its next step"
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of job files, for editors and other programs."""
+    from cryobridge.schemas.job import job_json_schema
+
+    render.as_json(job_json_schema())
+
+
+COMMANDS = (submit, run_job, list_jobs, wait, cancel, schema)

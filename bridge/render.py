@@ -1,0 +1,133 @@
+"""What the commands print: tables and words for people, JSON for programs, progress for both.
+
+rich is imported only when a table or a bar is really drawn, so that `--json` and one-line answers stay quick.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import IO, Any
+
+import click
+
+PROGRESS_STEP = 0.1
+PROGRESS_PAUSE_S = 30.0
+WIDE = 10_000
+"""Columns of a "terminal" that never breaks lines, for output that goes to a file or a pipe."""
+
+
+def as_json(value: object) -> None:
+    """Print JSON for a program to read."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> None:
+    """Print rows under column names; `empty` is said when there are none."""
+    if not rows:
+        click.echo(empty)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    stream = sys.stdout
+    console = Console(file=stream, width=None if stream.isatty() else WIDE, highlight=False)
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        grid.add_column(column, overflow="fold")
+    for row in rows:
+        # Text, not str: a folder called [red] is no markup.
+        grid.add_row(*(Text(printable(cell)) for cell in row))
+    console.print(grid)
+
+
+def printable(cell: object) -> str:
+    """A value as one line for a person; control characters of foreign names do not reach the terminal."""
+    if cell is None or cell == "":
+        return "-"
+    return "".join(character if character.isprintable() else "?" for character in str(cell))
+
+
+def duration(seconds: object) -> str:
+    """Seconds as a person says them: 12 s, 3 min 5 s, 2 h 10 min, 3 d 4 h."""
+    if not isinstance(seconds, int | float):
+        return "-"
+    whole = int(seconds)
+    for size, name, small_size, small_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // small_size
+            return f"{whole // size} {name} {rest} {small_name}" if rest else f"{whole // size} {name}"
+    return f"{whole} s"
+
+
+def size(count: object) -> str:
+    """Bytes as a person says them, in powers of 1000."""
+    if not isinstance(count, int | float):
+        return "-"
+    value = float(count)
+    for name in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {name}" if name == "B" or value >= 100 else f"{value:.1f} {name}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+class ProgressLines:
+    """Progress for a log file: a line at the start, one per 10 %, and one when nothing was said for 30 s."""
+
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._write = write
+        self._clock = clock
+        self._said_at = -PROGRESS_PAUSE_S
+        self._said_step = -1
+
+    def update(self, text: str, fraction: float | None) -> None:
+        """Take a report; print it if it is time."""
+        now = self._clock()
+        step = -1 if fraction is None else int(fraction / PROGRESS_STEP + 1e-9)
+        if step == self._said_step and now - self._said_at < PROGRESS_PAUSE_S:
+            return
+        self._said_at, self._said_step = now, step
+        self._write(text if fraction is None else f"{fraction:4.0%}  {text}")
+
+
+class ProgressBar:
+    """Progress for a terminal: a bar with the time that is left."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        self.live = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=Console(file=stream),
+            transient=True,
+        )
+        self._task = self.live.add_task("", total=1.0)
+
+    def update(self, text: str, fraction: float | None) -> None:
+        """Draw a report."""
+        self.live.update(self._task, description=printable(text), completed=fraction)
+
+
+def progress() -> tuple[AbstractContextManager[object], Callable[[str, float | None], None]]:
+    """A bar where standard error is a terminal, lines where it is not: a context to hold, and what takes reports."""
+    stream = sys.stderr
+    if stream.isatty():
+        bar = ProgressBar(stream)
+        return bar.live, bar.update
+    return nullcontext(), ProgressLines(lambda line: click.echo(printable(line), err=True)).update
+
+
+def pairs(values: Mapping[str, Any]) -> None:
+    """Print `name  value` lines, the names in one column."""
+    width = max((len(name) for name in values), default=0)
+    for name, value in values.items():
+        click.echo(f"{name:<{width}}  {printable(value)}")
