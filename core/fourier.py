@@ -1,0 +1,132 @@
+"""Half-spectrum Fourier grids of cubic volumes: transforms, frequencies, Friedel weights, change of box.
+
+Knows nothing of files, units or of what a volume means. Volumes are (..., n, n, n) in z, y, x with the particle's
+centre at voxel n//2; spectra are `torch.fft.rfftn` half-spectra (..., n, n, n//2+1), DC first. The phase
+origin is voxel 0 (no shift), which filters and correlations do not see; `resample` is where it matters and is
+taken care of. Nothing here uses fftshift, so odd and even boxes are the same case.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_AXES = (-3, -2, -1)
+
+
+def box_size(volume: Tensor) -> int:
+    """Box size n of a (..., n, n, n) volume; ValueError when it is not a cube."""
+    if volume.dim() < 3 or not volume.shape[-3] == volume.shape[-2] == volume.shape[-1]:
+        raise ValueError(f"expected a cubic volume (..., n, n, n), got shape {tuple(volume.shape)}")
+    return int(volume.shape[-1])
+
+
+def check_same_box(first: Tensor, second: Tensor) -> int:
+    """Box size shared by two cubic volumes; ValueError names both shapes when they differ."""
+    if first.shape[-3:] != second.shape[-3:]:
+        raise ValueError(f"boxes differ: {tuple(first.shape)} and {tuple(second.shape)}")
+    return box_size(first)
+
+
+def check_spectrum(values: Tensor, n: int) -> None:
+    """Raise ValueError unless `values` is a half-spectrum (..., n, n, n//2+1) of box n."""
+    if tuple(values.shape[-3:]) != (n, n, n // 2 + 1):
+        raise ValueError(f"expected a half-spectrum (..., {n}, {n}, {n // 2 + 1}), got {tuple(values.shape)}")
+
+
+def forward(volume: Tensor) -> Tensor:
+    """Half-spectrum (..., n, n, n//2+1), DC first, of real volumes (..., n, n, n); unnormalised."""
+    box_size(volume)
+    spectrum: Tensor = torch.fft.rfftn(volume, dim=_AXES)
+    return spectrum
+
+
+def inverse(spectrum: Tensor, n: int) -> Tensor:
+    """Real volumes (..., n, n, n) of half-spectra (..., n, n, n//2+1); the inverse of `forward`."""
+    check_spectrum(spectrum, n)
+    volume: Tensor = torch.fft.irfftn(spectrum, s=(n, n, n), dim=_AXES)
+    return volume
+
+
+def frequency_axes(
+    n: int, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Integer frequencies kz (n, 1, 1), ky (1, n, 1), kx (1, 1, n//2+1) of the half-spectrum, DC first.
+
+    For even n the Nyquist frequency is -n/2 along z and y and +n/2 along x, as in `torch.fft`.
+    """
+    full = torch.arange(n, device=device)
+    full = torch.where(full < (n + 1) // 2, full, full - n).to(dtype)
+    half = torch.arange(n // 2 + 1, device=device).to(dtype)
+    return full.view(n, 1, 1), full.view(1, n, 1), half.view(1, 1, -1)
+
+
+def squared_radius(n: int, device: torch.device | str | None = None) -> Tensor:
+    """Squared Fourier radius in pixels, exact int32 (n, n, n//2+1)."""
+    kz, ky, kx = frequency_axes(n, device, torch.int32)
+    return kz * kz + ky * ky + kx * kx
+
+
+def radius(n: int, device: torch.device | str | None = None) -> Tensor:
+    """Fourier radius in pixels, float32 (n, n, n//2+1), DC first."""
+    kz, ky, kx = frequency_axes(n, device)
+    return (kz * kz + ky * ky + kx * kx).sqrt()
+
+
+def friedel_weights(n: int, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
+    """How many voxels of the full spectrum each half-spectrum voxel stands for: (n//2+1,) of 1 or 2.
+
+    1 in the plane kx = 0 and, for even n, in the Nyquist plane, which hold their own Friedel mates; else 2.
+    """
+    weights = torch.full((n // 2 + 1,), 2.0, device=device, dtype=dtype)
+    weights[0] = 1.0
+    if n % 2 == 0:
+        weights[-1] = 1.0
+    return weights
+
+
+def apply_filter(volume: Tensor, gain: Tensor) -> Tensor:
+    """Multiply the spectrum of (..., n, n, n) by a real gain (n, n, n//2+1) and come back."""
+    n = box_size(volume)
+    check_spectrum(gain, n)
+    return inverse(forward(volume) * gain, n)
+
+
+def resize_box(volume: Tensor, n: int, fill: float = 0.0) -> Tensor:
+    """Crop or pad (..., m, m, m) to (..., n, n, n) in real space; voxel m//2 goes to voxel n//2."""
+    m = box_size(volume)
+    start = m // 2 - n // 2
+    if n <= m:
+        keep = slice(start, start + n)
+        return volume[..., keep, keep, keep].clone()
+    out = volume.new_full((*volume.shape[:-3], n, n, n), fill)
+    put = slice(-start, -start + m)
+    out[..., put, put, put] = volume
+    return out
+
+
+def resample(volume: Tensor, n: int) -> Tensor:
+    """Fourier-resample (..., m, m, m) to (..., n, n, n) with the same extent; the centre voxel stays the centre.
+
+    Values keep their scale (the mean is unchanged). The new voxel size is m/n times the old one. A Nyquist
+    plane that only one of the two even grids can hold is dropped, so the result is always a real
+    band-limited copy.
+    """
+    m = box_size(volume)
+    if m == n:
+        return volume.clone()
+    spectrum = forward(volume)
+    low = min(m, n)
+    reach = (low - 1) // 2  # the highest frequency that both grids hold with both signs
+    k = torch.cat([torch.arange(reach + 1), torch.arange(-reach, 0)]).to(volume.device)
+    kx = k[: reach + 1]
+    out = spectrum.new_zeros((*volume.shape[:-3], n, n, n // 2 + 1))
+    kept = spectrum[..., (k % m).view(-1, 1, 1), (k % m).view(1, -1, 1), kx.view(1, 1, -1)]
+    # The particle sits at m//2 of m voxels and goes to n//2 of n: a shift of that fraction of the box.
+    shift = (n // 2) / n - (m // 2) / m
+    if shift:
+        total = k.view(-1, 1, 1) + k.view(1, -1, 1) + kx.view(1, 1, -1)
+        angle = (-2.0 * torch.pi * shift) * total.to(volume.dtype)
+        kept = kept * torch.polar(torch.ones_like(angle), angle)
+    out[..., (k % n).view(-1, 1, 1), (k % n).view(1, -1, 1), kx.view(1, 1, -1)] = kept
+    return inverse(out, n) * (n / m) ** 3
