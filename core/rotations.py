@@ -1,0 +1,102 @@
+"""Rotations of crops on the device: the 24 of the cube (exact) and uniform ones on SO(3) (interpolated).
+
+Axes are (z, y, x). A rotation acts on the content of a crop about its centre (side - 1) / 2, and every sample of a
+batch has its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import permutations, product
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Turn = tuple[tuple[int, int, int], tuple[int, ...]]
+
+
+def _parity(order: Sequence[int]) -> int:
+    return sum(order[i] > order[j] for i in range(3) for j in range(i + 1, 3)) % 2
+
+
+def _cube_turns() -> list[Turn]:
+    """(axis order, flipped axes): proper when the parities of permutation and flips agree."""
+    turns: list[Turn] = []
+    for order in permutations(range(3)):
+        for flips in product((0, 1), repeat=3):
+            if (_parity(order) + sum(flips)) % 2 == 0:
+                turns.append(((order[0], order[1], order[2]), tuple(axis for axis in range(3) if flips[axis])))
+    return turns
+
+
+CUBE_TURNS = _cube_turns()
+
+
+def turn(volumes: Tensor, index: int) -> Tensor:
+    """Rotate (..., d, d, d) by rotation `index` of the 24; exact, 0 is the identity."""
+    order, flips = CUBE_TURNS[index]
+    lead = volumes.ndim - 3
+    turned = volumes.permute(*range(lead), *(lead + axis for axis in order))
+    return turned.flip([lead + axis for axis in flips]) if flips else turned
+
+
+def turn_back(volumes: Tensor, index: int) -> Tensor:
+    """Undo `turn`."""
+    order, flips = CUBE_TURNS[index]
+    lead = volumes.ndim - 3
+    turned = volumes.flip([lead + axis for axis in flips]) if flips else volumes
+    inverse = [order.index(axis) for axis in range(3)]
+    return turned.permute(*range(lead), *(lead + axis for axis in inverse))
+
+
+def turn_each(volumes: Tensor, indices: Sequence[int]) -> Tensor:
+    """Rotate sample i of (b, c, d, d, d) by rotation indices[i] of the 24."""
+    return torch.stack([turn(volume, index) for volume, index in zip(volumes, indices, strict=True)])
+
+
+def turn_each_back(volumes: Tensor, indices: Sequence[int]) -> Tensor:
+    """Undo `turn_each`."""
+    return torch.stack([turn_back(volume, index) for volume, index in zip(volumes, indices, strict=True)])
+
+
+def random_turns(count: int, generator: torch.Generator, *, identity: bool = True) -> list[int]:
+    """Draw `count` of the 24 rotations; without `identity` only the 23 that move something."""
+    lowest = 0 if identity else 1
+    drawn: list[int] = torch.randint(lowest, len(CUBE_TURNS), (count,), generator=generator).tolist()
+    return drawn
+
+
+def random_matrices(count: int, generator: torch.Generator) -> Tensor:
+    """Rotation matrices (count, 3, 3), uniform on SO(3).
+
+    A normalised Gaussian 4-vector is a uniform unit quaternion (Shoemake, Graphics Gems III, 1992).
+    """
+    w, x, y, z = functional.normalize(torch.randn(count, 4, generator=generator, dtype=torch.float64), dim=1).unbind(1)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
+    return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1).float()
+
+
+def rotate(volumes: Tensor, matrices: Tensor) -> Tensor:
+    """Rotate each sample of (b, c, d, d, d) by its matrix (b, 3, 3), trilinear, zero outside.
+
+    The matrices act on (x, y, z) coordinates about the crop's centre: out(r) = in(R^T r).
+    """
+    back = matrices.to(volumes).transpose(1, 2)
+    grid = functional.affine_grid(functional.pad(back, (0, 1)), [*volumes.shape], align_corners=True)
+    return functional.grid_sample(volumes, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+
+
+def spherical_window(side: int, device: torch.device, edge: float = 4.0) -> Tensor:
+    """Window (side, side, side): 1 inside the inscribed ball, cosine to 0 over `edge` voxels at its surface.
+
+    Under an arbitrary rotation only what lies in this ball stays inside the cube.
+    """
+    axis = torch.arange(side, device=device, dtype=torch.float32) - (side - 1) / 2
+    r = torch.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2)
+    depth = ((side - 1) / 2 - r).clamp(0, edge) / edge
+    return 0.5 - 0.5 * torch.cos(torch.pi * depth)

@@ -1,0 +1,106 @@
+"""Crops of maps on the device: where to take them, taking a batch of them, and the Fourier weight at their size."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def padded_to(volume: Tensor, side: int) -> Tensor:
+    """Pad (..., n, n, n) with the border's mean to at least `side` voxels, the centre voxel n // 2 staying central.
+
+    A map that is large enough comes back as it is.
+    """
+    n = volume.shape[-1]
+    if n >= side:
+        return volume
+    before = side // 2 - n // 2
+    pads = (before, side - n - before) * 3
+    level = volume[..., 0, :, :].mean(dim=(-2, -1))[..., None, None, None]
+    return functional.pad(volume - level, pads) + level
+
+
+def cropped_to(volume: Tensor, side: int) -> Tensor:
+    """Undo `padded_to`: the central (..., side, side, side)."""
+    start = volume.shape[-1] // 2 - side // 2
+    return volume[..., start : start + side, start : start + side, start : start + side]
+
+
+def draw_corners(mask: Tensor, side: int, count: int, generator: torch.Generator) -> Tensor:
+    """Draw corners of cubes whose centres lie in the mask.
+
+    Parameters
+    ----------
+    mask
+        (n, n, n); every voxel above 0 may be a centre. A cube that would stick out of the box is moved inside, so
+        particles near the box's edge are sampled too; without any voxel above 0 the whole box is used.
+    side
+        Side of the cubes, at most n.
+    count
+        How many; without replacement while there are enough voxels, else with.
+    generator
+        On the CPU, so that the same seed gives the same cubes on every device.
+
+    Returns
+    -------
+    (count, 3) int64 on the CPU, first voxel of each cube in z, y, x.
+    """
+    n = mask.shape[-1]
+    if side > n:
+        raise ValueError(f"cubes of {side} do not fit into a box of {n}")
+    centres = torch.nonzero(mask.cpu() > 0)
+    if len(centres) == 0:
+        centres = torch.nonzero(torch.ones(n, n, n, dtype=torch.bool))
+    if count <= len(centres) and count * 20 > len(centres):
+        chosen = torch.randperm(len(centres), generator=generator)[:count]
+    else:
+        chosen = torch.randint(len(centres), (count,), generator=generator)
+    return (centres[chosen] - side // 2).clamp(0, n - side)
+
+
+def take(volume: Tensor, corners: Tensor, side: int) -> Tensor:
+    """Cut cubes (b, 1, side, side, side) out of (n, n, n) at (b, 3) corners."""
+    starts: list[list[int]] = corners.tolist()
+    return torch.stack([volume[z : z + side, y : y + side, x : x + side] for z, y, x in starts]).unsqueeze(1)
+
+
+def resampled_weight(weight: Tensor, n: int, side: int) -> Tensor:
+    """Bring a Fourier weight of a box of n voxels to the Fourier grid of a cube of `side` voxels.
+
+    The weight's real-space kernel is cut to (or padded to) the cube under a triangular window, whose transform is
+    positive: so DC stays at DC, the mirror symmetry stays exact, and values stay between the least and the greatest
+    of the input. Edges soften by about one Fourier voxel of the cube, which is what the cube can resolve.
+
+    Parameters
+    ----------
+    weight
+        (n, n, n // 2 + 1) real, half spectrum, DC first.
+    n, side
+        Box of the weight, side of the cube.
+
+    Returns
+    -------
+    (side, side, side // 2 + 1) real, DC first, in [0, 1] when the input is.
+
+    Raises
+    ------
+    ValueError
+        If the weight is not the half spectrum of a box of n.
+    """
+    if tuple(weight.shape) != (n, n, n // 2 + 1):
+        raise ValueError(f"weight {tuple(weight.shape)} is not the half spectrum {(n, n, n // 2 + 1)} of a box of {n}")
+    if side == n:
+        return weight.float()
+    kernel = torch.fft.fftshift(torch.fft.irfftn(weight.to(torch.complex64), s=(n, n, n)))
+    common = min(n, side)
+    position = torch.arange(n, device=weight.device) - n // 2
+    triangle = (1 - position.abs() / (common / 2)).clamp(min=0)
+    kernel = kernel * triangle[:, None, None] * triangle[:, None] * triangle
+    if side > n:
+        before = side // 2 - n // 2
+        kernel = functional.pad(kernel, (before, side - n - before) * 3)
+    else:
+        kernel = cropped_to(kernel, side)
+    resampled = torch.fft.rfftn(torch.fft.ifftshift(kernel)).real
+    return resampled.clamp(float(weight.min()), float(weight.max()))
