@@ -17,9 +17,10 @@ from torch.nn import functional
 from cryobridge.schemas.correction import CorrectionOptions
 
 from .correction_state import CorrectionState, Learner
+from .draws import Choice, Draws
 from .losses import ImprovedTerms, filtered, improved_loss, published_loss
-from .rotations import random_matrices, random_turns, spherical_window
-from .subvolumes import draw_corners, padded_to, resampled_weight, take
+from .rotations import spherical_window
+from .subvolumes import padded_to, resampled_weight, take
 from .tiling import tiled
 
 __all__ = ["CorrectionState", "StepReport", "predict", "predict_steps", "train"]
@@ -84,13 +85,13 @@ def train(
         If shapes do not agree, a map is not finite or constant, or the loss stops being finite.
     """
     materials = _materials(state, half1, half2, weight3d, mask, options)
-    corners = _Corners(materials[0].mask, options, torch.Generator().manual_seed(_seed(options, state)))
+    draws = Draws(materials[0].mask, options, torch.Generator().manual_seed(_seed(options, state)))
     warm = state.steps_done > 0
     steps = options.total_steps(warm=warm)
     watch = _Watch(options)
     for step in range(steps):
         rate = _learning_rate(options, step, steps, warm=warm)
-        where, choice = corners.draw(step)
+        where, choice = draws.draw()
         losses = [
             _learn(learner, material, where, choice, rate, state.steps_done, options)
             for learner, material in zip(state.learners, materials, strict=True)
@@ -99,8 +100,8 @@ def train(
         loss = sum(losses) / len(losses)
         if not math.isfinite(loss):
             raise ValueError(f"the loss is {loss} at step {step + 1} of {steps}")
-        if corners.held_out is not None and (step + 1) % options.held_out_every == 0:
-            watch.look(_held_out_loss(state, materials, corners.held_out, options))
+        if draws.held_out is not None and (step + 1) % options.held_out_every == 0:
+            watch.look(_held_out_loss(state, materials, draws.held_out, options))
         yield StepReport(step + 1, steps, loss, watch.last)
         if watch.enough:
             return
@@ -238,61 +239,6 @@ def _zero_pads(n: int, side: int) -> tuple[int, ...]:
     return (before, side - n - before) * 3
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """The random choices of a step; the same for both learners, and independent of the maps."""
-
-    swaps: list[bool]
-    turns: list[int]
-    matrices: Tensor | None
-    noise_corners: Tensor
-    noise_signs: Tensor
-
-
-class _Corners:
-    """Where the crops of each step lie, what is kept out, and every other random choice of a step."""
-
-    def __init__(self, mask: Tensor, options: CorrectionOptions, generator: torch.Generator) -> None:
-        self._options, self._generator = options, generator
-        side = options.cube_size
-        self.held_out = draw_corners(mask, side, options.held_out, generator) if options.held_out else None
-        self._mask = mask.cpu()
-        if self.held_out is not None:
-            # Crops overlap, so what is held out is where they are centred.
-            reach = max(1, side // 8)
-            kept = self._mask.clone()
-            for z, y, x in (self.held_out + side // 2).tolist():
-                kept[_around(z, reach), _around(y, reach), _around(x, reach)] = 0
-            self._mask = kept if bool((kept > 0).any()) else self._mask
-        self._fixed = None
-        if not options.fresh_crops:
-            self._fixed = draw_corners(self._mask, side, options.n_subvolume, generator)
-        self._order = torch.empty(0, dtype=torch.int64)
-
-    def draw(self, step: int) -> tuple[Tensor, _Choice]:
-        options, generator = self._options, self._generator
-        count = options.batch
-        if self._fixed is None:
-            where = draw_corners(self._mask, options.cube_size, count, generator)
-        else:
-            while len(self._order) < count:
-                self._order = torch.cat((self._order, torch.randperm(len(self._fixed), generator=generator)))
-            where = self._fixed[self._order[:count]]
-            self._order = self._order[count:]
-        free = float(torch.rand((), generator=generator)) < options.free_rotations
-        return where, _Choice(
-            swaps=(torch.rand(count, generator=generator) < 0.5).tolist(),
-            turns=random_turns(count, generator, identity=options.loss == "published"),
-            matrices=random_matrices(count, generator) if free else None,
-            noise_corners=draw_corners(self._mask, options.cube_size, count, generator),
-            noise_signs=torch.randint(0, 2, (count, 1, 1, 1, 1), generator=generator) * 2.0 - 1.0,
-        )
-
-
-def _around(centre: int, reach: int) -> slice:
-    return slice(max(0, centre - reach), centre + reach + 1)
-
-
 class _Watch:
     """Follows the held-out loss and says when it no longer falls."""
 
@@ -321,7 +267,7 @@ def _learn(
     learner: Learner,
     material: _Material,
     where: Tensor,
-    choice: _Choice,
+    choice: Choice,
     rate: float,
     steps_done: int,
     options: CorrectionOptions,
@@ -350,7 +296,7 @@ def _loss(
     network: Callable[[Tensor], Tensor],
     material: _Material,
     where: Tensor,
-    choice: _Choice,
+    choice: Choice,
     members: slice,
     options: CorrectionOptions,
 ) -> Tensor:
@@ -382,7 +328,7 @@ def _held_out_loss(
 ) -> float:
     """The loss of the averaged networks on the crops kept out, each with the same rotation every time."""
     count = len(held_out)
-    choice = _Choice(
+    choice = Choice(
         swaps=[index % 2 == 1 for index in range(count)],
         turns=[1 + index % 23 for index in range(count)],
         matrices=None,

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from .fourier import apply_filter
 from .rotations import rotate, turn_each, turn_each_back
 
 Network = Callable[[Tensor], Tensor]
@@ -20,10 +20,7 @@ Network = Callable[[Tensor], Tensor]
 
 def filtered(volumes: Tensor, weight: Tensor) -> Tensor:
     """Multiply (..., c, c, c) in Fourier space by the weight (c, c, c // 2 + 1), on the periodic cube, in float32."""
-    side = volumes.shape[-1]
-    return torch.fft.irfftn(
-        torch.fft.rfftn(volumes.float(), dim=(-3, -2, -1)) * weight, s=(side,) * 3, dim=(-3, -2, -1)
-    )
+    return apply_filter(volumes.float(), weight)
 
 
 def published_loss(

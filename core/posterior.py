@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .fourier import forward, inverse
 from .shells import expand, radial_sum
 
 _LEAST_GAIN = 0.05
@@ -56,16 +57,17 @@ def on_scale_of(standard: Tensor, network_map: Tensor, gain: Tensor, window: Ten
     not agree, so that the network alone never puts anything there.
     """
     n = standard.shape[-1]
-    spectrum = torch.fft.rfftn(network_map.float())
+    spectrum = forward(network_map.float())
     if window is None:
-        s, v = torch.fft.rfftn(standard.float()), spectrum
+        s, v = forward(standard.float()), spectrum
     else:
-        s, v = torch.fft.rfftn(standard.float() * window), torch.fft.rfftn(network_map.float() * window)
+        s, v = forward(standard.float() * window), forward(network_map.float() * window)
     across = radial_sum(gain * gain * (s * v.conj()).real, n)
     power = radial_sum(gain**3 * v.abs() ** 2, n)
     measured = radial_sum(gain, n) > _LEAST_GAIN**2 * radial_sum(torch.ones_like(gain), n)
     factor = torch.where(measured & (power > 0), across / power.clamp(min=torch.finfo(power.dtype).tiny), 0)
-    return spectrum * expand(factor.clamp(min=0).to(spectrum.real.dtype), n)
+    scaled: Tensor = spectrum * expand(factor.clamp(min=0).to(spectrum.real.dtype), n)
+    return scaled
 
 
 def fill(
@@ -106,7 +108,7 @@ def fill(
         raise ValueError(f"gain {tuple(gain.shape)} is not a half spectrum {(n, n, n // 2 + 1)}")
     gain = gain.clamp(0, 1).float()
     added = (1 - gain) * confidence * on_scale_of(standard, network_map, gain, window)
-    return standard.float() + torch.fft.irfftn(added, s=(n, n, n))
+    return standard.float() + inverse(added, n)
 
 
 def plausible(result: Tensor, standard: Tensor, factor: float = 10.0) -> str | None:

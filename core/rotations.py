@@ -22,12 +22,12 @@ def _parity(order: Sequence[int]) -> int:
 
 def _cube_turns() -> list[Turn]:
     """(axis order, flipped axes): proper when the parities of permutation and flips agree."""
-    turns: list[Turn] = []
-    for order in permutations(range(3)):
-        for flips in product((0, 1), repeat=3):
-            if (_parity(order) + sum(flips)) % 2 == 0:
-                turns.append(((order[0], order[1], order[2]), tuple(axis for axis in range(3) if flips[axis])))
-    return turns
+    return [
+        ((order[0], order[1], order[2]), tuple(axis for axis in range(3) if flips[axis]))
+        for order in permutations(range(3))
+        for flips in product((0, 1), repeat=3)
+        if (_parity(order) + sum(flips)) % 2 == 0
+    ]
 
 
 CUBE_TURNS = _cube_turns()

@@ -27,36 +27,54 @@ def cropped_to(volume: Tensor, side: int) -> Tensor:
     return volume[..., start : start + side, start : start + side, start : start + side]
 
 
-def draw_corners(mask: Tensor, side: int, count: int, generator: torch.Generator) -> Tensor:
-    """Draw corners of cubes whose centres lie in the mask.
+def possible_centres(mask: Tensor) -> Tensor:
+    """Voxels (count, 3) int64 on the CPU, z, y, x, where the mask (n, n, n) is above 0; every voxel if it never is."""
+    centres = torch.nonzero(mask.cpu() > 0)
+    return centres if len(centres) else torch.nonzero(torch.ones(mask.shape, dtype=torch.bool))
+
+
+def draw_corners(centres: Tensor, n: int, side: int, count: int, generator: torch.Generator) -> Tensor:
+    """Draw corners of cubes about some of the possible centres.
+
+    A cube that would stick out of the box is moved inside, so a particle near the box's edge is sampled too.
 
     Parameters
     ----------
-    mask
-        (n, n, n); every voxel above 0 may be a centre. A cube that would stick out of the box is moved inside, so
-        particles near the box's edge are sampled too; without any voxel above 0 the whole box is used.
-    side
-        Side of the cubes, at most n.
+    centres
+        (m, 3), see `possible_centres`.
+    n, side
+        The box and the side of the cubes, at most n.
     count
-        How many; without replacement while there are enough voxels, else with.
+        How many; without replacement while there are enough centres, else with.
     generator
         On the CPU, so that the same seed gives the same cubes on every device.
 
     Returns
     -------
     (count, 3) int64 on the CPU, first voxel of each cube in z, y, x.
+
+    Raises
+    ------
+    ValueError
+        If the cubes are larger than the box.
     """
-    n = mask.shape[-1]
     if side > n:
         raise ValueError(f"cubes of {side} do not fit into a box of {n}")
-    centres = torch.nonzero(mask.cpu() > 0)
-    if len(centres) == 0:
-        centres = torch.nonzero(torch.ones(n, n, n, dtype=torch.bool))
-    if count <= len(centres) and count * 20 > len(centres):
+    if count > len(centres):
+        chosen = torch.randint(len(centres), (count,), generator=generator)
+    elif count * 100 > len(centres):
         chosen = torch.randperm(len(centres), generator=generator)[:count]
     else:
-        chosen = torch.randint(len(centres), (count,), generator=generator)
+        chosen = _distinct(len(centres), count, generator)
     return (centres[chosen] - side // 2).clamp(0, n - side)
+
+
+def _distinct(upper: int, count: int, generator: torch.Generator) -> Tensor:
+    """Draw few of many without replacement, without shuffling them all."""
+    chosen: dict[int, None] = {}
+    while len(chosen) < count:
+        chosen.setdefault(int(torch.randint(upper, (), generator=generator)))
+    return torch.tensor(list(chosen))
 
 
 def take(volume: Tensor, corners: Tensor, side: int) -> Tensor:
@@ -102,5 +120,6 @@ def resampled_weight(weight: Tensor, n: int, side: int) -> Tensor:
         kernel = functional.pad(kernel, (before, side - n - before) * 3)
     else:
         kernel = cropped_to(kernel, side)
-    resampled = torch.fft.rfftn(torch.fft.ifftshift(kernel)).real
-    return resampled.clamp(float(weight.min()), float(weight.max()))
+    resampled: Tensor = torch.fft.rfftn(torch.fft.ifftshift(kernel)).real
+    clamped: Tensor = resampled.clamp(float(weight.min()), float(weight.max()))
+    return clamped.float()

@@ -6,6 +6,7 @@ layer by layer, so its parameter counts are the published ones. It knows nothing
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -40,12 +41,10 @@ class UNet3D(nn.Module):
         self.first = nn.Conv3d(1, base, 3, padding=1)
         self.encoders = nn.ModuleList(_block(w, w, norm) for w in widths[:-1])
         self.downs = nn.ModuleList(
-            nn.Sequential(*_convolution(a, b, norm, size=2, stride=2)) for a, b in zip(widths, widths[1:], strict=False)
+            nn.Sequential(*_convolution(a, b, norm, size=2, stride=2)) for a, b in pairwise(widths)
         )
         self.bottom = _block(widths[-1], widths[-1], norm, convolutions=2)
-        self.ups = nn.ModuleList(
-            nn.ConvTranspose3d(b, a, 2, stride=2) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.ups = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, stride=2) for a, b in pairwise(widths))
         self.decoders = nn.ModuleList(_block(2 * w, w, norm) for w in widths[:-1])
         self.activation = nn.LeakyReLU(_SLOPE)
         self.last = nn.Conv3d(base, 1, 3, padding=1)
