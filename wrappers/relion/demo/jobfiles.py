@@ -9,6 +9,8 @@ import mrcfile
 import numpy as np
 from numpy.typing import NDArray
 
+from cryobridge.wrappers.formats import star
+
 from .particles import Particles
 from .sums import Sums
 
@@ -57,12 +59,12 @@ def write_call(
         "rlnParticleDiameter": 2 * particles.specimen.outer_radius,
     }
     spectra = {"rlnSpectralIndex": np.arange(len(fsc)), "rlnReferenceTau2": tau2, "rlnGoldStandardFsc": fsc}
-    star = f"{base}.star"
+    name = f"{base}.star"
     _write_star(
-        project / star,
-        [("external_reconstruct_general", general), ("external_reconstruct_tau2", spectra)],
+        project / name,
+        {"external_reconstruct_general": general, "external_reconstruct_tau2": spectra},
     )
-    return Path(star)
+    return Path(name)
 
 
 def write_iteration(
@@ -86,14 +88,14 @@ def write_iteration(
         "rlnDoAutoRefine": 1,
     }
     comment = f"# RELION optimiser; simulated by cryobridge\n# {_COMMAND.format(root=ROOT, padding=2)}\n"
-    _write_star(project / f"{base}_optimiser.star", [("optimiser_general", optimiser)], comment)
+    _write_star(project / f"{base}_optimiser.star", {"optimiser_general": optimiser}, comment)
     sampling = {
         "rlnIs3DSampling": 1,
         "rlnHealpixOrder": healpix_order,
         "rlnSymmetryGroup": "C1",
         "rlnPsiStep": 60.0 / 2**healpix_order,
     }
-    _write_star(project / f"{base}_sampling.star", [("sampling_general", sampling)])
+    _write_star(project / f"{base}_sampling.star", {"sampling_general": sampling})
     for half in (1, 2):
         model = {
             "rlnReferenceDimensionality": 3,
@@ -104,7 +106,7 @@ def write_iteration(
             "rlnNrBodies": 1,
         }
         curves = {"rlnSpectralIndex": np.arange(len(fsc)), "rlnGoldStandardFsc": fsc}
-        _write_star(project / f"{base}_half{half}_model.star", [("model_general", model), ("model_class_1", curves)])
+        _write_star(project / f"{base}_half{half}_model.star", {"model_general": model, "model_class_1": curves})
     write_particles_star(project / f"{base}_data.star", particles, euler_deg)
 
 
@@ -152,26 +154,8 @@ def write_particles_star(path: Path, particles: Particles, euler_deg: Array | No
             table[name] = euler_deg[:, k]
         table["rlnOriginXAngst"] = -particles.shift_A[:, 0]
         table["rlnOriginYAngst"] = -particles.shift_A[:, 1]
-    _write_star(path, [("optics", optics), ("particles", table)])
+    _write_star(path, {"optics": optics, "particles": table})
 
 
-def _write_star(path: Path, blocks: Sequence[tuple[str, Mapping[str, object]]], comment: str = "") -> None:
-    """Write list blocks (scalar values) and loops (sequences), six decimals as RELION does."""
-    lines = [comment] if comment else []
-    for name, items in blocks:
-        lines += ["", "# version 50001", "", f"data_{name}", ""]
-        if all(isinstance(value, str | int | float) for value in items.values()):
-            lines += [f"_{label:<40} {_text(value)}" for label, value in items.items()]
-        else:
-            lines += ["loop_", *(f"_{label} #{i}" for i, label in enumerate(items, 1))]
-            columns = [list(values) for values in items.values() if isinstance(values, Sequence | np.ndarray)]
-            lines += [" ".join(_text(value) for value in row) for row in zip(*columns, strict=True)]
-        lines.append("")
-    path.write_text("\n".join(lines) + "\n")
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, float | np.floating):
-        return str(value)
-    number = float(value)
-    return f"{number:.6f}" if abs(number) >= 1e-3 or number == 0 else f"{number:.6e}"
+def _write_star(path: Path, blocks: Mapping[str, Mapping[str, object]], comment: str = "") -> None:
+    path.write_text(comment + star.format_blocks(blocks))

@@ -19,6 +19,8 @@ from .jobfiles import ROOT
 from .particles import Particles
 
 PROGRAMS = ("relion_refine_mpi", "mpirun")
+EARLY_CORRECTION = {"ISONET_START_HEALPIX": "2", "ISONET_START_RESOLUTION": "20"}
+"""Correction from the middle of a run that reaches 10 to 15 A: the defaults are for larger data."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +79,27 @@ def run(
         variables["RELION_EXTERNAL_RECONSTRUCT_EXECUTABLE"] = external
     diameter = 2 * particles.specimen.outer_radius + 10
     command = [
-        *"mpirun --oversubscribe -n 3".split(),
+        *["mpirun", "--oversubscribe", "-n", "3"],
         *(["--allow-run-as-root"] if os.geteuid() == 0 else []),
         *f"relion_refine_mpi --o {ROOT} --auto_refine --split_random_halves".split(),
-        *"--i data/particles.star --ref data/reference.mrc --firstiter_cc --ini_high 20".split(),
-        *"--dont_combine_weights_via_disc --preread_images --pool 30 --pad 2 --ctf".split(),
+        *["--i", "data/particles.star", "--ref", "data/reference.mrc", "--firstiter_cc", "--ini_high", "20"],
+        *["--dont_combine_weights_via_disc", "--preread_images", "--pool", "30", "--pad", "2", "--ctf"],
         *f"--particle_diameter {diameter:.0f} --flatten_solvent --zero_mask".split(),
-        *"--solvent_mask data/mask.mrc --solvent_correct_fsc --sym C1 --low_resol_join_halves 40".split(),
+        *["--solvent_mask", "data/mask.mrc", "--solvent_correct_fsc", "--sym", "C1", "--low_resol_join_halves", "40"],
         # Local searches from the second order on: the one slow part of a small refinement is a fine global search.
-        *"--oversampling 1 --healpix_order 1 --auto_local_healpix_order 2 --offset_range 4 --offset_step 2".split(),
-        *"--norm --scale --j 1 --random_seed 42 --external_reconstruct".split(),
+        *[
+            "--oversampling",
+            "1",
+            "--healpix_order",
+            "1",
+            "--auto_local_healpix_order",
+            "2",
+            "--offset_range",
+            "4",
+            "--offset_step",
+            "2",
+        ],
+        *["--norm", "--scale", "--j", "1", "--random_seed", "42", "--external_reconstruct"],
     ]
     (project / ROOT).parent.mkdir(parents=True, exist_ok=True)
     out, err = project / f"{ROOT}.out", project / f"{ROOT}.err"

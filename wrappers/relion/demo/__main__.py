@@ -1,0 +1,135 @@
+"""Run the demo: `python -m cryobridge.wrappers.relion.demo`.
+
+Simulates particles, refines them for a few iterations through the installed hook (which starts its own daemon), and
+writes maps, figures and `report.html`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from cryobridge.schemas import wire
+
+from . import jobfiles, real_relion, refinement, report
+from .particles import Recipe, simulate
+
+_RELION_RECIPE = Recipe(box=40, pixel_size_A=3.6, n_particles=600, signal_to_noise=0.8)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--output", default="demo-output", show_default=True, type=click.Path(path_type=Path))
+@click.option("--particles", "n_particles", default=Recipe.n_particles, show_default=True, type=click.IntRange(20))
+@click.option("--iterations", default=len(refinement.STAGES), show_default=True, type=click.IntRange(1, 6))
+@click.option(
+    "--relion/--no-relion",
+    "with_relion",
+    default=None,
+    help="Also run a real RELION refinement; default: where RELION is installed.",
+)
+def demo(output: Path, n_particles: int, iterations: int, with_relion: bool | None) -> int:
+    """Show cryobridge at work on a small simulated refinement (minutes on two CPU cores)."""
+    if with_relion is None:
+        with_relion = real_relion.available()
+    if with_relion and not real_relion.available():
+        raise click.ClickException("RELION is not installed (Debian, Ubuntu: apt install relion openmpi-bin)")
+    hook = Path(sys.executable).with_name("cryobridge-relion")
+    if not hook.exists():
+        raise click.ClickException(f"{hook} is missing; install cryobridge into this Python first")
+    output.mkdir(parents=True, exist_ok=True)
+    with _private_daemon() as environment:
+        corrected = _simulated(output, Recipe(n_particles=n_particles), iterations, str(hook), environment)
+        if with_relion:
+            corrected = _with_relion(output / "relion", str(hook), environment) and corrected
+    return wire.EXIT_OK if corrected else wire.EXIT_FAILED
+
+
+def _simulated(output: Path, recipe: Recipe, n_iterations: int, hook: str, environment: dict[str, str]) -> bool:
+    click.echo(f"Simulating {recipe.n_particles} particles, box {recipe.box} ...")
+    particles = simulate(recipe)
+    project = _emptied(output / "project")
+    refinement.prepare(project, particles)
+    iterations, comparisons = [], []
+    stages = refinement.STAGES[:n_iterations]
+    for iteration in refinement.refine(project, particles, [hook], environment, stages):
+        iterations.append(iteration)
+        comparisons.append(report.compare(iteration, particles))
+        click.echo(report.iteration_line(iteration, comparisons[-1]))
+    page = output / "report.html"
+    page.write_text(report.page(iterations, comparisons, particles))
+    click.echo(report.summary(iterations, comparisons[-1]))
+    click.echo(f"Report: {page.resolve()}\nMaps:   {(project / jobfiles.ROOT).parent.resolve()}")
+    if iterations[-1].corrected:
+        return True
+    click.echo("The last iteration was not corrected; its log says why:\n" + iterations[-1].log, err=True)
+    return False
+
+
+def _with_relion(project: Path, hook: str, environment: dict[str, str]) -> bool:
+    click.echo("RELION is installed: running a real relion_refine_mpi through the hook (a few minutes) ...")
+    particles = simulate(_RELION_RECIPE)
+    refinement.prepare(_emptied(project), particles)
+    run = real_relion.run(project, particles, hook, {**environment, **real_relion.EARLY_CORRECTION})
+    lines = [line for line in run.log.splitlines() if line.startswith("cryobridge:")]
+    click.echo("\n".join(lines[-6:]))
+    click.echo(f"RELION: {run.iterations} iterations in {run.seconds:.0f} s, exit {run.exit_code}; {project.resolve()}")
+    return run.exit_code == 0
+
+
+def _emptied(folder: Path) -> Path:
+    """An empty folder that only ever holds the demo's own files."""
+    mark = folder / ".cryobridge-demo"
+    if folder.exists() and any(folder.iterdir()) and not mark.exists():
+        raise click.ClickException(f"{folder} holds files that are not the demo's; choose another --output")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    mark.touch()
+    return folder
+
+
+@contextlib.contextmanager
+def _private_daemon() -> Iterator[dict[str, str]]:
+    """Variables with which the hook starts a daemon of the demo's own; it is ended on leaving."""
+    with tempfile.TemporaryDirectory(prefix="cryobridge-demo-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "daemon" / "socket"
+        environment = {"CRYOBRIDGE_SOCKET": str(path), "XDG_STATE_HOME": str(Path(folder) / "state")}
+        try:
+            yield environment
+        finally:
+            _end_daemon(path)
+
+
+def _end_daemon(path: Path, patience_s: float = 15.0) -> None:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.connect(str(path))
+        pid, _, _ = wire.peer_uid(client)
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + patience_s
+        while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+
+def main() -> None:
+    """Start the demo from a shell."""
+    try:
+        code = demo.main(prog_name="demo", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        code = 130
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
