@@ -1,0 +1,42 @@
+# Everything runs in the .venv that `python3 bridge/bootstrap.py` makes.
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+
+.PHONY: help install demo test lint types unit acceptance faults fuzz parity bench
+
+help: ## list the targets
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+install: ## make .venv and install everything
+	python3 bridge/bootstrap.py install
+
+demo: ## simulated refinement through hook, daemon and network; report in demo-output/
+	python3 bridge/bootstrap.py demo
+
+test: ## linters, type checker and all tests
+	python3 bridge/bootstrap.py test
+
+lint: install ## ruff
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+
+types: install ## mypy, strict
+	$(PYTHON) -m mypy
+
+unit: install ## fast tests
+	$(PYTEST) tests/unit tests/typing
+
+parity: install ## against RELION's own programs
+	$(PYTEST) tests/parity
+
+acceptance: install ## real daemon and hooks; real RELION where installed
+	$(PYTEST) tests/acceptance
+
+faults: install ## kill, stop and starve real processes
+	$(PYTEST) tests/faults
+
+fuzz: install ## hostile files and frames, long
+	HYPOTHESIS_PROFILE=long $(PYTEST) tests/fuzz
+
+bench: install ## a real refinement with the stock tool and with the bridge; table in docs/BENCHMARKS.md
+	$(PYTHON) bench/relion.py
