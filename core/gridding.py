@@ -17,6 +17,8 @@ Scheres, "RELION: implementation of a Bayesian approach", J. Struct. Biol. 180 (
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -65,29 +67,104 @@ def blob_by_squared_radius(largest_squared: int, padded_box: float) -> NDArray[n
     return found
 
 
-def even_blob(n: int, padded_box: float, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Even part of the blob's transform on the odd real-space grid, divided by n^3.
+class Blob:
+    """The blob's transform b on the odd real-space grid, divided by n^3.
 
-    Returns
-    -------
-    Tensor
-        (n, n//2 + 1, n) along z, y, -x (x runs backwards, which is what two real transforms in a row leave).
+    RELION samples it at i for positions i below h = n//2 and at i - n from there on.
+
+    Attributes
+    ----------
+    odd
+        Odd part of b where it is not 0: the planes z = h (y, x), y = h (z, x) and x = h (z, y), each (n, n) float64;
+        a point in two of them is in the first only. The mirror planes h + 1 hold the negative. None if all is 0,
+        as at Nyquist, where these planes lie beyond the table's end.
     """
-    half = n // 2
-    position = torch.arange(n, device=device)
-    squared = torch.where(position < half, position, position - n) ** 2
-    mirrored = squared[(-position) % n]
-    table = torch.from_numpy(blob_by_squared_radius(3 * (half + 1) ** 2, padded_box) / n**3).to(device, dtype)
-    blob = torch.empty((n, half + 1, n), dtype=dtype, device=device)
-    step = chunk_length(8 * (half + 1) * n, device)
-    here = squared[: half + 1, None] + mirrored[None, :]
-    there = mirrored[: half + 1, None] + squared[None, :]
-    for start in range(0, n, step):
-        z = slice(start, start + step)
-        blob[z] = table[squared[z, None, None] + here]
-        blob[z] += table[mirrored[z, None, None] + there]
-    blob *= 0.5
-    return blob
+
+    odd: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None
+
+    def __init__(self, n: int, padded_box: float, device: torch.device) -> None:
+        half = n // 2
+        position = torch.arange(n, device=device)
+        squared = torch.where(position < half, position, position - n) ** 2
+        mirrored = squared[(-position) % n]
+        values = blob_by_squared_radius(3 * (half + 1) ** 2, padded_box) / n**3
+        table = torch.from_numpy(values).to(device)
+        self._table, self._squared, self._mirrored = table, squared, mirrored
+        self._here = squared[: half + 1, None] + mirrored[None, :]
+        self._there = mirrored[: half + 1, None] + squared[None, :]
+        self.odd = None
+        if values[half**2 :].any():
+            plane = table[squared[half] + squared[:, None] + squared[None, :]]
+            plane = 0.5 * (plane - table[mirrored[half] + mirrored[:, None] + mirrored[None, :]])
+            seam = (position == half) | (position == half + 1)
+            second = plane.masked_fill(seam[:, None], 0.0)
+            self.odd = (plane, second, second.masked_fill(seam[None, :], 0.0))
+
+    def even(self, z: slice) -> torch.Tensor:
+        """(planes, n//2 + 1, n) float64 even part along z, y, -x: x runs backwards, as two real transforms leave it."""
+        part = self._table[self._squared[z, None, None] + self._here]
+        if self.odd is not None:
+            part += self._table[self._mirrored[z, None, None] + self._there]
+            part *= 0.5
+        return part
+
+
+class OddPart:
+    """The transform of (odd part of the blob) * f, which is imaginary: only its seam planes have to be known.
+
+    With P(a, b) the transform of the plane z = h, that plane and its mirror image give 2 Im(e^(-2 pi i kz h / n) P),
+    and likewise for y and x.
+    """
+
+    def __init__(self, odd: tuple[torch.Tensor, torch.Tensor, torch.Tensor], kept: int, dtype: torch.dtype) -> None:
+        self._odd = tuple(plane.to(dtype) for plane in odd)
+        n = len(odd[0])
+        self._half = n // 2
+        # Exponents are reduced to one turn first, so that float32 phases are as good as they can be.
+        turns = torch.arange(n, device=odd[0].device) * self._half % n
+        angle = turns.double() * (-2 * math.pi / n)
+        self._phase = torch.stack([angle.cos(), angle.sin()]).to(dtype)
+        self._z_plane, self._y_plane, self._x_plane = (torch.empty_like(plane) for plane in self._odd)
+        self._kept = kept
+
+    def collect(self, lines: torch.Tensor, start: int) -> None:
+        """Take the values of f on the seam from (z, y <= h, -x) with z from `start` on."""
+        n, half = len(self._z_plane), self._half
+        stop = start + len(lines)
+        self._y_plane[start:stop] = _backwards(lines[:, half])
+        self._x_plane[start:stop, : half + 1] = lines[..., half + 1]
+        # f is even: what lies beyond y = h is found at the mirrored point.
+        mirrored = (-torch.arange(start, stop, device=lines.device)) % n
+        self._x_plane[mirrored, half + 1 :] = lines[:, 1:, half].flip(1)
+        if start <= half < stop:
+            self._z_plane[: half + 1] = _backwards(lines[half - start])
+        if start <= half + 1 < stop:
+            self._z_plane[half + 1 :] = lines[half + 1 - start, 1:].flip(0)
+
+    def transform(self) -> None:
+        """Transform the planes that were collected."""
+        kept, phase = self._kept, self._phase
+        values = (self._z_plane, self._y_plane, self._x_plane)
+        z, y, x = (torch.fft.fft2(f * b) for f, b in zip(values, self._odd, strict=True))
+        # Im(p P) = Re(p) Im(P) + Im(p) Re(P): for every kx, z and y planes together are an (n, 4) by (4, n) product.
+        every = phase.expand(kept, 2, -1)
+        z_rows = torch.stack([z.imag, z.real])[:, :, :kept].permute(2, 0, 1)
+        y_rows = torch.stack([y.imag, y.real])[:, :, :kept].permute(2, 0, 1)
+        self._left = torch.cat([every, y_rows], 1).transpose(1, 2).contiguous()
+        self._right = torch.cat([z_rows, every], 1).contiguous()
+        self._x_phase = phase[:, :kept].T.contiguous()
+        self._x_spectrum = torch.stack([x.imag, x.real]).flatten(1)
+
+    def planes(self, x: slice) -> torch.Tensor:
+        """(planes, kz, ky) real: the imaginary part, for some kx."""
+        n = len(self._z_plane)
+        third = (self._x_phase[x] @ self._x_spectrum).view(-1, n, n)
+        return torch.baddbmm(third, self._left[x], self._right[x], beta=2.0, alpha=2.0)
+
+
+def _backwards(lines: torch.Tensor) -> torch.Tensor:
+    """Index i -> -i along the last axis, modulo its length."""
+    return torch.cat([lines[..., :1], lines[..., 1:].flip(-1)], -1)
 
 
 def iterate(product: torch.Tensor, n: int, padded_box: float, smallest: float, iterations: int = ITERATIONS) -> None:
@@ -105,22 +182,43 @@ def iterate(product: torch.Tensor, n: int, padded_box: float, smallest: float, i
     smallest
         What the convolved weights are at least taken for, on the scale of W.
     """
-    blob = even_blob(n, padded_box, product.dtype, product.device)
-    kept = len(product)
-    complex_type = torch.complex128 if product.dtype == torch.float64 else torch.complex64
-    planes = torch.empty((kept, n, n // 2 + 1), dtype=complex_type, device=product.device)
-    step_x = chunk_length(product.element_size() * n * n, product.device)
-    step_z = chunk_length(product.element_size() * n * (n // 2 + 1), product.device)
-    for _ in range(iterations):
-        for start in range(0, kept, step_x):
-            x = slice(start, start + step_x)
-            planes[x] = real_transforms.rfft2(product[x])
-        for start in range(0, n, step_z):
-            z = slice(start, start + step_z)
-            lines = real_transforms.irfft(planes[:, z].permute(1, 2, 0).contiguous(), n)
-            lines *= blob[z]
-            planes[:, z] = real_transforms.rfft(lines)[..., :kept].permute(2, 0, 1)
-        for start in range(0, kept, step_x):
-            x = slice(start, start + step_x)
-            convolved = real_transforms.irfft2(planes[x], n)
-            product[x] /= convolved.abs_().clamp_min_(smallest)
+    blob = Blob(n, padded_box, product.device)
+    even = torch.empty((n, n // 2 + 1, n), dtype=product.dtype, device=product.device)
+    for index in range(iterations):
+        # The weights span many orders of magnitude before the first division and hardly any after it. In single
+        # precision the noise of the strongest would bury the weakest, so the first convolution is done in double.
+        _convolve_and_divide(product, blob, even, smallest, first=index == 0)
+
+
+def _convolve_and_divide(
+    product: torch.Tensor, blob: Blob, even: torch.Tensor, smallest: float, *, first: bool
+) -> None:
+    kept, n = product.shape[:2]
+    device = product.device
+    dtype = torch.float64 if first else product.dtype
+    odd = None if blob.odd is None else OddPart(blob.odd, kept, dtype)
+    step_x = chunk_length(dtype.itemsize * n * n, device)
+    step_z = chunk_length(dtype.itemsize * n * (n // 2 + 1), device)
+    planes = torch.empty((kept, n, n // 2 + 1), dtype=dtype.to_complex(), device=device)
+    for start in range(0, kept, step_x):
+        x = slice(start, start + step_x)
+        planes[x] = real_transforms.rfft2(product[x].to(dtype))
+    for start in range(0, n, step_z):
+        z = slice(start, start + step_z)
+        lines = real_transforms.irfft(planes[:, z].permute(1, 2, 0).contiguous(), n)
+        if odd is not None:
+            odd.collect(lines, start)
+        if first:
+            part = blob.even(z)
+            even[z] = part
+        else:
+            part = even[z]
+        lines *= part
+        planes[:, z] = real_transforms.rfft(lines)[..., :kept].permute(2, 0, 1)
+    if odd is not None:
+        odd.transform()
+    for start in range(0, kept, step_x):
+        x = slice(start, start + step_x)
+        convolved = real_transforms.irfft2(planes[x], n)
+        convolved = convolved.abs_() if odd is None else convolved.hypot_(odd.planes(x))
+        product[x] /= convolved.clamp_min_(smallest)

@@ -164,7 +164,7 @@ def write(descriptor: int, volume: Float32Array, voxel_size_A: float | tuple[flo
     """
     voxels = np.ascontiguousarray(volume, dtype="<f4")
     header = _header_bytes(voxels, voxel_size_A)
-    body = memoryview(voxels).cast("B")
+    body = voxels.reshape(-1).view(np.uint8).data.cast("B")
     write_all(descriptor, header, 0)
     write_all(descriptor, body, len(header))
     size = len(header) + len(body)
@@ -284,7 +284,7 @@ def _slabs(descriptor: int, header: MrcHeader, name: str, finite: bool) -> Itera
 
 
 def _fill(descriptor: int, part: NDArray[np.generic], offset: int, name: str) -> None:
-    view = memoryview(part.view(np.uint8).reshape(-1))
+    view = part.reshape(-1).view(np.uint8).data
     while view:
         try:
             got = os.preadv(descriptor, [view], offset)

@@ -141,7 +141,7 @@ def parse(raw: bytes, name: str) -> StarFile:
     return StarFile(name, blocks, whole_lines=raw.endswith(b"\n"))
 
 
-def format_blocks(blocks: Mapping[str, Mapping[str, object] | Mapping[str, Sequence[object]]]) -> str:
+def format_blocks(blocks: Mapping[str, Mapping[str, object]]) -> str:
     """Write blocks as STAR text: a mapping to sequences is a table, any other a list of single items.
 
     Raises
@@ -164,9 +164,7 @@ def format_blocks(blocks: Mapping[str, Mapping[str, object] | Mapping[str, Seque
     return "\n" + "\n".join(parts)
 
 
-def write_atomically(
-    path: str | os.PathLike[str], blocks: Mapping[str, Mapping[str, object] | Mapping[str, Sequence[object]]]
-) -> None:
+def write_atomically(path: str | os.PathLike[str], blocks: Mapping[str, Mapping[str, object]]) -> None:
     """Write blocks under `path`, whole or not at all; see `format_blocks`. Raises `OSError` on a full disk."""
     with whole_file(path) as descriptor:
         write_all(descriptor, format_blocks(blocks).encode(), 0)
