@@ -1,0 +1,268 @@
+"""No refinement is lost: real hooks, a real daemon and a real worker, and everything that can befall them.
+
+Whatever happens, both hooks exit 0 with a whole map in place; after any failure it is the map that RELION's own
+program makes of the same call, for both halves, and one line in RELION's log says why.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import numpy as np
+import psutil
+import pytest
+from support.refinement import FAST, SETTINGS, Refinement, difference, simulate
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
+KILLS = int(os.environ.get("CRYOBRIDGE_KILLS", "50"))
+SAME = 1e-6
+"""Relative RMS error of our standard map in float32 against the stock program's."""
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    return simulate()
+
+
+@pytest.fixture(scope="module")
+def stock_maps(simulated, tmp_path_factory, relion):
+    """The stock program's maps of both halves; the same in every iteration, as the sums are."""
+    refinement = Refinement.start(tmp_path_factory.mktemp("stock"), simulated, {})
+    return {half: refinement.stock(1, half, relion["relion_external_reconstruct"]) for half in (1, 2)}
+
+
+@pytest.fixture
+def refinement(simulated, tmp_path, private_runtime):
+    refinement = Refinement.start(tmp_path / "project", simulated, {**FAST, "CRYOBRIDGE_STYLE": "stock"})
+    yield refinement
+    refinement.end()
+
+
+def result_lines(call):
+    """Lines that say which map RELION gets."""
+    return [line for line in call.text.splitlines() if "corrected map" in line or "standard map" in line]
+
+
+def is_standard(call, stock_maps):
+    return difference(call.map(), stock_maps[call.half]) < SAME
+
+
+def assert_standard(calls, stock_maps, *words):
+    for call in calls:
+        assert call.status == 0, call.text
+        assert is_standard(call, stock_maps), call.text
+        line = result_lines(call)[-1]
+        assert "standard map" in line, call.text
+        assert any(word in line for word in words), f"{words} not in: {call.text}"
+
+
+def assert_corrected(calls, stock_maps):
+    for call in calls:
+        assert call.status == 0, call.text
+        assert not is_standard(call, stock_maps), call.text
+        assert "corrected map" in result_lines(call)[-1]
+        assert np.isfinite(call.map()).all()
+
+
+def workers_of(runtime):
+    daemon = psutil.Process(runtime.daemon_pid())
+    return [child for child in daemon.children(recursive=True) if "cryobridge.bridge.worker" in child.cmdline()]
+
+
+def wait_for(condition, timeout_s=60.0):
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError("waited in vain")
+
+
+def test_with_nothing_wrong_both_halves_are_corrected(refinement, stock_maps):
+    calls = refinement.iterate(3)
+    assert_corrected(calls, stock_maps)
+    for half in (1, 2):
+        assert not list(refinement.job_folder.glob(f"*half{half}*_data_real.mrc")), "padded input volumes are left"
+    assert not list(refinement.job_folder.glob("*_out.star"))
+    assert not list(refinement.job_folder.glob("*part*"))
+
+
+def test_no_daemon_and_none_to_be_had(refinement, stock_maps):
+    assert_standard(refinement.iterate(3, CRYOBRIDGE_SPAWN="0"), stock_maps, "no daemon")
+
+
+def test_no_daemon_and_no_relion_on_the_path_either(refinement, stock_maps, tmp_path):
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    calls = refinement.iterate(3, CRYOBRIDGE_SPAWN="0", PATH=str(empty))
+    assert_standard(calls, stock_maps, "no daemon")
+
+
+def test_a_daemon_killed_at_any_instant(refinement, stock_maps, private_runtime):
+    """The instants are random, over the length of a call and a little more; most fall into the work itself."""
+    seed = int(os.environ.get("CRYOBRIDGE_KILL_SEED", str(random.SystemRandom().randrange(10**6))))
+    instants = random.Random(seed)
+    started = time.monotonic()
+    assert_corrected(refinement.iterate(3), stock_maps)
+    cold_s = time.monotonic() - started
+    outcomes = {"corrected": 0, "standard": 0}
+    for kill in range(KILLS):
+        iteration = 4 + kill
+        calls = [refinement.begin(iteration, half) for half in (1, 2)]
+        time.sleep(instants.uniform(0, cold_s * 1.1))
+        pid = private_runtime.daemon_pid()
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+        for call in calls:
+            assert call.wait() == 0, f"seed {seed}, kill {kill}: {call.text}"
+            assert np.isfinite(call.map()).all()
+            assert call.map().shape == stock_maps[call.half].shape
+            assert len(result_lines(call)) == 1, f"seed {seed}, kill {kill}: {call.text}"
+        standard = [is_standard(call, stock_maps) for call in calls]
+        assert standard[0] == standard[1], f"seed {seed}, kill {kill}: the halves differ\n" + "\n".join(
+            call.text for call in calls
+        )
+        for call, was_standard in zip(calls, standard, strict=True):
+            assert ("standard map" in result_lines(call)[0]) == was_standard
+        outcomes["standard" if standard[0] else "corrected"] += 1
+    print(f"seed {seed}: {outcomes}")
+    assert_corrected(refinement.iterate(4 + KILLS), stock_maps)
+
+
+def test_a_stopped_worker(refinement, stock_maps, private_runtime):
+    calls = [refinement.begin(3, half, CRYOBRIDGE_STEPS="50000") for half in (1, 2)]
+    wait_for(lambda: "correcting to" in calls[0].text)
+    worker = workers_of(private_runtime)[0]
+    worker.suspend()
+    started = time.monotonic()
+    for call in calls:
+        call.wait()
+    assert time.monotonic() - started < 30
+    assert_standard(calls, stock_maps, "worker")
+    assert_corrected(refinement.iterate(4), stock_maps)
+
+
+def test_a_killed_worker(refinement, stock_maps, private_runtime):
+    calls = [refinement.begin(3, half, CRYOBRIDGE_STEPS="50000") for half in (1, 2)]
+    wait_for(lambda: "correcting to" in calls[0].text)
+    workers_of(private_runtime)[0].kill()
+    for call in calls:
+        call.wait()
+    assert_standard(calls, stock_maps, "worker")
+    assert_corrected(refinement.iterate(4), stock_maps)
+
+
+def test_a_stopped_daemon(refinement, stock_maps, private_runtime):
+    calls = [refinement.begin(3, half, CRYOBRIDGE_STEPS="50000") for half in (1, 2)]
+    wait_for(lambda: "correcting to" in calls[0].text)
+    os.kill(private_runtime.daemon_pid(), signal.SIGSTOP)
+    for call in calls:
+        call.wait()
+    assert_standard(calls, stock_maps, "silent", "nothing")
+
+
+def test_a_network_that_gives_nan(refinement, stock_maps):
+    settings = refinement.job_folder / "cryobridge.yaml"
+    settings.write_text("network: {learning_rate: 1.0, gradient_clip: null, steps: 40, loss: published, norm: none}\n")
+    assert_standard(refinement.iterate(3), stock_maps, "finite", "not usable", "training failed")
+    settings.write_text(SETTINGS)
+    assert_corrected(refinement.iterate(4), stock_maps)
+
+
+def test_out_of_memory(refinement, stock_maps):
+    settings = refinement.job_folder / "cryobridge.yaml"
+    settings.write_text("network: {cube_size: 192, batch: 8, preset: medium, steps: 2}\n")
+    calls = []
+    for half in (1, 2):
+        star = refinement.write_call(3, half)
+        # The limit is handed down from hook to daemon to worker.
+        calls.append(refinement.call(star, half, limit_kib=9_000_000))
+    for call in calls:
+        call.wait()
+    assert_standard(calls, stock_maps, "memory")
+
+
+def test_the_other_half_never_comes(refinement, stock_maps):
+    call = refinement.begin(3, 1, CRYOBRIDGE_PARTNER_WAIT_S="3")
+    call.wait()
+    assert_standard([call], stock_maps, "other half")
+
+
+def test_a_deadline(refinement, stock_maps):
+    calls = refinement.iterate(3, CRYOBRIDGE_STEPS="50000", CRYOBRIDGE_DEADLINE_S="5")
+    assert_standard(calls, stock_maps, "deadline", "longer than")
+
+
+def test_truncated_data_get_what_relions_own_program_makes_of_them(refinement, relion):
+    """The stock program takes a truncated file without a word; so the log is the only place where it is said."""
+    calls = []
+    for half in (1, 2):
+        star = refinement.write_call(3, half)
+        path = refinement.project / str(star).replace(".star", "_data_real.mrc")
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        expected = subprocess.run(
+            [str(relion["relion_external_reconstruct"]), str(star)], cwd=refinement.project, capture_output=True
+        )
+        calls.append((refinement.call(star, half), expected.returncode))
+    for call, expected in calls:
+        assert call.wait() == expected
+        assert "_data_real.mrc" in call.text
+
+
+def test_a_full_disk(simulated, stock_maps, private_runtime, tmp_path):
+    """The padded inputs are useless once a map is made of them; removing them makes room for it."""
+    project = tmp_path / "small"
+    project.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(project)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("no right to mount a small file system here")
+    refinement = None
+    try:
+        refinement = Refinement.start(project, simulated, {**FAST, "CRYOBRIDGE_STYLE": "stock"})
+        stars = [refinement.write_call(3, half) for half in (1, 2)]
+        free = shutil.disk_usage(project).free
+        with (project / "ballast").open("wb") as ballast:
+            ballast.write(b"\0" * (free - 8192))
+        calls = [refinement.call(star, half, log_folder=tmp_path) for star, half in zip(stars, (1, 2), strict=True)]
+        for call in calls:
+            call.wait()
+        assert_standard(calls, stock_maps, "disk", "space")
+    finally:
+        if refinement is not None:
+            refinement.end()
+        subprocess.run(["umount", "-l", str(project)], check=True)
+
+
+def test_two_daemons_racing_to_start(refinement, stock_maps, private_runtime):
+    """Both hooks find no daemon at the same moment: one is started, and both halves meet in it."""
+    assert private_runtime.daemon_pid() is None
+    assert_corrected(refinement.iterate(3), stock_maps)
+    daemons = [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if "cryobridge.bridge.daemon" in (process.info["cmdline"] or [])
+        and str(private_runtime.socket) in process.info["cmdline"]
+    ]
+    assert daemons == [private_runtime.daemon_pid()]
+
+
+def test_a_stale_result_of_a_continued_run_is_never_taken_for_the_answer(refinement, stock_maps):
+    star = refinement.write_call(3, 1)
+    result = refinement.project / str(star).replace(".star", ".mrc")
+    result.write_bytes(b"a map of another run")
+    (refinement.project / str(star).replace(".star", "_out.star")).write_text("data_\n")
+    call = refinement.call(star, 1, CRYOBRIDGE_SPAWN="0")
+    call.wait()
+    assert_standard([call], stock_maps, "no daemon")
+    assert not list(refinement.job_folder.glob("*_out.star"))
+
+
+def test_strict_says_it_with_the_exit_status_and_still_leaves_the_map(refinement, stock_maps):
+    (refinement.job_folder / "cryobridge.yaml").write_text("strict: true\n")
+    call = refinement.begin(3, 1, CRYOBRIDGE_SPAWN="0")
+    assert call.wait() == 1
+    assert is_standard(call, stock_maps)
