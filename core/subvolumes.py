@@ -86,9 +86,9 @@ def take(volume: Tensor, corners: Tensor, side: int) -> Tensor:
 def resampled_weight(weight: Tensor, n: int, side: int) -> Tensor:
     """Bring a Fourier weight of a box of n voxels to the Fourier grid of a cube of `side` voxels.
 
-    The weight's real-space kernel is cut to (or padded to) the cube under a triangular window, whose transform is
-    positive: so DC stays at DC, the mirror symmetry stays exact, and values stay between the least and the greatest
-    of the input. Edges soften by about one Fourier voxel of the cube, which is what the cube can resolve.
+    Frequency k of the cube is frequency k n / side of the box: the weight is averaged over about as many voxels as
+    one of the cube holds, and read there trilinearly. DC stays at DC, mirror symmetry stays exact, and values stay
+    between the least and the greatest of the input.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def resampled_weight(weight: Tensor, n: int, side: int) -> Tensor:
 
     Returns
     -------
-    (side, side, side // 2 + 1) real, DC first, in [0, 1] when the input is.
+    (side, side, side // 2 + 1) float32, DC first.
 
     Raises
     ------
@@ -110,16 +110,24 @@ def resampled_weight(weight: Tensor, n: int, side: int) -> Tensor:
         raise ValueError(f"weight {tuple(weight.shape)} is not the half spectrum {(n, n, n // 2 + 1)} of a box of {n}")
     if side == n:
         return weight.float()
-    kernel = torch.fft.fftshift(torch.fft.irfftn(weight.to(torch.complex64), s=(n, n, n)))
-    common = min(n, side)
-    position = torch.arange(n, device=weight.device) - n // 2
-    triangle = (1 - position.abs() / (common / 2)).clamp(min=0)
-    kernel = kernel * triangle[:, None, None] * triangle[:, None] * triangle
-    if side > n:
-        before = side // 2 - n // 2
-        kernel = functional.pad(kernel, (before, side - n - before) * 3)
-    else:
-        kernel = cropped_to(kernel, side)
-    resampled: Tensor = torch.fft.rfftn(torch.fft.ifftshift(kernel)).real
-    clamped: Tensor = resampled.clamp(float(weight.min()), float(weight.max()))
-    return clamped.float()
+    reach = (n // side) // 2
+    centred = functional.pad(_full_centred(weight.float())[None, None], (reach + 1,) * 6, mode="circular")
+    if reach > 0:
+        centred = functional.avg_pool3d(centred, 2 * reach + 1, stride=1, padding=reach)
+    last = centred.shape[-1] - 1
+    positions = torch.fft.fftfreq(side, 1 / n, device=weight.device) + n // 2 + reach + 1
+    # The one Nyquist plane of an even cube is read at its positive frequency, as the half spectrum holds it.
+    half = torch.arange(side // 2 + 1, device=weight.device) * (n / side) + n // 2 + reach + 1
+    z, y, x = torch.meshgrid(positions, positions, half, indexing="ij")
+    grid = torch.stack((x, y, z), dim=-1) * (2 / last) - 1
+    resampled = functional.grid_sample(centred, grid[None], mode="bilinear", align_corners=True)[0, 0]
+    resampled[0, 0, 0] = weight[0, 0, 0]
+    return resampled
+
+
+def _full_centred(half: Tensor) -> Tensor:
+    """Full spectrum (n, n, n), DC at n // 2, of a real half spectrum, by Friedel symmetry."""
+    n = half.shape[0]
+    mates = -torch.arange(n, device=half.device) % n
+    rest = half[mates][:, mates][:, :, 1 : (n + 1) // 2].flip(2)
+    return torch.fft.fftshift(torch.cat((half, rest), dim=2))

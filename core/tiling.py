@@ -18,8 +18,8 @@ def tile_starts(n: int, tile: int) -> list[int]:
     Tiles lie `tile - 16` apart. Each is trusted but for its outermost voxel, with linear ramps over 14 voxels where
     neighbours meet, as spIsoNet does with crops of 80 every 64.
     """
-    if tile <= MARGIN:
-        raise ValueError(f"a tile of {tile} is not larger than its margin of {MARGIN}")
+    if n > tile and tile < 2 * MARGIN:
+        raise ValueError(f"a tile of {tile} has no room for its ramps; it must be at least {2 * MARGIN}")
     if n <= tile:
         return [-((tile - n) // 2)]
     stride = tile - MARGIN

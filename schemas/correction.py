@@ -26,7 +26,7 @@ class CorrectionOptions(StrictModel):
     filter_input: bool = Field(True, description="give the network what the weight leaves of each half")
 
     cube_size: int = Field(64, ge=16, le=256, multiple_of=8, description="side of training crops, voxels")
-    crop_size: int = Field(80, ge=24, le=512, multiple_of=8, description="side of prediction tiles, voxels")
+    crop_size: int = Field(80, ge=32, le=512, multiple_of=8, description="side of prediction tiles, voxels")
     batch: int = Field(
         4, ge=1, le=256, description="crops per step", validation_alias=AliasChoices("batch", "batch_size")
     )
