@@ -21,6 +21,8 @@ from cryobridge.schemas.state import TERMINAL
 CONNECT_TIMEOUT_S = 5.0
 WAIT_SLICE_S = 5.0
 """A long wait is asked for in slices, so that a daemon that dies or restarts meanwhile is noticed."""
+HEALTHY_WORKER_STATES = ("ready", "starting", "off")
+"""`off`: not started yet or ended for lack of work; the next call starts it."""
 
 _ERRORS: dict[str, type[errors.CryobridgeError]] = {
     error.code: error
@@ -199,3 +201,17 @@ def _connect_first(environment: Mapping[str, str], timeout_s: float) -> tuple[Pa
         f"no daemon is running ({'; '.join(tried)}); start one with 'cryobridge serve' "
         "(RELION's calls start one by themselves)"
     )
+
+
+def degradations(reply: dict[str, Any]) -> list[str]:
+    """What is wrong with a daemon, by its own status; empty when all is well."""
+    problems = []
+    if reply.get("state") != "ready":
+        problems.append(f"the daemon is {reply.get('state')}")
+    workers = [worker for worker in reply.get("workers", []) if isinstance(worker, dict)]
+    problems += [
+        f"worker {worker.get('device')} is {worker.get('state')}"
+        for worker in workers
+        if worker.get("state") not in HEALTHY_WORKER_STATES
+    ]
+    return problems

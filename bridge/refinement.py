@@ -140,13 +140,15 @@ def read_text(path: Path, limit_bytes: int = jobdir.MAX_TEXT_BYTES) -> str:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
         return ""
-    with os.fdopen(fd, "rb") as file:
-        try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return ""
-            return file.read(limit_bytes).decode("utf-8", errors="replace")
-        except OSError:
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
             return ""
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(limit_bytes).decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
 
 
 def find_from_project(name: str, job_dir: Path, output: str | None) -> Path | None:

@@ -1,21 +1,17 @@
-"""What the commands print: tables and words for people, JSON for programs, progress for both.
+"""What the commands print: tables and words for people, JSON for programs.
 
-rich is imported only when a table or a bar is really drawn, so that `--json` and one-line answers stay quick.
+rich is imported only when a table is really drawn, so that `--json` and one-line answers stay quick.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import IO, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
-PROGRESS_STEP = 0.1
-PROGRESS_PAUSE_S = 30.0
 WIDE = 10_000
 """Columns of a "terminal" that never breaks lines, for output that goes to a file or a pipe."""
 
@@ -74,56 +70,6 @@ def size(count: object) -> str:
             return f"{value:.0f} {name}" if name == "B" or value >= 100 else f"{value:.1f} {name}"
         value /= 1000
     return f"{value:.1f} TB"
-
-
-class ProgressLines:
-    """Progress for a log file: a line at the start, one per 10 %, and one when nothing was said for 30 s."""
-
-    def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self._write = write
-        self._clock = clock
-        self._said_at = -PROGRESS_PAUSE_S
-        self._said_step = -1
-
-    def update(self, text: str, fraction: float | None) -> None:
-        """Take a report; print it if it is time."""
-        now = self._clock()
-        step = -1 if fraction is None else int(fraction / PROGRESS_STEP + 1e-9)
-        if step == self._said_step and now - self._said_at < PROGRESS_PAUSE_S:
-            return
-        self._said_at, self._said_step = now, step
-        self._write(text if fraction is None else f"{fraction:4.0%}  {text}")
-
-
-class ProgressBar:
-    """Progress for a terminal: a bar with the time that is left."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-        self.live = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeRemainingColumn(),
-            console=Console(file=stream),
-            transient=True,
-        )
-        self._task = self.live.add_task("", total=1.0)
-
-    def update(self, text: str, fraction: float | None) -> None:
-        """Draw a report."""
-        self.live.update(self._task, description=printable(text), completed=fraction)
-
-
-def progress() -> tuple[AbstractContextManager[object], Callable[[str, float | None], None]]:
-    """A bar where standard error is a terminal, lines where it is not: a context to hold, and what takes reports."""
-    stream = sys.stderr
-    if stream.isatty():
-        bar = ProgressBar(stream)
-        return bar.live, bar.update
-    return nullcontext(), ProgressLines(lambda line: click.echo(printable(line), err=True)).update
 
 
 def pairs(values: Mapping[str, Any]) -> None:

@@ -43,18 +43,20 @@ def load_job(path: Path, *, base: Path | None = None) -> Job:
 
 
 def read_bounded(path: Path, limit_bytes: int = MAX_JOB_FILE_BYTES) -> str:
-    """The text of a plain file of at most `limit_bytes`; a link, a pipe or a device is not opened for reading."""
+    """The text of a plain file of at most `limit_bytes`; a pipe or a device is not waited for."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise InputInvalid(f"{path}: cannot be read: {error.strerror}") from error
-    with os.fdopen(fd, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise InputInvalid(f"{path}: is not a plain file; give a YAML or JSON file")
-        try:
+        with open(fd, "rb", closefd=False) as file:
             raw = file.read(limit_bytes + 1)
-        except OSError as error:
-            raise InputInvalid(f"{path}: cannot be read: {error.strerror}") from error
+    except OSError as error:
+        raise InputInvalid(f"{path}: cannot be read: {error.strerror}") from error
+    finally:
+        os.close(fd)
     if len(raw) > limit_bytes:
         raise InputInvalid(f"{path.name}: larger than {limit_bytes} bytes; a job file is a few lines")
     try:

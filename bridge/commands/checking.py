@@ -19,7 +19,8 @@ def doctor(job_folder: Path | None, tiny_job: bool, as_json: bool) -> int:
 
     Each line says ok, warn or fail, and what to do. Exit 0: nothing failed; 1: something did.
     """
-    from ..doctor import Level, examine
+    from ..doctor import examine
+    from ..findings import Level
 
     findings = examine(job_folder, tiny_job=tiny_job)
     if as_json:

@@ -14,7 +14,7 @@ from cryobridge.schemas.errors import DaemonUnavailable
 from cryobridge.schemas.state import TERMINAL
 
 from .. import render
-from ..client import DaemonClient
+from ..client import DaemonClient, degradations
 
 PASS_THROUGH = {"ignore_unknown_options": True, "help_option_names": []}
 FOLLOW_PAUSE_S = 1.0
@@ -53,24 +53,6 @@ def status(as_json: bool) -> int:
     else:
         _print_status(reply, problems)
     return wire.EXIT_DEGRADED if problems else wire.EXIT_OK
-
-
-def degradations(reply: dict[str, Any]) -> list[str]:
-    """What is wrong with a daemon, by its own status; empty when all is well."""
-    problems = []
-    if reply.get("state") != "ready":
-        problems.append(f"the daemon is {reply.get('state')}")
-    workers = [worker for worker in reply.get("workers", []) if isinstance(worker, dict)]
-    problems += [
-        f"worker {worker.get('device')} is {worker.get('state')}"
-        for worker in workers
-        if worker.get("state") not in HEALTHY_WORKER_STATES
-    ]
-    return problems
-
-
-HEALTHY_WORKER_STATES = ("ready", "idle", "busy", "starting", "off")
-"""`off`: not started yet or ended for lack of work; the next call starts it."""
 
 
 def _print_status(reply: dict[str, Any], problems: list[str]) -> None:

@@ -2,63 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import click
-
-from .. import render
-
 WORKER_MODULE = "cryobridge.bridge.worker.run"
-_KILL_AFTER_S = 10.0
+INTERRUPT_WAIT_S = 10.0
 
 
 def run_in_foreground(job_file: Path) -> int:
-    """Run a job file, show its progress on standard error and its words on standard output; return its exit code.
+    """Run a job file with this terminal's own output; return the worker's exit code (128 + n if signal n ended it).
 
-    The worker prints one JSON object per line for progress (`{"type": "progress", "text", "fraction"}`), and plain
-    text for the rest. Interrupted (Ctrl-C), the worker gets the signal too and ends at its next step.
+    Ctrl-C reaches the worker too; it gets some time to end by itself.
     """
-    worker = subprocess.Popen(
-        [sys.executable, "-I", "-u", "-m", WORKER_MODULE, str(job_file)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
-    assert worker.stdout is not None  # noqa: S101 - a pipe was asked for
-    shown, report = render.progress()
+    worker = subprocess.Popen([sys.executable, "-I", "-m", WORKER_MODULE, str(job_file)], stdin=subprocess.DEVNULL)
     try:
-        with shown:
-            show_lines(worker.stdout, report)
-        return _exit_code(worker.wait())
+        code = worker.wait()
     except KeyboardInterrupt:
-        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
-            worker.wait(_KILL_AFTER_S)
-        raise
-    finally:
-        if worker.poll() is None:
-            worker.kill()
-            worker.wait()
-
-
-def show_lines(lines: Iterable[str], report: Callable[[str, float | None], None]) -> None:
-    """Sort a worker's output into progress reports and words to print."""
-    for line in lines:
         try:
-            frame = json.loads(line) if line.startswith("{") else None
-        except ValueError:
-            frame = None
-        if not isinstance(frame, dict) or frame.get("type") != "progress":
-            click.echo(line.rstrip("\n"))
-            continue
-        fraction = frame.get("fraction")
-        report(str(frame.get("text", "")), float(fraction) if isinstance(fraction, int | float) else None)
-
-
-def _exit_code(returncode: int) -> int:
-    return 128 - returncode if returncode < 0 else returncode
+            worker.wait(INTERRUPT_WAIT_S)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+        raise
+    return 128 - code if code < 0 else code

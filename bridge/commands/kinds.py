@@ -69,7 +69,11 @@ def command_of(model: type[Job]) -> click.Command:
 
     kind_name = str(model.model_fields["kind"].default)
     return click.Command(
-        kind_name.partition(".")[2], params=parameters, callback=callback, help=(model.__doc__ or "").strip()
+        kind_name.partition(".")[2],
+        params=parameters,
+        callback=callback,
+        help=(model.__doc__ or "").strip(),
+        context_settings={"token_normalize_func": with_dashes},
     )
 
 
@@ -106,25 +110,29 @@ def _model(model: type[Job], section: str) -> Any:
 def _flags(section: str, name: str, field: FieldInfo) -> list[str]:
     from cryobridge.schemas.validation import names_of
 
-    spellings = dict.fromkeys(
-        flag for known in names_of(name, field) for flag in (f"--{known.replace('_', '-')}", f"--{known}")
-    )
+    spellings = dict.fromkeys(f"--{with_dashes(known)}" for known in names_of(name, field))
     return [f"{section}__{name}", *spellings]
+
+
+def with_dashes(word: str) -> str:
+    """An option as it is looked for, so that the peers' `--limit_res` is found too."""
+    return word.replace("_", "-")
 
 
 def _option(section: str, name: str, field: FieldInfo) -> click.Option:
     """One option of a kind. Values are checked by the model, so that every way in gives the same message."""
-    annotation = field.annotation
     flags = _flags(section, name, field)
-    # The default shown is the model's; None means "not given" and leaves the choice to the model.
-    shown = None if field.default is None else str(field.default)
+    # Not given stays None, so that the model's own default counts; here it is only shown.
+    default = "" if field.default in (None, False) else f"  [default: {field.default}]"
+    words = f"{field.description or ''}{default}"
+    annotation = field.annotation
     if annotation is bool:
-        return click.Option(flags, is_flag=True, flag_value=True, default=None, help=field.description)
+        return click.Option(flags, is_flag=True, flag_value=True, default=None, help=words)
     if typing.get_origin(annotation) is Literal:
         choice = click.Choice([str(value) for value in typing.get_args(annotation)])
-        return click.Option(flags, type=choice, default=None, show_default=shown or False, help=field.description)
+        return click.Option(flags, type=choice, default=None, help=words)
     number = float if float in _members(annotation) else int if int in _members(annotation) else str
-    return click.Option(flags, type=number, default=None, show_default=shown or False, help=field.description)
+    return click.Option(flags, type=number, default=None, help=words)
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:

@@ -1,0 +1,122 @@
+"""The client: finds a daemon, greets it, and turns its answers into values or named errors."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.scripted_daemon import ScriptedDaemon, scripted_daemon
+
+from cryobridge.bridge.client import DaemonClient, degradations
+from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable, DeadlineExceeded, JobRejected
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[ScriptedDaemon]:
+    with scripted_daemon(tmp_path / "socket") as running:
+        yield running
+
+
+def connect(path: Path) -> DaemonClient:
+    return DaemonClient.connect({"CRYOBRIDGE_SOCKET": str(path)}, timeout_s=1.0)
+
+
+def test_a_request_gets_its_reply(daemon: ScriptedDaemon) -> None:
+    daemon.replies("status", state="ready", uptime_s=3)
+    with connect(daemon.path) as client:
+        assert client.welcome["daemon_id"] == "test"
+        assert client.request("status") == {"state": "ready", "uptime_s": 3}
+        client.request("status", depth=1)
+    assert daemon.requests == [{"type": "status"}, {"type": "status", "depth": 1}]
+
+
+def test_heartbeats_before_the_reply_are_passed_over(daemon: ScriptedDaemon) -> None:
+    daemon.answers["wait"] = lambda _: [
+        {"type": "heartbeat"},
+        {"type": "progress"},
+        {"type": "reply", "state": "failed"},
+    ]
+    with connect(daemon.path) as client:
+        assert client.request("wait")["state"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [("rejected", JobRejected), ("timeout", DeadlineExceeded), ("of the future", CryobridgeError)]
+)
+def test_an_error_keeps_its_name(daemon: ScriptedDaemon, code: str, kind: type[CryobridgeError]) -> None:
+    daemon.answers["submit"] = lambda _: {"type": "error", "code": code, "text": "the queue is full"}
+    with connect(daemon.path) as client, pytest.raises(kind, match="the queue is full") as caught:
+        client.request("submit")
+    assert type(caught.value) is kind
+
+
+def test_a_daemon_that_leaves_is_said(daemon: ScriptedDaemon) -> None:
+    daemon.answers["status"] = lambda _: None
+    with connect(daemon.path) as client, pytest.raises(DaemonUnavailable, match="went away while asked for 'status'"):
+        client.request("status")
+
+
+def test_without_a_daemon_the_message_says_where_and_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DaemonUnavailable, match=r"socket: not there\); start one with 'cryobridge serve'"):
+        connect(tmp_path / "socket")
+
+
+def test_a_socket_left_by_a_dead_daemon_is_no_daemon(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
+        left.bind(str(tmp_path / "socket"))
+    with pytest.raises(DaemonUnavailable, match="nobody listens any more"):
+        connect(tmp_path / "socket")
+
+
+def test_a_path_too_long_for_a_socket_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DaemonUnavailable, match="too long"):
+        connect(tmp_path / ("x" * 200))
+
+
+def test_a_daemon_that_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:
+        silent.bind(str(tmp_path / "socket"))
+        silent.listen()
+        with pytest.raises(DaemonUnavailable, match="does not answer"):
+            DaemonClient.connect({"CRYOBRIDGE_SOCKET": str(tmp_path / "socket")}, timeout_s=0.1)
+
+
+def test_another_protocol_is_refused_with_both_versions(tmp_path: Path) -> None:
+    with (
+        scripted_daemon(tmp_path / "socket", protocol=99, version="9.9") as daemon,
+        pytest.raises(DaemonUnavailable, match=r"another version \(9.9; this is "),
+    ):
+        connect(daemon.path)
+
+
+def test_waiting_goes_on_until_the_job_is_finished(daemon: ScriptedDaemon) -> None:
+    states = iter(["queued", "running", "succeeded"])
+    daemon.answers["wait"] = lambda _: {"type": "reply", "state": next(states)}
+    with connect(daemon.path) as client:
+        assert client.wait("7")["state"] == "succeeded"
+    assert [request["job_id"] for request in daemon.requests] == ["7"] * 3
+
+
+def test_waiting_ends_when_the_time_is_over(daemon: ScriptedDaemon) -> None:
+    daemon.replies("wait", state="running")
+    times = iter([0.0, 0.0, 3.0, 8.0, 11.0, 11.0])
+    with (
+        connect(daemon.path) as client,
+        pytest.raises(DeadlineExceeded, match="7 is still running after 10 s"),
+    ):
+        client.wait("7", 10.0, clock=lambda: next(times))
+    assert all(0 <= request["timeout_s"] <= 5 for request in daemon.requests)
+
+
+@pytest.mark.parametrize(
+    ("status", "problems"),
+    [
+        ({"state": "ready", "workers": [{"device": "cpu", "state": "off"}]}, []),
+        ({"state": "draining", "workers": []}, ["the daemon is draining"]),
+        ({"state": "ready", "workers": [{"device": "cpu", "state": "failed"}]}, ["worker cpu is failed"]),
+    ],
+)
+def test_what_is_wrong_with_a_daemon_follows_from_its_status(status: dict[str, object], problems: list[str]) -> None:
+    assert degradations(status) == problems
