@@ -87,6 +87,7 @@ _CRYOBRIDGE: dict[str, tuple[str, Callable[[str], Any]]] = {
     "CRYOBRIDGE_STRICT": ("strict", _boolean),
     "CRYOBRIDGE_KEEP_VOLUMES": ("keep_volumes", _boolean),
     "CRYOBRIDGE_STEPS": ("network.steps", int),
+    "CRYOBRIDGE_WARM_STEPS": ("network.warm_steps", int),
     "CRYOBRIDGE_PRESET": ("network.preset", str),
     "CRYOBRIDGE_MODE": ("network.mode", str),
     "CRYOBRIDGE_LOSS": ("network.loss", str),

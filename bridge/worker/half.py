@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -13,9 +15,9 @@ from cryobridge.core.wiener import SumsGeometry, reconstruct, wiener_gain
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.relion import RelionOptions, resolve_options
 from cryobridge.schemas.wire import Frame, Message
-from cryobridge.wrappers.formats.mrc import read_volume, write_volume
+from cryobridge.wrappers.formats import mrc
 from cryobridge.wrappers.relion.jobdir import MAX_TEXT_BYTES, RefinementFacts, refinement_facts
-from cryobridge.wrappers.relion.sums import Sums, read_sums
+from cryobridge.wrappers.relion.sums import Sums, read_description, read_sums
 
 from .gate import decide
 from .loop import Progress
@@ -47,9 +49,14 @@ class Half:
     angles_text: str | None = None
     descriptors: dict[str, int] = field(default_factory=dict)
 
-    def limit_resolution_A(self) -> float | None:
-        """Where the FSC of this iteration falls below the chosen threshold, or None if it never rises above."""
-        return resolution(self.fsc, self.voxel_size_A, 0.5 if self.options.fsc_05 else 0.143)
+    @property
+    def box(self) -> int:
+        """Voxels along a side of the map."""
+        return self.geometry.box
+
+    def limit_resolution_A(self) -> float:
+        """Where the FSC of this iteration falls below the chosen threshold; infinite if it is never above."""
+        return resolution(self.fsc, self.voxel_size_A, 0.5 if self.options.fsc_05 else 0.143, box=self.box)
 
 
 def named_descriptors(frame: Frame) -> dict[str, int]:
@@ -76,40 +83,53 @@ def standard_half(frame: Frame, device: torch.device) -> Generator[Progress | No
     descriptors = named_descriptors(frame)
     half = int(message["half"])
     prefix = f"half{half}."
-    sums = read_sums({name.removeprefix(prefix): fd for name, fd in descriptors.items() if name.startswith(prefix)})
+    description = read_description(_given(descriptors, f"{prefix}star"), name="the call's STAR file")
+    sums = read_sums(
+        description, *(_given(descriptors, f"{prefix}{part}") for part in ("data_real", "data_imag", "weight"))
+    )
     facts = _facts(descriptors)
     environment = {str(k): str(v) for k, v in message.get("environment", {}).items()}
     options, notes = resolve_options(environment, facts.command_line, message.get("settings"))
-    voxel_size_A = sums.pixel_size_A or facts.pixel_size_A or 1.0
-    yield None
+    voxel_size_A = description.pixel_size_A or facts.pixel_size_A
+    if voxel_size_A is None:
+        raise InputInvalid("the pixel size is neither in the call (RELION 3.1) nor in the previous model file")
+    for note in notes:
+        yield Progress(note)
 
-    style = sums.default_style if options.style == "auto" else options.style
+    style = description.style if options.style == "auto" else options.style
+    fsc = torch.from_numpy(description.fsc)
     standard = reconstruct(
         sums.data.to(device),
         sums.weight.to(device),
-        sums.geometry,
-        sums.tau2.to(device),
-        fudge=sums.tau2_fudge,
+        description.geometry,
+        description.tau2,
+        fudge=description.fudge,
         style=style,
     ).cpu()
     if not torch.isfinite(standard).all():
         raise InputInvalid("the reconstruction from RELION's sums is not finite; look at the data and weight files")
-    size, crc32 = write_volume(descriptors[f"{prefix}standard"], standard, voxel_size_A)
+    written = mrc.write(_given(descriptors, f"{prefix}standard"), standard.numpy(), voxel_size_A)
     yield None
 
-    fsc_A = resolution(sums.fsc, voxel_size_A, 0.143)
-    verdict = decide(options, facts, half=half, iteration=int(message["iteration"]), resolution_A=fsc_A)
+    fsc_A = resolution(fsc, voxel_size_A, 0.143, box=description.geometry.box)
+    verdict = decide(
+        options,
+        facts,
+        half=half,
+        iteration=int(message["iteration"]),
+        resolution_A=None if math.isinf(fsc_A) else fsc_A,
+    )
     kept = Half(
         task=str(message["task"]),
         warm_key=f"{message['session']}#{message['kind']}{int(message['number']):03d}",
         half=half,
         iteration=int(message["iteration"]),
         voxel_size_A=voxel_size_A,
-        geometry=sums.geometry,
+        geometry=description.geometry,
         options=options,
         facts=facts,
         standard=standard,
-        fsc=sums.fsc,
+        fsc=fsc,
         environment=environment,
     )
     if verdict.due:
@@ -117,15 +137,14 @@ def standard_half(frame: Frame, device: torch.device) -> Generator[Progress | No
     reply: Message = {
         "type": "standard",
         "half": half,
-        "size": size,
-        "crc32": crc32,
+        "size": written.size,
+        "crc32": written.crc32,
         "seconds": round(time.monotonic() - started, 3),
         "style": style,
         "due": verdict.due,
         "code": verdict.code,
         "line": verdict.line,
-        "notes": notes,
-        "partner_wait_s": options.partner_wait_s,
+        "wait_partner_s": options.partner_wait_s,
         "deadline_s": options.deadline_s,
     }
     return kept, reply
@@ -133,14 +152,15 @@ def standard_half(frame: Frame, device: torch.device) -> Generator[Progress | No
 
 def _prepare_correction(kept: Half, sums: Sums, descriptors: dict[str, int], device: torch.device) -> None:
     """Keep what the joint step needs, and let the padded sums (gigabytes at large boxes) go."""
+    description = sums.description
     data, weight = sums.data.to(device), sums.weight.to(device)
     # The network does not need the gridding iterations: they change an unregularised map by less than its noise.
     kept.unregularised = reconstruct(
-        data, weight, sums.geometry, sums.tau2.to(device), style="relion5", regularised=False
+        data, weight, description.geometry, description.tau2, style="relion5", regularised=False
     ).cpu()
-    kept.gain = wiener_gain(weight, sums.geometry, sums.tau2.to(device), fudge=sums.tau2_fudge).cpu()
+    kept.gain = wiener_gain(weight, description.geometry, description.tau2, fudge=description.fudge).cpu()
     if "mask" in descriptors:
-        kept.mask = read_volume(descriptors["mask"], name=kept.facts.solvent_mask or "solvent mask").data
+        kept.mask = _map(descriptors["mask"], kept.facts.solvent_mask or "the solvent mask")
         if kept.mask.shape != kept.standard.shape:
             raise InputInvalid(
                 f"{kept.facts.solvent_mask}: the solvent mask is {tuple(kept.mask.shape)}, the map "
@@ -148,7 +168,7 @@ def _prepare_correction(kept: Half, sums: Sums, descriptors: dict[str, int], dev
             )
     reference = descriptors.get(f"reference_start.{kept.half}")
     if reference is not None and kept.options.keep_lowres:
-        kept.starting_reference = read_volume(reference, name="starting reference").data
+        kept.starting_reference = _map(reference, "the starting reference")
     if kept.options.sampling_density and "data" in descriptors:
         kept.angles_text = _text(descriptors["data"])
     for name in ("session_in", "session_out", f"half{kept.half}.corrected"):
@@ -165,7 +185,16 @@ def _facts(descriptors: dict[str, int]) -> RefinementFacts:
     return refinement_facts(**texts)
 
 
-def _text(fd: int) -> str:
-    import os
+def _given(descriptors: dict[str, int], name: str) -> int:
+    fd = descriptors.get(name)
+    if fd is None:
+        raise InputInvalid(f"the hook did not hand over '{name}'; hook and daemon do not match")
+    return fd
 
+
+def _map(fd: int, name: str) -> torch.Tensor:
+    return torch.from_numpy(mrc.read(fd, name=name)[0])
+
+
+def _text(fd: int) -> str:
     return os.pread(fd, MAX_TEXT_BYTES, 0).decode(errors="replace")

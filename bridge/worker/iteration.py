@@ -17,7 +17,7 @@ import torch
 
 from cryobridge.core import posterior
 from cryobridge.core.combine import combine
-from cryobridge.core.correction import CorrectionState, predict, train
+from cryobridge.core.correction import CorrectionState, StepReport, predict_steps, train
 from cryobridge.core.filters import fsc_weight, lowpass
 from cryobridge.core.fsc3d import fsc3d, resolution_range
 from cryobridge.core.masks import soft_sphere
@@ -84,26 +84,27 @@ def correct(
     state.to(device)
     train_started = time.monotonic()
     losses: list[float] = []
-    for report in train(state, prepared.half1, prepared.half2, prepared.weight, prepared.mask, options):
+    for report in _trained(state, prepared, options):
         losses.append(report.loss)
-        if not math.isfinite(report.loss):
-            raise BadResult("the training's loss is not finite; the network is thrown away")
         if deadline is not None and time.monotonic() - started > deadline:
             raise DeadlineExceeded(f"the correction took longer than deadline_s = {deadline:g} s")
         yield Progress(f"training {report.step}/{report.steps}, loss {report.loss:.3f}", report.step / report.steps)
     train_s = time.monotonic() - train_started
     maps: list[torch.Tensor] = []
     for which, (half, volume) in enumerate(((first, prepared.half1), (second, prepared.half2)), start=1):
-        network_map = predict(state, which, volume, prepared.mask, options)
-        yield Progress(f"predicted half {which}")
+        network_map: torch.Tensor | None = None
+        for tile in predict_steps(state, which, volume, prepared.weight, prepared.mask, options):
+            network_map = tile
+            yield None
+        if network_map is None:
+            raise BadResult("the prediction ended without a map")
         maps.append(_finish(half, network_map, prepared, device))
-        yield None
     seconds = time.monotonic() - started
     mode = "one network per half-set" if options.mode == "independent" else "one network for both half-sets"
     line = (
-        f"corrected map: FSC=0.143 at {prepared.limit_A:.1f} A, 3DFSC {prepared.directions_A[0]:.1f}-"
+        f"FSC=0.143 at {prepared.limit_A:.1f} A, 3DFSC {prepared.directions_A[0]:.1f}-"
         f"{prepared.directions_A[1]:.1f} A by direction, loss {_mean(losses[:10]):.3f} -> {_mean(losses[-10:]):.3f} in "
-        f"{len(losses)} {'warm' if warm else 'first'} steps, {mode}, {seconds:.1f} s"
+        f"{len(losses)} {'warm' if warm else 'first'} steps, {mode}"
     )
     metrics: dict[str, float | int | str] = {
         "limit_resolution_A": round(prepared.limit_A, 3),
@@ -136,7 +137,7 @@ def correct_within_memory(
         What the smallest attempt raised.
     """
     snapshot = warm.tensors() if warm is not None else None
-    attempts = options.smaller_attempts()
+    attempts = _smaller_attempts(options)
     for number, attempt in enumerate(attempts):
         try:
             return (yield from correct(first, second, attempt, warm, device))
@@ -151,13 +152,20 @@ def correct_within_memory(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
+def _smaller_attempts(options: CorrectionOptions) -> list[CorrectionOptions]:
+    """The options as they are, then with single crops at a time, then with the smallest tiles as well."""
+    single = options.model_copy(update={"acc_batches": options.batch})
+    tiles = single.model_copy(update={"crop_size": max(24, options.cube_size)})
+    return [options, single, tiles]
+
+
 def _prepare(first: Half, second: Half, device: torch.device) -> Prepared:
     options = first.options
     voxel_A = first.voxel_size_A
     limit_A = first.limit_resolution_A()
-    if limit_A is None or first.unregularised is None or second.unregularised is None:
+    if math.isinf(limit_A) or first.unregularised is None or second.unregularised is None:
         raise InputInvalid("the half-maps agree at no resolution; there is nothing to learn from")
-    n = first.standard.shape[-1]
+    n = first.box
     mask = _mask(first, n).to(device)
     maps = [half.unregularised.to(device) for half in (first, second) if half.unregularised is not None]
     if options.whitening and limit_A < options.whitening_low_A:
@@ -221,6 +229,15 @@ def _finish(half: Half, network_map: torch.Tensor, prepared: Prepared, device: t
     if (complaint := posterior.plausible(result, standard)) is not None:
         raise BadResult(f"the network's map of half {half.half} is not usable: {complaint}")
     return result.to(torch.float32).cpu()
+
+
+def _trained(
+    state: CorrectionState, prepared: Prepared, options: CorrectionOptions
+) -> Generator[StepReport, None, None]:
+    try:
+        yield from train(state, prepared.half1, prepared.half2, prepared.weight, prepared.mask, options)
+    except ValueError as error:
+        raise BadResult(f"training failed: {error}") from error
 
 
 def _mean(values: list[float]) -> float:

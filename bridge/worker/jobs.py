@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import math
 import os
 import platform
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from cryobridge.schemas.errors import CryobridgeError, InputInvalid, JobRejected
 from cryobridge.schemas.job import RESULT_NAME, Job, MapFsc3dJob, check_paths, parse_job
 from cryobridge.schemas.result import FileRecord, JobResult
 from cryobridge.schemas.wire import Message
-from cryobridge.wrappers.formats.mrc import Volume, read_volume_file, write_atomically
+from cryobridge.wrappers.formats import mrc
 
 from .loop import Progress
 
@@ -61,8 +63,8 @@ def _run_fsc3d(job: Job, device: torch.device) -> JobSteps:
     first, second = half1.data.to(device), half2.data.to(device)
     mask_tensor = None if mask is None else mask.data.to(device)
     curve = fsc(first, second, mask_tensor)
-    global_A = resolution(curve, voxel_A, 0.143)
-    limit_A = options.limit_resolution_A or global_A or 2 * voxel_A
+    global_A = resolution(curve, voxel_A, 0.143, box=n)
+    limit_A = options.limit_resolution_A or global_A
     limit_shell = min(int(n * voxel_A / limit_A + 1), n // 2)
     volume = fsc3d(
         first,
@@ -79,7 +81,7 @@ def _run_fsc3d(job: Job, device: torch.device) -> JobSteps:
 
     out = job.output
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "FSC3D.mrc", _centred_cube(volume, n), voxel_A)
+    mrc.write_atomically(out / "FSC3D.mrc", _centred_cube(volume, n).numpy(), voxel_A)
     _write_text(out / "fsc.csv", _curve_table(curve, n, voxel_A))
     _write_text(out / "job.yaml", yaml.safe_dump(job.as_spec(), sort_keys=False))
     result = JobResult(
@@ -115,10 +117,28 @@ def _run_fsc3d(job: Job, device: torch.device) -> JobSteps:
 _RUNNERS: dict[str, Callable[[Job, torch.device], JobSteps]] = {"map.fsc3d": _run_fsc3d}
 
 
+@dataclass(frozen=True)
+class Volume:
+    """A map (z, y, x) with its voxel size; NaN where the file gives none."""
+
+    data: torch.Tensor
+    voxel_size_A: float
+
+
+def _read_volume(path: Path) -> Volume:
+    array, header = mrc.read(path)
+    sizes = header.voxel_size_A
+    if max(sizes) - min(sizes) > 1e-3 * max(sizes):
+        raise InputInvalid(f"{path}: its voxels are not cubes ({sizes} A along z, y, x); resample it")
+    return Volume(torch.from_numpy(array), sizes[2] if sizes[2] > 0 else math.nan)
+
+
 def _read_pair(job: MapFsc3dJob) -> tuple[Volume, Volume, Volume | None]:
-    half1 = read_volume_file(job.inputs.half1)
-    half2 = read_volume_file(job.inputs.half2)
-    mask = None if job.inputs.mask is None else read_volume_file(job.inputs.mask)
+    half1 = _read_volume(job.inputs.half1)
+    half2 = _read_volume(job.inputs.half2)
+    mask = None if job.inputs.mask is None else _read_volume(job.inputs.mask)
+    if math.isnan(half1.voxel_size_A):
+        raise InputInvalid(f"{job.inputs.half1}: its header gives no voxel size; set it, resolutions depend on it")
     shape = tuple(half1.data.shape)
     if len(set(shape)) != 1:
         raise InputInvalid(f"{job.inputs.half1}: {shape} is not a cube; pad or crop it")
@@ -128,7 +148,7 @@ def _read_pair(job: MapFsc3dJob) -> tuple[Volume, Volume, Volume | None]:
                 f"{path}: its box {tuple(other.data.shape)} is not that of {job.inputs.half1}, {shape}; "
                 "give maps on one grid"
             )
-    if abs(half1.voxel_size_A - half2.voxel_size_A) > 1e-3 * half1.voxel_size_A:
+    if not abs(half1.voxel_size_A - half2.voxel_size_A) <= 1e-3 * half1.voxel_size_A:
         raise InputInvalid(
             f"{job.inputs.half2}: its voxel size {half2.voxel_size_A:g} A is not that of {job.inputs.half1}, "
             f"{half1.voxel_size_A:g} A; correct the header"

@@ -11,7 +11,7 @@ import torch
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import BadResult, InputInvalid
 from cryobridge.schemas.wire import Frame, Message
-from cryobridge.wrappers.formats.mrc import write_volume
+from cryobridge.wrappers.formats import mrc
 
 from .half import Half, standard_half
 from .iteration import correct_within_memory
@@ -70,8 +70,8 @@ class Service:
             give_back(self.device)
         maps: dict[str, Message] = {}
         for half, volume in ((first, result.map1), (second, result.map2)):
-            size, crc32 = write_volume(half.descriptors["corrected"], volume, half.voxel_size_A)
-            maps[str(half.half)] = {"size": size, "crc32": crc32}
+            written = mrc.write(half.descriptors["corrected"], volume.numpy(), half.voxel_size_A)
+            maps[str(half.half)] = {"size": written.size, "crc32": written.crc32}
         session: Message | None = None
         if "session_out" in first.descriptors:
             yield Progress("keeping the network for the next iteration")

@@ -66,8 +66,7 @@ class WarmStates:
     def keep(self, half: Half, options: CorrectionOptions, state: CorrectionState) -> None:
         """Remember a state that gave a good result, parked on the host: RELION takes the device's memory next."""
         state.to(torch.device("cpu"))
-        box = half.standard.shape[-1]
-        self._states[half.warm_key] = Warm(state, half.iteration, box, half.voxel_size_A, options)
+        self._states[half.warm_key] = Warm(state, half.iteration, half.box, half.voxel_size_A, options)
 
     def drop(self, warm_key: str) -> None:
         """Forget one state, for instance because its result was not usable."""
@@ -85,9 +84,8 @@ def write_state(fd: int, half: Half, options: CorrectionOptions, state: Correcti
         "version": __version__,
         "key": half.warm_key.rpartition("#")[2],
         "iteration": half.iteration,
-        "box": half.standard.shape[-1],
+        "box": half.box,
         "voxel_size_A": half.voxel_size_A,
-        "options": options.architecture_key(),
     }
     tensors = {name: tensor.contiguous().cpu() for name, tensor in state.tensors().items()}
     data = safetensors.torch.save(tensors, metadata={_NOTE: json.dumps(note)})
@@ -101,9 +99,9 @@ def write_state(fd: int, half: Half, options: CorrectionOptions, state: Correcti
 
 def _fits(warm: Warm, half: Half, options: CorrectionOptions) -> bool:
     return (
-        warm.box == half.standard.shape[-1]
+        warm.box == half.box
         and abs(warm.voxel_size_A - half.voxel_size_A) < 1e-3
-        and warm.options.architecture_key() == options.architecture_key()
+        and all(getattr(warm.options, key) == getattr(options, key) for key in ("mode", "preset", "norm"))
     )
 
 
@@ -119,15 +117,12 @@ def _read(half: Half, options: CorrectionOptions, device: torch.device) -> Corre
         note = _note(data)
         if (
             note.get("key") != half.warm_key.rpartition("#")[2]
-            or note.get("box") != half.standard.shape[-1]
+            or note.get("box") != half.box
             or abs(float(note.get("voxel_size_A", 0)) - half.voxel_size_A) > 1e-3
-            or note.get("options") != options.architecture_key()
         ):
-            log.info("the session file was made for other options or another box; starting afresh")
+            log.info("the session file was made for another box or body; starting afresh")
             return None
         tensors = safetensors.torch.load(data)
-        if not all(torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point()):
-            raise ValueError("values that are not finite")
         return CorrectionState.from_tensors(tensors, options, device)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
         log.warning("the session file cannot be used (%s); starting afresh", error)

@@ -6,16 +6,10 @@ files of a few kilobytes are scanned line by line, so that a file of a version t
 
 from __future__ import annotations
 
-import re
 import shlex
 from dataclasses import dataclass
 
 MAX_TEXT_BYTES = 4 * 1024 * 1024
-
-_NAME = re.compile(
-    r"^(?P<root>.+)_it(?P<iteration>\d{3,})(?:_half(?P<half>[12]))?_(?P<kind>class|body)(?P<number>\d{3})"
-    r"_external_reconstruct\.star$"
-)
 
 
 @dataclass(frozen=True)
@@ -31,34 +25,6 @@ class RefinementFacts:
     gradient: bool = False
     sequential_halves: bool = False
     particle_diameter_A: float | None = None
-
-
-@dataclass(frozen=True)
-class CallName:
-    """The parts of `<root>_itNNN[_halfH]_classKKK_external_reconstruct.star`."""
-
-    root: str
-    iteration: int
-    half: int
-    kind: str
-    number: int
-
-
-def parse_call_name(name: str) -> CallName | None:
-    """Take a file name (no folder) apart from its end, since a root may hold `_it` and `_half` itself.
-
-    `half` is 0 for a call that has none (Class3D, or the joined last call).
-    """
-    match = _NAME.match(name)
-    if match is None:
-        return None
-    return CallName(
-        root=match["root"],
-        iteration=int(match["iteration"]),
-        half=int(match["half"] or 0),
-        kind=match["kind"],
-        number=int(match["number"]),
-    )
 
 
 def refinement_facts(

@@ -3,10 +3,8 @@
 import pytest
 
 from cryobridge.wrappers.relion.jobdir import (
-    CallName,
     command_line,
     option_value,
-    parse_call_name,
     refinement_facts,
     scalars,
 )
@@ -24,26 +22,6 @@ _rlnParticleDiameter  150.000
 _rlnDoStochasticGradientDescent   0
 """
 SAMPLING = "data_sampling_general\n\n_rlnHealpixOrder 3\n_rlnSymmetryGroup C3\n\ndata_dirs\nloop_\n_rlnAngleRot #1\n1\n"
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("run_it003_half1_class001", CallName("run", 3, 1, "class", 1)),
-        ("my_it_half_run_it012_half2_class001", CallName("my_it_half_run", 12, 2, "class", 1)),
-        ("run_ct7_it1008_half1_body003", CallName("run_ct7", 1008, 1, "body", 3)),
-        ("run_it015_class001", CallName("run", 15, 0, "class", 1)),
-        ("a.b_it025_class004", CallName("a.b", 25, 0, "class", 4)),
-        ("run_it003_half1_it004_half2_class001", CallName("run_it003_half1", 4, 2, "class", 1)),
-    ],
-)
-def test_names_are_read_from_their_end(name, expected):
-    assert parse_call_name(f"{name}_external_reconstruct.star") == expected
-
-
-@pytest.mark.parametrize("name", ["run.star", "run_it03_half1_class001_external_reconstruct.star", ""])
-def test_other_names_are_not_calls(name):
-    assert parse_call_name(name) is None
 
 
 def test_facts_come_from_the_right_files():
