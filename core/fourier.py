@@ -85,6 +85,29 @@ def friedel_weights(n: int, device: torch.device | str | None = None, dtype: tor
     return weights
 
 
+def _signed_frequencies(odd: int, n: int, device: torch.device) -> Tensor:
+    """Where a box n keeps the frequencies of an odd box, in the odd box's order."""
+    if odd % 2 == 0 or odd > n:
+        raise ValueError(f"only odd boxes up to {n} lie in a box of {n} with all their frequencies, got {odd}")
+    k = torch.arange(odd, device=device)
+    return torch.where(k <= odd // 2, k, k - odd) % n
+
+
+def crop_spectrum(spectrum: Tensor, odd: int) -> Tensor:
+    """Low frequencies of a half-spectrum (..., n, n, n//2+1), as one of an odd box (..., m, m, m//2+1)."""
+    k = _signed_frequencies(odd, int(spectrum.shape[-2]), spectrum.device)
+    return spectrum[..., : odd // 2 + 1].index_select(-2, k).index_select(-3, k)
+
+
+def pad_spectrum(spectrum: Tensor, n: int) -> Tensor:
+    """Embed a half-spectrum of an odd box (..., m, m, m//2+1) in one of box n; 0 at its other frequencies."""
+    odd = int(spectrum.shape[-2])
+    k = _signed_frequencies(odd, n, spectrum.device)
+    out = spectrum.new_zeros((*spectrum.shape[:-3], n, n, n // 2 + 1))
+    out[..., k.view(-1, 1, 1), k.view(1, -1, 1), torch.arange(odd // 2 + 1, device=k.device)] = spectrum
+    return out
+
+
 def apply_filter(volume: Tensor, gain: Tensor) -> Tensor:
     """Multiply the spectrum of (..., n, n, n) by a real gain (n, n, n//2+1) and come back."""
     n = box_size(volume)
@@ -115,18 +138,12 @@ def resample(volume: Tensor, n: int) -> Tensor:
     m = box_size(volume)
     if m == n:
         return volume.clone()
-    spectrum = forward(volume)
-    low = min(m, n)
-    reach = (low - 1) // 2  # the highest frequency that both grids hold with both signs
-    k = torch.cat([torch.arange(reach + 1), torch.arange(-reach, 0)]).to(volume.device)
-    kx = k[: reach + 1]
-    out = spectrum.new_zeros((*volume.shape[:-3], n, n, n // 2 + 1))
-    kept = spectrum[..., (k % m).view(-1, 1, 1), (k % m).view(1, -1, 1), kx.view(1, 1, -1)]
+    reach = (min(m, n) - 1) // 2  # the highest frequency that both grids hold with both signs
+    kept = crop_spectrum(forward(volume), 2 * reach + 1)
     # The particle sits at m//2 of m voxels and goes to n//2 of n: a shift of that fraction of the box.
     shift = (n // 2) / n - (m // 2) / m
     if shift:
-        total = k.view(-1, 1, 1) + k.view(1, -1, 1) + kx.view(1, 1, -1)
-        angle = (-2.0 * torch.pi * shift) * total.to(volume.dtype)
+        kz, ky, kx = frequency_axes(2 * reach + 1, volume.device, volume.dtype)
+        angle = (-2.0 * torch.pi * shift) * (kz + ky + kx)
         kept = kept * torch.polar(torch.ones_like(angle), angle)
-    out[..., (k % n).view(-1, 1, 1), (k % n).view(1, -1, 1), kx.view(1, 1, -1)] = kept
-    return inverse(out, n) * (n / m) ** 3
+    return inverse(pad_spectrum(kept, n), n) * (n / m) ** 3
