@@ -1,0 +1,267 @@
+"""Training and prediction: reproducible, resumable, independent where they say so, and refusing bad input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from cryobridge.core.correction import CorrectionState, StepReport, predict, predict_steps, train
+from cryobridge.core.fourier import apply_filter, radius
+from cryobridge.core.masks import soft_sphere
+from cryobridge.schemas.correction import CorrectionOptions
+
+N = 24
+
+
+def _options(**chosen: Any) -> CorrectionOptions:
+    small = {"preset": "tiny", "cube_size": 16, "crop_size": 32, "batch": 2, "steps": 2, "warm_steps": 2}
+    return CorrectionOptions.for_device("cpu", **{**small, **chosen})
+
+
+def _pair(seed: int = 0, n: int = N) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Two noisy halves, their weight and a mask."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.exp(-((radius(n) / n / 0.25) ** 2))
+    signal = apply_filter(torch.randn(n, n, n, generator=generator), weight)
+    halves = [signal + 0.2 * torch.randn(n, n, n, generator=generator) for _ in range(2)]
+    return halves[0], halves[1], weight, soft_sphere(n, n / 4, 3)
+
+
+def _trained(options: CorrectionOptions, *data: Tensor) -> tuple[CorrectionState, list[StepReport]]:
+    state = CorrectionState.new(options, "cpu")
+    return state, list(train(state, *data, options))
+
+
+def _equal(first: CorrectionState, second: CorrectionState) -> bool:
+    a, b = first.tensors(), second.tensors()
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("n", [17, 24, 40])
+def test_an_untrained_identity_network_returns_the_map(n: int) -> None:
+    options = _options(filter_input=False)
+    half, _, weight, mask = _pair(n=n)
+    result = predict(CorrectionState.new(options, "cpu"), 1, half, weight, mask, options)
+    assert float((result - half).abs().max()) < 1e-6 * float(half.abs().max())
+
+
+def test_with_filtered_input_the_identity_returns_what_the_weight_leaves() -> None:
+    options = _options()
+    half, _, weight, mask = _pair()
+    result = predict(CorrectionState.new(options, "cpu"), 2, half, weight, mask, options)
+    assert torch.allclose(result, apply_filter(half, weight), atol=1e-5)
+
+
+def test_the_map_outside_the_mask_stays() -> None:
+    options = _options(steps=1, filter_input=False)
+    half1, half2, weight, mask = _pair(n=32)
+    state, _ = _trained(options, half1, half2, weight, mask)
+    change = predict(state, 1, half1, weight, mask, options) - half1
+    assert float(change[0].abs().max()) < 1e-5
+    assert float(change[16, 16, 16].abs()) > 0
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [{}, {"noise": 1.0, "free_rotations": 0.5}, {"loss": "published", "norm": "batch", "acc_batches": 2}],
+)
+def test_the_same_seed_gives_bitwise_the_same_network(chosen: dict[str, Any]) -> None:
+    data, options = _pair(), _options(**chosen)
+    first, reports = _trained(options, *data)
+    second, again = _trained(options, *data)
+    assert _equal(first, second)
+    assert [r.loss for r in reports] == [r.loss for r in again]
+    other, _ = _trained(_options(**chosen, seed=1), *data)
+    assert not _equal(first, other)
+
+
+def test_a_state_goes_through_tensors_and_on_as_if_nothing_had_been() -> None:
+    data, options = _pair(), _options(norm="batch")
+    straight, _ = _trained(options, *data)
+    resumed = CorrectionState.from_tensors(straight.tensors(), options, "cpu")
+    assert _equal(straight, resumed)
+    list(train(straight, *data, options))
+    list(train(resumed, *data, options))
+    assert straight.steps_done == 4
+    assert _equal(straight, resumed)
+
+
+def test_stored_tensors_are_a_copy() -> None:
+    data, options = _pair(), _options()
+    state, _ = _trained(options, *data)
+    stored = state.tensors()
+    kept = {name: value.clone() for name, value in stored.items()}
+    list(train(state, *data, options))
+    assert all(torch.equal(stored[name], kept[name]) for name in stored)
+
+
+def test_a_state_of_other_options_is_refused() -> None:
+    stored = CorrectionState.new(_options(), "cpu").tensors()
+    for other in (_options(preset="small"), _options(mode="independent"), _options(norm="group")):
+        with pytest.raises(ValueError, match="these options want"):
+            CorrectionState.from_tensors(stored, other, "cpu")
+    broken = {name: value for name, value in stored.items() if "last.weight" not in name}
+    with pytest.raises(ValueError, match="missing"):
+        CorrectionState.from_tensors(broken, _options(), "cpu")
+    stored["0.network.last.weight"][0] = float("nan")
+    with pytest.raises(ValueError, match="not finite"):
+        CorrectionState.from_tensors(stored, _options(), "cpu")
+
+
+def test_a_closed_training_leaves_a_whole_state() -> None:
+    data, options = _pair(), _options(steps=50)
+    state = CorrectionState.new(options, "cpu")
+    steps = train(state, *data, options)
+    assert next(steps).step == 1
+    steps.close()
+    assert state.steps_done == 1
+    assert torch.isfinite(predict(state, 1, data[0], data[2], data[3], options)).all()
+
+
+def test_a_warm_call_takes_the_warm_number_of_steps_and_new_crops() -> None:
+    data, options = _pair(), _options(steps=3, warm_steps=1)
+    state, cold = _trained(options, *data)
+    warm = list(train(state, *data, options))
+    assert [len(cold), len(warm)] == [3, 1]
+
+
+@pytest.mark.parametrize("loss", ["published", "improved"])
+def test_independent_halves_depend_on_their_own_half_only(loss: str) -> None:
+    half1, half2, weight, mask = _pair()
+    options = _options(mode="independent", loss=loss, noise=1.0, filter_input=loss == "improved")
+    state, _ = _trained(options, half1, half2, weight, mask)
+    state_other_1, _ = _trained(options, half1 + _pair(7)[0], half2, weight, mask)
+    state_other_2, _ = _trained(options, half1, half2 + _pair(7)[0], weight, mask)
+
+    def result(trained: CorrectionState, which: int) -> Tensor:
+        return predict(trained, which, (half1, half2)[which - 1], weight, mask, options)
+
+    assert torch.equal(result(state, 1), result(state_other_2, 1))
+    assert torch.equal(result(state, 2), result(state_other_1, 2))
+    assert not torch.equal(result(state, 1), result(state_other_1, 1))
+    assert not torch.equal(result(state, 2), result(state_other_2, 2))
+
+
+def test_shared_halves_use_one_network() -> None:
+    state = CorrectionState.new(_options(), "cpu")
+    assert state.learner(1) is state.learner(2)
+    with pytest.raises(ValueError, match="which_half"):
+        state.learner(0)
+
+
+@pytest.mark.parametrize("n", [15, 20, 33])
+def test_small_and_odd_boxes_work(n: int) -> None:
+    data, options = _pair(n=n), _options(steps=1)
+    state, reports = _trained(options, *data)
+    assert len(reports) == 1
+    assert predict(state, 2, data[1], data[2], None, options).shape == (n, n, n)
+
+
+def test_training_lowers_the_loss_on_crops_it_never_saw() -> None:
+    data = _pair()
+    options = _options(steps=16, held_out=4, held_out_every=4, learning_rate=3e-3)
+    _, reports = _trained(options, *data)
+    looks = [r.held_out_loss for r in reports if r.step % 4 == 0]
+    assert reports[0].held_out_loss is None
+    assert all(look is not None for look in looks)
+    assert looks[-1] is not None
+    assert looks[0] is not None
+    assert looks[-1] < looks[0]
+
+
+def test_training_stops_when_the_held_out_loss_no_longer_falls() -> None:
+    data = _pair()
+    # A rate this small changes nothing, so no look is better than the first.
+    options = _options(steps=40, held_out=1, held_out_every=1, patience=2, learning_rate=1e-12, schedule="constant")
+    _, reports = _trained(options, *data)
+    assert len(reports) < 40
+
+
+def test_accumulating_parts_of_a_batch_gives_the_same_step() -> None:
+    data = _pair()
+    whole, _ = _trained(_options(steps=1, acc_batches=1), *data)
+    parts, _ = _trained(_options(steps=1, acc_batches=2), *data)
+    for name, value in whole.tensors().items():
+        assert torch.allclose(value.double(), parts.tensors()[name].double(), rtol=1e-3, atol=1e-5), name
+
+
+def test_bfloat16_stays_near_float32() -> None:
+    half1, half2, weight, mask = _pair()
+    results = []
+    for precision in ("float32", "bfloat16"):
+        options = _options(steps=1, precision=precision)
+        state, _ = _trained(options, half1, half2, weight, mask)
+        results.append(predict(state, 1, half1, weight, mask, options))
+    assert float((results[0] - results[1]).std()) < 0.05 * float(results[0].std())
+
+
+def test_the_averaged_weights_are_used_and_put_back() -> None:
+    data, options = _pair(), _options(steps=3, learning_rate=1e-2)
+    state, _ = _trained(options, *data)
+    learner = state.learner(1)
+    own = {name: value.clone() for name, value in learner.network.named_parameters()}
+    with learner.averaged(options) as network:
+        used = dict(network.named_parameters())
+        assert any(not torch.equal(used[name], own[name]) for name in own)
+        assert all(torch.equal(used[name], learner.average[name]) for name in own)
+    assert all(torch.equal(value, own[name]) for name, value in learner.network.named_parameters())
+
+
+def test_prediction_gives_way_between_tiles() -> None:
+    options = _options()
+    half, _, weight, _ = _pair(n=40)
+    steps = list(predict_steps(CorrectionState.new(options, "cpu"), 1, half, weight, None, options))
+    assert steps[-1] is not None
+    assert steps[:-1]
+    assert all(step is None for step in steps[:-1])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda a, b, w, m: (a, b[:8], w, m), "cubes of one size"),
+        (lambda a, b, w, m: (a, b, w[:, :, :4], m), "half spectrum"),
+        (lambda a, b, w, m: (a, b, w, m[:8]), "mask"),
+        (lambda a, b, w, m: (a, b * float("nan"), w, m), "not finite"),
+        (lambda a, b, w, m: (a, b, w * float("inf"), m), "weight is not finite"),
+        (lambda a, b, w, m: (a, torch.zeros_like(b), w, m), "constant"),
+        (lambda a, b, w, m: (a, b, torch.zeros_like(w), m), "constant"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_trained(spoil: Any, said: str) -> None:
+    options = _options()
+    state = CorrectionState.new(options, "cpu")
+    with pytest.raises(ValueError, match=said):
+        next(train(state, *spoil(*_pair()), options))
+    assert state.steps_done == 0
+
+
+def test_the_scale_of_the_maps_does_not_matter() -> None:
+    half1, half2, weight, mask = _pair()
+    options = _options()
+    state, _ = _trained(options, half1, half2, weight, mask)
+    scaled, _ = _trained(options, 1e-6 * half1, 1e-6 * half2, weight, mask)
+    result = predict(state, 1, half1, weight, mask, options)
+    assert torch.allclose(1e6 * predict(scaled, 1, 1e-6 * half1, weight, mask, options), result, atol=1e-2)
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(ValidationError, match="multiple of acc_batches"):
+        _options(batch=3, acc_batches=2)
+    with pytest.raises(ValidationError, match="patience"):
+        _options(patience=2)
+    with pytest.raises(ValidationError, match="extra"):
+        _options(aplha=1)
+
+
+def test_device_defaults() -> None:
+    gpu = CorrectionOptions.published("cuda:0")
+    assert (gpu.base_width, gpu.cube_size, gpu.crop_size, gpu.batch, gpu.acc_batches) == (64, 64, 80, 4, 2)
+    assert (gpu.total_steps(warm=False), gpu.learning_rate, gpu.alpha, gpu.beta) == (1250, 3e-4, 1, 0.5)
+    cpu = CorrectionOptions.for_device("cpu")
+    assert cpu.base_width <= 16
+    assert cpu.total_steps(warm=False) <= 200
