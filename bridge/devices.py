@@ -1,0 +1,109 @@
+"""Which devices there are, without importing torch: GPUs by NVIDIA's library where there is a driver, else the CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cryobridge.schemas.errors import InputInvalid
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU, named so that renumbering by a scheduler does not matter."""
+
+    index: int
+    uuid: str
+    name: str
+    total_bytes: int
+
+
+ListGpus = Callable[[], list[Gpu]]
+
+
+def nvidia_gpus() -> list[Gpu]:
+    """All GPUs of this machine; empty where there is no driver, or no nvidia-ml-py."""
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        found = []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            found.append(
+                Gpu(
+                    index,
+                    _text(pynvml.nvmlDeviceGetUUID(handle)),
+                    _text(pynvml.nvmlDeviceGetName(handle)),
+                    int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+                )
+            )
+        return found
+    except pynvml.NVMLError:
+        return []
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def worker_devices(
+    wanted: Literal["auto"] | Sequence[str],
+    environment: Mapping[str, str] = os.environ,
+    list_gpus: ListGpus = nvidia_gpus,
+) -> list[str]:
+    """The devices to start workers for, as the worker's `--device`.
+
+    Parameters
+    ----------
+    wanted
+        "auto": all GPUs that `CUDA_VISIBLE_DEVICES` leaves, else the CPU. Or a list of `cpu`, `cuda`, `cuda:N`
+        (N as CUDA would count here), `cuda:GPU-...`.
+
+    Raises
+    ------
+    InputInvalid
+        If a wanted device does not exist.
+    """
+    if wanted != "auto" and all(device == "cpu" for device in wanted):
+        return ["cpu"]
+    gpus = visible(list_gpus(), environment.get("CUDA_VISIBLE_DEVICES"))
+    if wanted == "auto":
+        return [f"cuda:{gpu.uuid}" for gpu in gpus] or ["cpu"]
+    chosen: list[str] = []
+    for device in wanted:
+        name = device if device == "cpu" else _resolve(device, gpus)
+        if name not in chosen:
+            chosen.append(name)
+    return chosen
+
+
+def visible(gpus: Sequence[Gpu], variable: str | None) -> list[Gpu]:
+    """What `CUDA_VISIBLE_DEVICES` leaves, in its order; as CUDA does, it ends at the first entry that is no GPU."""
+    if variable is None:
+        return list(gpus)
+    chosen: list[Gpu] = []
+    for word in (part.strip() for part in variable.split(",")):
+        found = [gpu for gpu in gpus if word and (word == str(gpu.index) or gpu.uuid.startswith(word))]
+        if len(found) != 1 or found[0] in chosen:
+            break
+        chosen += found
+    return chosen
+
+
+def _resolve(device: str, gpus: Sequence[Gpu]) -> str:
+    word = device.removeprefix("cuda").removeprefix(":") or "0"
+    for position, gpu in enumerate(gpus):
+        if word in (str(position), gpu.uuid):
+            return f"cuda:{gpu.uuid}"
+    there = ", ".join(f"cuda:{position} ({gpu.name})" for position, gpu in enumerate(gpus)) or "no GPU"
+    raise InputInvalid(f"devices: there is no {device} here; there is: cpu, {there}")
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,118 @@
+"""The listening socket: one daemon per address, a stale socket replaced safely, nobody else's folder trusted.
+
+The lock file beside the socket is held for the daemon's whole life and never removed: removing it would let two
+daemons hold locks on two files of one name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from cryobridge.schemas.errors import DaemonUnavailable
+from cryobridge.schemas.wire import private_folder, user_socket_path
+
+BACKLOG = 128
+_FIRST_PASSED_FD = 3
+
+
+class AlreadyRunning(Exception):  # noqa: N818
+    """Another daemon holds the lock of this address."""
+
+
+class ListeningSocket:
+    """An address that this daemon alone listens on.
+
+    Parameters
+    ----------
+    path
+        The socket's path.
+    mode
+        Its permissions.
+
+    Raises
+    ------
+    AlreadyRunning
+        If another daemon lives there.
+    DaemonUnavailable
+        If the folder is not to be trusted, or cannot be written.
+    """
+
+    def __init__(self, path: Path, mode: int = 0o600) -> None:
+        self.path = path
+        try:
+            if path == user_socket_path():
+                private_folder(path.parent)
+            else:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DaemonUnavailable(f"{path.parent}: {error.strerror or error}; choose another --socket") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise AlreadyRunning(f"a daemon already listens on {path}") from None
+        try:
+            self.sock = self._bind(mode)
+        except OSError as error:
+            os.close(self._lock)
+            raise DaemonUnavailable(f"{path}: {error.strerror or error}; choose another --socket") from error
+        state = path.stat()
+        self._identity = (state.st_dev, state.st_ino)
+
+    def _bind(self, mode: int) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        # Bound and listening under another name first: clients see the old socket or the new one, never a dead one.
+        fresh = self.path.with_name(f".{self.path.name}.new")
+        try:
+            fresh.unlink(missing_ok=True)
+            sock.bind(str(fresh))
+            fresh.chmod(mode)
+            sock.listen(BACKLOG)
+            sock.setblocking(False)
+            fresh.replace(self.path)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def is_ours(self) -> bool:
+        """Whether the path still leads to this socket."""
+        with contextlib.suppress(OSError):
+            state = self.path.stat()
+            return (state.st_dev, state.st_ino) == self._identity
+        return False
+
+    def close(self) -> None:
+        """Stop listening, remove the socket if it is still ours, and let the lock go."""
+        if self.is_ours():
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+        self.sock.close()
+        os.close(self._lock)
+
+
+def passed_socket(environment: os._Environ[str] = os.environ) -> socket.socket | None:
+    """The listening socket that systemd passed, or None; the variables are removed, so that no worker sees them."""
+    pid, count = environment.pop("LISTEN_PID", ""), environment.pop("LISTEN_FDS", "")
+    environment.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or not count.isdigit() or int(count) < 1:
+        return None
+    sock = socket.socket(fileno=_FIRST_PASSED_FD)
+    os.set_inheritable(_FIRST_PASSED_FD, False)
+    sock.setblocking(False)
+    return sock
+
+
+def notify_systemd(text: str, address: str | None = None) -> None:
+    """Tell systemd something (`READY=1`, `STOPPING=1`, `WATCHDOG=1`); nothing happens where it did not ask."""
+    address = address or os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect("\0" + address[1:] if address.startswith("@") else address)
+        sock.sendall(text.encode())
