@@ -5,6 +5,7 @@ rich is imported only when a table is really drawn, so that `--json` and one-lin
 
 from __future__ import annotations
 
+import datetime
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -58,6 +59,13 @@ def duration(seconds: object) -> str:
             rest = whole % size // small_size
             return f"{whole // size} {name} {rest} {small_name}" if rest else f"{whole // size} {name}"
     return f"{whole} s"
+
+
+def moment(seconds: object) -> str:
+    """Seconds since 1970 as this place's date and time."""
+    if not isinstance(seconds, int | float):
+        return "-"
+    return datetime.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def size(count: object) -> str:

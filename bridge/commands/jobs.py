@@ -65,7 +65,10 @@ def list_jobs(limit: int, as_json: bool) -> None:
         render.as_json(reply)
         return
     columns = ("job_id", "kind", "state", "reason", "created_at", "output")
-    rows = [[job.get(column) for column in columns] for job in reply.get("jobs", [])]
+    rows = [
+        [render.moment(job.get(column)) if column == "created_at" else job.get(column) for column in columns]
+        for job in reply.get("jobs", [])
+    ]
     render.table([column.upper() for column in columns], rows, "no jobs yet")
 
 

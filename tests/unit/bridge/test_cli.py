@@ -1,0 +1,352 @@
+"""The commands: what they print where, and the exit code, for every answer of a daemon and for none."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.scripted_daemon import ScriptedDaemon, scripted_daemon
+
+from cryobridge import __version__
+from cryobridge.bridge import cli, render
+from cryobridge.bridge.commands import daemon as daemon_commands
+from cryobridge.bridge.commands import foreground, jobs, kinds
+
+JOB = "schema: cryobridge/job/1\nkind: map.fsc3d\ninputs: {half1: a.mrc, half2: b.mrc}\noutput: out\n"
+STATUS: dict[str, Any] = {
+    "state": "ready",
+    "version": __version__,
+    "daemon_id": "1",
+    "pid": 12,
+    "uptime_s": 3725,
+    "socket": "/run/x",
+    "workers": [
+        {"device": "cpu", "name": "cpu", "pid": 13, "state": "ready", "rss_bytes": 2_500_000_000, "task": None}
+    ],
+    "sessions": [{}],
+    "queue": {"interactive": 0, "batch": 2},
+    "last_fallback": None,
+}
+
+
+@pytest.fixture(autouse=True)
+def no_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test looks for its daemon at a place of its own."""
+    path = tmp_path / "socket"
+    monkeypatch.setenv("CRYOBRIDGE_SOCKET", str(path))
+    return path
+
+
+@pytest.fixture
+def daemon(no_daemon: Path) -> Iterator[ScriptedDaemon]:
+    with scripted_daemon(no_daemon) as running:
+        yield running
+
+
+@pytest.fixture
+def job_file(tmp_path: Path) -> Path:
+    for name in ("a.mrc", "b.mrc"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "job.yaml").write_text(JOB)
+    return tmp_path / "job.yaml"
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"cryobridge {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["status"], ["ps"], ["jobs"], ["logs", "1"], ["cancel", "1"], ["wait", "1"], ["drain"], ["stop"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_without_a_daemon_each_command_says_what_to_do(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(arguments) == 3
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "start one with 'cryobridge serve'" in output.err
+    assert output.err.count("\n") == 1
+
+
+def test_status_as_json_without_a_daemon_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["status", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["state"] == "not running"
+
+
+def test_status_of_a_daemon_that_is_well(daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.replies("status", **STATUS)
+    assert cli.run(["status"]) == 0
+    out = capsys.readouterr().out
+    for words in (
+        "ready",
+        __version__,
+        "1 h 2 min",
+        "interactive 0, batch 2",
+        "worker cpu cpu: ready, 2.5 GB, no task",
+    ):
+        assert words in out
+    assert cli.run(["status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {**STATUS, "problems": []}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"state": "draining"}, "problem: the daemon is draining"),
+        ({"workers": [{"device": "cuda:0", "state": "failed"}]}, "problem: worker cuda:0 is failed"),
+    ],
+)
+def test_status_of_a_degraded_daemon_is_exit_4(
+    daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str], change: dict[str, Any], problem: str
+) -> None:
+    daemon.replies("status", **{**STATUS, **change})
+    assert cli.run(["status"]) == 4
+    assert problem in capsys.readouterr().out
+
+
+def test_submit_prints_the_id_and_nothing_else(
+    daemon: ScriptedDaemon, job_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.replies("submit", job_id="42")
+    assert cli.run(["submit", str(job_file)]) == 0
+    assert capsys.readouterr() == ("42\n", "")
+    spec = daemon.requests[0]["spec"]
+    assert spec["inputs"]["half1"] == str(job_file.parent / "a.mrc")
+    assert spec["options"]["half_angle_deg"] == 10.0
+
+
+@pytest.mark.parametrize(("state", "code"), [("succeeded", 0), ("failed", 1), ("cancelled", 1)])
+def test_waiting_gives_the_end_as_exit_code(
+    daemon: ScriptedDaemon, job_file: Path, capsys: pytest.CaptureFixture[str], state: str, code: int
+) -> None:
+    daemon.replies("submit", job_id="42")
+    daemon.replies("wait", state=state, reason="oom", text="not enough memory")
+    assert cli.run(["submit", "--wait", str(job_file)]) == code
+    output = capsys.readouterr()
+    assert "oom: not enough memory" in output.out + output.err
+    assert cli.run(["wait", "42", "--json"]) == code
+    assert json.loads(capsys.readouterr().out)["state"] == state
+
+
+def test_a_wait_that_is_too_long_says_the_job_goes_on(
+    daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.replies("wait", state="running")
+    assert cli.run(["wait", "42", "--timeout", "0"]) == 4
+    assert "still running" in capsys.readouterr().err
+
+
+def test_a_refusal_is_one_sentence_and_exit_1(
+    daemon: ScriptedDaemon, job_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.answers["submit"] = lambda _: {"type": "error", "code": "rejected", "text": "the queue is full"}
+    assert cli.run(["submit", str(job_file)]) == 1
+    assert capsys.readouterr().err == "cryobridge: the queue is full\n"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda file: file.write_text(JOB.replace("half1", "haf1")), "did you mean 'inputs.half1'?"),
+        (lambda file: file.write_text("schema"), "a job is a list of 'key: value' lines"),
+        (lambda file: file.unlink(), "job.yaml: cannot be read: No such file"),
+        (lambda file: (file.parent / "b.mrc").unlink(), "b.mrc (half2) does not exist"),
+        (
+            lambda file: ((file.parent / "out").mkdir(), (file.parent / "out" / "result.json").write_text("{}")),
+            "holds a finished result",
+        ),
+    ],
+    ids=["key", "text", "no file", "no map", "finished"],
+)
+@pytest.mark.parametrize("command", ["submit", "run"])
+def test_a_bad_job_is_refused_before_anything_is_started(
+    daemon: ScriptedDaemon,
+    job_file: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    spoil: Any,
+    sentence: str,
+) -> None:
+    monkeypatch.setattr(jobs, "run_in_foreground", lambda _: pytest.fail("was started"))
+    spoil(job_file)
+    before = {path: path.read_bytes() for path in job_file.parent.rglob("*") if path.is_file()}
+    assert cli.run([command, str(job_file)]) == 1
+    output = capsys.readouterr()
+    assert sentence in output.err
+    assert output.err.count("\n") == 1
+    assert daemon.requests == []
+    assert {path: path.read_bytes() for path in job_file.parent.rglob("*") if path.is_file()} == before
+
+
+def test_cancel_says_what_each_job_was(daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    states = {"1": "running", "2": "succeeded", "3": "cancelled"}
+    daemon.answers["cancel"] = lambda request: {"type": "reply", "ok": True, "state": states[request["job_id"]]}
+    assert cli.run(["cancel", "1", "2", "3"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "1: stops at its next step",
+        "2: had succeeded already",
+        "3: cancelled",
+    ]
+
+
+def test_jobs_are_a_table_or_json(daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"job_id": "7", "kind": "map.fsc3d", "state": "failed", "reason": "oom", "output": "/a [red]\x1b[31m"}
+    daemon.replies("jobs", jobs=[row])
+    assert cli.run(["jobs", "--limit", "5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:4] == ["JOB_ID", "KIND", "STATE", "REASON"]
+    assert lines[1].split()[:4] == ["7", "map.fsc3d", "failed", "oom"]
+    assert "/a [red]?[31m" in lines[1]
+    assert daemon.requests == [{"type": "jobs", "limit": 5}]
+    assert cli.run(["jobs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"jobs": [row]}
+    daemon.replies("jobs", jobs=[])
+    assert cli.run(["jobs"]) == 0
+    assert capsys.readouterr().out == "no jobs yet\n"
+
+
+def test_following_a_log_prints_each_line_once(
+    daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon_commands, "FOLLOW_PAUSE_S", 0.0)
+    texts = iter(["one\n", "one\ntwo\n", "one\ntwo\nthree\n"])
+    states = iter(["running", "running", "succeeded"])
+    daemon.answers["logs"] = lambda _: {"type": "reply", "ok": True, "text": next(texts)}
+    daemon.answers["wait"] = lambda _: {"type": "reply", "ok": True, "state": next(states)}
+    assert cli.run(["logs", "-f", "7"]) == 0
+    assert capsys.readouterr().out == "one\ntwo\nthree\n"
+
+
+def test_stop_waits_until_the_daemon_is_gone(daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    def leave(_: dict[str, Any]) -> dict[str, Any]:
+        daemon.path.unlink()
+        return {"type": "reply", "ok": True}
+
+    daemon.answers["stop"] = leave
+    assert cli.run(["stop"]) == 0
+    assert capsys.readouterr().out == "stopped\n"
+
+
+def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["$id"] == "cryobridge/job/1"
+
+
+def test_settings_are_shown_with_their_origin(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.yaml").write_text("inbox: /data/inbox\n")
+    monkeypatch.setenv("CRYOBRIDGE_LOG_LEVEL", "DEBUG")
+    assert cli.run(["config", "show", "--config", str(tmp_path / "config.yaml"), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["inbox"] == {"value": "/data/inbox", "origin": f"file {tmp_path}/config.yaml"}
+    assert shown["log_level"]["value"] == "DEBUG"
+    assert "CRYOBRIDGE_LOG_LEVEL" in shown["log_level"]["origin"]
+    assert shown["socket_mode"]["origin"] == "default"
+    assert cli.run(["config", "show"]) == 0
+    assert "deadlines.standard_s" in capsys.readouterr().out
+
+
+def test_wrong_usage_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["no-such-command"]) == 2
+    assert cli.run(["submit"]) == 2
+    assert cli.run(["map", "no-such-kind"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_a_job_as_a_command_is_the_same_job(
+    job_file: Path, monkeypatch: pytest.MonkeyPatch, daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(job_file.parent)
+    daemon.replies("submit", job_id="42")
+    job_file.write_text(JOB + "options: {limit_res: 4, keep_highres: true}\nrun: {priority: interactive}\n")
+    assert cli.run(["submit", str(job_file)]) == 0
+    command = ["map", "fsc3d", "a.mrc", "b.mrc", "-o", "out", "--limit_res", "4", "--keep-highres", "--submit"]
+    assert cli.run([*command, "--priority", "interactive"]) == 0
+    assert daemon.requests[0] == daemon.requests[1]
+    assert capsys.readouterr().out == "42\n42\n"
+
+
+def test_a_job_as_a_command_runs_here(job_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(job_file.parent)
+    seen: list[dict[str, Any]] = []
+    monkeypatch.setattr(kinds, "run_in_foreground", lambda path: (seen.append(json.loads(path.read_text())), 5)[1])
+    assert cli.run(["map", "fsc3d", "a.mrc", "b.mrc", "-o", "out", "--form", "sum_ratio"]) == 5
+    assert seen[0]["options"]["form"] == "sum_ratio"
+    assert seen[0]["output"] == str(job_file.parent / "out")
+
+
+def test_a_bad_option_of_a_command_is_the_same_sentence(job_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    half1, half2 = str(job_file.parent / "a.mrc"), str(job_file.parent / "b.mrc")
+    assert cli.run(["map", "fsc3d", half1, half2, "-o", "out", "--half-angle-deg", "100"]) == 1
+    assert "'options.half_angle_deg': Input should be less than or equal to 90" in capsys.readouterr().err
+
+
+def test_help_of_a_kind_shows_defaults_and_units(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["map", "fsc3d", "--help"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "in degrees [default: 10.0]" in out
+    assert "--cone-sampling-angle" in out
+
+
+def test_commands_load_neither_torch_nor_pydantic_for_a_status(no_daemon: Path) -> None:
+    program = "import sys\nfrom cryobridge.bridge import cli\ncli.run(['status'])\nprint(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "click" in loaded
+    assert not {"torch", "numpy", "pydantic", "rich", "yaml"} & set(loaded)
+
+
+@pytest.mark.parametrize(("command", "module"), [("serve", "bridge.daemon"), ("demo", "wrappers.relion.demo")])
+def test_serve_and_demo_become_their_module(monkeypatch: pytest.MonkeyPatch, command: str, module: str) -> None:
+    called: list[list[str]] = []
+    monkeypatch.setattr(daemon_commands.os, "execv", lambda _, arguments: called.append(arguments))
+    cli.run([command, "--help", "-x", "y"])
+    assert called == [[sys.executable, "-I", "-m", f"cryobridge.{module}", "--help", "-x", "y"]]
+
+
+def test_the_exit_code_of_the_worker_is_that_of_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job_file: Path
+) -> None:
+    monkeypatch.setattr(foreground, "WORKER_MODULE", "no.such.module")
+    assert cli.run(["run", str(job_file)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (185, "3 min 5 s"),
+        (7800, "2 h 10 min"),
+        (273600, "3 d 4 h"),
+        (None, "-"),
+    ],
+)
+def test_durations_are_words(seconds: object, words: str) -> None:
+    assert render.duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2.5e9, "2.5 GB"), (3e12, "3.0 TB"), ("x", "-")]
+)
+def test_sizes_are_words(count: object, words: str) -> None:
+    assert render.size(count) == words
+
+
+def test_the_program_is_installed_under_its_name() -> None:
+    program = Path(sys.executable).parent / "cryobridge"
+    if not program.exists():
+        pytest.skip("cryobridge is not installed in this environment")
+    answer = subprocess.run([program, "--version"], capture_output=True, text=True, env={**os.environ}, check=True)
+    assert answer.stdout == f"cryobridge {__version__}\n"
