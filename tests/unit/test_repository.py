@@ -1,0 +1,102 @@
+"""What holds for the repository as a whole: small files, the folder of links, nothing of any one machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LINKS = ("bridge", "core", "schemas", "wrappers")
+LONGEST_FILE_LINES = 400
+VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
+# Folders that exist on one machine only. /tmp, /run, /proc, /etc, /usr, /opt and so on are everybody's.
+MACHINE_PATH = re.compile(r"(?<![\w.~$}>/])/(?:home|root|work|workspace|mnt|scratch|Users)/[\w.-]+")
+
+
+def tracked() -> list[Path]:
+    """Files under version control; every file but caches where there is no git."""
+    result = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if result.returncode == 0 and result.stdout:
+        names = result.stdout.rstrip("\0").split("\0")
+    else:
+        names = [
+            str(path.relative_to(ROOT)) for folder in (*LINKS, "tests", "docs") for path in (ROOT / folder).rglob("*")
+        ]
+    return [Path(name) for name in names if (ROOT / name).is_file() and not (ROOT / name).is_symlink()]
+
+
+FILES = [path for path in tracked() if path.suffix != ".pyc"]
+PYTHON = [path for path in FILES if path.suffix == ".py"]
+
+
+def text(path: Path) -> str:
+    """Content of a text file; empty for a binary one."""
+    raw = (ROOT / path).read_bytes()
+    return "" if b"\0" in raw else raw.decode()
+
+
+def test_links_lead_to_the_folders():
+    """`cryobridge.core` is `core/`, and so on, by relative links."""
+    for name in LINKS:
+        link = ROOT / "cryobridge" / name
+        assert link.is_symlink()
+        assert link.readlink() == Path("..") / name
+        assert (link / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=str)
+def test_file_is_short_and_named_after_what_it_holds(path: Path):
+    """No module is longer than can be read at a sitting, none is a drawer for odds and ends."""
+    assert len(text(path).splitlines()) <= LONGEST_FILE_LINES
+    assert path.stem not in VAGUE_NAMES
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path != Path("tests/unit/test_repository.py")], ids=str)
+def test_no_machine_of_ours_is_named(path: Path):
+    """No file holds a path that exists on one machine only."""
+    assert MACHINE_PATH.findall(text(path)) == []
+
+
+def test_machine_paths_are_recognised():
+    """The pattern above finds paths of one machine and spares everybody's."""
+    assert MACHINE_PATH.findall("see /home/me/x and '/scratch/lab/run'") == ["/home/me", "/scratch/lab"]
+    assert MACHINE_PATH.findall("/tmp/x /run/y <venv>/home/z https://a.b/home/c ~/work/x $D/mnt/m") == []
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=str)
+def test_nothing_is_left_to_do(path: Path):
+    """No marker of unfinished work is committed."""
+    words = ("TO" + "DO", "FIX" + "ME", "XX" + "X")
+    assert not [word for word in words if re.search(rf"\b{word}\b", text(path))]
+
+
+def test_every_dependency_has_its_reason():
+    """ARCHITECTURE.md says of each dependency what it is for."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    required = [*project["dependencies"], *(r for rs in project["optional-dependencies"].values() for r in rs)]
+    names = {re.split(r"[<>=\[ ]", requirement)[0].lower() for requirement in required}
+    described = (ROOT / "ARCHITECTURE.md").read_text().lower()
+    assert not [name for name in sorted(names) if f"`{name}`" not in described]
+
+
+def test_readme_begins_with_the_two_commands():
+    """Whoever opens the README sees at once how to run the demo and the tests."""
+    top = "\n".join((ROOT / "README.md").read_text().splitlines()[:20])
+    assert "python3 bridge/bootstrap.py demo" in top
+    assert "python3 bridge/bootstrap.py test" in top
+
+
+def test_ci_runs_the_command_of_the_readme():
+    """.ci/run and the README cannot drift apart."""
+    assert "exec python3 bridge/bootstrap.py test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_architecture_decisions_are_numbered_without_gaps():
+    """docs/adr holds NNNN-title.md, from 0001 on."""
+    numbers = sorted(int(path.name[:4]) for path in (ROOT / "docs" / "adr").glob("*.md"))
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) >= 4
