@@ -19,10 +19,10 @@ from cryobridge.schemas import errors, wire
 from cryobridge.schemas.state import TERMINAL
 
 CONNECT_TIMEOUT_S = 5.0
-WAIT_SLICE_S = 5.0
-"""A long wait is asked for in slices, so that a daemon that dies or restarts meanwhile is noticed."""
-HEALTHY_WORKER_STATES = ("ready", "starting", "off")
-"""`off`: not started yet or ended for lack of work; the next call starts it."""
+WAIT_SLICE_S = 3600.0
+"""A long wait is asked for in slices; within one, heartbeats show that the daemon lives."""
+
+OnProgress = Callable[[str, float | None], None]
 
 _ERRORS: dict[str, type[errors.CryobridgeError]] = {
     error.code: error
@@ -97,15 +97,15 @@ class DaemonClient:
         """End the connection."""
         self._channel.close()
 
-    def request(self, type_: str, *, reply_timeout_s: float = wire.SILENCE_LIMIT_S, **fields: Any) -> wire.Message:
-        """Ask one thing.
+    def request(self, type_: str, *, on_progress: OnProgress | None = None, **fields: Any) -> wire.Message:
+        """Ask one thing; the daemon may be silent for at most `wire.SILENCE_LIMIT_S`.
 
         Parameters
         ----------
         type_
             The frame's type, e.g. `status`.
-        reply_timeout_s
-            How long the daemon may be silent.
+        on_progress
+            Takes each report of progress (text, fraction or None) that comes before the reply.
         fields
             The rest of the frame.
 
@@ -123,7 +123,7 @@ class DaemonClient:
         """
         try:
             self._channel.send({"type": type_, **fields})
-            reply = _next(self._channel, reply_timeout_s)
+            reply = _next(self._channel, wire.SILENCE_LIMIT_S, on_progress)
         except (wire.WireError, TimeoutError) as error:
             raise errors.DaemonUnavailable(f"the daemon at {self.path} went away while asked for '{type_}'") from error
         if reply["type"] == "error" or reply.get("ok") is False:
@@ -137,37 +137,38 @@ class DaemonClient:
         timeout_s: float | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
-        on_reply: Callable[[wire.Message], None] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> wire.Message:
-        """Wait until a job is finished; the reply of the daemon's `wait`, with its `state`.
+        """Wait until a job is finished; the job as the daemon tells it, with its `state`.
 
         Raises
         ------
         DeadlineExceeded
-            If it is not finished after `timeout_s`.
+            If it is not finished after `timeout_s`; the job goes on.
         """
         end = None if timeout_s is None else clock() + timeout_s
         while True:
-            left = WAIT_SLICE_S if end is None else min(WAIT_SLICE_S, end - clock())
-            reply = self.request(
-                "wait", job_id=job_id, timeout_s=max(0.0, left), reply_timeout_s=max(0.0, left) + wire.SILENCE_LIMIT_S
-            )
+            left = WAIT_SLICE_S if end is None else max(0.0, min(WAIT_SLICE_S, end - clock()))
+            reply = self.request("wait", job_id=job_id, timeout_s=left, on_progress=on_progress)
             if reply.get("state") in TERMINAL:
                 return reply
-            if on_reply:
-                on_reply(reply)
             if end is not None and clock() >= end:
                 raise errors.DeadlineExceeded(
                     f"job {job_id} is still {reply.get('state')} after {timeout_s:g} s; it goes on"
                 )
 
 
-def _next(channel: wire.Channel, timeout_s: float) -> wire.Message:
-    """The next frame that is an answer; heartbeats between only show that the daemon lives."""
+def _next(channel: wire.Channel, timeout_s: float, on_progress: OnProgress | None = None) -> wire.Message:
+    """The next frame that is an answer; heartbeats before it only show that the daemon lives."""
     while True:
         frame = channel.receive(timeout_s)
         with contextlib.closing(frame):
-            if frame.type not in ("heartbeat", "progress"):
+            if frame.type == "progress":
+                fraction = frame.message.get("fraction")
+                if on_progress:
+                    known = float(fraction) if isinstance(fraction, int | float) else None
+                    on_progress(str(frame.message.get("text", "")), known)
+            elif frame.type != "heartbeat":
                 return frame.message
 
 
@@ -203,15 +204,9 @@ def _connect_first(environment: Mapping[str, str], timeout_s: float) -> tuple[Pa
     )
 
 
-def degradations(reply: dict[str, Any]) -> list[str]:
+def degradations(status: wire.Message) -> list[str]:
     """What is wrong with a daemon, by its own status; empty when all is well."""
-    problems = []
-    if reply.get("state") != "ready":
-        problems.append(f"the daemon is {reply.get('state')}")
-    workers = [worker for worker in reply.get("workers", []) if isinstance(worker, dict)]
-    problems += [
-        f"worker {worker.get('device')} is {worker.get('state')}"
-        for worker in workers
-        if worker.get("state") not in HEALTHY_WORKER_STATES
-    ]
-    return problems
+    state = status.get("state")
+    health = status.get("health")
+    problems = health.get("problems", []) if isinstance(health, dict) else []
+    return [*([] if state == "ready" else [f"the daemon is {state}"]), *map(str, problems)]

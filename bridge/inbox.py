@@ -43,7 +43,7 @@ class Jobs(Protocol):
     """The part of the daemon that an inbox needs; see `watch.Announcements`."""
 
     def submit(self, spec: Mapping[str, Any]) -> str:
-        """Store a checked job durably; return its id."""
+        """Store a checked job durably; return its id. Raises a `CryobridgeError` if that is not possible now."""
 
     def find(self, request_id: str) -> str | None:
         """The id of the job with this `run.request_id`."""
@@ -81,6 +81,7 @@ class Inbox:
         self._job_roots = job_roots
         self._clock = clock
         self._sightings: dict[str, tuple[Signature, float]] = {}
+        self._told: set[str] = set()
 
     def rescan(self) -> None:
         """Claim what is complete, submit what is claimed, answer what is finished.
@@ -149,18 +150,24 @@ class Inbox:
         match = _CLAIM.match(claim)
         if match is None:
             return
-        job_id = self._jobs.find(match["token"])
         try:
+            job_id = self._jobs.find(match["token"])
             if job_id is None:
                 self._submit(claim, match["token"])
                 return
             report = self._jobs.state(job_id)
             if report is None:
-                raise JobRejected(f"{claim}: the daemon has forgotten job {job_id}; drop the file again")
-        except CryobridgeError as error:
-            # Sentences name the claim; the user knows the file by the name it was dropped under.
+                raise InputInvalid(f"{claim}: the daemon has forgotten job {job_id}; drop the file again")
+        except InputInvalid as error:
+            # The sentence names the claim; the user knows the file by the name it was dropped under.
             text = str(error).replace(claim, match["stem"] + match["suffix"])
             self._answer(claim, match["stem"], ".error.txt", f"{text}\n")
+            return
+        except CryobridgeError as error:
+            # A full queue, a daemon that is stopping, a full disk: the claim stays, and is tried again.
+            if claim not in self._told:
+                self._told.add(claim)
+                log.warning("inbox: %s has to wait: %s", claim, error)
             return
         state = report.get("state")
         if state == JobState.SUCCEEDED:
@@ -174,7 +181,10 @@ class Inbox:
         state = os.lstat(path)
         if not stat.S_ISREG(state.st_mode):
             raise InputInvalid(f"{claim}: is not a plain file; drop a YAML or JSON file, not a link")
-        job = load_job(path, base=self._folder)
+        try:
+            job = load_job(path, base=self._folder)
+        except JobRejected as error:
+            raise InputInvalid(str(error)) from error  # as it stands it never runs
         if state.st_uid != os.getuid():
             self._only_in_job_roots(job, claim)
         check_paths(job)
@@ -185,7 +195,7 @@ class Inbox:
         """A daemon must not read or write for another user what that user may have no right to."""
         for key, path in (*job.input_files(), ("output", job.output)):
             if not inside(path, self._job_roots):
-                raise JobRejected(f"{claim}: {path} ({key}) lies outside the daemon's job_roots; ask its operator")
+                raise InputInvalid(f"{claim}: {path} ({key}) lies outside the daemon's job_roots; ask its operator")
 
     def _result(self, claim: str, job_id: str) -> str:
         answer: dict[str, Any] = {"job_id": job_id, "state": str(JobState.SUCCEEDED)}
@@ -204,6 +214,7 @@ class Inbox:
             os.fsync(file.fileno())
         part.rename(self._folder / f"{stem}{ending}")
         (self._claimed / claim).rename(self._done / claim)
+        self._told.discard(claim)
         log.info("inbox: answered %s%s", stem, ending)
 
 

@@ -43,7 +43,7 @@ class Announcements(Protocol):
         """A watched refinement has ended (`succeeded`, `failed`, `aborted`) or is gone (`removed`, `stale`)."""
 
     def submit(self, spec: Mapping[str, Any]) -> str:
-        """Store a checked job durably; return its id. Raises `JobRejected` if it is refused."""
+        """Store a checked job durably; return its id. Raises a `CryobridgeError` if that cannot be now."""
 
     def find(self, request_id: str) -> str | None:
         """The id of the job that was submitted with this `run.request_id`, in any state; None if there is none."""

@@ -56,7 +56,6 @@ def status(as_json: bool) -> int:
 
 
 def _print_status(reply: dict[str, Any], problems: list[str]) -> None:
-    queue = reply.get("queue")
     render.pairs(
         {
             "state": reply.get("state"),
@@ -64,41 +63,53 @@ def _print_status(reply: dict[str, Any], problems: list[str]) -> None:
             "up": render.duration(reply.get("uptime_s")),
             "pid": reply.get("pid"),
             "socket": reply.get("socket"),
-            "queue": ", ".join(f"{name} {count}" for name, count in queue.items())
-            if isinstance(queue, dict)
-            else queue,
+            "queue": ", ".join(f"{name} {count}" for name, count in (reply.get("queue") or {}).items()),
             "refinements": len(reply.get("sessions") or []),
             "last fallback": _fallback(reply.get("last_fallback")),
         }
     )
-    for worker in reply.get("workers", []):
-        name = worker.get("name") or ""
-        click.echo(
-            f"worker {worker.get('device')} {name}: {worker.get('state')}, "
-            f"{render.size(worker.get('rss_bytes'))}, {worker.get('task') or 'no task'}"
-        )
+    for worker in reply.get("workers") or []:
+        parts = [worker.get("state"), worker.get("device_name"), worker.get("task"), worker.get("last_error")]
+        if worker.get("rss_bytes"):
+            parts.append(render.size(worker["rss_bytes"]))
+        click.echo(f"worker {worker.get('device')}: {', '.join(render.printable(part) for part in parts if part)}")
     for problem in problems:
-        click.echo(f"problem: {problem}")
+        click.echo(f"problem: {render.printable(problem)}")
 
 
-def _fallback(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {render.printable(item)}" for name, item in value.items())
-    return str(value) if value else "none"
+def _fallback(fallback: dict[str, Any] | None) -> str:
+    if not fallback:
+        return "none"
+    where = f"{fallback.get('session')}, iteration {fallback.get('iteration')}"
+    return f"{render.moment(fallback.get('at'))} {where}: {fallback.get('line')}"
 
 
 @click.command()
 @json_option
 def ps(as_json: bool) -> None:
-    """List what is warm or running now: refinements and jobs, on which device."""
+    """List what runs or waits now, and the refinements that are kept warm."""
     with DaemonClient.connect() as client:
         reply = client.request("ps")
     if as_json:
         render.as_json(reply)
         return
-    rows = reply.get("processes") or reply.get("tasks") or reply.get("sessions") or []
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    render.table([column.upper() for column in columns], [[row.get(key) for key in columns] for row in rows], "nothing")
+    render.table(["JOB", "KIND", "STATE", "WHAT"], [_running_row(row) for row in reply["processes"]], "nothing runs")
+    if reply["sessions"]:
+        click.echo()
+        columns = ("session", "iteration", "corrected", "standard", "failed", "last")
+        rows = [
+            [*(row.get(column) for column in columns), render.duration(row.get("idle_s"))] for row in reply["sessions"]
+        ]
+        render.table([*(column.upper() for column in columns), "IDLE"], rows, "")
+
+
+def _running_row(row: dict[str, Any]) -> list[object]:
+    progress = row.get("progress") or {}
+    what = progress.get("text")
+    if row.get("session"):
+        halves = ", ".join(f"half {half} {state}" for half, state in (row.get("halves") or {}).items())
+        what = f"{row['session']} iteration {row.get('iteration')}: {halves}"
+    return [row.get("job_id"), row.get("kind"), row.get("state"), what]
 
 
 @click.command()
@@ -111,22 +122,16 @@ def logs(job_id: str, follow: bool, as_json: bool) -> None:
     with DaemonClient.connect() as client:
         while True:
             reply = client.request("logs", job_id=job_id)
-            lines = log_lines(reply)
             if as_json:
                 render.as_json(reply)
                 return
+            lines = reply["lines"]
             for line in lines[printed:]:
                 click.echo(render.printable(line))
             printed = len(lines)
             if not follow or client.request("wait", job_id=job_id, timeout_s=0).get("state") in TERMINAL:
                 return
             time.sleep(FOLLOW_PAUSE_S)
-
-
-def log_lines(reply: dict[str, Any]) -> list[str]:
-    """The lines of a `logs` reply."""
-    text = reply.get("text")
-    return text.splitlines() if isinstance(text, str) else [str(line) for line in reply.get("lines", [])]
 
 
 @click.command()

@@ -12,6 +12,7 @@ from cryobridge.schemas.state import TERMINAL, JobState
 
 from .. import render
 from ..client import DaemonClient
+from ..progress import shown_progress
 from .daemon import json_option
 from .foreground import run_in_foreground
 
@@ -83,8 +84,10 @@ def wait(job_id: str, timeout_s: float | None, as_json: bool) -> int:
 
 
 def _wait_for(client: DaemonClient, job_id: str, timeout_s: float | None, as_json: bool) -> int:
+    shown, report = shown_progress()
     try:
-        reply = client.wait(job_id, timeout_s)
+        with shown:
+            reply = client.wait(job_id, timeout_s, on_progress=report)
     except DeadlineExceeded as error:
         click.echo(f"cryobridge: {error}", err=True)
         return wire.EXIT_DEGRADED

@@ -27,8 +27,9 @@ STATUS: dict[str, Any] = {
     "uptime_s": 3725,
     "socket": "/run/x",
     "workers": [
-        {"device": "cpu", "name": "cpu", "pid": 13, "state": "ready", "rss_bytes": 2_500_000_000, "task": None}
+        {"device": "cpu", "device_name": "Xeon", "pid": 13, "state": "ready", "rss_bytes": 2.5e9, "task": None}
     ],
+    "health": {"problems": []},
     "sessions": [{}],
     "queue": {"interactive": 0, "batch": 2},
     "last_fallback": None,
@@ -86,13 +87,7 @@ def test_status_of_a_daemon_that_is_well(daemon: ScriptedDaemon, capsys: pytest.
     daemon.replies("status", **STATUS)
     assert cli.run(["status"]) == 0
     out = capsys.readouterr().out
-    for words in (
-        "ready",
-        __version__,
-        "1 h 2 min",
-        "interactive 0, batch 2",
-        "worker cpu cpu: ready, 2.5 GB, no task",
-    ):
+    for words in ("ready", __version__, "1 h 2 min", "interactive 0, batch 2", "worker cpu: ready, Xeon, 2.5 GB"):
         assert words in out
     assert cli.run(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {**STATUS, "problems": []}
@@ -102,7 +97,7 @@ def test_status_of_a_daemon_that_is_well(daemon: ScriptedDaemon, capsys: pytest.
     ("change", "problem"),
     [
         ({"state": "draining"}, "problem: the daemon is draining"),
-        ({"workers": [{"device": "cuda:0", "state": "failed"}]}, "problem: worker cuda:0 is failed"),
+        ({"health": {"problems": ["gpu0: CUDA error"]}}, "problem: gpu0: CUDA error"),
     ],
 )
 def test_status_of_a_degraded_daemon_is_exit_4(
@@ -215,13 +210,40 @@ def test_jobs_are_a_table_or_json(daemon: ScriptedDaemon, capsys: pytest.Capture
     assert capsys.readouterr().out == "no jobs yet\n"
 
 
+def test_ps_shows_what_runs_and_what_is_warm(daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    iteration = {"job_id": "a", "kind": "relion.reconstruct", "session": "/p/run", "iteration": 7, "state": "running"}
+    job = {"job_id": "b", "kind": "map.fsc3d", "state": "queued", "progress": {"text": "reading", "fraction": 0.1}}
+    warm = {"session": "/p/run", "iteration": 7, "corrected": 3, "standard": 4, "failed": 0, "last": "ok", "idle_s": 61}
+    daemon.replies("ps", processes=[{**iteration, "halves": {"1": "waiting"}}, job], sessions=[warm])
+    assert cli.run(["ps"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert " ".join(lines[1].split()) == "a relion.reconstruct running /p/run iteration 7: half 1 waiting"
+        "a",
+        "relion.reconstruct",
+        "running",
+        *["/p/run", "iteration", "7:", "half", "1", "waiting"],
+    ]
+    assert lines[2].split() == ["b", "map.fsc3d", "queued", "reading"]
+    assert lines[5].split() == ["/p/run", "7", "3", "4", "0", "ok", "1", "min", "1", "s"]
+    daemon.replies("ps", processes=[], sessions=[])
+    assert cli.run(["ps"]) == 0
+    assert capsys.readouterr().out == "nothing runs\n"
+
+
+def test_the_last_fallback_is_told(daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    fallback = {"at": 0, "session": "/p/run", "iteration": 3, "code": "oom", "line": "standard map: out of memory"}
+    daemon.replies("status", **{**STATUS, "last_fallback": fallback})
+    assert cli.run(["status"]) == 0
+    assert "/p/run, iteration 3: standard map: out of memory" in capsys.readouterr().out
+
+
 def test_following_a_log_prints_each_line_once(
     daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(daemon_commands, "FOLLOW_PAUSE_S", 0.0)
-    texts = iter(["one\n", "one\ntwo\n", "one\ntwo\nthree\n"])
+    texts = iter([["one"], ["one", "two"], ["one", "two", "three"]])
     states = iter(["running", "running", "succeeded"])
-    daemon.answers["logs"] = lambda _: {"type": "reply", "ok": True, "text": next(texts)}
+    daemon.answers["logs"] = lambda _: {"type": "reply", "ok": True, "lines": next(texts)}
     daemon.answers["wait"] = lambda _: {"type": "reply", "ok": True, "state": next(states)}
     assert cli.run(["logs", "-f", "7"]) == 0
     assert capsys.readouterr().out == "one\ntwo\nthree\n"

@@ -101,22 +101,34 @@ def test_waiting_goes_on_until_the_job_is_finished(daemon: ScriptedDaemon) -> No
 
 def test_waiting_ends_when_the_time_is_over(daemon: ScriptedDaemon) -> None:
     daemon.replies("wait", state="running")
-    times = iter([0.0, 0.0, 3.0, 8.0, 11.0, 11.0])
+    times = iter([0.0, 0.0, 8.0, 8.0, 11.0])
     with (
         connect(daemon.path) as client,
         pytest.raises(DeadlineExceeded, match="7 is still running after 10 s"),
     ):
         client.wait("7", 10.0, clock=lambda: next(times))
-    assert all(0 <= request["timeout_s"] <= 5 for request in daemon.requests)
+    assert [request["timeout_s"] for request in daemon.requests] == [10.0, 2.0]
 
 
 @pytest.mark.parametrize(
     ("status", "problems"),
     [
-        ({"state": "ready", "workers": [{"device": "cpu", "state": "off"}]}, []),
-        ({"state": "draining", "workers": []}, ["the daemon is draining"]),
-        ({"state": "ready", "workers": [{"device": "cpu", "state": "failed"}]}, ["worker cpu is failed"]),
+        ({"state": "ready", "health": {"problems": []}}, []),
+        ({"state": "draining"}, ["the daemon is draining"]),
+        ({"state": "ready", "health": {"problems": ["gpu0: CUDA error"]}}, ["gpu0: CUDA error"]),
     ],
 )
 def test_what_is_wrong_with_a_daemon_follows_from_its_status(status: dict[str, object], problems: list[str]) -> None:
     assert degradations(status) == problems
+
+
+def test_progress_before_the_end_is_passed_on(daemon: ScriptedDaemon) -> None:
+    daemon.answers["wait"] = lambda _: [
+        {"type": "progress", "text": "reading", "fraction": 0.5},
+        {"type": "progress", "text": "odd", "fraction": "half"},
+        {"type": "reply", "state": "succeeded"},
+    ]
+    told: list[tuple[str, float | None]] = []
+    with connect(daemon.path) as client:
+        client.wait("7", on_progress=lambda text, fraction: told.append((text, fraction)))
+    assert told == [("reading", 0.5), ("odd", None)]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cryobridge.bridge import inbox as inbox_module
 from cryobridge.bridge.inbox import STABLE_S, Inbox
-from cryobridge.schemas.errors import JobRejected
+from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable, JobRejected
 
 JOB = "schema: cryobridge/job/1\nkind: map.fsc3d\ninputs: {half1: ../a.mrc, half2: ../b.mrc}\noutput: ../out\n"
 
@@ -25,11 +25,11 @@ class Store:
     def __init__(self) -> None:
         self.specs: list[Mapping[str, Any]] = []
         self.reports: dict[str, dict[str, Any]] = {}
-        self.refuse: str | None = None
+        self.refuse: CryobridgeError | None = None
 
     def submit(self, spec: Mapping[str, Any]) -> str:
         if self.refuse:
-            raise JobRejected(self.refuse)
+            raise self.refuse
         self.specs.append(spec)
         job_id = str(len(self.specs))
         self.reports[job_id] = {"state": "queued"}
@@ -152,11 +152,16 @@ def test_a_bad_job_is_answered_with_one_sentence_and_not_run(bench: Bench, text:
     assert os.listdir(bench.folder / "claimed") == []
 
 
-def test_a_refusal_of_the_daemon_is_answered(bench: Bench) -> None:
-    bench.store.refuse = "the daemon is draining"
+@pytest.mark.parametrize("refusal", [JobRejected("the queue is full"), DaemonUnavailable("the daemon is stopping")])
+def test_a_daemon_that_takes_nothing_now_is_asked_again(bench: Bench, refusal: CryobridgeError) -> None:
+    bench.store.refuse = refusal
     bench.drop()
     bench.rescan(3)
-    assert "the daemon is draining" in bench.answer()
+    assert bench.names() == set()
+    assert len(os.listdir(bench.folder / "claimed")) == 1
+    bench.store.refuse = None
+    bench.rescan()
+    assert len(bench.store.specs) == 1
 
 
 def test_a_file_that_still_grows_is_not_taken(bench: Bench) -> None:
