@@ -119,9 +119,6 @@ class Visit:
 
     def close(self) -> None:
         """Close the connection and remove every temporary file."""
-        if self.meeting is not None:
-            self.meeting.leave()
-            self.meeting = None
         while self._discard:
             self._discard.pop().discard()
         self._hang_up()

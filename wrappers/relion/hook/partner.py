@@ -137,6 +137,7 @@ class Meeting:
             When it is alive at another daemon; one of the two has then claimed the iteration.
         """
         self.beat()
+        self._look_for_claim()
         partner = read_note(self.partner_here)
         if partner is None or partner == self._partner_at_arrival:
             return
@@ -149,9 +150,14 @@ class Meeting:
             owner = first(f"{stem}.claim", f"half{self._half}")
             raise PartnerElsewhere(Role(owner, stem), self)
 
-    def leave(self) -> None:
-        """Take the own file away."""
-        remove_quietly(self._here)
+    def _look_for_claim(self) -> None:
+        """A claim that names this hook's identity was made by a partner that has met it, even if it left since."""
+        with contextlib.suppress(OSError):
+            for entry in os.listdir(self._folder):
+                if entry.startswith(f"{self._pair}.") and entry.endswith(".claim") and self._identity in entry:
+                    path = os.path.join(self._folder, entry)
+                    owner = first(path, f"half{self._half}")
+                    raise PartnerElsewhere(Role(owner, path.removesuffix(".claim")), self)
 
 
 def tidy(name: CallName) -> None:
