@@ -34,9 +34,9 @@ class Recipe:
     box: int = 48
     pixel_size_A: float = 3.2
     n_particles: int = 1200
-    kappa: float = 8.0
-    uniform_fraction: float = 0.05
-    signal_to_noise: float = 0.3
+    kappa: float = 12.0
+    uniform_fraction: float = 0.02
+    signal_to_noise: float = 0.5
     shift_sigma_A: float = 4.0
     defocus_A: tuple[float, float] = (8000.0, 20000.0)
     voltage_kV: float = 300.0
