@@ -12,14 +12,17 @@ Tan et al. 2017, doi 10.1038/nmeth.4347; Liu et al. 2025 (spIsoNet), doi 10.1038
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from .capsums import ShellCaps, cap_sums
+from .directions import icosphere
 from .filters import ramp_curve
-from .fourier import check_same_box, crop_spectrum, forward, pad_spectrum
+from .fourier import check_same_box, crop_spectrum, forward, frequency_axes, friedel_weights, pad_spectrum
+from .fsc import resolution_shell
 from .shells import expand, radial_sum, shell_index
 
 Form = Literal["phase_cosine", "sum_ratio"]
@@ -145,3 +148,112 @@ def fsc3d(
         fill = 1.0 - expand(ramp_curve(n, limit_shell - 2.0, 5.0, out.device), n)
         out = torch.maximum(out, fill)
     return out
+
+
+def conical_fsc(
+    half1: Tensor,
+    half2: Tensor,
+    directions: Tensor,
+    mask: Tensor | None = None,
+    *,
+    half_angle_deg: float = 20.0,
+) -> Tensor:
+    """FSC curves within double cones about directions: the conical FSC of Tan et al. 2017.
+
+    Parameters
+    ----------
+    half1, half2
+        Maps (n, n, n); their means are taken off before the mask is put on.
+    directions
+        Unit vectors (d, 3) in z, y, x order.
+    mask
+        Real-space mask (n, n, n), or None.
+    half_angle_deg
+        Largest angle between a voxel's vector, or its opposite, and the direction.
+
+    Returns
+    -------
+    Tensor
+        (d, n//2+1) float64; 1 at DC, 0 where a cone holds no voxel of a shell or no signal.
+    """
+    n = check_same_box(half1, half2)
+    first, second = _masked_spectra(half1, half2, mask)
+    shell = shell_index(n, first.device).view(-1)
+    order = shell.argsort(stable=True)
+    counts = torch.bincount(shell)[: n // 2 + 1].tolist()
+    axes = [axis.expand(n, n, n // 2 + 1).reshape(-1) for axis in frequency_axes(n, first.device)]
+    weight = friedel_weights(n, first.device).expand(n, n, n // 2 + 1).reshape(-1)
+    one, two, cosine = first.reshape(-1), second.reshape(-1), math.cos(math.radians(half_angle_deg))
+    out = torch.zeros((directions.shape[0], n // 2 + 1), dtype=torch.float64, device=first.device)
+    out[:, 0] = 1.0
+    start = counts[0]
+    for i in range(1, n // 2 + 1):
+        here = order[start : start + counts[i]]
+        start += counts[i]
+        vectors = torch.stack([axis[here] for axis in axes])
+        length = vectors.square().sum(0).sqrt()
+        member = ((directions.to(vectors) @ vectors).abs() >= length * (cosine - 1e-6)).double()
+        f1, f2, w = one[here], two[here], weight[here].double()
+        cross = (f1.real * f2.real + f1.imag * f2.imag).double()
+        power = [f.real.double() ** 2 + f.imag.double() ** 2 for f in (f1, f2)]
+        sums = member @ (torch.stack([cross, *power]) * w).T
+        scale = sums[:, 1].sqrt() * sums[:, 2].sqrt()
+        out[:, i] = torch.where(scale > 0, sums[:, 0] / scale, 0.0)
+    return out
+
+
+def resolution_by_direction(curves: Tensor, n: int, voxel_size_A: float, threshold: float = 0.143) -> Tensor:
+    """Resolution in Angstrom, float64 (d,), of conical FSC curves (d, n//2+1): the last shell before the first below.
+
+    Infinite where shell 1 is already below the threshold.
+    """
+    shells = [resolution_shell(curve, threshold) for curve in curves]
+    last = torch.tensor(shells, dtype=torch.float64, device=curves.device)
+    return n * voxel_size_A / last
+
+
+def crossing_radius(volume: Tensor, directions: Tensor, threshold: float) -> Tensor:
+    """Fourier radius in pixels, float64 (d,), at which a 3DFSC (n, n, n//2+1) first falls below a threshold.
+
+    The volume is read along each direction (d, 3; z, y, x) at every whole radius by trilinear interpolation; the
+    crossing is placed by linear interpolation between two radii. Directions that never fall below get the last radius.
+    """
+    n = volume.shape[-2]
+    last = whole_shells(n) - 1
+    radii = torch.arange(last + 1, device=volume.device, dtype=torch.float64)
+    points = directions.double().unsqueeze(1) * radii.view(1, -1, 1)
+    points = torch.where(points[..., 2:] < 0, -points, points)
+    floor = points.floor()
+    share = points - floor
+    values = torch.zeros(points.shape[:-1], dtype=torch.float64, device=volume.device)
+    for corner in range(8):
+        step = torch.tensor([corner >> 2 & 1, corner >> 1 & 1, corner & 1], device=volume.device)
+        z, y, x = (floor.long() + step).unbind(-1)
+        weight = torch.where(step == 1, share, 1.0 - share).prod(-1)
+        values += weight * volume[z % n, y % n, x.clamp(max=n // 2)].double()
+    below = values < threshold
+    first = torch.where(below.any(1), below.int().argmax(1), last + 1).clamp(min=1, max=last)
+    high, low = (values.gather(1, (first - back).unsqueeze(1)).squeeze(1) for back in (1, 0))
+    part = ((high - threshold) / (high - low).clamp(min=1e-12)).clamp(0.0, 1.0)
+    return torch.where(below.any(1), first - 1 + part, float(last))
+
+
+def sphericity(volume: Tensor, threshold: float = 0.5) -> float:
+    """How round the 3DFSC (n, n, n//2+1) is at a threshold: 1 is a ball, as in Tan et al. 2017.
+
+    Surface of a ball of the same volume over the surface of the body within which the 3DFSC stays above the
+    threshold from the origin out. The body is a mesh of 2562 directions; a ball on the same mesh is 1 exactly.
+    """
+    vertices, triangles = icosphere(4, volume.device)
+
+    def roundness(radii: Tensor) -> float:
+        corners = (vertices.double() * radii.unsqueeze(1))[triangles]
+        a, b, c = corners.unbind(1)
+        body = (a * torch.linalg.cross(b, c)).sum(1).abs().sum() / 6.0
+        surface = torch.linalg.cross(b - a, c - a).norm(dim=1).sum() / 2.0
+        return float(math.pi ** (1 / 3) * (6.0 * body) ** (2 / 3) / surface)
+
+    radii = crossing_radius(volume, vertices, threshold)
+    if float(radii.max()) <= 0.0:
+        raise ValueError(f"the 3DFSC is below {threshold} from the first shell on: it encloses no body")
+    return roundness(radii) / roundness(torch.ones_like(radii))

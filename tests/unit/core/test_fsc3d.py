@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryobridge.core import capsums, filters, fourier, fsc3d, masks, shells
+from cryobridge.core import capsums, directions, filters, fourier, fsc, fsc3d, masks, shells
 from cryobridge.core.fsc3d import Form
 
 
@@ -164,3 +166,69 @@ def test_wrong_requests_say_what_is_wrong() -> None:
         fsc3d.fsc3d(first, second, limit_shell=0)
     with pytest.raises(ValueError, match=r"\(8, 8, 8\).*\(9, 9, 9\)"):
         fsc3d.fsc3d(first, torch.zeros(9, 9, 9), limit_shell=3)
+
+
+@pytest.mark.parametrize("n", [16, 17])
+def test_a_conical_fsc_is_the_ratio_of_sums_over_the_full_cone(n: int) -> None:
+    maps = half_maps(n)
+    axes = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.6, 0.8], [0.48, 0.64, -0.6]])
+    ours = fsc3d.conical_fsc(*maps, axes, half_angle_deg=35.0).numpy()
+    first, second = (np.fft.fftn(volume.numpy() - volume.numpy().mean()) for volume in maps)
+    k = np.fft.fftfreq(n, 1 / n)
+    points = np.stack(np.meshgrid(k, k, k, indexing="ij"), axis=-1)
+    length = np.linalg.norm(points, axis=-1)
+    for axis, curve in zip(axes.numpy(), ours, strict=True):
+        cone = np.abs(points @ axis) >= length * np.cos(np.radians(35.0))
+        # Even boxes keep one voxel for a Nyquist frequency and its opposite; look at shells that are whole.
+        for i in range(1, (n + 1) // 2):
+            here = cone & (np.rint(length) == i)
+            f1, f2 = first[here], second[here]
+            expected = (f1 * f2.conj()).real.sum() / np.sqrt((np.abs(f1) ** 2).sum() * (np.abs(f2) ** 2).sum())
+            assert curve[i] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_cone_of_90_degrees_is_the_whole_shell() -> None:
+    maps = half_maps(14)
+    ours = fsc3d.conical_fsc(*maps, torch.tensor([[0.0, 0.0, 1.0]]), half_angle_deg=90.0)[0]
+    torch.testing.assert_close(ours[1:], fsc.fsc(*maps)[1:], atol=1e-9, rtol=0)
+    empty = torch.zeros(14, 14, 14)
+    assert fsc3d.conical_fsc(empty, empty, torch.tensor([[0.0, 0.0, 1.0]])).tolist() == [[1.0] + [0.0] * 7]
+
+
+def test_resolution_by_direction_reads_each_curve() -> None:
+    curves = torch.tensor([[1.0, 0.9, 0.5, 0.1, 0.0], [1.0, 0.1, 0.9, 0.9, 0.9], [1.0] * 5])
+    ours = fsc3d.resolution_by_direction(curves, 8, 2.0)
+    assert ours.tolist() == [8.0, math.inf, 4.0]
+
+
+def ellipsoid(n: int, along_z: float, across: float) -> torch.Tensor:
+    """A 3DFSC that falls linearly through 0.5 on a spheroid's surface, (n, n, n//2+1)."""
+    kz, ky, kx = fourier.frequency_axes(n)
+    place = ((kz / along_z) ** 2 + (ky**2 + kx**2) / across**2).sqrt()
+    return (1.0 - 0.5 * place).clamp(min=0.0)
+
+
+@pytest.mark.parametrize(("along_z", "across"), [(10.0, 10.0), (6.0, 12.0), (13.0, 6.5)])
+def test_sphericity_of_a_spheroid_is_the_analytic_one(along_z: float, across: float) -> None:
+    ours = fsc3d.sphericity(ellipsoid(33, along_z, across))
+    if along_z == across:
+        surface = 4 * math.pi * across**2
+    elif along_z < across:
+        e = math.sqrt(1 - (along_z / across) ** 2)
+        surface = 2 * math.pi * across**2 * (1 + (1 - e**2) / e * math.atanh(e))
+    else:
+        e = math.sqrt(1 - (across / along_z) ** 2)
+        surface = 2 * math.pi * across**2 * (1 + along_z / (across * e) * math.asin(e))
+    body = 4 / 3 * math.pi * across**2 * along_z
+    assert ours == pytest.approx(math.pi ** (1 / 3) * (6 * body) ** (2 / 3) / surface, abs=0.01)
+
+
+def test_crossings_lie_on_the_surface_and_stop_at_the_last_whole_shell() -> None:
+    axes = directions.fibonacci_directions(50)
+    radii = fsc3d.crossing_radius(ellipsoid(40, 8.0, 14.0), axes, 0.5)
+    z, across = axes[:, 0].double(), axes[:, 1:].double().norm(dim=1)
+    expected = 1 / ((z / 8.0) ** 2 + (across / 14.0) ** 2).sqrt()
+    torch.testing.assert_close(radii, expected, atol=0.15, rtol=0)
+    assert fsc3d.crossing_radius(torch.ones(12, 12, 7), axes, 0.5).tolist() == [5.0] * 50
+    with pytest.raises(ValueError, match="no body"):
+        fsc3d.sphericity(torch.zeros(12, 12, 7))
