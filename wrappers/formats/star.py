@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from gemmi import cif
@@ -132,12 +133,16 @@ def parse(raw: bytes, name: str) -> StarFile:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
+    # gemmi takes ASCII only, users name their folders as they like: escape the rest, reversibly.
+    escaped = not text.isascii()
+    if escaped:
+        text = text.replace("\\", "\\\\").encode("ascii", "backslashreplace").decode("ascii")
     try:
         document = cif.read_string(text)
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputInvalid(f"{name}: is not a whole STAR file ({reason}); it was cut off or edited wrongly") from error
-    blocks = {block.name: _block(block, name) for block in document}
+    blocks = {block.name: _block(block, name, escaped) for block in document}
     return StarFile(name, blocks, whole_lines=raw.endswith(b"\n"))
 
 
@@ -152,8 +157,8 @@ def format_blocks(blocks: Mapping[str, Mapping[str, object]]) -> str:
     parts = []
     for name, content in blocks.items():
         lines = [f"data_{name}", ""]
-        columns = {key: value for key, value in content.items() if isinstance(value, list | tuple | np.ndarray)}
-        if columns and len(columns) == len(content):
+        columns = _columns(content)
+        if columns:
             lines.append("loop_")
             lines += [f"_{key} #{index}" for index, key in enumerate(columns, 1)]
             lines += [" ".join(_value(cell) for cell in row) for row in zip(*columns.values(), strict=True)]
@@ -194,21 +199,36 @@ def _read_bytes(source: Source, name: str, max_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _block(block: cif.Block, source: str) -> Block:
+def _block(block: cif.Block, source: str, escaped: bool) -> Block:
+    def plain(value: str) -> str:
+        text = cif.as_string(value)
+        return text.encode("ascii").decode("unicode_escape") if escaped else text
+
     items: dict[str, str] = {}
     columns: dict[str, list[str]] = {}
     for item in block:
-        if item.pair is not None:
-            key, value = item.pair
-            items[key.removeprefix("_")] = cif.as_string(value)
+        pair = cast("tuple[str, str] | None", item.pair)
+        if pair is not None:
+            tag, value = pair
+            items[tag.removeprefix("_")] = plain(value)
         elif item.loop is not None:
             width = len(item.loop.tags)
-            values = [cif.as_string(value) for value in item.loop.values]
+            values = [plain(value) for value in item.loop.values]
             for index, tag in enumerate(item.loop.tags):
                 columns[tag.removeprefix("_")] = values[index::width]
     if len({len(values) for values in columns.values()}) > 1:
         raise InputInvalid(f"{source}: '{block.name}' holds tables of different lengths; it should hold one")
     return Block(source, block.name, items, columns)
+
+
+def _columns(content: Mapping[str, object]) -> dict[str, list[object]]:
+    """The content as columns, or nothing if any of it is a single item."""
+    columns: dict[str, list[object]] = {}
+    for key, value in content.items():
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            return {}
+        columns[key] = list(value)
+    return columns
 
 
 def _value(value: object) -> str:
