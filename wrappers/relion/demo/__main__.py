@@ -24,8 +24,6 @@ from cryobridge.schemas import wire
 from . import jobfiles, real_relion, refinement, report
 from .particles import Recipe, simulate
 
-_RELION_RECIPE = Recipe(box=40, pixel_size_A=3.6, n_particles=600, signal_to_noise=0.8)
-
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--output", default="demo-output", show_default=True, type=click.Path(path_type=Path))
@@ -77,13 +75,13 @@ def _simulated(output: Path, recipe: Recipe, n_iterations: int, hook: str, envir
 
 def _with_relion(project: Path, hook: str, environment: dict[str, str]) -> bool:
     click.echo("RELION is installed: running a real relion_refine_mpi through the hook (a few minutes) ...")
-    particles = simulate(_RELION_RECIPE)
+    particles = simulate(real_relion.RECIPE)
     refinement.prepare(_emptied(project), particles)
     run = real_relion.run(project, particles, hook, {**environment, **real_relion.EARLY_CORRECTION})
-    lines = [line for line in run.log.splitlines() if line.startswith("cryobridge:")]
-    click.echo("\n".join(lines[-6:]))
+    for answer in run.answers:
+        click.echo(f"  iteration {answer.iteration}, half {answer.half}: {answer.kind} map{answer.text.rstrip()}")
     click.echo(f"RELION: {run.iterations} iterations in {run.seconds:.0f} s, exit {run.exit_code}; {project.resolve()}")
-    return run.exit_code == 0
+    return run.converged and bool(run.corrected_iterations)
 
 
 def _emptied(folder: Path) -> Path:

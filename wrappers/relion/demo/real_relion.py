@@ -16,11 +16,26 @@ import starfile
 from numpy.typing import NDArray
 
 from .jobfiles import ROOT
-from .particles import Particles
+from .particles import Particles, Recipe
 
 PROGRAMS = ("relion_refine_mpi", "mpirun")
+RECIPE = Recipe(box=40, pixel_size_A=3.6, n_particles=600, signal_to_noise=0.8, kappa=8.0, uniform_fraction=0.05)
+"""Particles that RELION refines in two minutes on two cores."""
 EARLY_CORRECTION = {"ISONET_START_HEALPIX": "2", "ISONET_START_RESOLUTION": "20"}
 """Correction from the middle of a run that reaches 10 to 15 A: the defaults are for larger data."""
+
+
+_ANSWER = re.compile(r"cryobridge: (corrected|standard) map([^\n]*)\[it(\d+)(?: half(\d))? class\d+\]")
+
+
+@dataclass(frozen=True)
+class HookAnswer:
+    """The hook's last line about one call: `kind` is "corrected" or "standard"; `half` 0 is the joined call."""
+
+    iteration: int
+    half: int
+    kind: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,22 @@ class RelionRun:
     def iterations(self) -> int:
         """How many iterations were begun, the last joined one included."""
         return len(set(re.findall(r"Expectation iteration +(\d+)", self.log)))
+
+    @property
+    def converged(self) -> bool:
+        """Whether RELION came to its own end."""
+        return self.exit_code == 0 and "Refinement has converged, stopping now" in self.log
+
+    @property
+    def answers(self) -> list[HookAnswer]:
+        """What the hook said of each call, in the order of the log."""
+        return [HookAnswer(int(i), int(h or 0), k, t) for k, t, i, h in _ANSWER.findall(self.log)]
+
+    @property
+    def corrected_iterations(self) -> list[int]:
+        """Iterations in which both halves got a corrected map."""
+        halves = [answer.iteration for answer in self.answers if answer.kind == "corrected"]
+        return sorted({number for number in halves if halves.count(number) == 2})
 
 
 def available() -> bool:
