@@ -19,6 +19,7 @@ from cryobridge.schemas.correction import CorrectionOptions
 from .correction_state import CorrectionState, Learner
 from .draws import Choice, Draws
 from .losses import ImprovedTerms, filtered, improved_loss, published_loss
+from .noise import pair_noise, solvent_noise
 from .rotations import spherical_window
 from .subvolumes import padded_to, resampled_weight, take
 from .tiling import tiled
@@ -227,11 +228,18 @@ def _materials(
     where = torch.ones(n, n, n, device=device) if mask is None else mask
     where = functional.pad(where, _zero_pads(n, side)) if n < side else where
     weight = resampled_weight(weight3d, n, side)
-    if options.mode == "independent":
-        return [_Material(((seen, target),), None, where, weight) for seen, target in zip(inputs, targets, strict=True)]
-    # The difference of the halves holds no signal, and a measured map's noise in its full anisotropy.
-    noise = (inputs[0] - inputs[1]) * (options.noise / math.sqrt(2)) if options.noise > 0 else None
-    return [_Material(((inputs[0], targets[1]), (inputs[1], targets[0])), noise, where, weight)]
+    if options.mode == "shared":
+        noise = pair_noise(*inputs) * options.noise if options.noise > 0 else None
+        return [_Material(((inputs[0], targets[1]), (inputs[1], targets[0])), noise, where, weight)]
+    materials = []
+    for index, (seen, target) in enumerate(zip(inputs, targets, strict=True)):
+        noise = None
+        if options.noise > 0:
+            generator = torch.Generator().manual_seed(_seed(options, state) + index)
+            noise = solvent_noise(seen, where, generator)
+            noise = None if noise is None else noise * options.noise
+        materials.append(_Material(((seen, target),), noise, where, weight))
+    return materials
 
 
 def _zero_pads(n: int, side: int) -> tuple[int, ...]:

@@ -129,7 +129,8 @@ class CorrectionState:
     def __init__(self, options: CorrectionOptions, device: torch.device) -> None:
         count = 2 if options.mode == "independent" else 1
         self.device = device
-        self.learners = [Learner(options, device, options.seed) for _ in range(count)]
+        # Networks that start alike could agree on what is in neither half.
+        self.learners = [Learner(options, device, 2 * options.seed + index) for index in range(count)]
         self.steps_done = 0
         self._layout = _layout(options)
 

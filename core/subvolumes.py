@@ -110,6 +110,7 @@ def resampled_weight(weight: Tensor, n: int, side: int) -> Tensor:
         raise ValueError(f"weight {tuple(weight.shape)} is not the half spectrum {(n, n, n // 2 + 1)} of a box of {n}")
     if side == n:
         return weight.float()
+    dc = weight[0, 0, 0]
     reach = (n // side) // 2
     centred = functional.pad(_full_centred(weight.float())[None, None], (reach + 1,) * 6, mode="circular")
     if reach > 0:
@@ -120,8 +121,8 @@ def resampled_weight(weight: Tensor, n: int, side: int) -> Tensor:
     half = torch.arange(side // 2 + 1, device=weight.device) * (n / side) + n // 2 + reach + 1
     z, y, x = torch.meshgrid(positions, positions, half, indexing="ij")
     grid = torch.stack((x, y, z), dim=-1) * (2 / last) - 1
-    resampled = functional.grid_sample(centred, grid[None], mode="bilinear", align_corners=True)[0, 0]
-    resampled[0, 0, 0] = weight[0, 0, 0]
+    resampled: Tensor = functional.grid_sample(centred, grid[None], mode="bilinear", align_corners=True)[0, 0]
+    resampled[0, 0, 0] = dc
     return resampled
 
 
@@ -130,4 +131,5 @@ def _full_centred(half: Tensor) -> Tensor:
     n = half.shape[0]
     mates = -torch.arange(n, device=half.device) % n
     rest = half[mates][:, mates][:, :, 1 : (n + 1) // 2].flip(2)
-    return torch.fft.fftshift(torch.cat((half, rest), dim=2))
+    centred: Tensor = torch.fft.fftshift(torch.cat((half, rest), dim=2))
+    return centred
