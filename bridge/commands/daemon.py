@@ -63,7 +63,7 @@ def _print_status(reply: dict[str, Any], problems: list[str]) -> None:
             "up": render.duration(reply.get("uptime_s")),
             "pid": reply.get("pid"),
             "socket": reply.get("socket"),
-            "queue": ", ".join(f"{name} {count}" for name, count in (reply.get("queue") or {}).items()),
+            "jobs": ", ".join(f"{name} {count}" for name, count in (reply.get("queue") or {}).items()),
             "refinements": len(reply.get("sessions") or []),
             "last fallback": _fallback(reply.get("last_fallback")),
         }
