@@ -64,6 +64,7 @@ class Fake:
             threading.Thread(target=self.talk, args=(wire.Channel(sock),), daemon=True).start()
 
     def talk(self, channel: wire.Channel) -> None:
+        fds: dict[str, int] = {}
         try:
             self.log(got=channel.receive(30).message)
             if self.scenario.get("mute"):
@@ -78,7 +79,7 @@ class Fake:
             channel.send(welcome | self.scenario.get("welcome", {}))
             call = channel.receive(30)
             self.log(got=call.message)
-            fds = dict(zip(call.message["fd_names"], call.fds, strict=True))
+            fds |= dict(zip(call.message["fd_names"], call.fds, strict=True))
             for step in self.scenario["script"]["".join(map(str, call.message["halves"]))]:
                 self.step(channel, call.message, fds, list(step))
             while True:
@@ -86,6 +87,8 @@ class Fake:
         except (wire.WireError, OSError, threading.BrokenBarrierError) as error:
             self.log(ended=repr(error))
         finally:
+            for fd in fds.values():
+                os.close(fd)
             channel.close()
 
     def step(self, channel: wire.Channel, call: dict, fds: dict[str, int], step: list) -> None:

@@ -22,9 +22,7 @@ COMMIT = ["send", {"type": "commit", "ticket": "ticket-1"}]
 
 def two_hosts(fake_daemon, joint):
     """A daemon per host; either may become the one that corrects both halves."""
-    return [
-        fake_daemon({half: WAIT, "12": joint}, welcome={"daemon_id": f"daemon-{half}"}) for half in ("1", "2")
-    ]
+    return [fake_daemon({half: WAIT, "12": joint}, welcome={"daemon_id": f"daemon-{half}"}) for half in ("1", "2")]
 
 
 def run_both(job, run_hook, daemons, **environment):
@@ -77,9 +75,7 @@ def test_the_next_iteration_clears_what_the_meeting_left(job, run_hook, fake_dae
         [["die"]],
     ],
 )
-def test_when_the_joint_work_fails_both_halves_keep_the_standard_map(
-    job, run_hook, fake_daemon, fake_map, joint
-):
+def test_when_the_joint_work_fails_both_halves_keep_the_standard_map(job, run_hook, fake_daemon, fake_map, joint):
     daemons = two_hosts(fake_daemon, joint)
     outputs = [hook.finish() for hook in run_both(job, run_hook, daemons)]
     assert [status for status, _ in outputs] == [0, 0]

@@ -296,7 +296,7 @@ class Visit:
         # The map is whole in memory and the disk is full: the padded volumes are of no more use and make room.
         self._hang_up()
         self._remove_volumes()
-        chosen.place_patiently(self.call.result, _ROOM_PATIENCE_S)
+        chosen.place_patiently(self.call.result, 0.0 if self.keep_volumes else _ROOM_PATIENCE_S)
 
     def _remove_volumes(self) -> None:
         if not self.keep_volumes:

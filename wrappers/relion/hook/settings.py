@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cryobridge.schemas import wire
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
-_FALSE = frozenset({"false", "no", "off", "0", "none", "never"})
+_FALSE = frozenset({"false", "no", "off", "0"})
 _KEYS = ("strict", "keep_volumes", "deadline_s", "correction")
 FILE_NAME = "cryobridge.yaml"
 LARGEST_FILE_BYTES = 64 * 1024
@@ -79,12 +79,8 @@ def seconds(text: str) -> float | None:
 
 
 def read(text: str | None, environment: Mapping[str, str]) -> Settings:
-    """Merge the file's text with `CRYOBRIDGE_*` variables; a variable wins over the file."""
-    values = flat_values(text or "")
-    for key in _KEYS:
-        override = environment.get(f"CRYOBRIDGE_{key.upper()}")
-        if override is not None:
-            values[key] = override
+    """Merge `CRYOBRIDGE_*` variables with the file's text; the file wins, as in the daemon."""
+    values = {key: environment.get(f"CRYOBRIDGE_{key.upper()}", "") for key in _KEYS} | flat_values(text or "")
     return Settings(
         strict=flag(values.get("strict", ""), default=False),
         keep_volumes=flag(values.get("keep_volumes", ""), default=False),

@@ -92,7 +92,9 @@ def _stock(call: Call, folder: str) -> Output:
 
 def _ours(call: Call, folder: str) -> Output:
     result = os.path.join(folder, f".{call.name.stem}.{unique()}.mrc")
-    command = [sys.executable, "-I", "-m", "cryobridge.wrappers.relion.standard", call.star, "--output", result]
+    program = [sys.executable, "-I", "-m", "cryobridge.wrappers.relion.standard"]
+    # It stands in for RELION's tool, so it makes that tool's map.
+    command = [*program, call.star, "--output", result, "--style", "stock"]
     return _made(call, command, result, "cryobridge's own reconstruction")
 
 
