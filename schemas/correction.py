@@ -21,7 +21,7 @@ class CorrectionOptions(StrictModel):
         description="shared: one network sees both halves (ends their independence); independent: one for each",
     )
     preset: Preset = Field("published", description="width of the network: tiny 8, small 16, medium 32, published 64")
-    norm: Literal["batch", "group", "none"] = Field("none", description="normalisation; published: batch")
+    norm: Literal["batch", "group", "none"] = Field("group", description="normalisation; published: batch")
     identity_start: bool = Field(True, description="an untrained network changes nothing")
     filter_input: bool = Field(True, description="give the network what the weight leaves of each half")
 
@@ -47,8 +47,8 @@ class CorrectionOptions(StrictModel):
     anchor: float = Field(
         0.5, ge=0, le=1, description="our loss: share of the rotated term compared with measured data"
     )
-    noise: float = Field(0.0, ge=0, description="our loss: how much of the halves' difference goes into rotated inputs")
-    free_rotations: float = Field(0.0, ge=0, le=1, description="our loss: share of batches turned by any rotation")
+    noise: float = Field(1.0, ge=0, description="our loss: noise like a half's own in rotated inputs, times this")
+    free_rotations: float = Field(0.5, ge=0, le=1, description="our loss: share of batches turned by any rotation")
     margin: int = Field(2, ge=0, le=32, description="our loss: voxels at a crop's faces that do not count")
     held_out: int = Field(0, ge=0, le=64, description="crops kept out of training to watch the loss")
     held_out_every: int = Field(50, ge=1, description="steps between two looks at them")
@@ -96,10 +96,11 @@ class CorrectionOptions(StrictModel):
 
 _CPU: dict[str, Any] = {
     "preset": "tiny",
-    "cube_size": 32,
+    "cube_size": 24,
     "crop_size": 64,
-    "steps": 150,
-    "warm_steps": 60,
+    "steps": 200,
+    "warm_steps": 80,
+    "learning_rate": 3e-3,
 }
 _CUDA: dict[str, Any] = {
     "preset": "published",
