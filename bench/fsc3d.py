@@ -5,8 +5,8 @@
 A case is BOX:SHELL, the last shell wanted. Every measurement is a fresh process with both maps in memory, Fourier
 transforms included, start-up and imports not (but the peak memory holds all: "start" is what it was before the call).
 CPU seconds are user + system with children. The reference is spIsoNet's own functions where $SPISONET_DIR names a
-checkout (phase cosine only, as many processes as our threads), else a direct float64 evaluation of all pairs of voxels of
-a shell. References over box 128 take minutes: --full asks for them.
+checkout (phase cosine only, as many processes as our threads), else a direct float64 evaluation of all pairs of
+voxels of a shell. References over box 128 take minutes: --full asks for them.
 """
 
 from __future__ import annotations
