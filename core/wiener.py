@@ -369,7 +369,7 @@ def _to_real_space(
     lines = torch.empty((planes.count, box, box), dtype=complex_type, device=device)
     for chunk in _chunks(planes.count, gridding.chunk_length(16 * even * len(planes.k), device)):
         along_z = torch.zeros((len(chunk), even, len(planes.k)), dtype=complex_type, device=device)
-        along_z[:, position] = spectrum.make(chunk)
+        along_z[:, position] = spectrum.make(chunk).to(complex_type)
         along_y = torch.zeros((len(chunk), box, even), dtype=complex_type, device=device)
         along_y[:, :, position] = real_transforms.ifft(along_z, 1)[:, kept]
         lines[chunk.start : chunk.stop] = real_transforms.ifft(along_y, 2)[:, :, kept]
