@@ -6,6 +6,7 @@ shows is in `refinement_check`.
 
 from __future__ import annotations
 
+import difflib
 import os
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ from cryobridge.wrappers.formats import mrc
 from .client import DaemonClient, degradations
 from .commands.foreground import WORKER_MODULE
 from .findings import Finding, Level
+from .reference import known_variables
 from .refinement_check import check_job_folder
 
 VARIABLE = "RELION_EXTERNAL_RECONSTRUCT_EXECUTABLE"
@@ -157,8 +159,18 @@ def check_relion(environment: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def check_settings(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """The `ISONET_*` and `CRYOBRIDGE_*` variables mean something."""
-    given = sorted(name for name in environment if name.startswith("ISONET_"))
+    """The `ISONET_*` and `CRYOBRIDGE_*` variables are known and mean something."""
+    known = known_variables()
+    given = sorted(name for name in environment if name.startswith(("ISONET_", "CRYOBRIDGE_")))
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+            yield Finding(
+                "options",
+                Level.WARN,
+                f"{name} is not a variable of this version; it is ignored",
+                f"did you mean {near[0]}?" if near else "'cryobridge config reference' lists them all",
+            )
     try:
         _, notes = resolve_options(environment)
     except InputInvalid as error:
@@ -166,8 +178,9 @@ def check_settings(environment: Mapping[str, str]) -> Iterator[Finding]:
         return
     for note in notes:
         yield Finding("options", Level.WARN, note, "correct it, or unset it")
-    if given and not notes:
-        yield Finding("options", Level.OK, f"taken from {', '.join(given)}")
+    used = [name for name in given if name in known]
+    if used and not notes:
+        yield Finding("options", Level.OK, f"taken from {', '.join(used)}")
 
 
 def check_daemon(environment: Mapping[str, str]) -> Iterator[Finding]:

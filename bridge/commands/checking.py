@@ -56,6 +56,18 @@ def config_show(path: Path | None, as_json: bool) -> None:
     render.table(["KEY", "VALUE", "FROM"], rows, "no settings")
 
 
+@config.command("reference")
+@click.option("--write", "path", type=click.Path(path_type=Path), help="Put it into this document, below its marker.")
+def config_reference(path: Path | None) -> None:
+    """Print every key and variable there is, with defaults and meaning (Markdown)."""
+    from ..reference import tables, write_into
+
+    if path is None:
+        click.echo(tables(), nl=False)
+    else:
+        write_into(path)
+
+
 def flatten(values: dict[str, object], place: str = "") -> dict[str, object]:
     """Nested settings under dotted names."""
     flat: dict[str, object] = {}

@@ -114,7 +114,15 @@ def test_variables_that_mean_nothing_are_told() -> None:
     assert "ISONET_BETA=high" in finding.text
     (fine,) = check_settings({"ISONET_BETA": "0.5"})
     assert fine.level is Level.OK
-    assert list(check_settings({})) == []
+    assert list(check_settings({"HOME": "/home/a"})) == []
+
+
+def test_a_misspelt_variable_is_told_with_the_nearest() -> None:
+    (finding,) = check_settings({"CRYOBRIDGE_START_ITERATON": "4"})
+    assert finding.level is Level.WARN
+    assert finding.advice == "did you mean CRYOBRIDGE_START_ITERATION?"
+    (unknown,) = check_settings({"ISONET_SOMETHING_ELSE": "4"})
+    assert "config reference" in unknown.advice
 
 
 def test_no_daemon_is_fine_since_the_hook_starts_one(tmp_path: Path) -> None:
