@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from cryobridge.core.fsc import resolution
@@ -15,7 +16,7 @@ from cryobridge.core.wiener import SumsGeometry, reconstruct, wiener_gain
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.relion import RelionOptions, resolve_options
 from cryobridge.schemas.wire import Frame, Message
-from cryobridge.wrappers.formats import mrc
+from cryobridge.wrappers.formats import mrc, star
 from cryobridge.wrappers.relion.jobdir import MAX_TEXT_BYTES, RefinementFacts, refinement_facts
 from cryobridge.wrappers.relion.sums import Sums, read_description, read_sums
 
@@ -46,7 +47,7 @@ class Half:
     gain: torch.Tensor | None = None
     mask: torch.Tensor | None = None
     starting_reference: torch.Tensor | None = None
-    angles_text: str | None = None
+    angles_deg: torch.Tensor | None = None
     descriptors: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -105,6 +106,7 @@ def standard_half(frame: Frame, device: torch.device) -> Generator[Progress | No
         description.tau2,
         fudge=description.fudge,
         style=style,
+        use_gridding=_asked_gridding(facts.command_line) if options.style == "auto" else None,
     ).cpu()
     if not torch.isfinite(standard).all():
         raise InputInvalid("the reconstruction from RELION's sums is not finite; look at the data and weight files")
@@ -170,7 +172,7 @@ def _prepare_correction(kept: Half, sums: Sums, descriptors: dict[str, int], dev
     if reference is not None and kept.options.keep_lowres:
         kept.starting_reference = _map(reference, "the starting reference")
     if kept.options.sampling_density and "data" in descriptors:
-        kept.angles_text = _text(descriptors["data"])
+        kept.angles_deg = _angles_deg(descriptors["data"])
     for name in ("session_in", "session_out", f"half{kept.half}.corrected"):
         if name in descriptors:
             kept.descriptors[name.removeprefix(f"half{kept.half}.")] = descriptors[name]
@@ -185,6 +187,14 @@ def _facts(descriptors: dict[str, int]) -> RefinementFacts:
     return refinement_facts(**texts)
 
 
+def _asked_gridding(command_line: str) -> bool | None:
+    """Say what RELION was told of gridding; None when nothing, so that the style's own default holds."""
+    words = command_line.split()
+    if "--dont_skip_gridding" in words:
+        return True
+    return False if "--skip_gridding" in words else None
+
+
 def _given(descriptors: dict[str, int], name: str) -> int:
     fd = descriptors.get(name)
     if fd is None:
@@ -194,6 +204,13 @@ def _given(descriptors: dict[str, int], name: str) -> int:
 
 def _map(fd: int, name: str) -> torch.Tensor:
     return torch.from_numpy(mrc.read(fd, name=name)[0])
+
+
+def _angles_deg(fd: int) -> torch.Tensor:
+    """Read rot, tilt, psi (m, 3) of a particle STAR file."""
+    particles = star.read(fd, name="the particle STAR file").block("particles")
+    columns = [particles.numbers(f"rlnAngle{name}") for name in ("Rot", "Tilt", "Psi")]
+    return torch.from_numpy(np.stack(columns, axis=1))
 
 
 def _text(fd: int) -> str:

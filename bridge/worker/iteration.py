@@ -18,10 +18,12 @@ import torch
 from cryobridge.core import posterior
 from cryobridge.core.combine import combine
 from cryobridge.core.correction import CorrectionState, StepReport, predict_steps, train
+from cryobridge.core.directions import fibonacci_directions
 from cryobridge.core.filters import fsc_weight, lowpass
-from cryobridge.core.fsc3d import fsc3d, resolution_range
+from cryobridge.core.fourier import radius
+from cryobridge.core.fsc3d import fsc3d
 from cryobridge.core.masks import soft_sphere
-from cryobridge.core.sampling import sampling_density
+from cryobridge.core.sampling import sampling_volume
 from cryobridge.core.whitening import angular_whiten, whiten
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import BadResult, DeadlineExceeded, InputInvalid
@@ -32,6 +34,8 @@ from .loop import Progress
 from .memory import give_back, is_out_of_memory
 
 log = logging.getLogger(__name__)
+
+_DIRECTIONS = 500
 
 
 @dataclass(frozen=True)
@@ -193,9 +197,10 @@ def _prepare(first: Half, second: Half, device: torch.device) -> Prepared:
 
 def _direction_weight(first: Half, maps: list[torch.Tensor], mask: torch.Tensor, limit_shell: int) -> torch.Tensor:
     options: RelionOptions = first.options
-    if options.sampling_density and first.angles_text is not None:
-        return sampling_density(first.angles_text, maps[0].shape[-1], limit_shell).to(maps[0].device)
-    return fsc3d(
+    if options.sampling_density and first.angles_deg is not None:
+        density = sampling_volume(first.angles_deg, first.box).to(maps[0].device)
+        return density * (radius(first.box, maps[0].device) < limit_shell)
+    values = fsc3d(
         maps[0],
         maps[1],
         mask,
@@ -203,6 +208,21 @@ def _direction_weight(first: Half, maps: list[torch.Tensor], mask: torch.Tensor,
         half_angle_deg=options.cone_half_angle_deg,
         form=options.fsc3d_form,
     )
+    # Where the halves contradict each other there is nothing to trust, and a weight below 0 has no meaning.
+    return values.clamp(0.0, 1.0)
+
+
+def resolution_range(weight: torch.Tensor, voxel_size_A: float) -> tuple[float, float]:
+    """Return the best and the worst resolution in A over directions, where the 3DFSC first falls below 0.143."""
+    n = weight.shape[0]
+    shells = torch.arange(1, n // 2, device=weight.device, dtype=torch.float32)
+    points = torch.round(fibonacci_directions(_DIRECTIONS, weight.device)[:, None, :] * shells[None, :, None]).long()
+    points = torch.where(points[..., 2:] < 0, -points, points)
+    curves = weight[points[..., 0] % n, points[..., 1] % n, points[..., 2]]
+    below = curves < 0.143
+    last_above = torch.where(below.any(1), below.float().argmax(1), shells.numel())
+    resolutions = n * voxel_size_A / last_above.clamp(min=1)
+    return float(resolutions.min()), float(resolutions.max())
 
 
 def _mask(half: Half, n: int) -> torch.Tensor:

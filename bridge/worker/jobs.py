@@ -20,13 +20,14 @@ import yaml
 
 from cryobridge import __version__
 from cryobridge.core.fsc import fsc, resolution
-from cryobridge.core.fsc3d import fsc3d, resolution_range, sphericity
+from cryobridge.core.fsc3d import fsc3d
 from cryobridge.schemas.errors import CryobridgeError, InputInvalid, JobRejected
 from cryobridge.schemas.job import RESULT_NAME, Job, MapFsc3dJob, check_paths, parse_job
 from cryobridge.schemas.result import FileRecord, JobResult
 from cryobridge.schemas.wire import Message
 from cryobridge.wrappers.formats import mrc
 
+from .iteration import resolution_range
 from .loop import Progress
 
 JobSteps = Generator[Progress | None, None, Message]
@@ -104,7 +105,6 @@ def _run_fsc3d(job: Job, device: torch.device) -> JobSteps:
             "limit_resolution_A": limit_A,
             "best_direction_A": best_A,
             "worst_direction_A": worst_A,
-            "sphericity": sphericity(volume),
         },
         statements=["The values are true as far as the two half-maps were made independently of each other."],
     )
@@ -170,7 +170,8 @@ def _centred_cube(spectrum: torch.Tensor, n: int) -> torch.Tensor:
     cube = torch.empty((n, n, n), dtype=torch.float32, device=spectrum.device)
     cube[:, :, ~left] = spectrum[:, :, x[~left]].float()
     cube[:, :, left] = spectrum[mirrored][:, mirrored][:, :, n - x[left]].float()
-    return torch.fft.fftshift(cube).cpu()
+    centred: torch.Tensor = torch.fft.fftshift(cube)
+    return centred.cpu()
 
 
 def _curve_table(curve: torch.Tensor, n: int, voxel_A: float) -> str:

@@ -12,6 +12,7 @@ import logging
 import os
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -129,7 +130,7 @@ def _read(half: Half, options: CorrectionOptions, device: torch.device) -> Corre
         return None
 
 
-def _note(data: bytes) -> dict[str, object]:
+def _note(data: bytes) -> dict[str, Any]:
     length = int.from_bytes(data[:8], "little")
     if not 2 <= length <= min(len(data) - 8, 100 * 1024 * 1024):
         raise ValueError("no safetensors header")

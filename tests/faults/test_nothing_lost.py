@@ -167,7 +167,7 @@ def test_a_stopped_daemon(refinement, stock_maps, private_runtime):
 
 def test_a_network_that_gives_nan(refinement, stock_maps):
     settings = refinement.job_folder / "cryobridge.yaml"
-    settings.write_text("network: {learning_rate: 1.0, gradient_clip: null, steps: 40, loss: published, norm: none}\n")
+    settings.write_text("network: {alpha: 1.0e+39, cube_size: 16, crop_size: 32, batch: 2}\n")
     assert_standard(refinement.iterate(3), stock_maps, "finite", "not usable", "training failed")
     settings.write_text(SETTINGS)
     assert_corrected(refinement.iterate(4), stock_maps)

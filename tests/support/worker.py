@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 from cryobridge.schemas.wire import Channel, Frame
+from cryobridge.wrappers.relion.demo import jobfiles
+from cryobridge.wrappers.relion.sums import parse_call_name
 
 from .refinement import SETTINGS
 
@@ -42,8 +44,8 @@ class RealWorker:
     def send_half(self, task: str, project: Path, star: Path, half: int, outputs: Path, **extra: str | dict) -> None:
         """Hand over one call: the files that RELION wrote, and new files for the answers."""
         base = project / star.with_suffix("")
-        root = Path(str(base).split("_it")[0])
-        iteration = int(str(base).split("_it")[1][:3])
+        root = project / jobfiles.ROOT
+        iteration = parse_call_name(star.name).iteration
         before = f"{root}_it{iteration - 1:03d}"
         files = {
             f"half{half}.star": (f"{base}.star", os.O_RDONLY),

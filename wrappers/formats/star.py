@@ -225,9 +225,12 @@ def _columns(content: Mapping[str, object]) -> dict[str, list[object]]:
     """The content as columns, or nothing if any of it is a single item."""
     columns: dict[str, list[object]] = {}
     for key, value in content.items():
-        if isinstance(value, str) or not isinstance(value, Sequence):
+        if isinstance(value, np.ndarray):
+            columns[key] = value.tolist()
+        elif isinstance(value, str) or not isinstance(value, Sequence):
             return {}
-        columns[key] = list(value)
+        else:
+            columns[key] = list(value)
     return columns
 
 
