@@ -59,3 +59,7 @@ def run(arguments: list[str] | None = None) -> int:
 def main() -> None:
     """Start the command from a shell."""
     sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()
