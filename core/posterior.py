@@ -75,9 +75,13 @@ def fill(
     network_map: Tensor,
     gain: Tensor,
     window: Tensor | None = None,
-    confidence: Tensor | float = 1.0,
+    *,
+    prior_variance: float = 1.0,
 ) -> Tensor:
-    """Fill what a standard map lacks: S + (1 - m) N', N' being the network's map on the standard map's scale.
+    """Fill what a standard map lacks with the network's map, put on the standard map's scale.
+
+    With N' that map, m the gain and p the prior's variance in units of tau2, the estimate is
+    (p S + (1 - m) N') / (p m + 1 - m); for p = 1 that is S + (1 - m) N'.
 
     Parameters
     ----------
@@ -89,8 +93,9 @@ def fill(
         (n, n, n // 2 + 1) in [0, 1], DC first: the gain with which `standard` was made.
     window
         (n, n, n), soft; where the scale is measured.
-    confidence
-        Share of the fill that is taken, one number or (n, n, n // 2 + 1).
+    prior_variance
+        How far the truth is expected to lie from the network's map, as a share of the signal's own power, in (0, 1].
+        1 trusts the network no more than the standard map trusts zero.
 
     Returns
     -------
@@ -106,9 +111,13 @@ def fill(
         raise ValueError(f"maps must be cubes of one size: {tuple(standard.shape)} and {tuple(network_map.shape)}")
     if tuple(gain.shape) != (n, n, n // 2 + 1):
         raise ValueError(f"gain {tuple(gain.shape)} is not a half spectrum {(n, n, n // 2 + 1)}")
+    if not 0 < prior_variance <= 1:
+        raise ValueError(f"prior_variance must be in (0, 1], not {prior_variance}")
     gain = gain.clamp(0, 1).float()
-    added = (1 - gain) * confidence * on_scale_of(standard, network_map, gain, window)
-    return standard.float() + inverse(added, n)
+    prior = on_scale_of(standard, network_map, gain, window)
+    measured = forward(standard.float())
+    lacking = 1 - gain
+    return inverse((prior_variance * measured + lacking * prior) / (prior_variance * gain + lacking), n)
 
 
 def plausible(result: Tensor, standard: Tensor, factor: float = 10.0) -> str | None:

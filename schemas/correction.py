@@ -86,6 +86,9 @@ class CorrectionOptions(StrictModel):
         On a GPU the sizes are the published ones; on a CPU they are small enough for a few minutes on two cores.
         """
         defaults = _CUDA if device.split(":")[0] == "cuda" else _CPU
+        if "epochs" in chosen or "n_subvolume" in chosen:
+            # Who counts in epochs does not want our number of steps.
+            defaults = {key: value for key, value in defaults.items() if key != "steps"}
         return cls.model_validate({**defaults, **chosen})
 
     @classmethod

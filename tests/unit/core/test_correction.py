@@ -265,3 +265,5 @@ def test_device_defaults() -> None:
     cpu = CorrectionOptions.for_device("cpu")
     assert cpu.base_width <= 16
     assert cpu.total_steps(warm=False) <= 200
+    assert cpu.total_steps(warm=True) < cpu.total_steps(warm=False)
+    assert CorrectionOptions.for_device("cpu", epochs=2, n_subvolume=100).total_steps(warm=False) == 50

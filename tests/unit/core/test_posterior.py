@@ -51,10 +51,22 @@ def test_shells_without_measurement_are_not_invented() -> None:
     assert float(added.abs()[radius(N) > 4.5].max()) == 0
 
 
-def test_no_confidence_gives_the_standard_map() -> None:
+@pytest.mark.parametrize("prior_variance", [1.0, 0.5, 0.1])
+def test_a_perfect_network_gives_the_truth_however_much_it_is_trusted(prior_variance: float) -> None:
     truth, gain = _truth(), _gain()
+    limit = (radius(N) <= N // 2 + 0.5).float()
+    result = fill(apply_filter(truth, gain), truth, gain, prior_variance=prior_variance)
+    assert torch.allclose(apply_filter(result, limit), apply_filter(truth, limit), atol=1e-5)
+
+
+def test_a_narrower_prior_moves_the_result_towards_the_network() -> None:
+    truth, gain, network = _truth(), torch.full((N, N, N // 2 + 1), 0.5), _truth() + 0.3 * _truth(1)
     standard = apply_filter(truth, gain)
-    assert torch.allclose(fill(standard, truth, gain, confidence=0.0), standard, atol=1e-6)
+    scaled = torch.fft.irfftn(on_scale_of(standard, network, gain), s=(N, N, N))
+    distances = [float((fill(standard, network, gain, prior_variance=p) - scaled).norm()) for p in (1.0, 0.5, 0.1)]
+    assert distances[0] > distances[1] > distances[2]
+    with pytest.raises(ValueError, match="prior_variance"):
+        fill(standard, network, gain, prior_variance=0.0)
 
 
 def test_scale_is_measured_inside_the_window() -> None:
