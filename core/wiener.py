@@ -241,19 +241,23 @@ class _Planes:
         above, below = min(reach, padded // 2), min(reach, (padded - 1) // 2)
         self.k = torch.cat([torch.arange(above + 1), torch.arange(-below, 0)]).to(device)
         self.count = above + 1
-        self.padded = padded
         self._squared = self.k[:, None] ** 2 + self.k[None, :] ** 2
+        first, last = slice(0, above + 1), slice(above + 1, above + 1 + below)
+        self._blocks = ((first, first), (last, slice(padded - below, padded)))
 
     def squared_radius(self, planes: range) -> torch.Tensor:
         """(planes, kz, ky) integer squared distance from the origin."""
         x = torch.arange(planes.start, planes.stop, device=self.k.device)
         return x[:, None, None] ** 2 + self._squared
 
-    def of(self, sums: torch.Tensor, planes: range) -> torch.Tensor:
+    def of(self, sums: torch.Tensor, planes: range, dtype: torch.dtype) -> torch.Tensor:
         """(planes, kz, ky) values of a (P, P, P//2 + 1) array."""
-        source = self.k % self.padded
         part = sums[:, :, planes.start : planes.stop].permute(2, 0, 1)
-        return part.index_select(1, source).index_select(2, source)
+        found = torch.empty((len(planes), len(self.k), len(self.k)), dtype=dtype, device=sums.device)
+        for z_here, z_there in self._blocks:
+            for y_here, y_there in self._blocks:
+                found[:, z_here, y_here] = part[:, z_there, y_there]
+        return found
 
 
 def _chunks(count: int, step: int) -> Iterator[range]:
@@ -261,15 +265,33 @@ def _chunks(count: int, step: int) -> Iterator[range]:
         yield range(start, min(start + step, count))
 
 
-def _regularised(
-    weight: torch.Tensor, squared: torch.Tensor, inside: torch.Tensor, prior: torch.Tensor | None
-) -> torch.Tensor:
-    """Add the prior inside the sphere; where tau2 is 0, what the stock program adds instead."""
-    if prior is None:
-        return weight
-    added = prior[torch.where(inside, squared, 0)]
-    instead = torch.where(weight > _SMALLEST_WEIGHT, 1.0 / (_WEIGHT_FLOOR * weight), 0.0)
-    return weight + torch.where(inside, torch.where(added.isnan(), instead, added), 0.0)
+class _Weights:
+    """The weights plane by plane, cut to the sphere and with the prior added."""
+
+    def __init__(
+        self, weight: torch.Tensor, geometry: SumsGeometry, planes: _Planes, prior: _Prior | None, used_below: int
+    ) -> None:
+        self._weight, self._planes, self._used_below = weight, planes, used_below
+        self._prior: torch.Tensor | None = None
+        self._unknown = False
+        if prior is not None:
+            table = np.zeros(3 * (len(planes.k) // 2 + 1) ** 2)
+            inside = prior.by_squared_radius
+            table[: len(inside)] = inside
+            self._unknown = bool(np.isnan(table).any())
+            self._prior = torch.from_numpy(table).to(weight.device)
+
+    def of(self, chunk: range, squared: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """(planes, kz, ky); where tau2 is 0, with what the stock program adds instead of a prior."""
+        w = self._planes.of(self._weight, chunk, dtype)
+        w.masked_fill_(squared >= self._used_below, 0.0)
+        if self._prior is None:
+            return w
+        added = self._prior.to(dtype)[squared]
+        if self._unknown:
+            instead = torch.where(w > _SMALLEST_WEIGHT, 1.0 / (_WEIGHT_FLOOR * w), 0.0)
+            added = torch.where(added.isnan(), instead, added)
+        return w.add_(added)
 
 
 def _gridded(
@@ -279,27 +301,21 @@ def _gridded(
     device, radius = data.device, geometry.radius
     n = 2 * (radius + 1) + 1
     planes = _Planes(geometry, radius - 1, device)
-    inverse = None if prior is None else torch.from_numpy(prior.by_squared_radius).to(device, dtype)
+    weights = _Weights(weight, geometry, planes, prior, used_below=radius**2)
     # A power of two, so that scaling costs no precision and float32 cannot overflow in the transforms.
     scale = 2.0 ** math.floor(math.log2(float(weight.max()) or 1.0))
     position = planes.k % n
     product = torch.zeros((planes.count, n, n), dtype=dtype, device=device)
-    step = gridding.chunk_length(16 * n * n, device)
-
-    def weights(chunk: range) -> torch.Tensor:
-        squared = planes.squared_radius(chunk)
-        inside = squared < radius**2
-        w = torch.where(inside, planes.of(weight, chunk).to(dtype), 0.0)
-        return _regularised(w, squared, inside, inverse) / scale
-
-    for chunk in _chunks(planes.count, step):
-        product[chunk.start : chunk.stop, position[:, None], position] = weights(chunk)
+    for chunk in _chunks(planes.count, gridding.chunk_length(16 * n * n, device)):
+        w = weights.of(chunk, planes.squared_radius(chunk), dtype)
+        product[chunk.start : chunk.stop, position[:, None], position] = w.div_(scale)
     gridding.iterate(product, n, geometry.padding * geometry.box, gridding.SMALLEST_CONVOLVED / scale)
 
     def coefficients(chunk: range) -> torch.Tensor:
-        w = weights(chunk)
-        g = torch.where(w > 0, product[chunk.start : chunk.stop, position[:, None], position] / (w * scale), 0.0)
-        return planes.of(data, chunk) * g
+        w = weights.of(chunk, planes.squared_radius(chunk), dtype)
+        g = product[chunk.start : chunk.stop, position[:, None], position] / w
+        # 0/0 is a point without a measurement.
+        return planes.of(data, chunk, dtype.to_complex()) * g.masked_fill_(w == 0, 0.0)
 
     return _Coefficients(planes, coefficients)
 
@@ -314,37 +330,33 @@ def _divided(
 ) -> _Coefficients:
     """Coefficients D / W, with W at least a thousandth of its mean in the shell."""
     device, radius, shells = data.device, geometry.radius, geometry.largest_shell
+    used_below = radius**2 + 1 if edge else radius**2
     counted_below = _round((shells * geometry.padding) ** 2)
-    reach = max(radius if edge else radius - 1, math.isqrt(max(counted_below, radius**2) - 1))
+    reach = math.isqrt(max(used_below, counted_below) - 1)
     planes = _Planes(geometry, reach, device)
-    inverse = None if prior is None else torch.from_numpy(prior.by_squared_radius).to(device, dtype)
-    shell_of = np.floor(np.sqrt(np.arange(3 * (reach + 1) ** 2)) / geometry.padding).astype(np.int64)
-    shell_table = torch.from_numpy(np.minimum(shell_of, shells - 1)).to(device)
-    step = gridding.chunk_length(16 * len(planes.k) ** 2, device)
-
-    def weights(chunk: range) -> tuple[torch.Tensor, torch.Tensor]:
+    weights = _Weights(weight, geometry, planes, prior, used_below)
+    squared_radii = np.arange(3 * (reach + 1) ** 2)
+    shell = np.minimum(np.floor(np.sqrt(squared_radii) / geometry.padding).astype(np.int64), shells - 1)
+    counted = torch.from_numpy(np.where(squared_radii < counted_below, shell, shells)).to(device)
+    kept = torch.empty((planes.count, len(planes.k), len(planes.k)), dtype=dtype, device=device)
+    total = torch.zeros(shells + 1, dtype=torch.float64, device=device)
+    count = torch.zeros(shells + 1, dtype=torch.int64, device=device)
+    for chunk in _chunks(planes.count, gridding.chunk_length(16 * len(planes.k) ** 2, device)):
         squared = planes.squared_radius(chunk)
-        inside = squared < radius**2
-        used = squared <= radius**2 if edge else inside
-        return squared, _regularised(
-            torch.where(used, planes.of(weight, chunk).to(dtype), 0.0), squared, inside, inverse
-        )
-
-    total = torch.zeros(shells, dtype=torch.float64, device=device)
-    count = torch.zeros(shells, dtype=torch.int64, device=device)
-    for chunk in _chunks(planes.count, step):
-        squared, w = weights(chunk)
-        counted = (squared < counted_below) & (shell_table[squared] < shells)
-        index = shell_table[squared][counted]
-        total += torch.bincount(index, w[counted].double(), shells)
-        count += torch.bincount(index, minlength=shells)
-    least = (total * _WEIGHT_FLOOR / count.clamp_min(1)).to(dtype)
+        w = weights.of(chunk, squared, dtype)
+        kept[chunk.start : chunk.stop] = w
+        index = counted[squared].flatten()
+        total += torch.bincount(index, w.flatten(), shells + 1)
+        count += torch.bincount(index, minlength=shells + 1)
+    mean = total[:shells] / count[:shells].clamp_min(1)
+    # Beyond the sphere nothing is used: an infinite weight says so.
+    least_by_squared_radius = (mean * _WEIGHT_FLOOR)[torch.from_numpy(shell).to(device)]
+    least_by_squared_radius[used_below:] = math.inf
+    least = least_by_squared_radius.to(dtype)
 
     def coefficients(chunk: range) -> torch.Tensor:
-        squared, w = weights(chunk)
-        w = torch.maximum(w, least[shell_table[squared]])
-        used = squared <= radius**2 if edge else squared < radius**2
-        return planes.of(data, chunk) * torch.where(used & (w > 0), 1.0 / w, 0.0)
+        w = torch.maximum(kept[chunk.start : chunk.stop], least[planes.squared_radius(chunk)])
+        return planes.of(data, chunk, dtype.to_complex()) * w.reciprocal().masked_fill_(w == 0, 0.0)
 
     return _Coefficients(planes, coefficients)
 
@@ -369,7 +381,7 @@ def _to_real_space(
     lines = torch.empty((planes.count, box, box), dtype=complex_type, device=device)
     for chunk in _chunks(planes.count, gridding.chunk_length(16 * even * len(planes.k), device)):
         along_z = torch.zeros((len(chunk), even, len(planes.k)), dtype=complex_type, device=device)
-        along_z[:, position] = spectrum.make(chunk).to(complex_type)
+        along_z[:, position] = spectrum.make(chunk)
         along_y = torch.zeros((len(chunk), box, even), dtype=complex_type, device=device)
         along_y[:, :, position] = real_transforms.ifft(along_z, 1)[:, kept]
         lines[chunk.start : chunk.stop] = real_transforms.ifft(along_y, 2)[:, :, kept]
@@ -394,16 +406,16 @@ def _mask_and_correct(volume: torch.Tensor, geometry: SumsGeometry) -> None:
     centred = (torch.arange(box, device=volume.device) - box // 2) ** 2
     plane = centred[:, None] + centred[None, :]
 
-    def squared(z: int) -> torch.Tensor:
-        return plane + centred[z]
-
+    step = gridding.chunk_length(32 * box * box, volume.device)
     total = torch.zeros((), dtype=torch.float64, device=volume.device)
     counted = torch.zeros((), dtype=torch.float64, device=volume.device)
-    for z in range(box):
-        outside = outside_table[squared(z)].double()
+    for chunk in _chunks(box, step):
+        z = slice(chunk.start, chunk.stop)
+        outside = outside_table[centred[z, None, None] + plane].double()
         total += (outside * volume[z]).sum()
         counted += outside.sum()
     background = (total / counted).to(volume.dtype)
-    for z in range(box):
-        outside = outside_table[squared(z)]
-        volume[z] = (volume[z] * (1 - outside) + background * outside) * correction_table[squared(z)]
+    for chunk in _chunks(box, step):
+        z = slice(chunk.start, chunk.stop)
+        squared = centred[z, None, None] + plane
+        volume[z] = torch.lerp(volume[z], background, outside_table[squared]).mul_(correction_table[squared])
