@@ -68,15 +68,18 @@ def test_every_voxel_equals_the_direct_evaluation(n: int, limit_shell: int, angl
     np.testing.assert_allclose(single.numpy(), expected, atol=2e-5, rtol=0)
 
 
-def test_tiles_threads_and_batches_do_not_change_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    maps = half_maps(48)
-    expected = fsc3d.fsc3d(*maps, limit_shell=24, form="sum_ratio")
-    monkeypatch.setattr(capsums, "_TILE", 5)
-    monkeypatch.setattr(capsums, "_CPU_BATCH", 300)
+@pytest.mark.parametrize(("tile", "batch"), [(4, 2000), (1000, 1 << 24)])
+def test_tiles_threads_and_batches_do_not_change_a_number(
+    tile: int, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps = half_maps(32)
+    expected = fsc3d.fsc3d(*maps, limit_shell=16, form="sum_ratio")
+    monkeypatch.setattr(capsums, "_TILE", tile)
+    monkeypatch.setattr(capsums, "_CPU_BATCH", batch)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        again = fsc3d.fsc3d(*maps, limit_shell=24, form="sum_ratio")
+        again = fsc3d.fsc3d(*maps, limit_shell=16, form="sum_ratio")
     finally:
         torch.set_num_threads(before)
     torch.testing.assert_close(again, expected, atol=1e-6, rtol=0)
