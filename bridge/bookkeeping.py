@@ -10,7 +10,7 @@ import logging
 
 from .iterations import Iteration, Verdict
 from .scheduler import Priority
-from .store import RELION_KIND, Store, StoreUnavailable
+from .store import RELION_KIND, Store, StoreUnavailable, WrongTransition
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +57,9 @@ class Books:
             else:
                 result = {"used": "corrected" if verdict.corrected else "standard", "code": verdict.code}
                 self._store.succeed(iteration.id, {**result, "metrics": iteration.metrics}, verdict.line)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, WrongTransition) as error:
             self._failed(iteration, error)
 
-    def _failed(self, iteration: Iteration, error: StoreUnavailable) -> None:
+    def _failed(self, iteration: Iteration, error: Exception) -> None:
         self.problem = str(error)
         log.error("iteration not booked", extra={"job_id": iteration.id, "error": str(error)})

@@ -34,9 +34,8 @@ class CallKey:
 
     @property
     def session(self) -> str:
-        """The refinement, as workers name it. Users do not share refinements."""
-        name = f"{self.job_dir.rstrip('/')}/{self.root}"
-        return name if self.uid == os.getuid() else f"{self.uid}:{name}"
+        """The refinement, as workers name it."""
+        return session_name(self.uid, f"{self.job_dir.rstrip('/')}/{self.root}")
 
     @property
     def label(self) -> str:
@@ -63,6 +62,11 @@ class Call:
             if (match := _HALF_NAME.match(name)) is None or int(match[1]) == half
         ]
         return [name for name, _ in mine], [fd for _, fd in mine]
+
+
+def session_name(uid: int, name: str) -> str:
+    """A refinement's name for workers; users do not share refinements, whatever paths they claim."""
+    return name if uid == os.getuid() else f"{uid}:{name}"
 
 
 def read_call(message: Message, n_fds: int, uid: int) -> Call:

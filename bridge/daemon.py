@@ -29,7 +29,7 @@ from .bookkeeping import Books
 from .devices import worker_devices
 from .health import Health, judge
 from .jobs import Jobs
-from .listening import AlreadyRunning, ListeningSocket, notify_systemd
+from .listening import AlreadyRunning, ListeningSocket, notify_systemd, passed_socket
 from .pool import Pool
 from .requests import RequestHandler
 from .server import Server
@@ -85,9 +85,10 @@ class Daemon:
         self._last_pulse = loop.time()
         self._store_problem: str | None = None
         self.done = asyncio.Event()
+        devices = worker_devices(config.devices)
         self.pool = Pool(
             loop,
-            worker_devices(config.devices),
+            devices,
             config.deadlines,
             config.state_path(),
             keep_alive_s=config.keep_alive_s,
@@ -97,7 +98,7 @@ class Daemon:
         self.sessions = Sessions(
             self.pool, self._books, config.deadlines, loop.time, keep_alive_s=config.keep_alive_s
         )
-        self.jobs = Jobs(store, self.pool, config.limits, config.job_roots, loop.time)
+        self.jobs = Jobs(store, self.pool, config.limits, config.job_roots, loop.time, devices)
         self._requests = RequestHandler(
             loop, store, self.jobs, self.sessions, self.status, self.health, self.drain, self.leave
         )
@@ -214,15 +215,18 @@ class Daemon:
             # This process itself was stopped or starved: the workers' words are still in the sockets.
             self.pool.forgive(gap)
         self._last_tick = now
-        self.pool.tick()
-        self.sessions.tick(now)
-        self.jobs.tick(now)
-        self._requests.tick(now)
-        self._pulse(now)
-        if self._is_over(now):
-            self.done.set()
-        else:
-            self._loop.call_later(TICK_S, self._tick)
+        try:
+            self.pool.tick()
+            self.sessions.tick(now)
+            self.jobs.tick(now)
+            self._requests.tick(now)
+            self._pulse(now)
+            if self._is_over(now):
+                self.done.set()
+        finally:
+            # Whatever a part did wrong (the loop logs it), the clock goes on.
+            if not self.done.is_set():
+                self._loop.call_later(TICK_S, self._tick)
 
     def _pulse(self, now: float) -> None:
         if now - self._last_pulse < WATCHDOG_S:
@@ -257,7 +261,9 @@ def run(loaded: Loaded, *, autospawned: bool = False, spawn: Spawn | None = None
     os.umask(0o077)
     _raise_descriptor_limit()
     try:
-        listening = ListeningSocket(config.socket_path(), int(config.socket_mode, 8))
+        passed = passed_socket()
+        path = config.socket_path() if passed is None else Path(passed.getsockname())
+        listening = ListeningSocket(path, int(config.socket_mode, 8), passed)
     except AlreadyRunning as error:
         sys.stderr.write(f"cryobridge: {error}\n")
         return EXIT_OK

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.errors import InputInvalid, JobRejected
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,34 @@ def visible(gpus: Sequence[Gpu], variable: str | None) -> list[Gpu]:
             break
         chosen += found
     return chosen
+
+
+def task_devices(wanted: str, present: Sequence[str]) -> frozenset[str] | None:
+    """Which of the workers' devices a job's `run.devices` allows; None for any.
+
+    Parameters
+    ----------
+    wanted
+        "auto", "cpu", "gpu", or numbers (in the order of the workers' GPUs) or UUIDs, with commas or colons.
+    present
+        The devices that there are workers for.
+
+    Raises
+    ------
+    JobRejected
+        If there is no worker for any of them.
+    """
+    if wanted == "auto":
+        return None
+    gpus = [device for device in present if device.startswith("cuda")]
+    if wanted in ("cpu", "gpu"):
+        chosen = [device for device in present if device == "cpu"] if wanted == "cpu" else gpus
+    else:
+        words = wanted.replace(":", ",").split(",")
+        chosen = [gpu for index, gpu in enumerate(gpus) if str(index) in words or gpu.removeprefix("cuda:") in words]
+    if not chosen:
+        raise JobRejected(f"devices: {wanted}: the daemon has workers for {', '.join(present)} only; try 'auto'")
+    return frozenset(chosen)
 
 
 def _resolve(device: str, gpus: Sequence[Gpu]) -> str:

@@ -196,14 +196,15 @@ class Iteration:
                 link.send({"type": "commit", "ticket": self.ticket})
             for half in self.halves.values():
                 half.state = HalfState.DONE
-            self._decide(Verdict("corrected", self.line))
+            self.verdict, self.deadline = Verdict("corrected", self.line), None
+            self._tidy()
+            self.on_verdict(self, self.verdict)
 
     def hook_gone(self, link: Link) -> None:
         """A hook has left; before the commit that means the standard map for the other half."""
         gone = [half for half in self.halves.values() if half.link is link and half.state is not HalfState.DONE]
         for half in gone:
             half.state = HalfState.DONE
-            self.workers.cancel(half.task)
         if gone:
             left = any(half.state is not HalfState.DONE for half in self.halves.values())
             if left:
@@ -228,8 +229,9 @@ class Iteration:
 
     def fail(self, code: str, line: str) -> None:
         """The standard map it is, for every half that is not finished; a half still computing hears it later."""
-        if self.verdict is None:
-            self._decide(Verdict(code, line))
+        new = self.verdict is None
+        if new:
+            self.verdict, self.deadline = Verdict(code, line), None
             if self.joint is not None:
                 self.workers.cancel(self.joint)
                 self.joint = None
@@ -237,6 +239,9 @@ class Iteration:
             if half.has_standard and half.state is not HalfState.DONE:
                 self._answer(half)
         self._tidy()
+        if new and self.verdict is not None:
+            # Last, because it is written to disk, and RELION waits for the answers.
+            self.on_verdict(self, self.verdict)
 
     @property
     def over(self) -> bool:
@@ -341,12 +346,6 @@ class Iteration:
         half.state = HalfState.DONE
         why = half.own or self.verdict
         half.link.send({"type": "answer", "half": half.number, "code": why.code, "line": why.line})
-
-    def _decide(self, verdict: Verdict) -> None:
-        self.verdict = verdict
-        self.deadline = None
-        self.on_verdict(self, verdict)
-        self._tidy()
 
     def _tidy(self) -> None:
         for half in self.halves.values():

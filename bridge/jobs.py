@@ -20,8 +20,9 @@ from cryobridge.schemas.job import Job, parse_job
 from cryobridge.schemas.state import TERMINAL, JobState
 from cryobridge.schemas.wire import Message
 
+from .devices import task_devices
 from .scheduler import Priority
-from .store import RELION_KIND, Store, StoredJob, StoreUnavailable
+from .store import RELION_KIND, Store, StoredJob, StoreUnavailable, WrongTransition
 from .worker_process import Task
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ class Jobs:
         Folders that other users' jobs may name; resolved once here.
     clock
         Monotonic seconds.
+    devices
+        What there are workers for.
     own_uid
         The user that the workers run as.
     """
@@ -75,6 +78,7 @@ class Jobs:
         limits: Limits,
         roots: Sequence[Path],
         clock: Callable[[], float],
+        devices: Sequence[str],
         *,
         own_uid: int | None = None,
     ) -> None:
@@ -83,6 +87,7 @@ class Jobs:
         self._limits = limits
         self._roots = [root.resolve() for root in roots]
         self._clock = clock
+        self._devices = devices
         self._own_uid = os.getuid() if own_uid is None else own_uid
         self._active: dict[str, _Running] = {}
         self._accepting = True
@@ -113,6 +118,7 @@ class Jobs:
         if self._store.open_jobs(uid) >= self._limits.jobs_per_user:
             raise JobRejected(f"you have {self._limits.jobs_per_user} unfinished jobs; wait for some to finish")
         priority = Priority.INTERACTIVE if job.run.priority == "interactive" else Priority.BATCH
+        task_devices(job.run.devices, self._devices)
         stored = self._store.add(job.kind, job.as_spec(), uid, priority=priority, request_id=job.run.request_id)
         log.info("job submitted", extra={"job_id": stored.id, "kind": stored.kind, "uid": uid})
         self._hand_over(stored)
@@ -210,7 +216,13 @@ class Jobs:
         priority = Priority(stored.priority) if stored.priority in (1, 2) else Priority.BATCH
         task_id = f"job-{stored.id}-{stored.attempts}"
         message = {"type": "job", "task": task_id, "job_id": stored.id, "spec": stored.spec}
-        task = Task(task_id, message, self, priority)
+        try:
+            devices = task_devices(str(run.get("devices", "auto")), self._devices)
+        except JobRejected as error:
+            # It was accepted when there were other devices.
+            self._try(partial(self._store.fail, stored.id, error.code, str(error)))
+            return
+        task = Task(task_id, message, self, priority, devices=devices)
         self._active[stored.id] = _Running(stored, task, run.get("deadline_s"))
         self._workers.submit(task)
 
@@ -246,8 +258,9 @@ class Jobs:
     def _try(self, change: Callable[[], T]) -> T | None:
         try:
             return change()
-        except StoreUnavailable as error:
-            # The next start finds the job as running and queues it again.
+        except (StoreUnavailable, WrongTransition) as error:
+            # A change before this one may not have reached the disk. The next start finds the job as it is
+            # there and queues it again.
             log.error("job not booked", extra={"error": str(error)})
             return None
 

@@ -32,6 +32,8 @@ class ListeningSocket:
         The socket's path.
     mode
         Its permissions.
+    passed
+        A socket that already listens there, from systemd; it outlives the daemon, so it is not removed.
 
     Raises
     ------
@@ -41,8 +43,9 @@ class ListeningSocket:
         If the folder is not to be trusted, or cannot be written.
     """
 
-    def __init__(self, path: Path, mode: int = 0o600) -> None:
+    def __init__(self, path: Path, mode: int = 0o600, passed: socket.socket | None = None) -> None:
         self.path = path
+        self._passed = passed is not None
         try:
             if path == user_socket_path():
                 private_folder(path.parent)
@@ -57,11 +60,11 @@ class ListeningSocket:
             os.close(self._lock)
             raise AlreadyRunning(f"a daemon already listens on {path}") from None
         try:
-            self.sock = self._bind(mode)
+            self.sock = passed or self._bind(mode)
+            state = path.stat()
         except OSError as error:
             os.close(self._lock)
             raise DaemonUnavailable(f"{path}: {error.strerror or error}; choose another --socket") from error
-        state = path.stat()
         self._identity = (state.st_dev, state.st_ino)
 
     def _bind(self, mode: int) -> socket.socket:
@@ -88,8 +91,8 @@ class ListeningSocket:
         return False
 
     def close(self) -> None:
-        """Stop listening, remove the socket if it is still ours, and let the lock go."""
-        if self.is_ours():
+        """Stop listening, remove the socket if this daemon made it, and let the lock go."""
+        if not self._passed and self.is_ours():
             with contextlib.suppress(OSError):
                 self.path.unlink()
         self.sock.close()

@@ -18,7 +18,7 @@ from cryobridge.schemas.wire import HEARTBEAT_S, Frame, Message
 
 from .calls import Call, CallKey, duplicate, read_call
 from .iterations import Iteration, Link, Verdict, Workers
-from .refiner import Refiner, find_refiner
+from .refiner import Refinement, Refiner, find_refiner
 from .worker_process import Task
 
 log = logging.getLogger(__name__)
@@ -68,27 +68,6 @@ class Ledger(Protocol):
 
     def end_iteration(self, iteration: Iteration, verdict: Verdict) -> None:
         """How it ended."""
-
-
-@dataclass(eq=False)
-class Refinement:
-    """What is known of one refinement between its iterations."""
-
-    session: str
-    uid: int
-    job_dir: str
-    root: str
-    started_at: float
-    last_call: float
-    iteration: int = -1
-    calls: int = 0
-    corrected: int = 0
-    standard: int = 0
-    failed: int = 0
-    refiner: Refiner | None = None
-    ended: float | None = None
-    last_line: str = ""
-    watched: bool = False
 
 
 @dataclass(frozen=True)
@@ -265,24 +244,7 @@ class Sessions:
     def snapshot(self) -> list[dict[str, Any]]:
         """What `status` and `ps` show of the refinements."""
         now = self._clock()
-        return [
-            {
-                "session": one.session,
-                "uid": one.uid,
-                "job_dir": one.job_dir,
-                "root": one.root,
-                "iteration": one.iteration,
-                "calls": one.calls,
-                "corrected": one.corrected,
-                "standard": one.standard,
-                "failed": one.failed,
-                "idle_s": round(now - one.last_call, 1),
-                "pid": one.refiner.pid if one.refiner else None,
-                "watched": one.watched,
-                "last": one.last_line,
-            }
-            for one in self._refinements.values()
-        ]
+        return [one.snapshot(now) for one in self._refinements.values()]
 
     def running(self) -> list[dict[str, Any]]:
         """The iterations that hooks wait for."""

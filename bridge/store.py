@@ -19,52 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from cryobridge.schemas.errors import CryobridgeError
-from cryobridge.schemas.state import MAX_ATTEMPTS, TERMINAL, TRANSITIONS, JobState, may_become
+from cryobridge.schemas.state import MAX_ATTEMPTS, TERMINAL, JobState, may_become
 
-SCHEMA_VERSION = 1
+from .store_tables import SCHEMA_VERSION, statements
+
 RELION_KIND = "relion.reconstruct"
-
-_STATES = ", ".join(f"'{state}'" for state in JobState)
-_ALLOWED = " OR ".join(
-    f"(OLD.state = '{now}' AND NEW.state = '{then}')" for now, following in TRANSITIONS.items() for then in following
-)
-_TABLES = f"""
-CREATE TABLE job (
-    id TEXT PRIMARY KEY,
-    number INTEGER NOT NULL UNIQUE,
-    kind TEXT NOT NULL,
-    uid INTEGER NOT NULL,
-    priority INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ({_STATES})),
-    reason TEXT,
-    text TEXT NOT NULL DEFAULT '',
-    spec TEXT NOT NULL,
-    result TEXT,
-    request_id TEXT,
-    attempts INTEGER NOT NULL DEFAULT 0 CHECK (attempts BETWEEN 0 AND {MAX_ATTEMPTS}),
-    abort_requested INTEGER NOT NULL DEFAULT 0 CHECK (abort_requested IN (0, 1)),
-    created_at REAL NOT NULL,
-    started_at REAL,
-    finished_at REAL
-) STRICT;
-CREATE INDEX job_by_state ON job (state, priority, number);
-CREATE UNIQUE INDEX job_by_request ON job (uid, request_id) WHERE request_id IS NOT NULL;
-CREATE TABLE event (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    job_id TEXT NOT NULL REFERENCES job (id) ON DELETE CASCADE,
-    at REAL NOT NULL,
-    type TEXT NOT NULL,
-    text TEXT NOT NULL
-) STRICT;
-CREATE INDEX event_by_job ON event (job_id, id);
-CREATE TABLE pulse (id INTEGER PRIMARY KEY CHECK (id = 1), at REAL NOT NULL) STRICT;
-CREATE TRIGGER job_begins BEFORE INSERT ON job WHEN NEW.state != '{JobState.QUEUED}'
-BEGIN SELECT RAISE(ABORT, 'a job begins queued'); END;
-CREATE TRIGGER job_moves BEFORE UPDATE OF state ON job WHEN OLD.state != NEW.state AND NOT ({_ALLOWED})
-BEGIN SELECT RAISE(ABORT, 'this change of state is not allowed'); END;
-CREATE TRIGGER event_is_kept BEFORE UPDATE ON event
-BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
-"""
 
 
 class StoreUnavailable(CryobridgeError):  # noqa: N818 - the field name users read
@@ -301,7 +260,7 @@ class Store:
             raise StoreUnavailable(f"{self._path}: written by a newer cryobridge (format {version}); use that one")
         if version == 0:
             self._db.execute("BEGIN EXCLUSIVE")
-            for statement in _statements(_TABLES):
+            for statement in statements():
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             self._db.execute("COMMIT")
@@ -391,12 +350,3 @@ def _job(row: Sequence[Any]) -> StoredJob:
             "abort_requested": bool(values["abort_requested"]),
         }
     )
-
-
-def _statements(script: str) -> Iterator[str]:
-    pending = ""
-    for line in script.strip().splitlines():
-        pending += line + "\n"
-        if sqlite3.complete_statement(pending):
-            yield pending
-            pending = ""

@@ -10,12 +10,14 @@ import concurrent.futures
 import logging
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from cryobridge.schemas.config import DaemonConfig
 from cryobridge.schemas.errors import DaemonUnavailable
 from cryobridge.schemas.wire import Message
 
+from .calls import session_name
 from .jobs import Jobs
 from .sessions import Sessions
 from .store import Store
@@ -44,6 +46,8 @@ class Watching:
         self._jobs = jobs
         self._store = store
         self._thread: WatchThread | None = None
+        self._owners: dict[str, int] = {}
+        """Who owns a watched refinement's folder; its calls come from that user. Touched by the watcher only."""
 
     def start(self) -> None:
         """Begin to watch, if any folder is configured."""
@@ -62,17 +66,21 @@ class Watching:
     def prepare(self, refinement: Mapping[str, Any]) -> None:
         """A refinement runs that will call."""
         fields: Message = {key: value for key, value in refinement.items() if key not in ("type", "session")}
-        session = str(refinement["session"])
-        self._tell(lambda: self._sessions.prepare(session, os.getuid(), fields, []))
+        name = str(refinement["session"])
+        self._owners[name] = uid = _owner(name)
+        session = session_name(uid, name)
+        self._tell(lambda: self._sessions.prepare(session, uid, fields, []))
 
     def progress(self, session: str, iteration: int) -> None:
         """A refinement has finished an iteration."""
-        self._tell(lambda: self._sessions.progress(session, iteration))
+        name = session_name(self._owners.get(session, os.getuid()), session)
+        self._tell(lambda: self._sessions.progress(name, iteration))
 
     def release(self, session: str, reason: str) -> None:
         """A refinement has ended."""
         log.info("refinement ended", extra={"session": session, "reason": reason})
-        self._tell(lambda: self._sessions.release(session))
+        name = session_name(self._owners.pop(session, os.getuid()), session)
+        self._tell(lambda: self._sessions.release(name))
 
     def submit(self, spec: Mapping[str, Any]) -> str:
         """Store a job; return its id."""
@@ -119,3 +127,10 @@ class Watching:
             return future.result(ANSWER_LIMIT_S)
         except TimeoutError as error:
             raise DaemonUnavailable("the daemon is stopping") from error
+
+
+def _owner(session: str) -> int:
+    try:
+        return Path(session).parent.stat().st_uid
+    except OSError:
+        return os.getuid()

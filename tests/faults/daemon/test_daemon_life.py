@@ -143,7 +143,7 @@ def test_an_autospawned_daemon_stays_while_the_refinement_that_called_lives(make
 
 
 def test_a_client_that_talks_nonsense_or_floods_loses_only_its_own_connection(daemon: DaemonProcess) -> None:
-    for nonsense in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100, b"\x00\x00\x00\x02{}", b"\x00\x00\x00\x0f{\"type\":\"call\"}"):
+    for nonsense in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100, b"\0\0\0\2{}", b"\0\0\0\17" + b'{"type":"call"}'):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.settimeout(5)
             client.connect(str(daemon.socket))

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from itertools import pairwise
@@ -37,9 +38,9 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        import tempfile
-
-        self._folder = tempfile.TemporaryDirectory(prefix="cb-store-")
+        # In memory where possible: this is about states, and thousands of real writes would take minutes.
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self._folder = tempfile.TemporaryDirectory(prefix="cb-store-", dir=memory)
         self._path = Path(self._folder.name) / "jobs.sqlite"
         self.store = Store(self._path)
         self.model: dict[str, dict] = {}
