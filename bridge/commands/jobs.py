@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 import click
@@ -34,7 +35,12 @@ def submit(job_file: Path, wait_too: bool, as_json: bool) -> int:
 
 
 def hand_over(spec: wire.Message, *, wait_too: bool, as_json: bool) -> int:
-    """Submit a checked job, say its id, and wait for it if asked; return the exit code."""
+    """Submit a checked job, say its id, and wait for it if asked; return the exit code.
+
+    Each submission is a request of its own, so that the daemon can tell it from others with the same files.
+    """
+    if spec["run"]["request_id"] is None:
+        spec = {**spec, "run": {**spec["run"], "request_id": secrets.token_hex(8)}}
     with DaemonClient.connect() as client:
         reply = client.request("submit", spec=spec)
         if as_json and not wait_too:

@@ -23,7 +23,7 @@ from cryobridge.core.fsc import fsc, resolution
 from cryobridge.core.fsc3d import fsc3d
 from cryobridge.schemas.errors import CryobridgeError, InputInvalid, JobRejected
 from cryobridge.schemas.job import RESULT_NAME, Job, MapFsc3dJob, check_paths, parse_job
-from cryobridge.schemas.result import FileRecord, JobResult
+from cryobridge.schemas.result import FileRecord, JobResult, read_result
 from cryobridge.schemas.wire import Message
 from cryobridge.wrappers.formats import mrc
 
@@ -45,8 +45,27 @@ def run_job(spec: object, device: torch.device) -> JobSteps:
     runner = _RUNNERS.get(job.kind)
     if runner is None:
         raise JobRejected(f"a worker cannot run {job.kind} jobs")
+    finished = _finished_before(job)
+    if finished is not None:
+        yield Progress("an earlier attempt had finished this job", 1.0)
+        return finished
     check_paths(job)
     return (yield from runner(job, device))
+
+
+def _finished_before(job: Job) -> Message | None:
+    """The result of this very request, where it was finished and only the word of it was lost with the daemon.
+
+    Only a request that is named can be told from another that happens to read the same.
+    """
+    if job.run.request_id is None:
+        return None
+    try:
+        if yaml.safe_load((job.output / "job.yaml").read_text()) != job.as_spec():
+            return None
+        return read_result(job.output).model_dump(mode="json", by_alias=True)
+    except (OSError, yaml.YAMLError, InputInvalid):
+        return None
 
 
 def _run_fsc3d(job: Job, device: torch.device) -> JobSteps:
