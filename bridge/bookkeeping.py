@@ -38,8 +38,9 @@ class Books:
             "output": key.job_dir,
         }
         try:
-            self._store.add(RELION_KIND, spec, key.uid, priority=Priority.CALL, job_id=iteration.id)
-            self._store.start(iteration.id)
+            with self._store.together():
+                self._store.add(RELION_KIND, spec, key.uid, priority=Priority.CALL, job_id=iteration.id)
+                self._store.start(iteration.id)
         except StoreUnavailable as error:
             self._failed(iteration, error)
         else:

@@ -161,6 +161,8 @@ class Daemon:
         # A hook may take a moment between its answer and its bye.
         self.server.close()
         self._watching.stop()
+        # The database before the address: whoever takes the address next opens the database at once.
+        self._store.close()
         self._listening.close()
         end = self._loop.time() + (0.0 if self._signals > 1 else WORKERS_END_S)
         while self.pool.running and self._loop.time() < end:
@@ -168,7 +170,6 @@ class Daemon:
         self.pool.kill()
         while self.pool.running and self._loop.time() < end + 1.0:
             await asyncio.sleep(0.02)
-        self._store.close()
         log.info("daemon ended")
 
     # ---- what others ask

@@ -123,7 +123,7 @@ class Store:
 
         A `request_id` that the user has used before gives the job it made then.
         """
-        with self._change():
+        with self.together():
             if request_id is not None:
                 known = self._rows("WHERE uid = ? AND request_id = ?", (uid, request_id))
                 if known:
@@ -155,7 +155,7 @@ class Store:
 
     def interrupt(self, job_id: str, reason: str, text: str) -> StoredJob:
         """Its worker or the daemon ended; queue it again, or give up after too many attempts."""
-        with self._change():
+        with self.together():
             job = self._move(job_id, JobState.INTERRUPTED, reason, text)
             if job.abort_requested:
                 return self._move(job_id, JobState.CANCELLED, "cancelled", "cancelled on request")
@@ -168,18 +168,18 @@ class Store:
 
     def request_abort(self, job_id: str) -> StoredJob:
         """Note that a job is to stop; a flag, since the job stops only at its next step."""
-        with self._change():
+        with self.together():
             self._db.execute("UPDATE job SET abort_requested = 1 WHERE id = ?", (job_id,))
             return self._one(job_id)
 
     def note(self, job_id: str, type_: str, text: str) -> None:
         """Add a line to a job's log."""
-        with self._change():
+        with self.together():
             self._event(job_id, type_, text)
 
     def recover(self, why: str = "the daemon was restarted") -> list[StoredJob]:
         """Put right what a daemon that ended at any instant left behind; return the jobs that were running."""
-        with self._change():
+        with self.together():
             left = self._rows("WHERE state IN (?, ?)", (JobState.RUNNING.value, JobState.INTERRUPTED.value))
             return [
                 self.interrupt(job.id, "worker_died", why)
@@ -191,7 +191,7 @@ class Store:
     def forget_finished(self, keep: int) -> int:
         """Delete all but the newest `keep` finished jobs with their events; return how many went."""
         marks = ", ".join("?" * len(TERMINAL))
-        with self._change():
+        with self.together():
             return self._db.execute(
                 f"DELETE FROM job WHERE id IN (SELECT id FROM job WHERE state IN ({marks}) "  # noqa: S608
                 "ORDER BY number DESC LIMIT -1 OFFSET ?)",
@@ -246,7 +246,7 @@ class Store:
     def writable(self) -> bool:
         """Whether a change would reach the disk now."""
         try:
-            with self._change():
+            with self.together():
                 self._db.execute("INSERT OR REPLACE INTO pulse (id, at) VALUES (1, ?)", (self._clock(),))
         except StoreUnavailable:
             return False
@@ -266,8 +266,8 @@ class Store:
             self._db.execute("COMMIT")
 
     @contextmanager
-    def _change(self) -> Iterator[None]:
-        """A transaction; changes inside changes belong to the outermost."""
+    def together(self) -> Iterator[None]:
+        """Make several changes one: all of them reach the disk, with one wait for it, or none."""
         if self._db.in_transaction:
             yield
             return
@@ -312,7 +312,7 @@ class Store:
         started_at: float | None = None,
         attempt: bool = False,
     ) -> StoredJob:
-        with self._change():
+        with self.together():
             now = self._one(job_id).state
             if not may_become(now, then):
                 raise WrongTransition(f"job {job_id} is {now} and cannot become {then}")
