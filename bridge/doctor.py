@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,9 @@ from pathlib import Path
 import numpy as np
 
 import cryobridge
-from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable, InputInvalid
+from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable, InputInvalid, JobRejected
 from cryobridge.schemas.job import parse_job
+from cryobridge.schemas.jobfile import load_job
 from cryobridge.schemas.relion import resolve_options
 from cryobridge.schemas.result import read_result
 from cryobridge.wrappers.formats import mrc
@@ -73,7 +75,7 @@ def examine(
     if job_folder is not None:
         findings += check_job_folder(job_folder)
     if tiny_job:
-        findings.append(check_tiny_job())
+        findings.append(check_tiny_job(environment))
     return findings
 
 
@@ -260,36 +262,57 @@ def gpu_memory() -> list[GpuMemory]:
         pynvml.nvmlShutdown()
 
 
-def check_tiny_job(timeout_s: float = TINY_JOB_TIMEOUT_S) -> Finding:
-    """A 3DFSC of two small maps runs from its job file to its result, in a worker process of its own."""
+def check_tiny_job(environment: Mapping[str, str], timeout_s: float = TINY_JOB_TIMEOUT_S) -> Finding:
+    """A 3DFSC of two small maps runs from its job file to its result, by the daemon or, without one, by a worker."""
     with tempfile.TemporaryDirectory(prefix="cryobridge-doctor-") as name:
-        folder = Path(name)
-        job_file = _tiny_job(folder)
+        job_file = _tiny_job(Path(name))
         try:
-            worker = subprocess.run(
-                [sys.executable, "-I", "-m", WORKER_MODULE, str(job_file)],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout_s,
-                check=False,
-            )
-            if worker.returncode != 0:
-                said = worker.stderr.strip().splitlines()
-                return Finding(
-                    "tiny job",
-                    Level.FAIL,
-                    f"exit code {worker.returncode}{f': {said[-1][:300]}' if said else ''}",
-                    "reinstall cryobridge; 'python -c \"import torch\"' shows whether torch loads",
-                )
-            result = read_result(folder / "out")
+            where = _by_daemon(job_file, environment, timeout_s) or _by_worker(job_file, timeout_s)
+            result = read_result(job_file.parent / "out")
         except subprocess.TimeoutExpired:
             return Finding("tiny job", Level.FAIL, f"not finished in {timeout_s:.0f} s", "is the machine overloaded?")
-        except InputInvalid as error:
-            return Finding("tiny job", Level.FAIL, str(error), "reinstall cryobridge")
+        except CryobridgeError as error:
+            return Finding(
+                "tiny job",
+                Level.FAIL,
+                str(error),
+                "see the daemon's log, or reinstall; 'python -c \"import torch\"' shows whether torch loads",
+            )
     seconds = result.timings_s.get("total", 0.0)
-    return Finding("tiny job", Level.OK, f"ran on {result.device} in {seconds:.1f} s")
+    return Finding("tiny job", Level.OK, f"ran {where} on {result.device} in {seconds:.1f} s")
+
+
+def _by_daemon(job_file: Path, environment: Mapping[str, str], timeout_s: float) -> str | None:
+    """Run a job by the daemon; None where none runs, or takes jobs of this user."""
+    spec = load_job(job_file).requested_as(f"doctor-{secrets.token_hex(8)}").as_spec()
+    try:
+        with DaemonClient.connect(environment) as client:
+            try:
+                job_id = str(client.request("submit", spec=spec)["job_id"])
+            except JobRejected:
+                return None
+            end = client.wait(job_id, timeout_s)
+    except DaemonUnavailable:
+        return None
+    if end["state"] != "succeeded":
+        raise CryobridgeError(f"the daemon's job {job_id} {end['state']}: {end.get('text') or end.get('reason')}")
+    return "by the daemon"
+
+
+def _by_worker(job_file: Path, timeout_s: float) -> str:
+    worker = subprocess.run(
+        [sys.executable, "-I", "-m", WORKER_MODULE, str(job_file)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout_s,
+        check=False,
+    )
+    if worker.returncode != 0:
+        said = worker.stderr.strip().splitlines()
+        raise CryobridgeError(f"exit code {worker.returncode}{f': {said[-1][:300]}' if said else ''}")
+    return "in the foreground"
 
 
 def _tiny_job(folder: Path) -> Path:

@@ -195,8 +195,7 @@ class WatchThread(threading.Thread):
                     except Exception:
                         # Watching is a convenience: whatever a foreign folder does to it, the daemon goes on.
                         log.exception("watching failed; trying again in %.0f s", self._rescan_s)
-                if self._refinements is not None:
-                    self._hints.follow(self._refinements.active())
+                self._hints.follow(self._refinements.active() if self._refinements is not None else [])
                 self._hints.changed.clear()
                 if self._hints.changed.wait(self._rescan_s):
                     self._stopping.wait(HINT_PAUSE_S)

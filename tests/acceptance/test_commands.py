@@ -38,6 +38,7 @@ class Bench:
             "CRYOBRIDGE_INBOX": str(self.inbox),
             "CRYOBRIDGE_WATCH_ROOTS": str(folder / "projects"),
             "CRYOBRIDGE_DEVICES": "cpu",
+            "RELION_EXTERNAL_RECONSTRUCT_EXECUTABLE": "",
         }
         (folder / "projects").mkdir()
         generator = np.random.default_rng(0)
@@ -127,8 +128,11 @@ def test_a_job_goes_through_the_daemon_and_the_daemon_stops_when_told(bench: Ben
     assert (bench.folder / "out" / "FSC3D.mrc").exists()
     assert "succeeded" in bench.run("logs", job_id)
     assert bench.run("cancel", job_id) == f"{job_id}: had succeeded already\n"
-    assert [job["job_id"] for job in bench.jobs()] == [job_id]
     bench.run("submit", str(bench.folder / "job.json"), code=1)
+    assert [job["job_id"] for job in bench.jobs()] == [job_id]
+    checked = {finding["check"]: finding for finding in json.loads(bench.run("doctor", "--json", code=1))}
+    assert checked["daemon"]["level"] == "ok"
+    assert "ran by the daemon" in checked["tiny job"]["text"]
     bench.run("drain")
     bench.run("status", code=4)
     assert bench.run("stop") == "stopped\n"

@@ -273,17 +273,36 @@ def test_little_room_is_a_warning_and_too_little_a_failure(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_tiny_job_runs_end_to_end() -> None:
-    finding = check_tiny_job()
+def test_a_tiny_job_runs_end_to_end(no_daemon: Mapping[str, str]) -> None:
+    finding = check_tiny_job(no_daemon)
     assert finding.level is Level.OK, finding.text
-    assert "ran on" in finding.text
+    assert "ran in the foreground on" in finding.text
 
 
-def test_a_tiny_job_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def no_daemon(tmp_path: Path) -> Mapping[str, str]:
+    return {"CRYOBRIDGE_SOCKET": str(tmp_path / "socket")}
+
+
+def test_a_tiny_job_that_fails_is_told(no_daemon: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "WORKER_MODULE", "cryobridge.no_such_module")
-    finding = check_tiny_job()
+    finding = check_tiny_job(no_daemon)
     assert finding.level is Level.FAIL
     assert "no_such_module" in finding.text
+
+
+def test_a_tiny_job_that_the_daemon_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "WORKER_MODULE", "cryobridge.no_such_module")
+    with scripted_daemon(tmp_path / "socket") as daemon:
+        environment = {"CRYOBRIDGE_SOCKET": str(daemon.path)}
+        daemon.replies("submit", job_id="7")
+        daemon.replies("wait", state="failed", reason="oom", text="not enough memory")
+        finding = check_tiny_job(environment)
+        assert finding.level is Level.FAIL
+        assert finding.text == "the daemon's job 7 failed: not enough memory"
+        assert daemon.requests[0]["spec"]["kind"] == "map.fsc3d"
+        daemon.answers["submit"] = lambda _: {"type": "error", "code": "rejected", "text": "not your folder"}
+        assert "no_such_module" in check_tiny_job(environment).text
 
 
 def test_the_command_prints_every_finding_and_fails_if_one_does(
