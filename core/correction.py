@@ -22,7 +22,7 @@ from .losses import ImprovedTerms, filtered, improved_loss, published_loss
 from .noise import pair_noise, solvent_noise
 from .rotations import spherical_window
 from .subvolumes import padded_to, resampled_weight, take
-from .tiling import tiled
+from .tiling import SMALLEST_TILE, tiled
 
 __all__ = ["CorrectionState", "StepReport", "predict", "predict_steps", "train"]
 
@@ -160,7 +160,8 @@ def predict_steps(
     n = volume.shape[-1]
     mask = None if mask is None else mask.to(state.device)
     seen, level, deviation = _normalised(volume.to(state.device), weight3d.to(state.device), mask, options)
-    tile = options.crop_size if n > options.crop_size else 8 * math.ceil(n / 8)
+    tile = max(options.crop_size, SMALLEST_TILE)
+    tile = tile if n > tile else 8 * math.ceil(n / 8)
     where = None if mask is None else _dilated(mask > 0)
     with torch.no_grad(), state.learner(which_half).averaged(options) as network:
         for result in tiled(_runner(network, options, state.device), seen, where, tile, _TILES_AT_ONCE):

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 MARGIN = 16
+SMALLEST_TILE = 2 * MARGIN
 _TRIM = 1
 
 
@@ -18,8 +19,8 @@ def tile_starts(n: int, tile: int) -> list[int]:
     Tiles lie `tile - 16` apart. Each is trusted but for its outermost voxel, with linear ramps over 14 voxels where
     neighbours meet, as spIsoNet does with crops of 80 every 64.
     """
-    if n > tile and tile < 2 * MARGIN:
-        raise ValueError(f"a tile of {tile} has no room for its ramps; it must be at least {2 * MARGIN}")
+    if n > tile and tile < SMALLEST_TILE:
+        raise ValueError(f"a tile of {tile} has no room for its ramps; it must be at least {SMALLEST_TILE}")
     if n <= tile:
         return [-((tile - n) // 2)]
     stride = tile - MARGIN

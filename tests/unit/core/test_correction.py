@@ -101,7 +101,7 @@ def test_stored_tensors_are_a_copy() -> None:
 
 def test_a_state_of_other_options_is_refused() -> None:
     stored = CorrectionState.new(_options(), "cpu").tensors()
-    for other in (_options(preset="small"), _options(mode="independent"), _options(norm="group")):
+    for other in (_options(preset="small"), _options(mode="independent"), _options(norm="none")):
         with pytest.raises(ValueError, match="these options want"):
             CorrectionState.from_tensors(stored, other, "cpu")
     broken = {name: value for name, value in stored.items() if "last.weight" not in name}
