@@ -26,6 +26,9 @@ def main() -> int:
         # A UUID survives renumbering; it must be chosen before CUDA starts.
         os.environ["CUDA_VISIBLE_DEVICES"] = arguments.device.removeprefix("cuda:")
         arguments.device = "cuda:0"
+    # Threads that spin while they wait make every step many times slower where others use the cores too, as
+    # RELION's waiting ranks do. Read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     from .loop import WorkerLoop
