@@ -34,7 +34,7 @@ from .pool import Pool
 from .requests import RequestHandler
 from .server import Server
 from .sessions import Sessions
-from .store import Store
+from .store import Store, StoreUnavailable
 from .watching import Watching
 from .worker_process import Spawn
 
@@ -55,6 +55,8 @@ class Daemon:
         As loaded.
     listening
         Its address, held.
+    store, folder
+        The database, and the folder that it and the logs are in.
     autospawned
         True when a hook started it: then it leaves by itself when nobody needs it.
     spawn
@@ -66,6 +68,7 @@ class Daemon:
         config: DaemonConfig,
         listening: ListeningSocket,
         store: Store,
+        folder: Path,
         loop: asyncio.AbstractEventLoop,
         *,
         autospawned: bool = False,
@@ -74,6 +77,7 @@ class Daemon:
         self._config = config
         self._listening = listening
         self._store = store
+        self._folder = folder
         self._loop = loop
         self._autospawned = autospawned
         self._daemon_id = str(uuid.uuid4())
@@ -90,7 +94,7 @@ class Daemon:
             loop,
             devices,
             config.deadlines,
-            config.state_path(),
+            folder,
             keep_alive_s=config.keep_alive_s,
             spawn=spawn,
         )
@@ -158,7 +162,6 @@ class Daemon:
         end = self._loop.time() + SAY_GOODBYE_S
         while self.server.unsent and self._loop.time() < end:
             await asyncio.sleep(0.01)
-        # A hook may take a moment between its answer and its bye.
         self.server.close()
         self._watching.stop()
         # The database before the address: whoever takes the address next opens the database at once.
@@ -183,7 +186,7 @@ class Daemon:
             "pid": os.getpid(),
             "uptime_s": round(self._loop.time() - self._started, 1),
             "socket": str(self._listening.path),
-            "state_dir": str(self._config.state_path()),
+            "state_dir": str(self._folder),
             "autospawned": self._autospawned,
             "clients": self.server.clients,
             "worker_restarts": self.pool.restarts,
@@ -237,7 +240,7 @@ class Daemon:
         if not self._store.writable():
             self._store_problem = "the database cannot be written; see the log and the disk's space"
             if was is None:
-                log.error("database cannot be written", extra={"folder": str(self._config.state_path())})
+                log.error("database cannot be written", extra={"folder": str(self._folder)})
         notify_systemd("WATCHDOG=1")
 
     def _is_over(self, now: float) -> bool:
@@ -270,25 +273,42 @@ def run(loaded: Loaded, *, autospawned: bool = False, spawn: Spawn | None = None
         return EXIT_OK
     try:
         folder = config.state_path()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        logs.set_up(config.log_level, folder / "daemon.log")
-        store = Store(folder / "jobs.sqlite")
-        return asyncio.run(_serve(config, listening, store, autospawned, spawn))
-    except OSError as error:
-        listening.close()
-        sys.stderr.write(f"cryobridge: {config.state_path()}: {error.strerror or error}; set state_dir\n")
-        return EXIT_FAILED
+        try:
+            store = _open_store(folder, config.log_level)
+        except StoreUnavailable as error:
+            if not autospawned:
+                raise
+            # A refinement must not go without its daemon because a home folder is read-only or full.
+            folder = path.with_name(f"{path.name}.state")
+            store = _open_store(folder, config.log_level)
+            log.warning("state kept beside the socket", extra={"folder": str(folder), "because": str(error)})
+        return asyncio.run(_serve(config, listening, store, folder, autospawned, spawn))
     except CryobridgeError as error:
         listening.close()
         sys.stderr.write(f"cryobridge: {error}\n")
         return EXIT_FAILED
 
 
+def _open_store(folder: Path, log_level: str) -> Store:
+    """Make the folder, begin to log there, open the database."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        logs.set_up(log_level, folder / "daemon.log")
+    except OSError as error:
+        raise StoreUnavailable(f"{folder}: {error.strerror or error}; set state_dir") from error
+    return Store(folder / "jobs.sqlite")
+
+
 async def _serve(
-    config: DaemonConfig, listening: ListeningSocket, store: Store, autospawned: bool, spawn: Spawn | None
+    config: DaemonConfig,
+    listening: ListeningSocket,
+    store: Store,
+    folder: Path,
+    autospawned: bool,
+    spawn: Spawn | None,
 ) -> int:
     loop = asyncio.get_running_loop()
-    daemon = Daemon(config, listening, store, loop, autospawned=autospawned, spawn=spawn)
+    daemon = Daemon(config, listening, store, folder, loop, autospawned=autospawned, spawn=spawn)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.signalled)
     # A closed terminal must not end refinements.

@@ -135,14 +135,13 @@ def test_no_descriptor_is_left_behind(daemon: DaemonProcess) -> None:
     for hook in call_both(daemon, 1):
         hook.ended()
     wait_for(lambda: daemon.ask("status")["clients"] == 1)
-    before = descriptors()
+    before = min(descriptors() for _ in range(5))
     for iteration in range(2, 6):
         daemon.fake(**({"fail_on": {"correct": ["oom", "x"]}} if iteration % 2 else {}))
         for hook in call_both(daemon, iteration):
             hook.ended()
-    wait_for(lambda: daemon.ask("status")["clients"] == 1)
-    time.sleep(0.3)
-    assert descriptors() == before
+    # The connection that asks last may still be open on the daemon's side when it is counted.
+    wait_for(lambda: descriptors() <= before)
 
 
 @pytest.mark.slow

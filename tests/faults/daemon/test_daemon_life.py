@@ -56,6 +56,17 @@ def test_two_daemons_never_share_a_database(make_daemon) -> None:
     assert not second.socket.exists()
 
 
+def test_a_state_folder_that_cannot_be_written_stops_a_service_but_not_what_a_refinement_started(make_daemon) -> None:
+    daemon = make_daemon(state_dir="/proc/nowhere")
+    process = daemon.launch()
+    assert process.wait(15) == 1
+    assert "/proc/nowhere" in daemon.output()
+    assert "Traceback" not in daemon.output()
+    daemon.start("--autospawned")
+    assert [hook.ended()[0] for hook in call_both(daemon)] == ["commit", "commit"]
+    assert daemon.ask("status")["state_dir"] == f"{daemon.socket}.state"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_it_finishes_the_calls_under_way_and_takes_no_new_ones(
     daemon: DaemonProcess, number: signal.Signals
