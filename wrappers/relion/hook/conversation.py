@@ -20,6 +20,8 @@ from .settings import Settings
 from .verdict import CORRECTED, STANDARD, is_ticket
 
 TICK_S = 0.5
+_SHOWN_STEP = 0.1
+_SHOWN_EVERY_S = 30.0
 # A correction changes a map; it does not change the scale of its density by a factor like this.
 _LARGEST_SCALE_CHANGE = 20.0
 # Why a daemon may answer with the standard map although a correction was wanted. All other codes are as planned.
@@ -136,7 +138,9 @@ class Conversation:
         self.began = self.heard = time.monotonic()
         self.on_waiting: Callable[[], None] | None = None
         self.on_tick: Callable[[], None] | None = None
-        self._last_progress = ""
+        self._shown = ""
+        self._shown_fraction = -1.0
+        self._shown_at = 0.0
 
     def run(self) -> Outcome:
         """Listen until the outcome is known; never raises for anything the daemon does or fails to do."""
@@ -198,10 +202,7 @@ class Conversation:
     def _handle(self, message: wire.Message) -> Outcome | None:
         kind = message["type"]
         if kind == "progress":
-            text = str(message.get("text", ""))
-            if text and text != self._last_progress:
-                say(text, self.label)
-                self._last_progress = text
+            self._show(str(message.get("text", "")), message.get("fraction"))
         elif kind == "standard":
             self._take_standard(message)
         elif kind == "waiting":
@@ -216,6 +217,21 @@ class Conversation:
         elif kind in {"failed", "error"}:
             raise EndedError(str(message.get("code", "failed")), str(message.get("text", "the daemon gave no reason")))
         return None
+
+    def _show(self, text: str, fraction: object) -> None:
+        """Print progress: every new stage, but of a stage with a fraction a line per tenth or half minute."""
+        if not text or text == self._shown:
+            return
+        if isinstance(fraction, int | float):
+            if self.mine == 2 and len(self.works) == 1:
+                # The halves share the long stages, and half 1 prints them into the same log.
+                return
+            now = time.monotonic()
+            if 0 <= fraction - self._shown_fraction < _SHOWN_STEP and now - self._shown_at < _SHOWN_EVERY_S:
+                return
+            self._shown_fraction, self._shown_at = float(fraction), now
+        self._shown = text
+        say(text, self.label)
 
     def _take_standard(self, message: wire.Message) -> None:
         work = self.works[int(message["half"])]
