@@ -198,12 +198,12 @@ class Inbox:
                 raise InputInvalid(f"{claim}: {path} ({key}) lies outside the daemon's job_roots; ask its operator")
 
     def _result(self, claim: str, job_id: str) -> str:
-        answer: dict[str, Any] = {"job_id": job_id, "state": str(JobState.SUCCEEDED)}
+        output = load_job(self._claimed / claim, base=self._folder).output
+        answer: dict[str, Any] = {"job_id": job_id, "state": str(JobState.SUCCEEDED), "output": str(output)}
         try:
-            output = load_job(self._claimed / claim, base=self._folder).output
-            answer |= {"output": str(output), "result": json.loads(read_text(output / RESULT_NAME, MAX_RESULT_BYTES))}
-        except (CryobridgeError, ValueError):
-            log.warning("inbox: %s: finished, but its %s cannot be read", claim, RESULT_NAME)
+            answer["result"] = json.loads(read_text(output / RESULT_NAME, MAX_RESULT_BYTES))
+        except ValueError:
+            answer["result"] = None  # moved away meanwhile, or on a disk that is gone
         return json.dumps(answer, indent=2) + "\n"
 
     def _answer(self, claim: str, stem: str, ending: str, text: str) -> None:

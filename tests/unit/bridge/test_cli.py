@@ -254,6 +254,67 @@ def test_stop_waits_until_the_daemon_is_gone(daemon: ScriptedDaemon, capsys: pyt
     assert capsys.readouterr().out == "stopped\n"
 
 
+def test_stop_gives_up_waiting_and_says_how_to_end_it(
+    daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon_commands, "STOP_WAIT_S", 0.0)
+    daemon.replies("stop")
+    assert cli.run(["stop"]) == 1
+    assert "end it with 'kill 1'" in capsys.readouterr().err
+    assert cli.run(["stop", "--no-wait"]) == 0
+    assert capsys.readouterr().out == "stopping\n"
+
+
+def test_drain_says_what_it_means(daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.replies("drain", state="draining")
+    assert cli.run(["drain"]) == 0
+    assert "nothing new is taken" in capsys.readouterr().out
+    assert cli.run(["drain", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"state": "draining"}
+
+
+@pytest.mark.parametrize("arguments", [["ps"], ["logs", "7"], ["cancel", "7"], ["submit", "JOB"]], ids=lambda a: a[0])
+def test_json_is_what_the_daemon_said(
+    daemon: ScriptedDaemon, job_file: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    daemon.replies(arguments[0], job_id="7", anything=["as", 1, "is"])
+    assert cli.run([str(job_file) if word == "JOB" else word for word in [*arguments, "--json"]]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed.get("7", printed) == {"job_id": "7", "anything": ["as", 1, "is"]}
+
+
+class Interrupted:
+    """A worker that Ctrl-C reaches while it runs."""
+
+    def __init__(self, patient: bool) -> None:
+        self.patient = patient
+        self.killed = False
+        self.waits = 0
+
+    def wait(self, timeout: float | None = None) -> int:
+        self.waits += 1
+        if self.waits == 1:
+            raise KeyboardInterrupt
+        if not self.patient:
+            raise subprocess.TimeoutExpired("worker", timeout or 0)
+        return 1
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_interrupting_a_run_ends_its_worker(
+    job_file: Path, monkeypatch: pytest.MonkeyPatch, patient: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker = Interrupted(patient)
+    monkeypatch.setattr(foreground.subprocess, "Popen", lambda *_, **__: worker)
+    assert cli.run(["run", str(job_file)]) == 130
+    assert worker.waits == 2
+    assert worker.killed is not patient
+    assert capsys.readouterr().err.strip() == "stopped"
+
+
 def test_the_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["schema"]) == 0
     assert json.loads(capsys.readouterr().out)["$id"] == "cryobridge/job/1"

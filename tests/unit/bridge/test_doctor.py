@@ -172,6 +172,25 @@ def test_no_driver_means_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor.gpu_memory() == []
 
 
+def test_gpus_are_read_from_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pynvml
+
+    closed: list[bool] = []
+    memory = type("Memory", (), {"free": 5, "total": 9})()
+    for name, answer in {
+        "nvmlInit": None,
+        "nvmlDeviceGetCount": 2,
+        "nvmlDeviceGetHandleByIndex": "handle",
+        "nvmlDeviceGetMemoryInfo": memory,
+        "nvmlDeviceGetName": "H200",
+        "nvmlDeviceGetUUID": "GPU-1",
+    }.items():
+        monkeypatch.setattr(pynvml, name, lambda *_, answer=answer: answer)
+    monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: closed.append(True))
+    assert doctor.gpu_memory() == [GpuMemory("H200", "GPU-1", 5, 9)] * 2
+    assert closed == [True]
+
+
 def levels(findings: list[Finding]) -> dict[str, Level]:
     return {finding.check: finding.level for finding in findings}
 

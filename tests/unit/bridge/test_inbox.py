@@ -252,6 +252,54 @@ def test_a_file_of_another_user_may_name_only_open_folders(bench: Bench, monkeyp
     assert len(bench.store.specs) == 1
 
 
+def test_a_file_that_is_withdrawn_in_time_is_not_run(bench: Bench) -> None:
+    bench.drop()
+    bench.rescan()
+    (bench.folder / "scan.yaml").unlink()
+    bench.rescan(3)
+    assert bench.store.specs == []
+
+
+def test_a_name_too_long_to_be_claimed_is_left(bench: Bench) -> None:
+    name = f"{'x' * 220}.yaml"
+    bench.drop(name=name)
+    bench.rescan(3)
+    assert bench.names() == {name}
+
+
+def test_a_result_that_cannot_be_read_is_still_an_answer(bench: Bench) -> None:
+    bench.drop()
+    bench.rescan(2)
+    bench.store.reports["1"] = {"state": "succeeded"}
+    bench.rescan()
+    assert json.loads(bench.answer(".result.json")) == {
+        "job_id": "1",
+        "state": "succeeded",
+        "output": f"{bench.folder}/../out",
+        "result": None,
+    }
+
+
+def test_one_claim_that_cannot_be_answered_does_not_hold_up_the_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.drop("bad", "a.yaml")
+    bench.drop(name="b.yaml")
+    answer = Inbox._answer
+
+    def full_disk(self: Inbox, claim: str, stem: str, ending: str, text: str) -> None:
+        if stem == "a":
+            raise OSError(28, "No space left on device")
+        answer(self, claim, stem, ending, text)
+
+    monkeypatch.setattr(Inbox, "_answer", full_disk)
+    bench.rescan(3)
+    assert len(bench.store.specs) == 1
+    monkeypatch.setattr(Inbox, "_answer", answer)
+    bench.rescan()
+    assert "a job is a list" in bench.answer(stem="a")
+
+
 class Killed(BaseException):
     """The daemon's death."""
 
