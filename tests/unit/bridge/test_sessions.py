@@ -111,6 +111,27 @@ def test_the_other_half_missing_ends_with_the_standard_map_and_so_does_the_late_
     assert bench.pool.tasks == {}
 
 
+def test_the_wait_for_the_other_half_ends_with_its_call_not_with_its_map(bench: Bench) -> None:
+    first = bench.call(1)
+    bench.pool.standard(bench.pool.half(1), wait_partner_s=30)
+    bench.wait(29)
+    bench.call(2)
+    bench.wait(300)
+    assert first.terminal() == []
+    bench.pool.standard(bench.pool.half(2))
+    assert bench.pool.only("correct") is not None
+
+
+def test_finished_iterations_are_forgotten(bench: Bench) -> None:
+    for iteration in range(20):
+        for half in (1, 2):
+            bench.call(half, iteration=iteration)
+            bench.pool.standard(bench.pool.half(half), due=False)
+    bench.wait(1)
+    assert bench.sessions._all == []
+    assert bench.sessions._open == {}
+
+
 def test_a_late_half_is_remembered_for_a_while_only(bench: Bench) -> None:
     first = bench.call(1)
     bench.pool.standard(bench.pool.half(1))
