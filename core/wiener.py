@@ -29,6 +29,8 @@ Style = Literal["stock", "relion3", "relion5"]
 
 _SMALLEST_WEIGHT = 1e-20
 _WEIGHT_FLOOR = 1e-3
+_LARGEST_PRIOR = 1e30
+"""Beyond this nothing is left of a coefficient, and float32 must not overflow."""
 _MASK_EDGE = 3.0
 
 
@@ -209,9 +211,14 @@ class _Prior:
         shell = np.floor(np.sqrt(np.arange(geometry.radius**2)) / geometry.padding + 0.5).astype(np.int64)
         found = geometry.padding**3 * fudge * power[np.minimum(shell, len(power) - 1)]
         with np.errstate(divide="ignore"):
-            inverse = np.where(found > 0, 1.0 / found, np.nan)
+            inverse = np.where(found > 0, np.minimum(1.0 / found, _LARGEST_PRIOR), np.nan)
         inverse[shell < first_shell] = 0.0
         return cls(inverse)
+
+    @property
+    def largest(self) -> float:
+        """The largest value; 0 if none is known."""
+        return float(np.nan_to_num(self.by_squared_radius, nan=0.0).max())
 
 
 def _checked_tau2(tau2: ArrayLike, geometry: SumsGeometry, fudge: float) -> NDArray[np.float64]:
@@ -303,7 +310,8 @@ def _gridded(
     planes = _Planes(geometry, radius - 1, device)
     weights = _Weights(weight, geometry, planes, prior, used_below=radius**2)
     # A power of two, so that scaling costs no precision and float32 cannot overflow in the transforms.
-    scale = 2.0 ** math.floor(math.log2(float(weight.max()) or 1.0))
+    largest = max(float(weight.max()), 0.0 if prior is None else prior.largest)
+    scale = 2.0 ** math.floor(math.log2(largest or 1.0))
     position = planes.k % n
     product = torch.zeros((planes.count, n, n), dtype=dtype, device=device)
     for chunk in _chunks(planes.count, gridding.chunk_length(16 * n * n, device)):
