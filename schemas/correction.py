@@ -87,8 +87,8 @@ class CorrectionOptions(StrictModel):
         """
         defaults = _CUDA if device.split(":")[0] == "cuda" else _CPU
         if "epochs" in chosen or "n_subvolume" in chosen:
-            # Who counts in epochs does not want our number of steps.
-            defaults = {key: value for key, value in defaults.items() if key != "steps"}
+            # Who counts in epochs does not want our numbers of steps, not in a warm iteration either.
+            defaults = {key: value for key, value in defaults.items() if key not in ("steps", "warm_steps")}
         return cls.model_validate({**defaults, **chosen})
 
     @classmethod

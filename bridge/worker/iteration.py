@@ -21,7 +21,7 @@ from cryobridge.core.correction import CorrectionState, StepReport, predict_step
 from cryobridge.core.directions import fibonacci_directions
 from cryobridge.core.filters import fsc_weight, lowpass
 from cryobridge.core.fourier import radius
-from cryobridge.core.fsc3d import fsc3d
+from cryobridge.core.fsc3d import crossing_radius, fsc3d
 from cryobridge.core.masks import soft_sphere
 from cryobridge.core.sampling import sampling_volume
 from cryobridge.core.whitening import angular_whiten, whiten
@@ -212,16 +212,11 @@ def _direction_weight(first: Half, maps: list[torch.Tensor], mask: torch.Tensor,
     return values.clamp(0.0, 1.0)
 
 
-def resolution_range(weight: torch.Tensor, voxel_size_A: float) -> tuple[float, float]:
+def resolution_range(fsc3d_volume: torch.Tensor, voxel_size_A: float) -> tuple[float, float]:
     """Return the best and the worst resolution in A over directions, where the 3DFSC first falls below 0.143."""
-    n = weight.shape[0]
-    shells = torch.arange(1, n // 2, device=weight.device, dtype=torch.float32)
-    points = torch.round(fibonacci_directions(_DIRECTIONS, weight.device)[:, None, :] * shells[None, :, None]).long()
-    points = torch.where(points[..., 2:] < 0, -points, points)
-    curves = weight[points[..., 0] % n, points[..., 1] % n, points[..., 2]]
-    below = curves < 0.143
-    last_above = torch.where(below.any(1), below.float().argmax(1), shells.numel())
-    resolutions = n * voxel_size_A / last_above.clamp(min=1)
+    n = fsc3d_volume.shape[0]
+    directions = fibonacci_directions(_DIRECTIONS, fsc3d_volume.device)
+    resolutions = n * voxel_size_A / crossing_radius(fsc3d_volume, directions, 0.143).clamp(min=1.0)
     return float(resolutions.min()), float(resolutions.max())
 
 

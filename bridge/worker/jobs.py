@@ -20,7 +20,7 @@ import yaml
 
 from cryobridge import __version__
 from cryobridge.core.fsc import fsc, resolution
-from cryobridge.core.fsc3d import fsc3d
+from cryobridge.core.fsc3d import fsc3d, sphericity
 from cryobridge.schemas.errors import CryobridgeError, InputInvalid, JobRejected
 from cryobridge.schemas.job import RESULT_NAME, Job, MapFsc3dJob, check_paths, parse_job
 from cryobridge.schemas.result import FileRecord, JobResult, read_result
@@ -85,6 +85,11 @@ def _run_fsc3d(job: Job, device: torch.device) -> JobSteps:
     curve = fsc(first, second, mask_tensor)
     global_A = resolution(curve, voxel_A, 0.143, box=n)
     limit_A = options.limit_resolution_A or global_A
+    if math.isinf(limit_A):
+        raise InputInvalid(
+            f"{job.inputs.half1} and {job.inputs.half2} agree at no resolution (FSC below 0.143 in shell 1); check that "
+            "they belong together, or give limit_resolution_A"
+        )
     limit_shell = min(int(n * voxel_A / limit_A + 1), n // 2)
     volume = fsc3d(
         first,
@@ -124,6 +129,7 @@ def _run_fsc3d(job: Job, device: torch.device) -> JobSteps:
             "limit_resolution_A": limit_A,
             "best_direction_A": best_A,
             "worst_direction_A": worst_A,
+            "sphericity_0.5": _sphericity(volume),
         },
         statements=["The values are true as far as the two half-maps were made independently of each other."],
     )
@@ -191,6 +197,13 @@ def _centred_cube(spectrum: torch.Tensor, n: int) -> torch.Tensor:
     cube[:, :, left] = spectrum[mirrored][:, mirrored][:, :, n - x[left]].float()
     centred: torch.Tensor = torch.fft.fftshift(cube)
     return centred.cpu()
+
+
+def _sphericity(fsc3d_volume: torch.Tensor) -> float | None:
+    try:
+        return round(sphericity(fsc3d_volume), 4)
+    except ValueError:  # below the threshold from the first shell on: there is no body to speak of
+        return None
 
 
 def _curve_table(curve: torch.Tensor, n: int, voxel_A: float) -> str:
