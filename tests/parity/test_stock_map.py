@@ -73,6 +73,18 @@ def test_equal_to_the_stock_program_on_random_sums(
             assert error <= limit, f"{options} {dtype}: {error:.2e}"
 
 
+@pytest.mark.relion
+@PRECISIONS
+def test_equal_where_the_prior_power_of_a_shell_is_zero(
+    stock_program: Path, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    case = make_case(32, 2, 24, seed=8)
+    case.tau2[9] = 0.0
+    star = write_case(case, tmp_path)
+    expected = mrc.read(run_stock(stock_program, star))[0]
+    assert relative_error(ours(star, dtype, style="stock"), expected) <= LIMIT[dtype]
+
+
 @pytest.mark.shared
 @PRECISIONS
 @pytest.mark.parametrize("half", [1, 2])

@@ -68,7 +68,9 @@ def direct(
     inside = r2 < radius**2
     shell = np.floor(np.sqrt(r2) / g.padding + 0.5).astype(int)
     if regularised:
-        prior = 1 / (g.padding**3 * fudge * tau2[np.minimum(shell, len(tau2) - 1)])
+        power = g.padding**3 * fudge * tau2[np.minimum(shell, len(tau2) - 1)]
+        known = np.where(full_w > 1e-20, 1 / np.where(full_w > 1e-20, 1e-3 * full_w, 1), 0)
+        prior = np.where(power > 0, 1 / np.where(power > 0, power, 1), known)
         full_w = np.where(inside & (shell >= rules.first_shell), full_w + prior, full_w)
     if rules.gridding:
         # RELION numbers positions so that h = n // 2 is -(h + 1).
@@ -121,6 +123,31 @@ def test_every_style_is_its_definition(box: int, padding: float, current: int, s
         assert found.dtype == dtype
         error = np.sqrt(((found.double().numpy() - expected) ** 2).sum() / (expected**2).sum())
         assert error < limit, f"{dtype}: {error:.1e}"
+
+
+@pytest.mark.parametrize("style", ["stock", "relion5"])
+def test_shell_without_prior_power_is_treated_as_the_stock_program_does(style: str) -> None:
+    geometry = SumsGeometry(16, 1.0, 16)
+    data, weight, tau2 = make_sums(geometry)
+    tau2[6] = 0.0
+    weight[0, 6, 1] = data[0, 6, 1] = 0  # and one point of it was never measured
+    # Points at exactly +P/2 have no mirror image on the grid, which the direct sum does not know.
+    for axis in range(3):
+        weight.index_fill_(axis, torch.tensor([geometry.radius]), 0)
+        data.index_fill_(axis, torch.tensor([geometry.radius]), 0)
+    expected = direct(data.numpy(), weight.numpy(), geometry, tau2, 1.0, style, regularised=True)
+    found = reconstruct(data, weight, geometry, tau2, style=style, dtype=torch.float64)  # type: ignore[arg-type]
+    assert np.abs(found.numpy() - expected).max() < 1e-12 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("style", ["stock", "relion3", "relion5"])
+def test_vanishing_prior_power_cannot_overflow(style: str) -> None:
+    """1 / tau2 is beyond float32 here: the shells vanish, the rest of the map does not become NaN."""
+    geometry = SumsGeometry(12, 2.0, 12)
+    data, weight, tau2 = make_sums(geometry)
+    tau2[5:] = 1e-60
+    found = reconstruct(data * 1e-12, weight * 1e-12, geometry, tau2, style=style)  # type: ignore[arg-type]
+    assert bool(torch.isfinite(found).all())
 
 
 def test_styles_without_prior_and_gridding_differ_only_at_the_edge() -> None:
