@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 RESCAN_S = 3.0
 HINT_PAUSE_S = 0.3
 """Events come in bursts; a rescan comes this long after the first of one."""
+MODEL_WAIT_S = 15.0
+"""RELION writes an iteration's model files after its optimiser file."""
 STALE_AFTER_S = 3 * 86400.0
 """A refinement that has written nothing for so long is taken for dead: iterations of 34 h have been seen."""
 
@@ -112,8 +114,8 @@ class RefinementWatcher:
         if iteration == followed.iteration:
             return
         refinement = read_refinement(folder, root, iteration)
-        if refinement is None:
-            return  # not whole yet: the next rescan sees it
+        if refinement is None or (refinement.box is None and self._is_fresh(folder, root, iteration)):
+            return  # not whole yet, or its model file is still to come: the next rescan sees it
         followed.iteration = iteration
         self._follow(followed, refinement)
 
@@ -131,6 +133,14 @@ class RefinementWatcher:
             self._announcements.release(refinement.session, "continued without --external_reconstruct")
         elif followed.announced:
             self._announcements.progress(refinement.session, refinement.iteration)
+
+    def _is_fresh(self, folder: Path, root: str, iteration: int) -> bool:
+        """Whether an optimiser file is so new that RELION may still write those that follow it."""
+        try:
+            written = (folder / f"{root}_it{iteration:03d}_optimiser.star").stat().st_mtime
+        except OSError:
+            return True
+        return self._clock() - written < MODEL_WAIT_S
 
     def _end(self, folder: Path, root: str, iteration: int, names: frozenset[str]) -> str | None:
         for marker, meaning in EXIT_MARKERS.items():

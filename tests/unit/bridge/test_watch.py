@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.relion_folder import project, write_iteration
 
-from cryobridge.bridge.watch import STALE_AFTER_S, RefinementWatcher, WatchThread
+from cryobridge.bridge.watch import MODEL_WAIT_S, STALE_AFTER_S, RefinementWatcher, WatchThread
 
 
 class Told:
@@ -167,6 +167,28 @@ def test_a_file_that_is_still_written_is_announced_when_it_is_whole(
     optimiser.write_text(whole)
     watcher.rescan()
     assert told.events == [("prepare", f"{job_dir}/run", 0)]
+
+
+def test_a_refinement_is_announced_with_its_box_though_the_model_comes_later(
+    tmp_path: Path, told: Told, job_dir: Path
+) -> None:
+    """RELION writes the model files after the optimiser file."""
+    now = [time.time()]
+    watcher = RefinementWatcher([tmp_path], told, clock=lambda: now[0])
+    write_iteration(job_dir, 0)
+    model = job_dir / "run_it000_half1_model.star"
+    text = model.read_text()
+    model.unlink()
+    watcher.rescan()
+    assert told.events == []
+    model.write_text(text)
+    watcher.rescan()
+    assert told.prepared[0]["box"] == 64
+    write_iteration(job_dir, 0, root="odd")
+    (job_dir / "odd_it000_half1_model.star").unlink()
+    now[0] += MODEL_WAIT_S + 1
+    watcher.rescan()
+    assert told.prepared[1]["box"] is None
 
 
 def test_several_roots_in_one_folder_are_separate(watcher: RefinementWatcher, told: Told, job_dir: Path) -> None:
