@@ -99,9 +99,7 @@ class Daemon:
             spawn=spawn,
         )
         self._books = Books(store)
-        self.sessions = Sessions(
-            self.pool, self._books, config.deadlines, loop.time, keep_alive_s=config.keep_alive_s
-        )
+        self.sessions = Sessions(self.pool, self._books, config.deadlines, loop.time, keep_alive_s=config.keep_alive_s)
         self.jobs = Jobs(store, self.pool, config.limits, config.job_roots, loop.time, devices)
         self._requests = RequestHandler(
             loop, store, self.jobs, self.sessions, self.status, self.health, self.drain, self.leave
@@ -274,13 +272,13 @@ def run(loaded: Loaded, *, autospawned: bool = False, spawn: Spawn | None = None
     try:
         folder = config.state_path()
         try:
-            store = _open_store(folder, config.log_level)
+            store = _open_store(folder, config.log_level, quiet=autospawned)
         except StoreUnavailable as error:
             if not autospawned:
                 raise
             # A refinement must not go without its daemon because a home folder is read-only or full.
             folder = path.with_name(f"{path.name}.state")
-            store = _open_store(folder, config.log_level)
+            store = _open_store(folder, config.log_level, quiet=autospawned)
             log.warning("state kept beside the socket", extra={"folder": str(folder), "because": str(error)})
         return asyncio.run(_serve(config, listening, store, folder, autospawned, spawn))
     except CryobridgeError as error:
@@ -289,11 +287,11 @@ def run(loaded: Loaded, *, autospawned: bool = False, spawn: Spawn | None = None
         return EXIT_FAILED
 
 
-def _open_store(folder: Path, log_level: str) -> Store:
-    """Make the folder, begin to log there, open the database."""
+def _open_store(folder: Path, log_level: str, *, quiet: bool) -> Store:
+    """Make the folder, begin to log there (only warnings to stderr when `quiet`), open the database."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        logs.set_up(log_level, folder / "daemon.log")
+        logs.set_up(log_level, folder / "daemon.log", "WARNING" if quiet else None)
     except OSError as error:
         raise StoreUnavailable(f"{folder}: {error.strerror or error}; set state_dir") from error
     return Store(folder / "jobs.sqlite")

@@ -97,7 +97,6 @@ class Verdict:
         return self.code in FAILURES
 
 
-
 @dataclass(eq=False)
 class Iteration:
     """The halves of one iteration; single-threaded.

@@ -52,8 +52,18 @@ def _value(value: object) -> str:
     return json.dumps(text, ensure_ascii=False) if any(char.isspace() or char in '"=' for char in text) else text
 
 
-def set_up(level: str, file: Path | None) -> None:
-    """Send this process's log to stderr and, where one is given, to a rotating file."""
+def set_up(level: str, file: Path | None, stderr_level: str | None = None) -> None:
+    """Send this process's log to stderr and, where one is given, to a rotating file.
+
+    Parameters
+    ----------
+    level
+        What is logged at all.
+    file
+        Rotated by size.
+    stderr_level
+        What is said on stderr; `level` when None. Nobody rotates the stderr of a daemon that a hook started.
+    """
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
@@ -61,6 +71,7 @@ def set_up(level: str, file: Path | None) -> None:
     root.setLevel(level)
     to_people = logging.StreamHandler(sys.stderr)
     to_people.setFormatter(LineFormatter())
+    to_people.setLevel(stderr_level or level)
     root.addHandler(to_people)
     if file is not None:
         to_file = logging.handlers.RotatingFileHandler(

@@ -116,7 +116,8 @@ def test_an_autospawned_daemon_leaves_when_nobody_needs_it_and_not_before(make_d
     assert [hook.ended()[0] for hook in hooks] == ["commit", "commit"]
     assert daemon.process.poll() is None
     assert daemon.process.wait(10) == 0
-    assert "idle, leaving" in daemon.output()
+    assert "idle, leaving" in (daemon.folder / "socket.state" / "daemon.log").read_text()
+    assert daemon.output() == ""
 
 
 def test_an_autospawned_daemon_stays_while_the_refinement_that_called_lives(make_daemon) -> None:

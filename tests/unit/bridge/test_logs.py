@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from pathlib import Path
 
-from cryobridge.bridge.logs import JsonFormatter, LineFormatter
+import pytest
+
+from cryobridge.bridge.logs import JsonFormatter, LineFormatter, set_up
 
 
 def record(message: str, **extra: object) -> logging.LogRecord:
@@ -36,3 +39,24 @@ def test_exceptions_are_kept() -> None:
         failing.exc_info = sys.exc_info()
     assert "ValueError: seven" in json.loads(JsonFormatter().format(failing))["exception"]
     assert "ValueError: seven" in LineFormatter().format(failing)
+
+
+def test_a_daemon_that_a_hook_started_says_only_warnings_on_stderr_and_all_in_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger()
+    before, level, raising = list(root.handlers), root.level, logging.raiseExceptions
+    root.handlers.clear()
+    try:
+        set_up("INFO", tmp_path / "daemon.log", "WARNING")
+        logging.getLogger("x").info("a call", extra={"job_id": "a"})
+        logging.getLogger("x").warning("a fallback")
+        assert capsys.readouterr().err == "warning a fallback\n"
+        lines = [json.loads(line) for line in (tmp_path / "daemon.log").read_text().splitlines()]
+        assert [line["event"] for line in lines] == ["a call", "a fallback"]
+    finally:
+        for handler in root.handlers:
+            handler.close()
+        root.handlers[:] = before
+        root.setLevel(level)
+        logging.raiseExceptions = raising

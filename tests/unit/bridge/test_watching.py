@@ -63,7 +63,6 @@ def run(question) -> tuple[Any, Parts, int]:
         finally:
             await asyncio.sleep(0)
 
-
     return asyncio.run(main()), parts, threading.get_ident()
 
 
