@@ -87,8 +87,8 @@ def _run_fsc3d(job: Job, device: torch.device) -> JobSteps:
     limit_A = options.limit_resolution_A or global_A
     if math.isinf(limit_A):
         raise InputInvalid(
-            f"{job.inputs.half1} and {job.inputs.half2} agree at no resolution (FSC below 0.143 in shell 1); check that "
-            "they belong together, or give limit_resolution_A"
+            f"{job.inputs.half1} and {job.inputs.half2} agree at no resolution (FSC below 0.143 in shell 1); check "
+            "that they belong together, or give limit_resolution_A"
         )
     limit_shell = min(int(n * voxel_A / limit_A + 1), n // 2)
     volume = fsc3d(
