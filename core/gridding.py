@@ -18,6 +18,7 @@ Scheres, "RELION: implementation of a Bayesian approach", J. Struct. Biol. 180 (
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -38,6 +39,12 @@ _CHUNK_BYTES_GPU = 1 << 30
 def chunk_length(bytes_each: int, device: torch.device) -> int:
     """How many planes to work on at once: what fits a processor's cache, or a GPU's appetite."""
     return max(1, (_CHUNK_BYTES_CPU if device.type == "cpu" else _CHUNK_BYTES_GPU) // bytes_each)
+
+
+def chunks(count: int, step: int) -> Iterator[range]:
+    """The numbers below `count`, at most `step` at a time."""
+    for start in range(0, count, step):
+        yield range(start, min(start + step, count))
 
 
 def blob_by_squared_radius(largest_squared: int, padded_box: float) -> NDArray[np.float64]:

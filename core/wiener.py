@@ -15,7 +15,7 @@ Scheres, J. Struct. Biol. 180 (2012), doi:10.1016/j.jsb.2012.09.006
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from . import gridding, real_transforms
+from . import gridding, real_transforms, sphere
 
 Style = Literal["stock", "relion3", "relion5"]
 
@@ -31,7 +31,6 @@ _SMALLEST_WEIGHT = 1e-20
 _WEIGHT_FLOOR = 1e-3
 _LARGEST_PRIOR = 1e30
 """Beyond this nothing is left of a coefficient, and float32 must not overflow."""
-_MASK_EDGE = 3.0
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ def reconstruct(
     else:
         spectrum = _divided(data, weight, geometry, prior, rules.edge, dtype)
     volume = _to_real_space(spectrum, geometry, dtype, data.device)
-    _mask_and_correct(volume, geometry)
+    sphere.mask_and_correct(volume, geometry.padding)
     return volume
 
 
@@ -267,11 +266,6 @@ class _Planes:
         return found
 
 
-def _chunks(count: int, step: int) -> Iterator[range]:
-    for start in range(0, count, step):
-        yield range(start, min(start + step, count))
-
-
 class _Weights:
     """The weights plane by plane, cut to the sphere and with the prior added."""
 
@@ -314,7 +308,7 @@ def _gridded(
     scale = 2.0 ** math.floor(math.log2(largest or 1.0))
     position = planes.k % n
     product = torch.zeros((planes.count, n, n), dtype=dtype, device=device)
-    for chunk in _chunks(planes.count, gridding.chunk_length(16 * n * n, device)):
+    for chunk in gridding.chunks(planes.count, gridding.chunk_length(16 * n * n, device)):
         w = weights.of(chunk, planes.squared_radius(chunk), dtype)
         product[chunk.start : chunk.stop, position[:, None], position] = w.div_(scale)
     gridding.iterate(product, n, geometry.padding * geometry.box, gridding.SMALLEST_CONVOLVED / scale)
@@ -349,7 +343,7 @@ def _divided(
     kept = torch.empty((planes.count, len(planes.k), len(planes.k)), dtype=dtype, device=device)
     total = torch.zeros(shells + 1, dtype=torch.float64, device=device)
     count = torch.zeros(shells + 1, dtype=torch.int64, device=device)
-    for chunk in _chunks(planes.count, gridding.chunk_length(16 * len(planes.k) ** 2, device)):
+    for chunk in gridding.chunks(planes.count, gridding.chunk_length(16 * len(planes.k) ** 2, device)):
         squared = planes.squared_radius(chunk)
         w = weights.of(chunk, squared, dtype)
         kept[chunk.start : chunk.stop] = w
@@ -387,43 +381,15 @@ def _to_real_space(
     position = planes.k % even
     kept = (torch.arange(box, device=device) - box // 2) % even
     lines = torch.empty((planes.count, box, box), dtype=complex_type, device=device)
-    for chunk in _chunks(planes.count, gridding.chunk_length(16 * even * len(planes.k), device)):
+    for chunk in gridding.chunks(planes.count, gridding.chunk_length(16 * even * len(planes.k), device)):
         along_z = torch.zeros((len(chunk), even, len(planes.k)), dtype=complex_type, device=device)
         along_z[:, position] = spectrum.make(chunk)
         along_y = torch.zeros((len(chunk), box, even), dtype=complex_type, device=device)
         along_y[:, :, position] = real_transforms.ifft(along_z, 1)[:, kept]
         lines[chunk.start : chunk.stop] = real_transforms.ifft(along_y, 2)[:, :, kept]
     volume = torch.empty((box, box, box), dtype=dtype, device=device)
-    for chunk in _chunks(box, gridding.chunk_length(16 * box * even, device)):
+    for chunk in gridding.chunks(box, gridding.chunk_length(16 * box * even, device)):
         z = slice(chunk.start, chunk.stop)
         volume[z] = real_transforms.irfft(lines[:, z].permute(1, 2, 0).contiguous(), even)[..., kept]
     volume /= geometry.padding**3 * box
     return volume
-
-
-def _mask_and_correct(volume: torch.Tensor, geometry: SumsGeometry) -> None:
-    """Soft sphere of the box's size, its outside set to the mean there; then undo trilinear interpolation. In place."""
-    box = geometry.box
-    distance = np.sqrt(np.arange(3 * (box // 2 + 1) ** 2))
-    radius = box / 2
-    edge = 0.5 + 0.5 * np.cos(np.pi * (radius + _MASK_EDGE - distance) / _MASK_EDGE)
-    outside_of = np.where(distance < radius, 0.0, np.where(distance > radius + _MASK_EDGE, 1.0, edge))
-    correction_of = 1.0 / np.sinc(distance / (box * geometry.padding)) ** 2
-    outside_table = torch.from_numpy(outside_of).to(volume.device, volume.dtype)
-    correction_table = torch.from_numpy(correction_of).to(volume.device, volume.dtype)
-    centred = (torch.arange(box, device=volume.device) - box // 2) ** 2
-    plane = centred[:, None] + centred[None, :]
-
-    step = gridding.chunk_length(32 * box * box, volume.device)
-    total = torch.zeros((), dtype=torch.float64, device=volume.device)
-    counted = torch.zeros((), dtype=torch.float64, device=volume.device)
-    for chunk in _chunks(box, step):
-        z = slice(chunk.start, chunk.stop)
-        outside = outside_table[centred[z, None, None] + plane].double()
-        total += (outside * volume[z]).sum()
-        counted += outside.sum()
-    background = (total / counted).to(volume.dtype)
-    for chunk in _chunks(box, step):
-        z = slice(chunk.start, chunk.stop)
-        squared = centred[z, None, None] + plane
-        volume[z] = torch.lerp(volume[z], background, outside_table[squared]).mul_(correction_table[squared])
