@@ -119,6 +119,8 @@ def _end_daemon(path: Path, patience_s: float = 15.0) -> None:
 
 def main() -> None:
     """Start the demo from a shell."""
+    # A kill by a time limit must not leave the daemon behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         code = demo.main(prog_name="demo", standalone_mode=False)
     except click.ClickException as error:
