@@ -13,7 +13,7 @@ from . import figures
 from .particles import Particles
 from .quality import CONE_HALF_ANGLE_DEG, TruthFsc, fsc_to_truth
 from .refinement import Iteration
-from .specimen import solvent_mask
+from .specimen import low_passed, solvent_mask
 
 Array = NDArray[np.float64]
 
@@ -82,7 +82,10 @@ def page(iterations: Sequence[Iteration], comparisons: Sequence[Comparison], par
     recipe = particles.recipe
     last, comparison = iterations[-1], comparisons[-1]
     means = [(pair[0] + pair[1]) / 2 for pair in (last.standard, last.answered)]
-    slices = figures.orthoslices([("standard", means[0]), ("corrected", means[1]), ("truth", particles.truth)])
+    truth = low_passed(particles.truth, recipe.pixel_size_A, last.resolution_A)
+    slices = figures.orthoslices(
+        [("standard", means[0]), ("corrected", means[1]), (f"truth to {last.resolution_A:.0f} Å", truth)]
+    )
     curves = figures.truth_curves(comparison.standard, comparison.answered, recipe.pixel_size_A, comparison.last_shell)
     directional = figures.directions(*last.standard, comparison.last_shell)
     times = figures.seconds_per_iteration(iterations)
@@ -112,6 +115,7 @@ of them seen along z, so a cone about z is badly sampled in Fourier space. In ev
 half-sets went through the real hook, daemon and worker, as RELION would hand them over.</p>
 <p><b>What this does not show:</b> the views are the true ones with an error that shrinks from iteration to
 iteration; they do not depend on the maps. Only a real RELION run shows what better maps do to the views.
+The solvent mask was made from the truth, where a user would make it from a map.
 The network saw both halves unless <code>mode: independent</code> was chosen, so the FSC between corrected half-maps
 is no measure of resolution; all figures here are against the known truth.</p>
 <h2>Before, after, truth</h2>
