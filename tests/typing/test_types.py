@@ -10,7 +10,7 @@ import pytest
 
 
 @pytest.mark.slow
-def test_public_api_has_its_types(repository: Path, tmp_path: Path):
+def test_public_api_has_its_types(repository: Path, tmp_path: Path) -> None:
     """mypy, strict, accepts a caller of the public functions and refuses a wrong one."""
     good = _mypy(repository, "tests/typing/public_api.py")
     assert good.returncode == 0, good.stdout
