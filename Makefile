@@ -36,7 +36,7 @@ faults: install ## kill, stop and starve real processes
 	$(PYTEST) tests/faults
 
 fuzz: install ## hostile files and frames, long
-	HYPOTHESIS_PROFILE=long $(PYTEST) tests/fuzz
+	CRYOBRIDGE_FUZZ_EXAMPLES=100000 $(PYTEST) --timeout=0 tests/fuzz
 
 bench: install ## a real refinement with the stock tool and with the bridge; table in docs/BENCHMARKS.md
 	$(PYTHON) bench/relion.py
