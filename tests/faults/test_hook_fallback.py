@@ -1,9 +1,11 @@
 """No daemon, no room, no good input: what the hook does with RELION's own tool, with ours, or with neither."""
 
+import contextlib
+import os
 import shutil
+import socket
 import subprocess
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,8 +66,9 @@ def test_nothing_is_started_in_a_folder_open_to_others(job, run_hook, stock_map,
 
 
 def test_a_daemon_that_ends_at_its_start_is_not_waited_for(job, run_hook, stock_map, tmp_path):
-    folder = tmp_path / ("x" * 120)  # too long for a socket's address
+    folder = tmp_path / "run"
     folder.mkdir(mode=0o700)
+    (folder / "socket").mkdir()  # nothing can listen there
     began = time.monotonic()
     status, output = run_hook(job, 1, folder / "socket", CRYOBRIDGE_SPAWN="1").finish()
     assert time.monotonic() - began < 15
@@ -74,11 +77,36 @@ def test_a_daemon_that_ends_at_its_start_is_not_waited_for(job, run_hook, stock_
     assert job.result(1).read_bytes()[1024:] == stock_map(1)
 
 
+def test_an_address_that_cannot_be_used_is_said_at_once(job, run_hook, stock_map, tmp_path):
+    status, output = run_hook(job, 1, tmp_path / ("x" * 120), CRYOBRIDGE_SPAWN="1").finish()
+    assert status == 0
+    assert "path too long" in output
+    assert job.result(1).read_bytes()[1024:] == stock_map(1)
+
+
+def test_a_stopped_daemon_whose_queue_is_full_is_not_waited_for(job, run_hook, stock_map, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, contextlib.ExitStack() as stack:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen(0)
+        for _ in range(4):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            client.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                client.connect(str(tmp_path / "socket"))
+        status, output = run_hook(job, 1, tmp_path / "socket", CRYOBRIDGE_SPAWN="1").finish()
+    assert status == 0
+    assert "does not take connections" in output
+    assert job.result(1).read_bytes()[1024:] == stock_map(1)
+
+
 @pytest.mark.acceptance
 def test_two_hooks_that_start_a_daemon_at_once_share_one(job, run_hook, private_runtime):
     (job.folder / "cryobridge.yaml").write_text("correction: false\n")
     environment = private_runtime.environment | {"CRYOBRIDGE_SPAWN": "1", "CRYOBRIDGE_SILENCE_S": "30"}
     hooks = [run_hook(job, half, private_runtime.socket, **environment) for half in (1, 2)]
+    for hook in hooks:
+        # As mpirun does with its ranks; the daemon must not inherit it.
+        os.sched_setaffinity(hook.process.pid, {min(os.sched_getaffinity(0))})
     for half, hook in zip((1, 2), hooks, strict=True):
         assert hook.finish(timeout_s=120)[0] == 0
         assert np.isfinite(voxels(job.result(half))).all()
@@ -89,8 +117,7 @@ def test_two_hooks_that_start_a_daemon_at_once_share_one(job, run_hook, private_
         check=False,
     ).stdout.split()
     assert daemons == [str(private_runtime.daemon_pid())]
-    affinity = Path(f"/proc/{daemons[0]}/status").read_text()
-    assert "Cpus_allowed" in affinity
+    assert os.sched_getaffinity(int(daemons[0])) == os.sched_getaffinity(0)
 
 
 def test_a_nan_map_is_never_put_in_place(job, run_hook):

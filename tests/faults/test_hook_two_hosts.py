@@ -84,6 +84,20 @@ def test_when_the_joint_work_fails_both_halves_keep_the_standard_map(job, run_ho
     assert job.leftovers() == []
 
 
+def test_when_the_joint_work_cannot_start_the_guest_is_told(job, run_hook, fake_daemon, fake_map):
+    """The owner cannot open the other half's call."""
+    script = {half: [["standard"], ["beat", 1.5], *WAIT[1:]] for half in ("1", "2")}
+    daemons = [fake_daemon(script, welcome={"daemon_id": f"daemon-{half}"}) for half in (1, 2)]
+    hooks = run_both(job, run_hook, daemons, CRYOBRIDGE_SILENCE_S="30")
+    for half, daemon in zip((1, 2), daemons, strict=True):
+        daemon.await_received("call")
+        (job.folder / f"{job.stem(half)}.star").unlink()
+    outputs = [hook.finish(timeout_s=15) for hook in hooks]
+    assert [status for status, _ in outputs] == [0, 0]
+    assert all("could not be joined" in text for _, text in outputs)
+    assert kinds_of(job, fake_map) == ["standard", "standard"]
+
+
 @pytest.mark.parametrize("moment", ["standard", "corrected"])
 def test_a_killed_owner_leaves_the_guest_with_the_standard_map(job, run_hook, fake_daemon, fake_map, moment):
     steps = JOINT[:2] if moment == "standard" else JOINT[:4]

@@ -18,7 +18,7 @@ from .daemon import NoDaemonError, connect
 from .mapcheck import expected_size
 from .names import is_leftover
 from .outputs import Output, is_full, unique
-from .partner import JointConversation, Meeting, PartnerElsewhere, Role, follow, tidy, verdict_path
+from .partner import JointConversation, Meeting, PartnerElsewhere, Role, follow, tidy, verdict_path, write_note
 from .request import send_call
 from .runlog import say
 from .settings import Settings
@@ -203,6 +203,8 @@ class Visit:
             self.channel = channel
             self._send(channel, works, session_out)
         except (CallInvalidError, NoDaemonError, wire.WireError, OSError) as error:
+            with contextlib.suppress(OSError):
+                write_note(f"{role.stem}.answer", {"standard": f"the halves could not be joined ({error})"})
             return Reply(Outcome(STANDARD, "lost", f"the halves could not be joined ({error})", True), work.standard)
         conversation = self._conversation(JointConversation, channel, works, session_out)
         outcome = conversation.host(role, meeting)

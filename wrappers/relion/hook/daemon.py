@@ -40,17 +40,20 @@ def connect(environment: Mapping[str, str], silence_s: float) -> tuple[wire.Chan
         If there is none, none can be started, or it does not take calls now.
     """
     candidates = wire.candidate_sockets(dict(environment))
-    refusals: list[str] = []
+    refusals: dict[Path, str] = {}
     for path in candidates:
         sock = _try(path, refusals)
         if sock is not None:
             return _greet(sock, silence_s)
+    if candidates[0] in refusals:
+        # Something is there and does not let us in; a second daemon on the same address would not help.
+        raise NoDaemonError(refusals[candidates[0]])
     if environment.get("CRYOBRIDGE_SPAWN") == "0":
-        raise NoDaemonError(refusals[0] if refusals else f"no daemon listens on {candidates[0]}")
+        raise NoDaemonError(f"no daemon listens on {candidates[0]}")
     return _greet(_start(candidates[0], environment), silence_s)
 
 
-def _try(path: Path, refusals: list[str]) -> socket.socket | None:
+def _try(path: Path, refusals: dict[Path, str]) -> socket.socket | None:
     """Connect; None when nobody listens there."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # Without a limit, connecting to a stopped daemon whose queue is full would block for ever.
@@ -58,14 +61,14 @@ def _try(path: Path, refusals: list[str]) -> socket.socket | None:
     try:
         sock.connect(str(path))
         if not _is_trusted(path, sock):
-            refusals.append(f"the daemon on {path} runs as another user")
+            refusals[path] = f"the daemon on {path} runs as another user"
             sock.close()
             return None
         sock.settimeout(None)
     except OSError as error:
         sock.close()
         if error.errno not in {errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR}:
-            refusals.append(f"the daemon on {path} does not take connections ({error.strerror or error})")
+            refusals[path] = f"the daemon on {path} does not take connections ({error.strerror or error})"
         return None
     return sock
 
@@ -133,14 +136,14 @@ def _start(path: Path, environment: Mapping[str, str]) -> socket.socket:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                sock = _try(path, [])
+                sock = _try(path, {})
                 if sock is not None:
                     return sock
                 if time.monotonic() > deadline:
                     raise NoDaemonError(f"the daemon on {path} did not start within {START_LIMIT_S:.0f} s") from None
                 time.sleep(_POLL_S)
         # The hook that held the lock before us may have succeeded in the meantime.
-        return _try(path, []) or _launch(path, environment, deadline)
+        return _try(path, {}) or _launch(path, environment, deadline)
     finally:
         os.close(lock)
 
@@ -173,7 +176,7 @@ def _launch(path: Path, environment: Mapping[str, str], deadline: float) -> sock
         # mpirun ties a rank to one core; the daemon may use all that the machine (or its cgroup) gives.
         os.sched_setaffinity(process.pid, range(os.cpu_count() or 1))
     while time.monotonic() < deadline:
-        sock = _try(path, [])
+        sock = _try(path, {})
         if sock is not None:
             # It outlives this process on purpose, so nobody waits for it.
             process.returncode = 0
