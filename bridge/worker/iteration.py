@@ -191,7 +191,7 @@ def _prepare(first: Half, second: Half, device: torch.device) -> Prepared:
         weight=weight,
         mask=mask,
         limit_A=limit_A,
-        directions_A=resolution_range(weight, voxel_A),
+        directions_A=resolution_range(weight, voxel_A, options.cone_half_angle_deg),
     )
 
 
@@ -212,11 +212,20 @@ def _direction_weight(first: Half, maps: list[torch.Tensor], mask: torch.Tensor,
     return values.clamp(0.0, 1.0)
 
 
-def resolution_range(fsc3d_volume: torch.Tensor, voxel_size_A: float) -> tuple[float, float]:
-    """Return the best and the worst resolution in A over directions, where the 3DFSC first falls below 0.143."""
+def resolution_range(
+    fsc3d_volume: torch.Tensor, voxel_size_A: float, half_angle_deg: float = 10.0
+) -> tuple[float, float]:
+    """Return the best and the worst resolution in A over directions, where the 3DFSC first falls below 0.143.
+
+    Shells in which a cap of the half-angle holds fewer than four voxels are taken as measured: there the 3DFSC is
+    the phase of one voxel or two, and a direction is not lost by a chance value at 80 A.
+    """
     n = fsc3d_volume.shape[0]
+    cap = 2.0 * math.pi * (1.0 - math.cos(math.radians(half_angle_deg)))
+    sparse = radius(n, fsc3d_volume.device) < math.sqrt(4.0 / cap)
+    judged = torch.where(sparse & (fsc3d_volume != 0.0), 1.0, fsc3d_volume)
     directions = fibonacci_directions(_DIRECTIONS, fsc3d_volume.device)
-    resolutions = n * voxel_size_A / crossing_radius(fsc3d_volume, directions, 0.143).clamp(min=1.0)
+    resolutions = n * voxel_size_A / crossing_radius(judged, directions, 0.143).clamp(min=1.0)
     return float(resolutions.min()), float(resolutions.max())
 
 

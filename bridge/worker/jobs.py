@@ -100,7 +100,7 @@ def _run_fsc3d(job: Job, device: torch.device) -> JobSteps:
         form=options.form,
         keep_high_resolution=options.keep_high_resolution,
     )
-    best_A, worst_A = resolution_range(volume, voxel_A)
+    best_A, worst_A = resolution_range(volume, voxel_A, options.half_angle_deg)
     compute_s = time.monotonic() - started - read_s
     yield Progress(f"3DFSC to {limit_A:.2f} A: {best_A:.2f}-{worst_A:.2f} A by direction", 0.8)
 
