@@ -13,8 +13,11 @@ ROOT = Path(__file__).resolve().parents[2]
 LINKS = ("bridge", "core", "schemas", "wrappers")
 LONGEST_FILE_LINES = 400
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
-# Folders that exist on one machine only. /tmp, /run, /proc, /etc, /usr, /opt and so on are everybody's.
-MACHINE_PATH = re.compile(r"(?<![\w.~$}>/])/(?:home|root|work|workspace|mnt|scratch|Users)/[\w.-]+")
+# Folders that exist on one machine only. /tmp, /run, /proc, /etc, /usr, /opt and so on are everybody's,
+# and so is the home of an example.
+MACHINE_PATH = re.compile(
+    r"(?<![\w.~$}>/])/(?:home|root|work|workspace|mnt|scratch|Users)/(?!(?:me|you|user)\b)[\w.-]+"
+)
 
 
 def tracked() -> list[Path]:
@@ -63,8 +66,8 @@ def test_no_machine_of_ours_is_named(path: Path):
 
 def test_machine_paths_are_recognised():
     """The pattern above finds paths of one machine and spares everybody's."""
-    assert MACHINE_PATH.findall("see /home/me/x and '/scratch/lab/run'") == ["/home/me", "/scratch/lab"]
-    assert MACHINE_PATH.findall("/tmp/x /run/y <venv>/home/z https://a.b/home/c ~/work/x $D/mnt/m") == []
+    assert MACHINE_PATH.findall("see /home/jane/x and '/scratch/lab/run'") == ["/home/jane", "/scratch/lab"]
+    assert MACHINE_PATH.findall("/tmp/x /run/y <venv>/home/z https://a.b/home/c ~/work/x $D/mnt/m /home/me/x") == []
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=str)
