@@ -45,7 +45,7 @@ class RelionOptions(StrictModel):
     retrain_each_iteration: bool = Field(False, description="forget the network between iterations")
     start_iteration: int = Field(1, ge=1, description="correct from this iteration on")
     partner_wait_s: float = Field(120.0, gt=0, description="how long one half waits for the other")
-    deadline_s: float | None = Field(None, gt=0, description="longest time for one iteration's correction")
+    deadline_s: float | None = Field(None, gt=0, description="longest time for one call of RELION, all included")
     strict: bool = Field(False, description="the hook exits 1 when it had to fall back")
     keep_volumes: bool = Field(False, description="keep RELION's padded input volumes")
     network: dict[str, Any] = Field(default_factory=dict, description="options of the training")

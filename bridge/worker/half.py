@@ -20,7 +20,7 @@ from cryobridge.wrappers.formats import mrc, star
 from cryobridge.wrappers.relion.jobdir import MAX_TEXT_BYTES, RefinementFacts, refinement_facts
 from cryobridge.wrappers.relion.sums import Sums, read_description, read_sums
 
-from .gate import decide
+from .gate import Verdict, decide
 from .loop import Progress
 
 
@@ -121,6 +121,9 @@ def standard_half(frame: Frame, device: torch.device) -> Generator[Progress | No
         iteration=int(message["iteration"]),
         resolution_A=None if math.isinf(fsc_A) else fsc_A,
     )
+    if verdict.due and f"{prefix}corrected" not in descriptors:
+        # The hook makes room for both maps before it calls; where it could not, it hands over one file only.
+        verdict = Verdict(False, "disk_full", "there is no room on the disk for a corrected map")
     kept = Half(
         task=str(message["task"]),
         warm_key=f"{message['session']}#{message['kind']}{int(message['number']):03d}",

@@ -140,6 +140,13 @@ def test_truncated_sums_are_refused_by_name(worker, refinement, outputs):
     assert "_weight.mrc" in reply["text"]
 
 
+def test_without_room_for_a_corrected_map_none_is_made(worker, refinement, outputs):
+    star = refinement.write_call(3, 1)
+    worker.send_half("m1", refinement.project, star, 1, outputs, environment=FAST, no_room=True)
+    reply = worker.reply("standard").message
+    assert (reply["due"], reply["code"]) == (False, "disk_full")
+
+
 def test_an_unknown_settings_key_names_the_nearest(worker, refinement, outputs):
     star = refinement.write_call(3, 1)
     worker.send_half("j1", refinement.project, star, 1, outputs, settings="start_healpx: 2")

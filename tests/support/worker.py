@@ -60,6 +60,8 @@ class RealWorker:
             f"half{half}.standard": (str(outputs / f"{task}_standard.mrc"), os.O_RDWR | os.O_CREAT),
             f"half{half}.corrected": (str(outputs / f"{task}_corrected.mrc"), os.O_RDWR | os.O_CREAT),
         }
+        if extra.pop("no_room", False):
+            del files[f"half{half}.corrected"]
         if half == 1:
             files["session_out"] = (str(outputs / "session.part"), os.O_RDWR | os.O_CREAT)
             if (outputs / "session.safetensors").exists():
