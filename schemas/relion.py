@@ -42,6 +42,12 @@ class RelionOptions(StrictModel):
         "fill",
         description="fill: measured voxels stay as measured, the network fills what the filter took away",
     )
+    prior_variance: float = Field(
+        1.0, gt=0, le=1, description="fill: how far measured data may differ from the network, as a share of tau2"
+    )
+    weight: Literal["gain", "fsc3d"] = Field(
+        "gain", description="what says how well a Fourier voxel is measured: RELION's weights and prior, or the 3DFSC"
+    )
     retrain_each_iteration: bool = Field(False, description="forget the network between iterations")
     start_iteration: int = Field(1, ge=1, description="correct from this iteration on")
     partner_wait_s: float = Field(120.0, gt=0, description="how long one half waits for the other")

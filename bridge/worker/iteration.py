@@ -79,7 +79,7 @@ def correct(
     """
     started = time.monotonic()
     deadline = first.options.deadline_s
-    prepared = _prepare(first, second, device)
+    prepared = _prepare(first, second, options, device)
     yield Progress(
         f"correcting to {prepared.limit_A:.1f} A (3DFSC {prepared.directions_A[0]:.1f}-"
         f"{prepared.directions_A[1]:.1f} A by direction), {'warm' if warm else 'first'} network on {device.type}"
@@ -163,7 +163,7 @@ def _smaller_attempts(options: CorrectionOptions) -> list[CorrectionOptions]:
     return [options, single, tiles]
 
 
-def _prepare(first: Half, second: Half, device: torch.device) -> Prepared:
+def _prepare(first: Half, second: Half, network: CorrectionOptions, device: torch.device) -> Prepared:
     options = first.options
     voxel_A = first.voxel_size_A
     limit_A = first.limit_resolution_A()
@@ -182,8 +182,12 @@ def _prepare(first: Half, second: Half, device: torch.device) -> Prepared:
             for m, reference in zip(maps, references, strict=True)
         ]
     limit_shell = min(int(n * voxel_A / limit_A + 1), n // 2)
-    weight = _direction_weight(first, maps, mask, limit_shell)
-    if options.fsc_weighting:
+    directions = _direction_weight(first, maps, mask, limit_shell)
+    weight = directions
+    if options.weight == "gain" and not options.sampling_density:
+        weight = _mean_gain(first, second, limit_shell).to(device)
+    # A network that is given filtered halves weighs every voxel already; the radial weight would count twice.
+    if options.fsc_weighting and not network.filter_input:
         maps = [fsc_weight(m, weight) for m in maps]
     return Prepared(
         half1=maps[0],
@@ -191,7 +195,7 @@ def _prepare(first: Half, second: Half, device: torch.device) -> Prepared:
         weight=weight,
         mask=mask,
         limit_A=limit_A,
-        directions_A=resolution_range(weight, voxel_A, options.cone_half_angle_deg),
+        directions_A=resolution_range(directions, voxel_A, options.cone_half_angle_deg),
     )
 
 
@@ -210,6 +214,13 @@ def _direction_weight(first: Half, maps: list[torch.Tensor], mask: torch.Tensor,
     )
     # Where the halves contradict each other there is nothing to trust, and a weight below 0 has no meaning.
     return values.clamp(0.0, 1.0)
+
+
+def _mean_gain(first: Half, second: Half, limit_shell: int) -> torch.Tensor:
+    """Return how well each Fourier voxel is measured, from RELION's own weights and prior: less noisy than any FSC."""
+    if first.gain is None or second.gain is None:
+        raise InputInvalid("the Wiener gain of this iteration is gone")
+    return (first.gain + second.gain) / 2 * (radius(first.box) < limit_shell)
 
 
 def resolution_range(
@@ -245,7 +256,9 @@ def _finish(half: Half, network_map: torch.Tensor, prepared: Prepared, device: t
     if half.options.combine == "fill":
         if half.gain is None:
             raise InputInvalid("the Wiener gain of this half is gone")
-        result = posterior.fill(standard, network_map, half.gain.to(device))
+        result = posterior.fill(
+            standard, network_map, half.gain.to(device), prepared.mask, prior_variance=half.options.prior_variance
+        )
     else:
         result = network_map
     if half.options.angular_whiten:
