@@ -133,6 +133,19 @@ def test_a_daemon_killed_at_any_instant(refinement, stock_maps, private_runtime)
     assert_corrected(refinement.iterate(4 + KILLS), stock_maps)
 
 
+def test_after_a_daemon_was_killed_between_iterations_the_next_is_warm_from_disk(
+    refinement, stock_maps, private_runtime
+):
+    first = refinement.iterate(3)
+    assert_corrected(first, stock_maps)
+    assert "first network" in first[0].text + first[1].text
+    os.kill(private_runtime.daemon_pid(), signal.SIGKILL)
+    second = refinement.iterate(4)
+    assert_corrected(second, stock_maps)
+    assert "warm network" in second[0].text + second[1].text
+    assert (refinement.job_folder / "run.cryobridge/session.safetensors").stat().st_size > 1000
+
+
 def test_a_stopped_worker(refinement, stock_maps, private_runtime):
     calls = [refinement.begin(3, half, CRYOBRIDGE_STEPS="50000") for half in (1, 2)]
     wait_for(lambda: "correcting to" in calls[0].text)
