@@ -113,16 +113,15 @@ class WorkerLoop:
             with self._send_lock:
                 self._channel.send(message)
         except ClosedError:
-            log.info("the daemon is gone; the worker ends")
-            os._exit(0)
+            self._end()
 
     def _read(self) -> None:
         while True:
             try:
                 frame = self._channel.receive()
             except ClosedError:
-                # Computing on for nobody would only keep a device busy.
-                os._exit(0)
+                self._end()
+                return
             if frame.type == "cancel":
                 self._cancelled.add(str(frame.message.get("task")))
                 frame.close()
@@ -131,6 +130,12 @@ class WorkerLoop:
             else:
                 log.warning("unknown frame %s from the daemon", frame.type)
                 frame.close()
+
+    def _end(self) -> None:
+        """End the process at once, unless it is ending anyway: computing on for nobody would keep a device busy."""
+        if not self._stopping.is_set():
+            log.info("the daemon is gone; the worker ends")
+            os._exit(0)
 
     def _beat(self) -> None:
         process = psutil.Process()

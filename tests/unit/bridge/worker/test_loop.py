@@ -1,0 +1,147 @@
+"""The worker's loop: urgency, progress, cancelling, and errors that end a task but not the worker."""
+
+import socket
+import threading
+
+import pytest
+import torch
+
+from cryobridge.bridge.worker.iteration import resolution_range
+from cryobridge.bridge.worker.loop import Inbox, Progress, WorkerLoop
+from cryobridge.bridge.worker.memory import is_out_of_memory
+from cryobridge.core.fourier import radius
+from cryobridge.schemas.errors import BadResult
+from cryobridge.schemas.wire import Channel, Frame
+
+
+def frame(kind, task=""):
+    return Frame({"type": kind, "task": task})
+
+
+def test_the_inbox_hands_out_the_most_urgent_first_and_keeps_order_within():
+    inbox = Inbox()
+    for kind, task in (("job", "a"), ("correct", "b"), ("half", "c"), ("half", "d")):
+        inbox.put(frame(kind, task))
+    assert [inbox.take().message["task"] for _ in range(4)] == ["c", "d", "b", "a"]
+    assert inbox.take(wait=False) is None
+
+
+def test_only_what_is_more_urgent_interrupts():
+    inbox = Inbox()
+    inbox.put(frame("correct", "b"))
+    assert inbox.take(below=2, wait=False) is None
+    assert inbox.take(below=3, wait=False).message["task"] == "b"
+
+
+@pytest.fixture
+def daemon():
+    """The daemon's end of a loop whose handlers are given by each test."""
+    ends = []
+
+    def start(**handlers):
+        ours, theirs = socket.socketpair()
+        channel = Channel(ours)
+        loop = WorkerLoop(Channel(theirs), handlers)
+        thread = threading.Thread(target=loop.run, args=({"device": "none"},), daemon=True)
+        thread.start()
+        ends.append((channel, thread))
+        assert channel.receive(5).type == "ready"
+        return channel
+
+    yield start
+    for channel, thread in ends:
+        channel.send({"type": "stop"})
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+def receive(channel):
+    while (got := channel.receive(10)).type == "heartbeat":
+        pass
+    return got.message
+
+
+def test_a_call_is_served_between_two_steps_of_a_job(daemon):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def job(_):
+        begun.set()
+        go_on.wait(5)
+        yield None
+        yield None
+        return {"type": "done"}
+
+    def half(_):
+        yield None
+        return {"type": "standard"}
+
+    channel = daemon(job=job, half=half)
+    channel.send({"type": "job", "task": "long"})
+    assert begun.wait(5)
+    channel.send({"type": "half", "task": "urgent"})
+    # The frame has to be queued before the job's first step ends; the reader needs a moment.
+    threading.Timer(0.3, go_on.set).start()
+    assert [receive(channel)["task"] for _ in range(2)] == ["urgent", "long"]
+
+
+def test_cancelling_ends_a_task_between_steps_and_closes_its_work(daemon):
+    closed = threading.Event()
+
+    def job(_):
+        try:
+            yield Progress("begun")
+            while True:
+                yield None
+        finally:
+            closed.set()
+
+    channel = daemon(job=job)
+    channel.send({"type": "job", "task": "endless"})
+    assert receive(channel)["text"] == "begun"
+    channel.send({"type": "cancel", "task": "endless"})
+    assert receive(channel)["code"] == "cancelled"
+    assert closed.wait(1)
+
+
+def test_an_error_fails_its_task_with_a_code_and_the_next_is_served(daemon):
+    def job(asked):
+        yield Progress("begun")
+        if asked.message["task"] == "bad":
+            raise BadResult("not finite")
+        if asked.message["task"] == "worse":
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 1 bytes")
+        return {"type": "done"}
+
+    channel = daemon(job=job)
+    codes = {}
+    for task in ("bad", "worse", "good"):
+        channel.send({"type": "job", "task": task})
+        assert receive(channel)["text"] == "begun"
+        answer = receive(channel)
+        codes[task] = answer.get("code", answer["type"])
+    assert codes == {"bad": "bad_result", "worse": "oom", "good": "done"}
+
+
+def test_memory_errors_are_told_from_others():
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+
+
+def test_the_range_over_directions_of_an_ellipsoid_is_that_of_its_axes():
+    n, voxel_A = 64, 2.0
+    axis = torch.fft.fftfreq(n) * n
+    half = torch.arange(n // 2 + 1)
+    stretched = (2.0 * axis[:, None, None]) ** 2 + axis[None, :, None] ** 2 + half[None, None, :] ** 2
+    volume = (stretched.sqrt() < 24).float() * (radius(n) < 30)
+    best_A, worst_A = resolution_range(volume, voxel_A)
+    assert best_A == pytest.approx(n * voxel_A / 24, rel=0.05)
+    assert worst_A == pytest.approx(n * voxel_A / 12, rel=0.1)
+
+
+def test_a_chance_value_in_the_first_shells_is_no_lost_direction():
+    n, voxel_A = 64, 2.0
+    volume = (radius(n) < 20).float()
+    volume[2, 0, 0] = volume[-2, 0, 0] = -0.5
+    _, worst_A = resolution_range(volume, voxel_A)
+    assert worst_A == pytest.approx(n * voxel_A / 20, rel=0.06)
