@@ -49,12 +49,7 @@ def decide(
         return Verdict(False, "gradient", "a gradient refinement is not corrected")
     if half == 0:
         if "--auto_refine" in facts.command_line or "--split_random_halves" in facts.command_line:
-            return Verdict(
-                False,
-                "joined",
-                "the last, joined reconstruction is RELION's own; to correct the final maps run: "
-                "cryobridge map correct <half1> <half2>",
-            )
+            return Verdict(False, "joined", "the last, joined reconstruction and its resolution stay RELION's own")
         return Verdict(False, "no_half_sets", "no half-sets here (3D classification), nothing to learn from")
     if facts.sequential_halves:
         return Verdict(False, "sequential", "--sequential_halves_recons never gives both halves at a time")
