@@ -27,6 +27,7 @@ def decide(
     half: int,
     iteration: int,
     resolution_A: float | None,
+    kind: str = "class",
 ) -> Verdict:
     """Decide about one call.
 
@@ -42,6 +43,8 @@ def decide(
         RELION's iteration number.
     resolution_A
         Where the half-map FSC of this iteration falls below 0.143; None when it never does so or is absent.
+    kind
+        "class", or "body" of a multi-body refinement.
     """
     if not options.correction:
         return Verdict(False, "off", "correction is switched off")
@@ -51,6 +54,9 @@ def decide(
         if "--auto_refine" in facts.command_line or "--split_random_halves" in facts.command_line:
             return Verdict(False, "joined", "the last, joined reconstruction and its resolution stay RELION's own")
         return Verdict(False, "no_half_sets", "no half-sets here (3D classification), nothing to learn from")
+    if kind == "body":
+        # The only mask RELION names is the whole particle's, which is not where a body's map has its density.
+        return Verdict(False, "multi_body", "bodies of a multi-body refinement are not corrected")
     if facts.sequential_halves:
         return Verdict(False, "sequential", "--sequential_halves_recons never gives both halves at a time")
     if iteration < options.start_iteration:

@@ -120,6 +120,7 @@ def standard_half(frame: Frame, device: torch.device) -> Generator[Progress | No
         half=half,
         iteration=int(message["iteration"]),
         resolution_A=None if math.isinf(fsc_A) else fsc_A,
+        kind=str(message["kind"]),
     )
     if verdict.due and f"{prefix}corrected" not in descriptors:
         # The hook makes room for both maps before it calls; where it could not, it hands over one file only.

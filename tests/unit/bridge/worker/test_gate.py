@@ -12,8 +12,8 @@ FACTS = RefinementFacts(command_line="--o run --auto_refine", healpix_order=3)
 OPTIONS = RelionOptions()
 
 
-def verdict(options=OPTIONS, facts=FACTS, half=1, iteration=9, resolution_A=9.0):
-    return decide(options, facts, half=half, iteration=iteration, resolution_A=resolution_A)
+def verdict(options=OPTIONS, facts=FACTS, half=1, iteration=9, resolution_A=9.0, kind="class"):
+    return decide(options, facts, half=half, iteration=iteration, resolution_A=resolution_A, kind=kind)
 
 
 def test_a_half_past_both_gates_is_due():
@@ -32,6 +32,7 @@ def test_a_half_past_both_gates_is_due():
         ({"half": 0, "facts": RefinementFacts(command_line="--iter 25", healpix_order=3)}, "no_half_sets", "3D class"),
         ({"facts": dataclasses.replace(FACTS, gradient=True)}, "gradient", "gradient"),
         ({"facts": dataclasses.replace(FACTS, sequential_halves=True)}, "sequential", "--sequential_halves_recons"),
+        ({"kind": "body"}, "multi_body", "multi-body"),
         ({"options": RelionOptions(start_iteration=12)}, "not_due", "iteration 12 (now 9)"),
     ],
 )
