@@ -22,7 +22,7 @@ cryobridge: standard map (RELION's own): the last, joined reconstruction is RELI
 
 
 def test_answers_are_read_from_the_log():
-    """One answer per call; progress lines are none; the joined call is half 0; a lone half is no corrected iteration."""
+    """One answer per call; progress is none; the joined call is half 0; a lone half is no corrected iteration."""
     run = RelionRun(Path(), 0, 1.0, LOG, "")
     assert run.iterations == 4
     assert run.converged
