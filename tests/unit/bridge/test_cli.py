@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import pytest
 from support.scripted_daemon import ScriptedDaemon, scripted_daemon
 
 from cryobridge import __version__
-from cryobridge.bridge import cli, render
+from cryobridge.bridge import cli
 from cryobridge.bridge.commands import daemon as daemon_commands
 from cryobridge.bridge.commands import foreground, jobs, kinds
 
@@ -386,47 +385,8 @@ def test_commands_load_neither_torch_nor_pydantic_for_a_status(no_daemon: Path) 
     assert not {"torch", "numpy", "pydantic", "rich", "yaml"} & set(loaded)
 
 
-@pytest.mark.parametrize(("command", "module"), [("serve", "bridge.daemon"), ("demo", "wrappers.relion.demo")])
-def test_serve_and_demo_become_their_module(monkeypatch: pytest.MonkeyPatch, command: str, module: str) -> None:
-    called: list[list[str]] = []
-    monkeypatch.setattr(daemon_commands.os, "execv", lambda _, arguments: called.append(arguments))
-    cli.run([command, "--help", "-x", "y"])
-    assert called == [[sys.executable, "-I", "-m", f"cryobridge.{module}", "--help", "-x", "y"]]
-
-
 def test_the_exit_code_of_the_worker_is_that_of_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job_file: Path
 ) -> None:
     monkeypatch.setattr(foreground, "WORKER_MODULE", "no.such.module")
     assert cli.run(["run", str(job_file)]) == 1
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0, "0 s"),
-        (59.9, "59 s"),
-        (60, "1 min"),
-        (185, "3 min 5 s"),
-        (7800, "2 h 10 min"),
-        (273600, "3 d 4 h"),
-        (None, "-"),
-    ],
-)
-def test_durations_are_words(seconds: object, words: str) -> None:
-    assert render.duration(seconds) == words
-
-
-@pytest.mark.parametrize(
-    ("count", "words"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2.5e9, "2.5 GB"), (3e12, "3.0 TB"), ("x", "-")]
-)
-def test_sizes_are_words(count: object, words: str) -> None:
-    assert render.size(count) == words
-
-
-def test_the_program_is_installed_under_its_name() -> None:
-    program = Path(sys.executable).parent / "cryobridge"
-    if not program.exists():
-        pytest.skip("cryobridge is not installed in this environment")
-    answer = subprocess.run([program, "--version"], capture_output=True, text=True, env={**os.environ}, check=True)
-    assert answer.stdout == f"cryobridge {__version__}\n"
