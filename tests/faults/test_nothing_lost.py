@@ -102,6 +102,7 @@ def test_no_daemon_and_no_relion_on_the_path_either(refinement, stock_maps, tmp_
     assert_standard(calls, stock_maps, "no daemon")
 
 
+@pytest.mark.timeout(1500)
 def test_a_daemon_killed_at_any_instant(refinement, stock_maps, private_runtime):
     """The instants are random, over the length of a call and a little more; most fall into the work itself."""
     seed = int(os.environ.get("CRYOBRIDGE_KILL_SEED", str(random.SystemRandom().randrange(10**6))))
