@@ -159,7 +159,7 @@ def correct_within_memory(
 def _smaller_attempts(options: CorrectionOptions) -> list[CorrectionOptions]:
     """The options as they are, then with single crops at a time, then with the smallest tiles as well."""
     single = options.model_copy(update={"acc_batches": options.batch})
-    tiles = single.model_copy(update={"crop_size": max(24, options.cube_size)})
+    tiles = single.model_copy(update={"crop_size": max(32, options.cube_size)})
     return [options, single, tiles]
 
 

@@ -67,6 +67,9 @@ class Service:
             self._warm.drop(first.warm_key)
             raise
         finally:
+            if warm is not None:
+                # Whatever happened, a state that is kept waits on the host: RELION takes the device's memory next.
+                warm.to(torch.device("cpu"))
             give_back(self.device)
         maps: dict[str, Message] = {}
         for half, volume in ((first, result.map1), (second, result.map2)):
