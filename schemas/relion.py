@@ -46,7 +46,7 @@ class RelionOptions(StrictModel):
         1.0, gt=0, le=1, description="fill: how far measured data may differ from the network, as a share of tau2"
     )
     weight: Literal["gain", "fsc3d"] = Field(
-        "gain", description="what says how well a Fourier voxel is measured: RELION's weights and prior, or the 3DFSC"
+        "fsc3d", description="what says how well a Fourier voxel is measured: the 3DFSC, or RELION's weights and prior"
     )
     retrain_each_iteration: bool = Field(False, description="forget the network between iterations")
     start_iteration: int = Field(1, ge=1, description="correct from this iteration on")

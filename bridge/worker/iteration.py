@@ -217,7 +217,7 @@ def _direction_weight(first: Half, maps: list[torch.Tensor], mask: torch.Tensor,
 
 
 def _mean_gain(first: Half, second: Half, limit_shell: int) -> torch.Tensor:
-    """Return how well each Fourier voxel is measured, from RELION's own weights and prior: less noisy than any FSC."""
+    """Return how well each Fourier voxel is measured, from RELION's own weights and prior."""
     if first.gain is None or second.gain is None:
         raise InputInvalid("the Wiener gain of this iteration is gone")
     return (first.gain + second.gain) / 2 * (radius(first.box) < limit_shell)
