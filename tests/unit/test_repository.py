@@ -67,7 +67,7 @@ def test_no_machine_of_ours_is_named(path: Path):
 def test_machine_paths_are_recognised():
     """The pattern above finds paths of one machine and spares everybody's."""
     assert MACHINE_PATH.findall("see /home/jane/x and '/scratch/lab/run'") == ["/home/jane", "/scratch/lab"]
-    assert MACHINE_PATH.findall("/tmp/x /run/y <venv>/home/z https://a.b/home/c ~/work/x $D/mnt/m /home/me/x") == []
+    assert MACHINE_PATH.findall("/tmp/x /run/y <venv>/home/z https://a.b/home/c ~/scratch/x $D/mnt/m /home/me/x") == []
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=str)
