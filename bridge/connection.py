@@ -74,7 +74,6 @@ class Connection:
         self._writing = False
         self._closing = False
         self.closed = False
-        self.last_received = loop.time()
         self.last_sent = loop.time()
         loop.add_reader(sock, self._readable)
 
@@ -143,7 +142,6 @@ class Connection:
             if not data:
                 self._end("closed by the other side")
                 return
-            self.last_received = self._loop.time()
             try:
                 frames = self._decoder.feed(data, fds)
             except WireError as error:

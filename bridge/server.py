@@ -148,7 +148,6 @@ class Server:
         self._max_connections = max_connections
         self._clients: set[Client] = set()
         self._listening = False
-        self.last_activity = loop.time()
 
     def start(self) -> None:
         """Begin to accept."""
@@ -182,7 +181,6 @@ class Server:
             frame.close()
             self._requests.handle(client, frame.message)
         elif frame.type == "call":
-            self.last_activity = self._loop.time()
             self._hooks.call(client, frame)
         else:
             frame.close()

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
+from .correction import CorrectionOptions
 from .errors import InputInvalid
 from .validation import StrictModel, input_invalid
 
@@ -31,7 +32,9 @@ class RelionOptions(StrictModel):
     whitening: bool = Field(True, description="flatten the spectrum before training")
     whitening_low_A: float = Field(10.0, gt=0, description="flatten from this resolution to the limit")
     keep_lowres: bool = Field(False, description="below --ini_high keep the starting reference")
-    fsc_weighting: bool = Field(True, description="weight both halves by the radial mean of the 3DFSC")
+    fsc_weighting: bool = Field(
+        True, description="weight both halves radially, unless the network filters them itself (filter_input)"
+    )
     fsc_05: bool = Field(False, description="limit the correction to FSC=0.5 instead of 0.143")
     lowpass: bool = Field(True, description="low-pass the corrected map at the limit resolution")
     angular_whiten: bool = Field(False, description="even out amplitudes over directions afterwards")
@@ -136,7 +139,7 @@ def resolve_options(
             continue
         try:
             _put(values, key, read(text))
-            RelionOptions.model_validate({k: v for k, v in values.items() if k != "network"})
+            _checked(values)
         except (ValueError, ValidationError):
             _drop(values, key)
             notes.append(f"{name}={text} is not understood; its default is used")
@@ -144,9 +147,18 @@ def resolve_options(
         values["keep_lowres"] = True
     values = _merge(values, _read_settings(settings))
     try:
-        return RelionOptions.model_validate(values), notes
+        return _checked(values), notes
     except ValidationError as error:
-        raise input_invalid(error, RelionOptions, SETTINGS_NAME) from error
+        model = CorrectionOptions if error.title == CorrectionOptions.__name__ else RelionOptions
+        source = SETTINGS_NAME if model is RelionOptions else f"{SETTINGS_NAME}, network"
+        raise input_invalid(error, model, source) from error
+
+
+def _checked(values: dict[str, Any]) -> RelionOptions:
+    """Check the options and, here already, those of the training: nobody should wait for both halves to hear of it."""
+    options = RelionOptions.model_validate(values)
+    CorrectionOptions.for_device("cpu", **options.network)
+    return options
 
 
 def _read_settings(text: str | None) -> dict[str, Any]:

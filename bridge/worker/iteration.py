@@ -182,9 +182,11 @@ def _prepare(first: Half, second: Half, network: CorrectionOptions, device: torc
             for m, reference in zip(maps, references, strict=True)
         ]
     limit_shell = min(int(n * voxel_A / limit_A + 1), n // 2)
-    directions = _direction_weight(first, maps, mask, limit_shell)
+    directions = _fsc3d(options, maps, mask, limit_shell)
     weight = directions
-    if options.weight == "gain" and not options.sampling_density:
+    if options.sampling_density and first.angles_deg is not None:
+        weight = (sampling_volume(first.angles_deg, n) * (radius(n) < limit_shell)).to(device)
+    elif options.weight == "gain":
         weight = _mean_gain(first, second, limit_shell).to(device)
     # A network that is given filtered halves weighs every voxel already; the radial weight would count twice.
     if options.fsc_weighting and not network.filter_input:
@@ -199,11 +201,7 @@ def _prepare(first: Half, second: Half, network: CorrectionOptions, device: torc
     )
 
 
-def _direction_weight(first: Half, maps: list[torch.Tensor], mask: torch.Tensor, limit_shell: int) -> torch.Tensor:
-    options: RelionOptions = first.options
-    if options.sampling_density and first.angles_deg is not None:
-        density = sampling_volume(first.angles_deg, first.box).to(maps[0].device)
-        return density * (radius(first.box, maps[0].device) < limit_shell)
+def _fsc3d(options: RelionOptions, maps: list[torch.Tensor], mask: torch.Tensor, limit_shell: int) -> torch.Tensor:
     values = fsc3d(
         maps[0],
         maps[1],

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cryobridge.schemas.wire import Channel, Frame
 from cryobridge.wrappers.relion.demo import jobfiles
-from cryobridge.wrappers.relion.sums import parse_call_name
+from cryobridge.wrappers.relion.hook.names import parse_call
 
 from .refinement import SETTINGS
 
@@ -45,7 +45,7 @@ class RealWorker:
         """Hand over one call: the files that RELION wrote, and new files for the answers."""
         base = project / star.with_suffix("")
         root = project / jobfiles.ROOT
-        iteration = parse_call_name(star.name).iteration
+        iteration = parse_call(star.name).iteration
         before = f"{root}_it{iteration - 1:03d}"
         files = {
             f"half{half}.star": (f"{base}.star", os.O_RDONLY),

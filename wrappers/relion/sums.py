@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,22 +27,6 @@ Source = int | str | os.PathLike[str]
 MAX_STAR_BYTES = 4 << 20
 MAX_BOX = 2048
 MAX_PADDING = 8.0
-_CALL_NAME = re.compile(
-    r"^(?P<root>.*)_it(?P<iteration>\d{3,})(?:_half(?P<half>[12]))?_(?P<kind>class|body)(?P<number>\d{3})"
-    r"_external_reconstruct\.star$"
-)
-
-
-@dataclass(frozen=True)
-class CallName:
-    """What the name of a call's STAR file says. Parsed from its end, as the root may hold `_it` and `_half`."""
-
-    root: str
-    iteration: int
-    half: int
-    """1 or 2; 0 for a class of Class3D and for the joined last call of auto-refine."""
-    kind: str
-    number: int
 
 
 @dataclass(frozen=True)
@@ -85,26 +68,6 @@ class Sums:
     """(P, P, P//2 + 1) complex64, FFTW order (not shifted): sum of CTF * image / sigma2."""
     weight: torch.Tensor
     """(P, P, P//2 + 1) float32: sum of CTF^2 / sigma2, without the prior."""
-
-
-def parse_call_name(path: str | os.PathLike[str]) -> CallName:
-    """Read root, iteration, half and class or body from the name of a call's STAR file.
-
-    Raises
-    ------
-    InputInvalid
-        If it is not `<root>_itNNN[_halfH]_classKKK_external_reconstruct.star`.
-    """
-    match = _CALL_NAME.match(os.fspath(path))
-    if match is None:
-        raise InputInvalid(f"{os.fspath(path)}: not named as RELION names the STAR file of an external reconstruction")
-    return CallName(
-        root=match["root"],
-        iteration=int(match["iteration"]),
-        half=int(match["half"] or 0),
-        kind=match["kind"],
-        number=int(match["number"]),
-    )
 
 
 def read_description(source: Source, *, name: str | None = None) -> CallDescription:

@@ -66,9 +66,12 @@ def test_training_variables_reach_the_network(name, text, key, value):
 
 
 def test_a_value_that_is_not_understood_is_said_and_left_at_its_default():
-    options, notes = resolve_options({"ISONET_BETA": "half", "ISONET_START_HEALPIX": "-3"})
-    assert options == RelionOptions()
-    assert len(notes) == 2
+    options, notes = resolve_options(
+        {"ISONET_BETA": "half", "ISONET_ALPHA": "-1", "CRYOBRIDGE_MODE": "both", "ISONET_START_HEALPIX": "-3"}
+    )
+    assert options.model_copy(update={"network": {}}) == RelionOptions()
+    assert options.network == {}
+    assert len(notes) == 4
     assert any("ISONET_BETA=half" in note for note in notes)
 
 
@@ -98,6 +101,9 @@ def test_the_settings_file_has_the_last_word():
         ("deadline_s: .nan", "deadline_s"),
         ("x: 1\n" * 20000, "larger than"),
         ("!!python/object/apply:os.system ['true']", "not YAML"),
+        ("network: {stepz: 3}", "did you mean 'steps'"),
+        ("network: {batch: 4, acc_batches: 3}", "not a multiple"),
+        ("network: 7", "network"),
     ],
 )
 def test_a_bad_settings_file_gets_one_sentence_that_names_it(text, word):

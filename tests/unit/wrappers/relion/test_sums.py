@@ -149,25 +149,6 @@ def test_negative_weight_is_refused(call: Path) -> None:
         sums.read_call(call)
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("J/run_it003_half1_class001_external_reconstruct.star", ("J/run", 3, 1, "class", 1)),
-        ("J/my_it009_half2_it123_half2_class010_external_reconstruct.star", ("J/my_it009_half2", 123, 2, "class", 10)),
-        ("J/run_ct7_it1000_half1_body002_external_reconstruct.star", ("J/run_ct7", 1000, 1, "body", 2)),
-        ("run_it015_class001_external_reconstruct.star", ("run", 15, 0, "class", 1)),
-    ],
-)
-def test_call_name_is_parsed_from_its_end(name: str, expected: tuple[object, ...]) -> None:
-    found = sums.parse_call_name(name)
-    assert (found.root, found.iteration, found.half, found.kind, found.number) == expected
-
-
-def test_other_names_are_refused() -> None:
-    with pytest.raises(InputInvalid, match="not named as RELION"):
-        sums.parse_call_name("run_it003_half3_class001_external_reconstruct.star")
-
-
 @pytest.mark.shared
 def test_real_star_file_of_relion_3_1_is_read(shared: Path) -> None:
     found = sums.read_description(shared / "data" / "relion_external" / "example_external_reconstruct_relion31.star")
