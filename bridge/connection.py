@@ -152,6 +152,11 @@ class Connection:
                     frame.close()
                 else:
                     self._on_frame(frame)
+            try:
+                self._decoder.check()
+            except WireError as error:
+                self._end(str(error))
+                return
             if self.closed or self._closing or len(data) < _READ_BYTES:
                 return
 

@@ -356,11 +356,15 @@ def _held_out_loss(
 
 
 def _runner(network: nn.Module, options: CorrectionOptions, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """The network in the precision asked for; filters and losses around it stay in float32."""
+    """The network in the precision asked for; filters and losses around it stay in float32.
+
+    A CPU always computes in float32: oneDNN's bfloat16 convolutions in 3D now and then return NaN from finite input.
+    """
+    reduced = options.precision == "bfloat16" and device.type != "cpu"
 
     def run(volumes: Tensor) -> Tensor:
         volumes = volumes.contiguous(memory_format=torch.channels_last_3d)
-        with torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
             result: Tensor = network(volumes)
         return result.float()
 

@@ -55,7 +55,9 @@ class CorrectionOptions(StrictModel):
     patience: int | None = Field(None, ge=1, description="stop after so many looks without a better loss")
 
     seed: int = Field(0, ge=0, lt=2**31)
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the network's arithmetic; a CPU always computes in float32"
+    )
     compile: bool = Field(False, description="compile the network; only on a GPU")
 
     @model_validator(mode="after")

@@ -89,27 +89,36 @@ class Decoder:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._fds: deque[int] = deque()
+        self._broken: WireError | None = None
 
     def feed(self, data: bytes, fds: list[int] | None = None) -> list[Frame]:
         """Take what was received; return the frames that are now whole.
 
+        Frames that came whole before the stream broke are returned; `check` then tells of the break.
+
         Raises
         ------
         WireError
-            If the stream is not of this protocol. All descriptors held are closed first.
+            If what comes next is not of this protocol. Descriptors that no frame has claimed are closed first.
         """
         self._buffer += data
         self._fds.extend(fds or [])
         frames: list[Frame] = []
         try:
+            self.check()
             while (frame := self._next()) is not None:
                 frames.append(frame)
-        except WireError:
-            for frame in frames:
-                frame.close()
+        except WireError as error:
+            self._broken = error
             self.close()
-            raise
+            if not frames:
+                raise
         return frames
+
+    def check(self) -> None:
+        """Raise the `WireError` of a stream that has broken; nothing after that point is read."""
+        if self._broken is not None:
+            raise self._broken
 
     def _next(self) -> Frame | None:
         if len(self._buffer) < _LENGTH.size:
@@ -213,6 +222,7 @@ class Channel:
             If what came is not of this protocol.
         """
         while not self._ready:
+            self._decoder.check()
             self.sock.settimeout(timeout_s)
             try:
                 data, fds = receive_with_fds(self.sock)

@@ -50,6 +50,7 @@ class Fake:
         self.scenario = scenario
         self.log_fd = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.barriers: dict[str, threading.Barrier] = {}
+        self.verified: dict[wire.Channel, set[int]] = {}
         self.lock = threading.Lock()
 
     def log(self, **entry: object) -> None:
@@ -107,11 +108,13 @@ class Fake:
         elif verb == "sleep":
             time.sleep(rest[0])
         elif verb == "verified":
-            while True:
+            wanted, agreed = (rest[0] if rest else halves[0]), self.verified.setdefault(channel, set())
+            # Either half may be first to agree.
+            while wanted not in agreed:
                 frame = channel.receive(30)
                 self.log(got=frame.message)
-                if frame.type == "verified" and frame.message["half"] == (rest[0] if rest else halves[0]):
-                    break
+                if frame.type == "verified":
+                    agreed.add(frame.message["half"])
         elif verb == "meet":
             with self.lock:
                 barrier = self.barriers.setdefault(rest[0], threading.Barrier(2, timeout=20))

@@ -189,15 +189,25 @@ def test_accumulating_parts_of_a_batch_gives_the_same_step() -> None:
         assert torch.allclose(value.double(), parts.tensors()[name].double(), rtol=1e-3, atol=1e-5), name
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="bfloat16 is used on a GPU only; none here")
 def test_bfloat16_training_works_and_its_prediction_stays_near_float32() -> None:
-    half1, half2, weight, mask = _pair()
+    data = [tensor.cuda() for tensor in _pair()]
     half_precision = _options(precision="bfloat16")
-    state, reports = _trained(half_precision, half1, half2, weight, mask)
-    assert len(reports) == 2
-    exact = predict(state, 1, half1, weight, mask, _options())
-    result = predict(state, 1, half1, weight, mask, half_precision)
+    state = CorrectionState.new(half_precision, "cuda")
+    assert len(list(train(state, *data, half_precision))) == 2
+    exact = predict(state, 1, data[0], *data[2:], _options())
+    result = predict(state, 1, data[0], *data[2:], half_precision)
     assert result.dtype == torch.float32
     assert 0 < float((result - exact).std()) < 0.05 * float(exact.std())
+
+
+def test_a_cpu_computes_in_float32_whatever_is_asked() -> None:
+    half1, half2, weight, mask = _pair()
+    asked = _options(precision="bfloat16")
+    states = [_trained(options, half1, half2, weight, mask)[0] for options in (asked, _options())]
+    assert _equal(*states)
+    results = [predict(states[0], 1, half1, weight, mask, options) for options in (asked, _options())]
+    assert torch.equal(*results)
 
 
 def test_the_averaged_weights_are_used_and_put_back() -> None:

@@ -106,10 +106,23 @@ def test_descriptors_arrive_with_their_frame(channels: tuple[wire.Channel, wire.
 
 def test_descriptors_of_a_broken_stream_are_closed() -> None:
     before = open_descriptors()
+    decoder = wire.Decoder()
     stream = wire.encode({"type": "good"}, 1) + b"\x00\x00\x00\x01{"
-    with pytest.raises(wire.WireError):
-        wire.Decoder().feed(stream, [os.open(os.devnull, os.O_RDONLY) for _ in range(3)])
+    (good,) = decoder.feed(stream, [os.open(os.devnull, os.O_RDONLY) for _ in range(3)])
+    good.close()
     assert open_descriptors() == before
+    for go_on in (decoder.check, lambda: decoder.feed(b""), lambda: decoder.feed(wire.encode({"type": "later"}))):
+        with pytest.raises(wire.WireError, match="not JSON"):
+            go_on()
+
+
+def test_what_came_whole_before_the_stream_broke_is_received(channels: tuple[wire.Channel, wire.Channel]) -> None:
+    left, right = channels
+    left.sock.sendall(wire.encode({"type": "good"}) + b"\x00\x00\x00\x01{")
+    assert right.receive(5).type == "good"
+    for _ in range(2):
+        with pytest.raises(wire.WireError, match="not JSON"):
+            right.receive(5)
 
 
 def test_descriptors_that_nobody_took_are_closed_with_the_channel(
