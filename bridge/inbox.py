@@ -19,8 +19,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from cryobridge.schemas.envelope import RESULT_NAME, Job
 from cryobridge.schemas.errors import CryobridgeError, InputInvalid, JobRejected
-from cryobridge.schemas.job import RESULT_NAME, Job, check_paths
+from cryobridge.schemas.job import check_paths
 from cryobridge.schemas.jobfile import SUFFIXES, load_job
 from cryobridge.schemas.state import TERMINAL, JobState
 

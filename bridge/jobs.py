@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from cryobridge.schemas.config import Limits
+from cryobridge.schemas.envelope import Job
 from cryobridge.schemas.errors import JobRejected
-from cryobridge.schemas.job import Job, parse_job
+from cryobridge.schemas.job import parse_job
 from cryobridge.schemas.state import TERMINAL, JobState
 from cryobridge.schemas.wire import Message
 

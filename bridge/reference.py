@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +18,9 @@ from pydantic.fields import FieldInfo
 
 from cryobridge.schemas.config import PREFIX, DaemonConfig
 from cryobridge.schemas.correction import CorrectionOptions
+from cryobridge.schemas.envelope import RunOptions
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.job import JOB_MODELS, RunOptions, user_kinds
+from cryobridge.schemas.job import JOB_MODELS, user_kinds
 from cryobridge.schemas.relion import ENVIRONMENT, RelionOptions
 from cryobridge.schemas.validation import names_of
 
@@ -50,14 +51,20 @@ def tables() -> str:
         _section("Variables of the programs", ("variable", "meaning"), _program_rows()),
         _section("The daemon", ("key", "variable", "default", "meaning"), _daemon_rows()),
         _section("RELION calls", ("key", "variable", "default", "meaning"), _relion_rows()),
-        _section("The network", ("key under `network:`", "variable", "default", "meaning"), _network_rows()),
+        _section(
+            "The network: keys under `network:` in RELION's calls, options of `map.correct`",
+            ("key", "also called", "variable", "default", "meaning"),
+            _network_rows(),
+        ),
     ]
     for kind in user_kinds():
         for section in ("inputs", "options"):
             model = JOB_MODELS[kind].model_fields[section].annotation
             if isinstance(model, type) and issubclass(model, BaseModel):
-                rows = _job_rows(model)
-                parts.append(_section(f"`{kind}`: {section}", ("key", "also called", "default", "meaning"), rows))
+                trained = issubclass(model, CorrectionOptions)
+                rows = _job_rows(model, besides=set(CorrectionOptions.model_fields) if trained else set())
+                title = f"`{kind}`: {section}{', besides those of the network' if trained else ''}"
+                parts.append(_section(title, ("key", "also called", "default", "meaning"), rows))
     parts.append(_section("All kinds: run", ("key", "also called", "default", "meaning"), _job_rows(RunOptions)))
     return "\n".join(parts)
 
@@ -98,13 +105,18 @@ def _network_rows() -> Iterator[tuple[str, ...]]:
     for key, field in _fields(CorrectionOptions):
         cpu, gpu = _shown(getattr(on_cpu, key)), _shown(getattr(on_gpu, key))
         default = cpu if cpu == gpu else f"{cpu} (CPU), {gpu} (GPU)"
-        yield f"`{key}`", _variables(f"network.{key}"), default, _meaning(field)
+        yield f"`{key}`", _others(key, field), _variables(f"network.{key}"), default, _meaning(field)
 
 
-def _job_rows(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
+def _job_rows(model: type[BaseModel], besides: Collection[str] = ()) -> Iterator[tuple[str, ...]]:
     for key, field in model.model_fields.items():
-        others = ", ".join(f"`{name}`" for name in names_of(key, field)[1:])
-        yield f"`{key}`", others, "needed" if field.is_required() else _default(field), _meaning(field)
+        if key not in besides:
+            default = "needed" if field.is_required() else _default(field)
+            yield f"`{key}`", _others(key, field), default, _meaning(field)
+
+
+def _others(key: str, field: FieldInfo) -> str:
+    return ", ".join(f"`{name}`" for name in names_of(key, field)[1:])
 
 
 def _fields(model: type[BaseModel], place: str = "") -> Iterator[tuple[str, FieldInfo]]:

@@ -108,6 +108,27 @@ def pad_spectrum(spectrum: Tensor, n: int) -> Tensor:
     return out
 
 
+def centred_spectrum(half: Tensor) -> Tensor:
+    """Whole spectrum (n, n, n) with DC at voxel n//2, as files and viewers have it, of real values (n, n, n//2+1)."""
+    n = half.shape[0]
+    mates = -torch.arange(n, device=half.device) % n
+    rest = half[mates][:, mates][:, :, 1 : (n + 1) // 2].flip(2)
+    centred: Tensor = torch.fft.fftshift(torch.cat((half, rest), dim=2))
+    return centred
+
+
+def half_of_centred(centred: Tensor) -> Tensor:
+    """Half-spectrum (n, n, n//2+1), DC first, of a whole real one (n, n, n) with DC at n//2.
+
+    The mean of each voxel and its Friedel mate, so that files that are not quite symmetric do no harm.
+    """
+    n = box_size(centred)
+    whole = torch.fft.ifftshift(centred)
+    mates = -torch.arange(n, device=whole.device) % n
+    half: Tensor = ((whole + whole[mates][:, mates][:, :, mates]) / 2)[:, :, : n // 2 + 1].contiguous()
+    return half
+
+
 def apply_filter(volume: Tensor, gain: Tensor) -> Tensor:
     """Multiply the spectrum of (..., n, n, n) by a real gain (n, n, n//2+1) and come back."""
     n = box_size(volume)

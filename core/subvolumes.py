@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .fourier import centred_spectrum
+
 
 def padded_to(volume: Tensor, side: int) -> Tensor:
     """Pad (..., n, n, n) with the border's mean to at least `side` voxels, the centre voxel n // 2 staying central.
@@ -112,7 +114,7 @@ def resampled_weight(weight: Tensor, n: int, side: int) -> Tensor:
         return weight.float()
     dc = weight[0, 0, 0]
     reach = (n // side) // 2
-    centred = functional.pad(_full_centred(weight.float())[None, None], (reach + 1,) * 6, mode="circular")
+    centred = functional.pad(centred_spectrum(weight.float())[None, None], (reach + 1,) * 6, mode="circular")
     if reach > 0:
         centred = functional.avg_pool3d(centred, 2 * reach + 1, stride=1, padding=reach)
     last = centred.shape[-1] - 1
@@ -124,12 +126,3 @@ def resampled_weight(weight: Tensor, n: int, side: int) -> Tensor:
     resampled: Tensor = functional.grid_sample(centred, grid[None], mode="bilinear", align_corners=True)[0, 0]
     resampled[0, 0, 0] = dc
     return resampled
-
-
-def _full_centred(half: Tensor) -> Tensor:
-    """Full spectrum (n, n, n), DC at n // 2, of a real half spectrum, by Friedel symmetry."""
-    n = half.shape[0]
-    mates = -torch.arange(n, device=half.device) % n
-    rest = half[mates][:, mates][:, :, 1 : (n + 1) // 2].flip(2)
-    centred: Tensor = torch.fft.fftshift(torch.cat((half, rest), dim=2))
-    return centred

@@ -26,7 +26,14 @@ class CorrectionOptions(StrictModel):
     filter_input: bool = Field(True, description="give the network what the weight leaves of each half")
 
     cube_size: int = Field(64, ge=16, le=256, multiple_of=8, description="side of training crops, voxels")
-    crop_size: int = Field(80, ge=32, le=512, multiple_of=8, description="side of prediction tiles, voxels")
+    crop_size: int = Field(
+        80,
+        ge=32,
+        le=512,
+        multiple_of=8,
+        description="side of prediction tiles, voxels",
+        validation_alias=AliasChoices("crop_size", "predict_crop_size"),
+    )
     batch: int = Field(
         4, ge=1, le=256, description="crops per step", validation_alias=AliasChoices("batch", "batch_size")
     )
@@ -37,9 +44,9 @@ class CorrectionOptions(StrictModel):
     warm_steps: int | None = Field(None, ge=0, description="steps when there is a network from the iteration before")
     fresh_crops: bool = Field(True, description="new crops in every step; false: drawn once, as published")
 
-    learning_rate: float = Field(1e-3, gt=0, le=1)
-    schedule: Literal["constant", "cosine"] = "cosine"
-    weight_decay: float = Field(0.01, ge=0)
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="of AdamW, at its highest")
+    schedule: Literal["constant", "cosine"] = Field("cosine", description="how the learning rate goes on")
+    weight_decay: float = Field(0.01, ge=0, description="of AdamW")
     gradient_clip: float | None = Field(1.0, gt=0, description="largest norm of a gradient")
     ema: float = Field(0.98, ge=0, lt=1, description="decay of the averaged weights used for prediction; 0: the last")
     alpha: float = Field(1.0, ge=0, description="weight of the rotated term")
@@ -54,7 +61,7 @@ class CorrectionOptions(StrictModel):
     held_out_every: int = Field(50, ge=1, description="steps between two looks at them")
     patience: int | None = Field(None, ge=1, description="stop after so many looks without a better loss")
 
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(0, ge=0, lt=2**31, description="of everything random")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the network's arithmetic; a CPU always computes in float32"
     )
@@ -79,7 +86,9 @@ class CorrectionOptions(StrictModel):
         """Number of training steps of one call."""
         if warm and self.warm_steps is not None:
             return self.warm_steps
-        return self.steps if self.steps is not None else max(1, self.epochs * self.n_subvolume // self.batch)
+        if self.steps is not None:
+            return self.steps
+        return max(1, self.epochs * self.n_subvolume // self.batch) if self.epochs else 0
 
     @classmethod
     def for_device(cls, device: str, **chosen: Any) -> Self:

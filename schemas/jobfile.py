@@ -14,8 +14,9 @@ from typing import Any
 
 import yaml
 
+from .envelope import Job
 from .errors import InputInvalid
-from .job import Job, parse_job
+from .job import parse_job
 
 MAX_JOB_FILE_BYTES = 256 * 1024
 SUFFIXES = (".yaml", ".yml", ".json")

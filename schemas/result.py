@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from .envelope import RESULT_NAME
 from .errors import InputInvalid
-from .job import RESULT_NAME
 from .validation import StrictModel, input_invalid
 
 MAX_RESULT_BYTES = 16 * 1024 * 1024

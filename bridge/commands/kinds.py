@@ -20,7 +20,7 @@ from .jobs import hand_over
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from cryobridge.schemas.job import Job
+    from cryobridge.schemas.envelope import Job
 
 
 class KindGroup(click.Group):
@@ -78,7 +78,8 @@ def command_of(model: type[Job]) -> click.Command:
 
 
 def _start(model: type[Job], values: dict[str, Any]) -> int:
-    from cryobridge.schemas.job import JOB_SCHEMA, check_paths, parse_job
+    from cryobridge.schemas.envelope import JOB_SCHEMA
+    from cryobridge.schemas.job import check_paths, parse_job
 
     spec: dict[str, Any] = {
         "schema": JOB_SCHEMA,

@@ -78,3 +78,12 @@ def test_shapes_that_do_not_fit_are_named_in_the_error() -> None:
         fourier.check_same_box(torch.zeros(4, 4, 4), torch.zeros(5, 5, 5))
     with pytest.raises(ValueError, match=r"\(\.\.\., 5, 5, 3\).*\(4, 4, 3\)"):
         fourier.inverse(torch.zeros(4, 4, 3), 5)
+
+
+@pytest.mark.parametrize("n", [6, 7])
+def test_a_power_spectrum_is_unfolded_with_its_origin_in_the_middle_and_folded_back(n: int) -> None:
+    volume = torch.randn(n, n, n, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
+    half = fourier.forward(volume).abs().square()
+    whole = fourier.centred_spectrum(half)
+    torch.testing.assert_close(whole, torch.fft.fftshift(torch.fft.fftn(volume)).abs().square())
+    torch.testing.assert_close(fourier.half_of_centred(whole), half)

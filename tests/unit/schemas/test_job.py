@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from cryobridge.schemas.errors import CryobridgeError, InputInvalid, JobRejected
 from cryobridge.schemas.job import (
     JOB_MODELS,
-    MapFsc3dJob,
     RelionReconstructJob,
     check_paths,
     job_json_schema,
@@ -24,6 +23,7 @@ from cryobridge.schemas.job import (
     user_kinds,
 )
 from cryobridge.schemas.jobfile import MAX_JOB_FILE_BYTES, load_job, parse_text
+from cryobridge.schemas.maps import MapFsc3dJob
 
 GOOD = """\
 schema: cryobridge/job/1

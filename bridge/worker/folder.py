@@ -1,0 +1,244 @@
+"""The output folder of a job: maps, tables and log while it runs, `result.json` last of all.
+
+Every file appears whole or not at all. Nothing that was not written by this very job is replaced.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import logging
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from cryobridge import __version__
+from cryobridge.schemas.envelope import RESULT_NAME, Job
+from cryobridge.schemas.errors import CryobridgeError, InputInvalid
+from cryobridge.schemas.result import FileRecord, JobResult
+from cryobridge.schemas.wire import Message
+from cryobridge.wrappers.formats import mrc
+from cryobridge.wrappers.formats.whole_file import whole_file, write_all
+
+log = logging.getLogger(__name__)
+
+JOB_NAME = "job.yaml"
+LOG_NAME = "run.log"
+REPORT_NAME = "report.html"
+
+
+class OutputFolder:
+    """Where a job writes.
+
+    Nothing is made or changed before the first write or log line, so that a job that cannot use its inputs leaves
+    nothing behind.
+
+    Parameters
+    ----------
+    job
+        With absolute paths.
+    device
+        That it runs on, for the records.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    resumed
+        Whether an earlier attempt at this very job has left its files there.
+
+    Raises
+    ------
+    InputInvalid
+        If the folder holds another job's files or cannot be written to. Nothing has been changed then.
+    """
+
+    def __init__(self, job: Job, device: torch.device) -> None:
+        self.job = job
+        self.path = job.output
+        self._device = device
+        self._started = time.monotonic()
+        self._started_at = _now()
+        self._marks: dict[str, float] = {}
+        self._outputs: list[str] = []
+        self._opened = False
+        self.resumed = self._same_job_before()
+        if not self.resumed:
+            self._refuse_to_replace()
+
+    def open(self) -> None:
+        """Make the folder and begin the log, at the first call."""
+        if self._opened:
+            return
+        self._opened = True
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / RESULT_NAME).unlink(missing_ok=True)
+        except OSError as error:
+            raise InputInvalid(
+                f"{self.path} (output): cannot be made: {error.strerror}; give another folder"
+            ) from error
+        if not self.resumed:
+            self.write_text(JOB_NAME, yaml.safe_dump(self.job.as_spec(), sort_keys=False), is_output=False)
+        words = "goes on after an interruption" if self.resumed else "begins"
+        self.log(f"{self.job.kind} {words}: cryobridge {__version__}, torch {torch.__version__}, {self._device}")
+
+    def failed(self, why: str) -> None:
+        """Note in the log why the job ends without a result, if it had begun to write."""
+        if self._opened:
+            self.log(f"failed: {why}")
+
+    def write_map(self, name: str, volume: torch.Tensor, voxel_size_A: float) -> None:
+        """Write a map (n, n, n) under a name ending in .mrc."""
+        self.open()
+        self._claim(name)
+        try:
+            mrc.write_atomically(self.path / name, volume.detach().float().cpu().numpy(), voxel_size_A)
+        except OSError as error:
+            raise CryobridgeError(f"{self.path / name}: cannot be written: {error.strerror}") from error
+
+    def write_text(self, name: str, text: str, *, is_output: bool = True) -> None:
+        """Write a text file, e.g. a table."""
+        self.open()
+        if is_output:
+            self._claim(name)
+        try:
+            with whole_file(self.path / name) as descriptor:
+                write_all(descriptor, text.encode(), 0)
+        except OSError as error:
+            raise CryobridgeError(f"{self.path / name}: cannot be written: {error.strerror}") from error
+
+    def log(self, line: str) -> None:
+        """Add a line to `run.log`; what cannot be logged does not stop a job."""
+        self.open()
+        try:
+            with (self.path / LOG_NAME).open("a") as file:
+                file.write(f"{_now()} {' '.join(line.split())}\n")
+        except OSError as error:
+            log.warning("%s: cannot be written: %s", self.path / LOG_NAME, error.strerror)
+
+    def mark(self, step: str) -> None:
+        """Note that a step of the job is over; its seconds go into the result."""
+        now = time.monotonic()
+        self._marks[step] = round(now - self._started - sum(self._marks.values()), 3)
+
+    def finish(
+        self,
+        *,
+        metrics: Mapping[str, Any],
+        options: Mapping[str, Any] | None = None,
+        statements: Sequence[str] = (),
+        seeds: Mapping[str, int] | None = None,
+    ) -> Message:
+        """Write `result.json`; its presence means "finished".
+
+        Parameters
+        ----------
+        metrics
+            Numbers of the kind.
+        options
+            Every option as used; the job's own if None.
+        statements
+            What a reader must know.
+        seeds
+            Of everything random.
+
+        Returns
+        -------
+        The result as JSON values.
+        """
+        total = round(time.monotonic() - self._started, 3)
+        result = JobResult(
+            kind=self.job.kind,
+            versions=_versions(),
+            inputs={key: _record(path) for key, path in self.job.input_files()},
+            outputs={name: _record(self.path / name) for name in self._outputs},
+            options=dict(self.job.options.model_dump(mode="json") if options is None else options),
+            seeds=dict(seeds or {}),
+            device=_device_name(self._device),
+            started_at=self._started_at,
+            timings_s={**self._marks, "total": total},
+            metrics=dict(metrics),
+            statements=list(statements),
+        )
+        self.log(f"finished after {total:.1f} s")
+        self.write_text(RESULT_NAME, result.as_json(), is_output=False)
+        loaded: Message = json.loads(result.as_json())
+        return loaded
+
+    def _claim(self, name: str) -> None:
+        """Take a name for an output; never one under which the job's own input lies."""
+        target = self.path / name
+        for key, path in self.job.input_files():
+            if target.exists() and target.samefile(path):
+                raise InputInvalid(f"{path} ({key}): would be replaced by the result; give another output folder")
+        if name not in self._outputs:
+            self._outputs.append(name)
+
+    def _same_job_before(self) -> bool:
+        try:
+            before = yaml.safe_load((self.path / JOB_NAME).read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            return False
+        return isinstance(before, dict) and _without_run(before) == _without_run(self.job.as_spec())
+
+    def _refuse_to_replace(self) -> None:
+        """A folder with files in it may be somebody's work."""
+        if self.job.run.overwrite or not self.path.is_dir():
+            return
+        try:
+            found = sorted(entry for entry in os.listdir(self.path) if not entry.startswith("."))
+        except OSError as error:
+            raise InputInvalid(f"{self.path} (output): cannot be read: {error.strerror}") from error
+        if JOB_NAME in found:
+            raise InputInvalid(
+                f"{self.path} (output) holds another, unfinished job; give another folder, or set 'overwrite: true' "
+                "under 'run'"
+            )
+        endings = (".mrc", ".csv", ".html", ".cxc", ".star", ".safetensors")
+        risky = [entry for entry in found if entry.endswith(endings)]
+        if risky:
+            raise InputInvalid(
+                f"{self.path} (output) holds files that are not of this job, such as {risky[0]}; give a new folder, "
+                "or set 'overwrite: true' under 'run'"
+            )
+
+
+def _without_run(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if key != "run"}
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _record(path: Path) -> FileRecord:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**22):
+            digest.update(block)
+    return FileRecord(path=str(path), sha256=digest.hexdigest(), size_bytes=path.stat().st_size)
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "cryobridge": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type != "cuda":
+        return device.type
+    properties = torch.cuda.get_device_properties(device)
+    return f"{properties.name} ({getattr(properties, 'uuid', device)})"

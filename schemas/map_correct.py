@@ -1,0 +1,141 @@
+"""The kinds of jobs that train on half-maps: the correction, and the diagnosis of half-maps and corrections."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import AliasChoices, Field, model_validator
+
+from .correction import CorrectionOptions
+from .envelope import InputFile, Job, Options
+from .maps import HalfMapInputs, limit_field, symmetry_field
+
+
+class CorrectInputs(HalfMapInputs):
+    """Half-maps to correct, and what may be known of them already."""
+
+    fsc3d: InputFile | None = Field(
+        None,
+        validation_alias=AliasChoices("fsc3d", "aniso_file"),
+        description="3DFSC, the origin at the centre of the box; computed if not given",
+    )
+    reference: InputFile | None = Field(
+        None, description="map whose low resolutions replace those of both half-maps before training"
+    )
+    network: InputFile | None = Field(
+        None,
+        validation_alias=AliasChoices("network", "pretrained_model"),
+        description="network to start from: network.safetensors of an earlier job, or a .pt of spIsoNet",
+    )
+
+
+_STANDALONE: dict[str, dict[str, Any]] = {"cpu": {"steps": 600}, "cuda": {"steps": 2500}}
+
+
+class CorrectOptions(CorrectionOptions, Options):
+    """Options of `map.correct`: what is trained and how, and how the final maps are put together."""
+
+    method: Literal["improved", "published"] = Field(
+        "improved", description="published: spIsoNet's method in every choice that is not given otherwise"
+    )
+    independent: bool = Field(False, description="one network for each half-map, the same as mode independent")
+    limit_resolution_A: float | None = limit_field("correct")
+    weight: Literal["fsc3d", "none"] = Field(
+        "fsc3d", description="what tells well measured voxels from others; none: all count alike, the network denoises"
+    )
+    half_angle_deg: float = Field(
+        10.0,
+        gt=0,
+        le=90,
+        validation_alias=AliasChoices("half_angle_deg", "cone_sampling_angle"),
+        description="half the opening of the 3DFSC's cone, in degrees",
+    )
+    reference_resolution_A: float = Field(
+        10.0,
+        gt=0,
+        validation_alias=AliasChoices("reference_resolution_A", "ref_resolution"),
+        description="the reference counts up to this resolution, in Angstrom",
+    )
+    combine: Literal["fill", "published"] | None = Field(
+        None,
+        description="fill: well measured voxels stay as measured, the network fills the others; published: the "
+        "network's map as it is; fill if empty, published with the published method",
+    )
+    prior_variance: float = Field(
+        1.0, gt=0, le=1, description="fill: how far the network's map may be off, as a share of the signal's power"
+    )
+    symmetry: str = symmetry_field()
+    ensemble: int = Field(
+        1, ge=1, le=20, description="networks from different seeds; their mean is the result, their spread a map"
+    )
+    postprocess: bool = Field(False, description="write a sharpened map of the corrected half-maps as well")
+    checkpoint_every_s: float = Field(60.0, gt=0, description="seconds between two checkpoints")
+
+    def network_options(self, device: str) -> CorrectionOptions:
+        """How to train on a device ("cpu" or "cuda"): what was chosen, over the defaults of method and device."""
+        names = set(CorrectionOptions.model_fields) & self.model_fields_set
+        chosen: dict[str, Any] = {name: getattr(self, name) for name in names}
+        if self.independent:
+            chosen["mode"] = "independent"
+        if not {"steps", "epochs", "n_subvolume"} & names:
+            chosen |= _STANDALONE[device.split(":")[0]]
+        make = CorrectionOptions.published if self.method == "published" else CorrectionOptions.for_device
+        return make(device, **chosen)
+
+    @property
+    def combination(self) -> Literal["fill", "published"]:
+        """How the final maps are put together."""
+        if self.combine is not None:
+            return self.combine
+        return "published" if self.method == "published" else "fill"
+
+
+class MapCorrectJob(Job):
+    """Correct two half-maps for directions that are measured badly."""
+
+    kind: Literal["map.correct"] = "map.correct"
+    inputs: CorrectInputs
+    options: CorrectOptions = Field(default_factory=CorrectOptions)
+
+
+class DiagnoseInputs(HalfMapInputs):
+    """Half-maps to judge and, where there are, their corrected maps and their particles."""
+
+    corrected1: InputFile | None = Field(None, description="half-map 1 after a correction")
+    corrected2: InputFile | None = Field(None, description="half-map 2 after a correction")
+    particles: InputFile | None = Field(
+        None,
+        validation_alias=AliasChoices("particles", "star_file"),
+        description="particles with their views: RELION .star or CryoSPARC .cs",
+    )
+    network: InputFile | None = Field(None, description="network.safetensors of the correction, for its controls")
+
+    @model_validator(mode="after")
+    def _both_corrected(self) -> Self:
+        if (self.corrected1 is None) != (self.corrected2 is None):
+            raise ValueError("corrected1 and corrected2 go together; give both")
+        return self
+
+
+class DiagnoseOptions(Options):
+    """Options of `map.diagnose`."""
+
+    limit_resolution_A: float | None = limit_field("judge")
+    half_angle_deg: float = Field(
+        20.0, gt=0, le=90, description="half the opening of the cone of a directional FSC, in degrees"
+    )
+    symmetry: str = symmetry_field()
+    hold_out: bool = Field(
+        False, description="spoil a well measured direction, correct, and see what comes back (trains a network)"
+    )
+    steps: int | None = Field(None, ge=1, description="training steps of the hold-out test; by device if empty")
+    mode: Literal["shared", "independent"] = Field("shared", description="networks of the hold-out test")
+    seed: int = Field(0, ge=0, lt=2**31, description="of everything random")
+
+
+class MapDiagnoseJob(Job):
+    """Say how well a pair of half-maps is measured by direction, and what a correction did to them."""
+
+    kind: Literal["map.diagnose"] = "map.diagnose"
+    inputs: DiagnoseInputs
+    options: DiagnoseOptions = Field(default_factory=DiagnoseOptions)
