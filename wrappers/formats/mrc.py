@@ -2,7 +2,8 @@
 
 The header is 1024 bytes from somebody else. It is compared with the size of the file before a byte is allocated
 for what it announces. Works on paths and on open descriptors alike, and never moves a descriptor's position,
-because the hook hands out descriptors that other processes hold too.
+because the hook hands out descriptors that other processes hold too. Behind a path, gzip and bzip2 are unpacked
+while they are read; a descriptor of a call holds what RELION wrote, which is never packed.
 
 References
 ----------
@@ -23,8 +24,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.errors import InputInvalid, OutOfMemory
 
+from .compressed import MAGIC_BYTES, Decompressed, is_compressed
 from .whole_file import whole_file, write_all
 
 Source = int | str | os.PathLike[str]
@@ -35,7 +37,9 @@ MAX_AXIS = 1 << 16
 """No detector or box is larger; a header that says so is damaged."""
 SLAB_BYTES = 16 << 20
 _MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
-_STAMP_LITTLE, _STAMP_BIG = (b"\x44\x44", b"\x44\x41"), (b"\x11\x11",)
+_STAMP_BIG = b"\x11\x11"
+_OLD = bytes(8)
+"""In place of the word MAP and the stamp in maps of programs older than both."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,12 @@ class Written:
 
 
 def read_header(source: Source, *, name: str | None = None, exact: bool = False) -> MrcHeader:
-    """Check the header of an MRC file against the file.
+    """Check the header of an MRC file against the file; a packed one is unpacked to its end to see what it holds.
 
     Parameters
     ----------
     source
-        Path, or descriptor open for reading.
+        Path, of a gzip or bzip2 file too, or descriptor open for reading.
     name
         What to call the file in messages; a path's own by default.
     exact
@@ -94,8 +98,10 @@ def read_header(source: Source, *, name: str | None = None, exact: bool = False)
     InputInvalid
         If the file cannot be opened, is no MRC map of mode 0, 1, 2, 6 or 12, or is shorter than it announces.
     """
-    with _opened(source, name) as (descriptor, called):
-        return _checked_header(descriptor, called, exact)
+    with _opened(source, name) as (file, called):
+        header = _checked_header(file, called, exact)
+        _check_end(file, header)
+        return header
 
 
 def read(source: Source, *, name: str | None = None, finite: bool = True) -> tuple[Float32Array, MrcHeader]:
@@ -112,12 +118,15 @@ def read(source: Source, *, name: str | None = None, finite: bool = True) -> tup
     ------
     InputInvalid
         As `read_header`, and if `finite` and a voxel is NaN or infinite.
+    OutOfMemory
+        If the map is larger than the memory of this machine.
     """
-    with _opened(source, name) as (descriptor, called):
-        header = _checked_header(descriptor, called, exact=False)
-        volume = np.empty(header.stored_shape, np.float32)
-        for start, slab in _slabs(descriptor, header, called, finite):
+    with _opened(source, name) as (file, called):
+        header = _checked_header(file, called, exact=False)
+        volume = _empty(header, called)
+        for start, slab in _slabs(file, header, called, finite):
             volume[start : start + len(slab)] = slab
+        _check_end(file, header)
     if header.transposition != (0, 1, 2):
         volume = np.ascontiguousarray(volume.transpose(header.transposition))
     return volume, header
@@ -139,8 +148,9 @@ def read_slabs(
     InputInvalid
         As `read`.
     """
-    with _opened(source, name) as (descriptor, called):
-        yield from _slabs(descriptor, header, called, finite)
+    with _opened(source, name) as (file, called):
+        yield from _slabs(file, header, called, finite)
+        _check_end(file, header)
 
 
 def write(descriptor: int, volume: Float32Array, voxel_size_A: float | tuple[float, float, float]) -> Written:
@@ -180,11 +190,34 @@ def write_atomically(
         return write(descriptor, volume, voxel_size_A)
 
 
+class _Plain:
+    """A file as it lies on disk, read without moving the descriptor's position."""
+
+    def __init__(self, descriptor: int, name: str) -> None:
+        self._descriptor, self._name = descriptor, name
+
+    def read_into(self, view: memoryview, offset: int) -> int:
+        got = 0
+        while got < len(view):
+            try:
+                more = os.preadv(self._descriptor, [view[got:]], offset + got)
+            except OSError as error:
+                raise InputInvalid(f"{self._name}: cannot be read ({error.strerror})") from error
+            if more == 0:
+                break
+            got += more
+        return got
+
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+
 @contextlib.contextmanager
-def _opened(source: Source, name: str | None) -> Iterator[tuple[int, str]]:
-    """Give (descriptor, what to call it); close it only if it was opened here."""
+def _opened(source: Source, name: str | None) -> Iterator[tuple[_Plain | Decompressed, str]]:
+    """Give (file, what to call it); close it only if it was opened here."""
     if isinstance(source, int):
-        yield source, name or f"descriptor {source}"
+        called = name or f"descriptor {source}"
+        yield _Plain(source, called), called
         return
     called = name or os.fspath(source)
     try:
@@ -193,21 +226,51 @@ def _opened(source: Source, name: str | None) -> Iterator[tuple[int, str]]:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputInvalid(f"{called}: cannot be opened ({reason}); check the name and its permissions") from error
     try:
-        yield descriptor, called
+        plain = _Plain(descriptor, called)
+        head = bytearray(MAGIC_BYTES)
+        plain.read_into(memoryview(head), 0)
+        yield (Decompressed(descriptor, called) if is_compressed(bytes(head)) else plain), called
     finally:
         os.close(descriptor)
 
 
-def _checked_header(descriptor: int, name: str, exact: bool) -> MrcHeader:
-    try:
-        size = os.fstat(descriptor).st_size
-        raw = os.pread(descriptor, HEADER_BYTES, 0)
-    except OSError as error:
-        raise InputInvalid(f"{name}: cannot be read ({error.strerror})") from error
-    if len(raw) < HEADER_BYTES:
+def _checked_header(file: _Plain | Decompressed, name: str, exact: bool) -> MrcHeader:
+    raw = bytearray(HEADER_BYTES)
+    got = file.read_into(memoryview(raw), 0)
+    if got < HEADER_BYTES:
         raise InputInvalid(
-            f"{name}: holds {size} bytes, less than the {HEADER_BYTES} of an MRC header; it was cut off or is no map"
+            f"{name}: holds {got} bytes, less than the {HEADER_BYTES} of an MRC header; it was cut off or is no map"
         )
+    header = _parsed(bytes(raw), name)
+    announced = header.data_offset + header.data_bytes
+    if isinstance(file, Decompressed):
+        if not file.may_hold(announced):
+            raise InputInvalid(
+                f"{name}: its header announces {announced} bytes, more than it can unpack to; it is damaged"
+            )
+        return header
+    size = file.size()
+    if size < header.data_offset:
+        raise InputInvalid(
+            f"{name}: the header announces {header.data_offset - HEADER_BYTES} bytes of extended header, the file "
+            f"holds {size} bytes; it was cut off or is damaged"
+        )
+    if size < announced:
+        raise InputInvalid(
+            f"{name}: holds {size} bytes, its header announces {announced}; it was cut off (disk full?), make it again"
+        )
+    # What is said to lie after the header in a file without the word MAP is believed only if it fits to the byte.
+    if size > announced and (exact or raw[208:216] == _OLD):
+        raise InputInvalid(f"{name}: holds {size} bytes, its header announces {announced}; it is damaged")
+    return header
+
+
+def _check_end(file: _Plain | Decompressed, header: MrcHeader) -> None:
+    if isinstance(file, Decompressed):
+        file.expect_end(header.data_offset + header.data_bytes)
+
+
+def _parsed(raw: bytes, name: str) -> MrcHeader:
     order = _byte_order(raw, name)
     nx, ny, nz, mode = struct.unpack_from(order + "4i", raw, 0)
     if mode not in _MODES:
@@ -220,33 +283,22 @@ def _checked_header(descriptor: int, name: str, exact: bool) -> MrcHeader:
     if sorted(axes) != [1, 2, 3]:
         raise InputInvalid(f"{name}: the header's axis order is {axes}, not some order of 1, 2, 3; it is damaged")
     (extended,) = struct.unpack_from(order + "i", raw, 92)
-    if extended < 0 or HEADER_BYTES + extended > size:
-        raise InputInvalid(
-            f"{name}: the header announces {extended} bytes of extended header, the file holds {size} bytes; "
-            "it was cut off or is damaged"
-        )
-    header = MrcHeader(
+    if extended < 0:
+        raise InputInvalid(f"{name}: the header announces {extended} bytes of extended header; it is damaged")
+    return MrcHeader(
         stored_shape=(nz, ny, nx),
         axes=axes,
         dtype=np.dtype(order + _MODES[mode]),
         voxel_size_A=_voxel_size(raw, order),
         data_offset=HEADER_BYTES + extended,
     )
-    announced = header.data_offset + header.data_bytes
-    if size < announced:
-        raise InputInvalid(
-            f"{name}: holds {size} bytes, its header announces {announced}; it was cut off (disk full?), make it again"
-        )
-    if exact and size > announced:
-        raise InputInvalid(f"{name}: holds {size} bytes, its header announces {announced}; it is damaged")
-    return header
 
 
 def _byte_order(raw: bytes, name: str) -> str:
-    if raw[208:211] != b"MAP":
+    if raw[208:211] != b"MAP" and raw[208:216] != _OLD:
         raise InputInvalid(f"{name}: the word MAP is missing from its header; it is no MRC file")
     stamp = raw[212:214]
-    orders = (">", "<") if stamp in _STAMP_BIG else ("<", ">")
+    orders = (">", "<") if stamp == _STAMP_BIG else ("<", ">")
     for order in orders:
         # Some programs write the wrong stamp: the mode tells, as every mode read here is a small number.
         if struct.unpack_from(order + "i", raw, 12)[0] in _MODES:
@@ -265,14 +317,35 @@ def _voxel_size(raw: bytes, order: str) -> tuple[float, float, float]:
     return (z, y, x)
 
 
-def _slabs(descriptor: int, header: MrcHeader, name: str, finite: bool) -> Iterator[tuple[int, Float32Array]]:
+def _empty(header: MrcHeader, name: str) -> Float32Array:
+    """Room for a map, unless it is larger than the machine: a small archive may truly hold zeros without end."""
+    needed = 4 * math.prod(header.stored_shape)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        if needed > there:
+            raise MemoryError
+        return np.empty(header.stored_shape, np.float32)
+    except MemoryError as error:
+        raise OutOfMemory(
+            f"{name}: the map needs {needed / 2**30:.1f} GiB of memory, this machine has {there / 2**30:.1f}; "
+            "crop or bin it"
+        ) from error
+
+
+def _slabs(
+    file: _Plain | Decompressed, header: MrcHeader, name: str, finite: bool
+) -> Iterator[tuple[int, Float32Array]]:
     sections, rows, columns = header.stored_shape
     plane_bytes = rows * columns * header.dtype.itemsize
     step = max(1, min(sections, SLAB_BYTES // plane_bytes))
     buffer = np.empty((step, rows, columns), header.dtype)
     for start in range(0, sections, step):
         part = buffer[: min(step, sections - start)]
-        _fill(descriptor, part, header.data_offset + start * plane_bytes, name)
+        view = part.reshape(-1).view(np.uint8).data
+        if file.read_into(view, header.data_offset + start * plane_bytes) < len(view):
+            if isinstance(file, Decompressed):
+                file.expect_end(header.data_offset + header.data_bytes)
+            raise InputInvalid(f"{name}: became shorter while it was read; another program is writing to it")
         slab = part.astype(np.float32, copy=False)
         if finite and not np.isfinite(slab).all():
             bad = int(slab.size - np.count_nonzero(np.isfinite(slab)))
@@ -281,18 +354,6 @@ def _slabs(descriptor: int, header: MrcHeader, name: str, finite: bool) -> Itera
                 "find out which step made them"
             )
         yield start, slab
-
-
-def _fill(descriptor: int, part: NDArray[np.generic], offset: int, name: str) -> None:
-    view = part.reshape(-1).view(np.uint8).data
-    while view:
-        try:
-            got = os.preadv(descriptor, [view], offset)
-        except OSError as error:
-            raise InputInvalid(f"{name}: cannot be read ({error.strerror})") from error
-        if got == 0:
-            raise InputInvalid(f"{name}: became shorter while it was read; another program is writing to it")
-        view, offset = view[got:], offset + got
 
 
 def _header_bytes(voxels: Float32Array, voxel_size_A: float | tuple[float, float, float]) -> bytes:
