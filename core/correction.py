@@ -18,18 +18,19 @@ from cryobridge.schemas.correction import CorrectionOptions
 
 from .correction_state import CorrectionState, Learner
 from .draws import Choice, Draws
-from .losses import ImprovedTerms, filtered, improved_loss, published_loss
-from .noise import pair_noise, solvent_noise
+from .losses import ImprovedTerms, improved_loss, published_loss
+from .material import Material, check_maps, materials, normalised
+from .parallel import ALONE, Ranks, check_divides, share_of
 from .rotations import spherical_window
-from .subvolumes import padded_to, resampled_weight, take
+from .subvolumes import take
 from .tiling import SMALLEST_TILE, tiled
+from .training_record import TrainingRecord
 
-__all__ = ["CorrectionState", "StepReport", "predict", "predict_steps", "train"]
+__all__ = ["CorrectionState", "StepReport", "TrainingRecord", "predict", "predict_steps", "train"]
 
 _WARM_UP_STEPS = 10
 _DILATION_VOXELS = 4
 _TILES_AT_ONCE = 4
-_LEAST_DEVIATION = 1e-30
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,6 @@ class StepReport:
     held_out_loss: float | None
 
 
-@dataclass(frozen=True)
-class _Material:
-    """What crops are taken from, for one learner: (what the network sees, what it is compared with) pairs."""
-
-    pairs: tuple[tuple[Tensor, Tensor], ...]
-    noise: Tensor | None
-    mask: Tensor
-    weight: Tensor
-
-
 def train(
     state: CorrectionState,
     half1: Tensor,
@@ -59,6 +50,9 @@ def train(
     weight3d: Tensor,
     mask: Tensor | None,
     options: CorrectionOptions,
+    *,
+    record: TrainingRecord | None = None,
+    ranks: Ranks = ALONE,
 ) -> Iterator[StepReport]:
     """Train the state's network(s) on two half-maps, in place, one step for each value drawn.
 
@@ -75,6 +69,13 @@ def train(
         (n, n, n), above 0 where the particle is; None means everywhere.
     options
         As the state was made with, as far as the networks' shape goes.
+    record
+        Filled step by step. One with entries is of a call that was broken off after them: the training goes on where
+        it was, and on a CPU ends with bitwise the network that it would have had, given the state as it was then.
+    ranks
+        Processes that train together, each with the same state, maps and options: a rank learns from its share of
+        every batch, and all step by the mean gradient. But for rounding that is what one process does with the whole
+        batch; batch normalisation takes the statistics of each rank's share alone, and the mean of its running ones.
 
     Yields
     ------
@@ -83,29 +84,38 @@ def train(
     Raises
     ------
     ValueError
-        If shapes do not agree, a map is not finite or constant, or the loss stops being finite.
+        If shapes do not agree, a map is not finite or constant, the loss stops being finite, the record is of another
+        training, or the ranks cannot share a batch evenly.
     """
-    materials = _materials(state, half1, half2, weight3d, mask, options)
-    draws = Draws(materials[0].mask, options, torch.Generator().manual_seed(_seed(options, state)))
-    warm = state.steps_done > 0
+    record = TrainingRecord() if record is None else record
+    record.check(state.steps_done, options)
+    check_divides(options.batch, ranks)
+    started_at = state.steps_done - len(record.losses)
+    seed = _seed(options, started_at)
+    learned_from = materials(half1, half2, weight3d, mask, options, device=state.device, seed=seed)
+    draws = Draws(learned_from[0].mask, options, torch.Generator().manual_seed(seed))
+    draws.skip(len(record.losses))
+    warm = started_at > 0
     steps = options.total_steps(warm=warm)
-    watch = _Watch(options)
-    for step in range(steps):
+    record.stopped_early = record.is_enough(options)
+    for step in range(len(record.losses), steps):
+        if record.stopped_early:
+            return
         rate = _learning_rate(options, step, steps, warm=warm)
         where, choice = draws.draw()
         losses = [
-            _learn(learner, material, where, choice, rate, state.steps_done, options)
-            for learner, material in zip(state.learners, materials, strict=True)
+            _learn(learner, material, where, choice, rate, state.steps_done, options, ranks)
+            for learner, material in zip(state.learners, learned_from, strict=True)
         ]
         state.steps_done += 1
         loss = sum(losses) / len(losses)
         if not math.isfinite(loss):
             raise ValueError(f"the loss is {loss} at step {step + 1} of {steps}")
+        record.losses.append(loss)
         if draws.held_out is not None and (step + 1) % options.held_out_every == 0:
-            watch.look(_held_out_loss(state, materials, draws.held_out, options))
-        yield StepReport(step + 1, steps, loss, watch.last)
-        if watch.enough:
-            return
+            record.held_out.append(_held_out_loss(state, learned_from, draws.held_out, options, ranks))
+            record.stopped_early = record.is_enough(options)
+        yield StepReport(step + 1, steps, loss, record.held_out[-1] if record.held_out else None)
 
 
 def predict(
@@ -156,10 +166,10 @@ def predict_steps(
     options: CorrectionOptions,
 ) -> Iterator[Tensor | None]:
     """Do as `predict`, drawing None between batches of tiles and the map at last."""
-    _check(weight3d, mask, volume)
+    check_maps(weight3d, mask, volume)
     n = volume.shape[-1]
     mask = None if mask is None else mask.to(state.device)
-    seen, level, deviation = _normalised(volume.to(state.device), weight3d.to(state.device), mask, options)
+    seen, level, deviation = normalised(volume.to(state.device), weight3d.to(state.device), mask, options)
     tile = max(options.crop_size, SMALLEST_TILE)
     tile = tile if n > tile else 8 * math.ceil(n / 8)
     where = None if mask is None else _dilated(mask > 0)
@@ -168,100 +178,9 @@ def predict_steps(
             yield None if result is None else result * deviation + level
 
 
-def _seed(options: CorrectionOptions, state: CorrectionState) -> int:
+def _seed(options: CorrectionOptions, started_at: int) -> int:
     # A warm call must not see the crops of the first one again.
-    return (options.seed * 1_000_003 + state.steps_done) % 2**63
-
-
-def _check(weight3d: Tensor, mask: Tensor | None, *maps: Tensor) -> None:
-    n = maps[0].shape[-1]
-    for volume in maps:
-        if tuple(volume.shape) != (n, n, n):
-            raise ValueError(f"maps must be cubes of one size, got {tuple(volume.shape)} with a box of {n}")
-        if not bool(torch.isfinite(volume).all()):
-            raise ValueError("a map is not finite")
-    if tuple(weight3d.shape) != (n, n, n // 2 + 1):
-        raise ValueError(f"weight {tuple(weight3d.shape)} is not a half spectrum {(n, n, n // 2 + 1)}")
-    if not bool(torch.isfinite(weight3d).all()):
-        raise ValueError("the weight is not finite")
-    if mask is not None and tuple(mask.shape) != (n, n, n):
-        raise ValueError(f"mask {tuple(mask.shape)} does not fit maps of {(n, n, n)}")
-
-
-def _normalised(
-    volume: Tensor, weight3d: Tensor, mask: Tensor | None, options: CorrectionOptions
-) -> tuple[Tensor, float, float]:
-    """What the network sees of a map (n, n, n), and the level and scale that were taken away.
-
-    Published: mean and deviation of the whole box. Ours: those of what the weight leaves, inside the mask, which do
-    not depend on how much noise the solvent holds.
-    """
-    volume = volume.float()
-    seen = filtered(volume, weight3d) if options.filter_input else volume
-    counted = seen if mask is None or options.loss == "published" else seen[mask > 0.5]
-    if counted.numel() < 2:
-        counted = seen
-    level, deviation = float(counted.mean(dtype=torch.float64)), float(counted.double().std())
-    if not math.isfinite(deviation) or deviation < _LEAST_DEVIATION:
-        raise ValueError("a map is constant, or nothing of it passes the weight")
-    return (seen - level) / deviation, level, deviation
-
-
-def _materials(
-    state: CorrectionState,
-    half1: Tensor,
-    half2: Tensor,
-    weight3d: Tensor,
-    mask: Tensor | None,
-    options: CorrectionOptions,
-) -> list[_Material]:
-    _check(weight3d, mask, half1, half2)
-    n = half1.shape[-1]
-    device = state.device
-    weight3d = weight3d.to(device, torch.float32)
-    mask = None if mask is None else mask.to(device)
-    side = options.cube_size
-    inputs, targets = [], []
-    for half in (half1.to(device), half2.to(device)):
-        seen, level, deviation = _normalised(half, weight3d, mask, options)
-        inputs.append(padded_to(seen, side))
-        targets.append(padded_to((half.float() - level) / deviation, side))
-    where = torch.ones(n, n, n, device=device) if mask is None else mask
-    where = functional.pad(where, _zero_pads(n, side)) if n < side else where
-    weight = resampled_weight(weight3d, n, side)
-    if options.mode == "shared":
-        noise = pair_noise(*inputs) * options.noise if options.noise > 0 else None
-        return [_Material(((inputs[0], targets[1]), (inputs[1], targets[0])), noise, where, weight)]
-    materials = []
-    for index, (seen, target) in enumerate(zip(inputs, targets, strict=True)):
-        noise = None
-        if options.noise > 0:
-            generator = torch.Generator().manual_seed(_seed(options, state) + index)
-            noise = solvent_noise(seen, where, generator)
-            noise = None if noise is None else noise * options.noise
-        materials.append(_Material(((seen, target),), noise, where, weight))
-    return materials
-
-
-def _zero_pads(n: int, side: int) -> tuple[int, ...]:
-    before = side // 2 - n // 2
-    return (before, side - n - before) * 3
-
-
-class _Watch:
-    """Follows the held-out loss and says when it no longer falls."""
-
-    def __init__(self, options: CorrectionOptions) -> None:
-        self._patience, self._best, self._looks = options.patience, math.inf, 0
-        self.last: float | None = None
-
-    def look(self, loss: float) -> None:
-        self._looks = 0 if loss < self._best else self._looks + 1
-        self._best, self.last = min(self._best, loss), loss
-
-    @property
-    def enough(self) -> bool:
-        return self._patience is not None and self._looks >= self._patience
+    return (options.seed * 1_000_003 + started_at) % 2**63
 
 
 def _learning_rate(options: CorrectionOptions, step: int, steps: int, *, warm: bool) -> float:
@@ -274,25 +193,32 @@ def _learning_rate(options: CorrectionOptions, step: int, steps: int, *, warm: b
 
 def _learn(
     learner: Learner,
-    material: _Material,
+    material: Material,
     where: Tensor,
     choice: Choice,
     rate: float,
     steps_done: int,
     options: CorrectionOptions,
+    ranks: Ranks,
 ) -> float:
-    """One step of the optimiser; returns the loss."""
+    """One step of the optimiser on this rank's share of the batch; returns the loss of the whole batch."""
     for group in learner.optimiser.param_groups:
         group["lr"] = rate
     network = _runner(learner.runnable(options), options, material.weight.device)
     learner.optimiser.zero_grad(set_to_none=True)
+    share = share_of(options.batch, ranks)
+    where, choice = where[share], choice.of(share)
     part = options.batch // options.acc_batches
     total = torch.zeros((), device=material.weight.device)
-    for start in range(0, options.batch, part):
+    for start in range(0, len(where), part):
         members = slice(start, start + part)
-        loss = _loss(network, material, where, choice, members, options) / options.acc_batches
+        corners = where[members]
+        loss = _loss(network, material, corners, choice.of(members), options) / (len(where) / len(corners))
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
+    gradients = [parameter.grad for parameter in learner.network.parameters() if parameter.grad is not None]
+    running = [buffer for buffer in learner.network.buffers() if buffer.is_floating_point()]
+    ranks.mean_([total, *gradients, *running])
     if options.gradient_clip is not None:
         nn.utils.clip_grad_norm_(learner.network.parameters(), options.gradient_clip)
     learner.optimiser.step()
@@ -303,16 +229,16 @@ def _learn(
 
 def _loss(
     network: Callable[[Tensor], Tensor],
-    material: _Material,
-    where: Tensor,
+    material: Material,
+    corners: Tensor,
     choice: Choice,
-    members: slice,
     options: CorrectionOptions,
 ) -> Tensor:
-    side, corners, turns = options.cube_size, where[members], choice.turns[members]
+    """The loss of one part of a batch: crops at (b, 3) corners, with the choices of each."""
+    side, turns = options.cube_size, choice.turns
     if len(material.pairs) == 2:
         crops = [torch.stack([take(v, corners, side) for v in kind]) for kind in zip(*material.pairs, strict=True)]
-        order = torch.tensor(choice.swaps[members], dtype=torch.long)
+        order = torch.tensor(choice.swaps, dtype=torch.long)
         row = torch.arange(len(corners))
         seen, other_seen, target = crops[0][order, row], crops[0][1 - order, row], crops[1][order, row]
     else:
@@ -322,9 +248,9 @@ def _loss(
         return published_loss(network, seen, other_seen, material.weight, turns, alpha=options.alpha, beta=options.beta)
     noise = None
     if material.noise is not None:
-        signs = choice.noise_signs[members].to(seen.device)
-        noise = take(material.noise, choice.noise_corners[members], side) * signs
-    matrices = None if choice.matrices is None else choice.matrices[members].to(seen.device)
+        signs = choice.noise_signs.to(seen.device)
+        noise = take(material.noise, choice.noise_corners, side) * signs
+    matrices = None if choice.matrices is None else choice.matrices.to(seen.device)
     window = None if matrices is None else spherical_window(side, seen.device)
     terms = ImprovedTerms(options.alpha, options.anchor, options.margin)
     return improved_loss(
@@ -333,7 +259,11 @@ def _loss(
 
 
 def _held_out_loss(
-    state: CorrectionState, materials: list[_Material], held_out: Tensor, options: CorrectionOptions
+    state: CorrectionState,
+    learned_from: list[Material],
+    held_out: Tensor,
+    options: CorrectionOptions,
+    ranks: Ranks,
 ) -> float:
     """The loss of the averaged networks on the crops kept out, each with the same rotation every time."""
     count = len(held_out)
@@ -344,15 +274,20 @@ def _held_out_loss(
         noise_corners=held_out.flip(0),
         noise_signs=torch.ones(count, 1, 1, 1, 1),
     )
+    mine = share_of(count, ranks)
+    held_out, choice = held_out[mine], choice.of(mine)
     total = 0.0
-    for learner, material in zip(state.learners, materials, strict=True):
+    for learner, material in zip(state.learners, learned_from, strict=True):
         with torch.no_grad(), learner.averaged(options) as network:
             run = _runner(network, options, state.device)
-            for start in range(0, count, options.batch):
-                members = slice(start, min(count, start + options.batch))
-                share = (members.stop - start) / count
-                total += float(_loss(run, material, held_out, choice, members, options)) * share
-    return total / len(materials)
+            for start in range(0, len(held_out), options.batch):
+                members = slice(start, start + options.batch)
+                corners = held_out[members]
+                total += float(_loss(run, material, corners, choice.of(members), options)) * (len(corners) / count)
+    # One number for all ranks, since they must all stop at the same step.
+    agreed = torch.tensor(total, dtype=torch.float64, device=state.device)
+    ranks.mean_([agreed])
+    return float(agreed) * ranks.count / len(learned_from)
 
 
 def _runner(network: nn.Module, options: CorrectionOptions, device: torch.device) -> Callable[[Tensor], Tensor]:

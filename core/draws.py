@@ -23,6 +23,16 @@ class Choice:
     noise_corners: Tensor
     noise_signs: Tensor
 
+    def of(self, members: slice) -> Choice:
+        """The choices of some members of the batch."""
+        return Choice(
+            swaps=self.swaps[members],
+            turns=self.turns[members],
+            matrices=None if self.matrices is None else self.matrices[members],
+            noise_corners=self.noise_corners[members],
+            noise_signs=self.noise_signs[members],
+        )
+
 
 class Draws:
     """Everything random of a training: which crops are kept out, and the choices of each step."""
@@ -60,6 +70,11 @@ class Draws:
             noise_corners=self._corners(count),
             noise_signs=torch.randint(0, 2, (count, 1, 1, 1, 1), generator=generator) * 2.0 - 1.0,
         )
+
+    def skip(self, steps: int) -> None:
+        """Leave out the choices of so many steps, those that were trained before a resumed training goes on."""
+        for _ in range(steps):
+            self.draw()
 
     def _corners(self, count: int) -> Tensor:
         return draw_corners(self._centres, self._box, self._options.cube_size, count, self._generator)

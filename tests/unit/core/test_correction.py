@@ -7,28 +7,12 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
+from support.correction_data import equal_states, noisy_pair, tiny_options
 from torch import Tensor
 
 from cryobridge.core.correction import CorrectionState, StepReport, predict, predict_steps, train
-from cryobridge.core.fourier import apply_filter, radius
-from cryobridge.core.masks import soft_sphere
+from cryobridge.core.fourier import apply_filter
 from cryobridge.schemas.correction import CorrectionOptions
-
-N = 24
-
-
-def _options(**chosen: Any) -> CorrectionOptions:
-    small = {"preset": "tiny", "cube_size": 16, "crop_size": 32, "batch": 2, "steps": 2, "warm_steps": 2}
-    return CorrectionOptions.for_device("cpu", **{**small, **chosen})
-
-
-def _pair(seed: int = 0, n: int = N) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Two noisy halves, their weight and a mask."""
-    generator = torch.Generator().manual_seed(seed)
-    weight = torch.exp(-((radius(n) / n / 0.25) ** 2))
-    signal = apply_filter(torch.randn(n, n, n, generator=generator), weight)
-    halves = [signal + 0.2 * torch.randn(n, n, n, generator=generator) for _ in range(2)]
-    return halves[0], halves[1], weight, soft_sphere(n, n / 4, 3)
 
 
 def _trained(options: CorrectionOptions, *data: Tensor) -> tuple[CorrectionState, list[StepReport]]:
@@ -36,29 +20,24 @@ def _trained(options: CorrectionOptions, *data: Tensor) -> tuple[CorrectionState
     return state, list(train(state, *data, options))
 
 
-def _equal(first: CorrectionState, second: CorrectionState) -> bool:
-    a, b = first.tensors(), second.tensors()
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
 @pytest.mark.parametrize("n", [17, 24, 40])
 def test_an_untrained_identity_network_returns_the_map(n: int) -> None:
-    options = _options(filter_input=False)
-    half, _, weight, mask = _pair(n=n)
+    options = tiny_options(filter_input=False)
+    half, _, weight, mask = noisy_pair(n=n)
     result = predict(CorrectionState.new(options, "cpu"), 1, half, weight, mask, options)
     assert float((result - half).abs().max()) < 1e-6 * float(half.abs().max())
 
 
 def test_with_filtered_input_the_identity_returns_what_the_weight_leaves() -> None:
-    options = _options()
-    half, _, weight, mask = _pair()
+    options = tiny_options()
+    half, _, weight, mask = noisy_pair()
     result = predict(CorrectionState.new(options, "cpu"), 2, half, weight, mask, options)
     assert torch.allclose(result, apply_filter(half, weight), atol=1e-5)
 
 
 def test_the_map_outside_the_mask_stays() -> None:
-    options = _options(steps=1, filter_input=False)
-    half1, half2, weight, mask = _pair(n=32)
+    options = tiny_options(steps=1, filter_input=False)
+    half1, half2, weight, mask = noisy_pair(n=32)
     state, _ = _trained(options, half1, half2, weight, mask)
     change = predict(state, 1, half1, weight, mask, options) - half1
     assert float(change[0].abs().max()) < 1e-5
@@ -70,28 +49,28 @@ def test_the_map_outside_the_mask_stays() -> None:
     [{}, {"noise": 1.0, "free_rotations": 0.5}, {"loss": "published", "norm": "batch", "acc_batches": 2}],
 )
 def test_the_same_seed_gives_bitwise_the_same_network(chosen: dict[str, Any]) -> None:
-    data, options = _pair(), _options(**chosen)
+    data, options = noisy_pair(), tiny_options(**chosen)
     first, reports = _trained(options, *data)
     second, again = _trained(options, *data)
-    assert _equal(first, second)
+    assert equal_states(first, second)
     assert [r.loss for r in reports] == [r.loss for r in again]
-    other, _ = _trained(_options(**chosen, seed=1), *data)
-    assert not _equal(first, other)
+    other, _ = _trained(tiny_options(**chosen, seed=1), *data)
+    assert not equal_states(first, other)
 
 
 def test_a_state_goes_through_tensors_and_on_as_if_nothing_had_been() -> None:
-    data, options = _pair(), _options(norm="batch")
+    data, options = noisy_pair(), tiny_options(norm="batch")
     straight, _ = _trained(options, *data)
     resumed = CorrectionState.from_tensors(straight.tensors(), options, "cpu")
-    assert _equal(straight, resumed)
+    assert equal_states(straight, resumed)
     list(train(straight, *data, options))
     list(train(resumed, *data, options))
     assert straight.steps_done == 4
-    assert _equal(straight, resumed)
+    assert equal_states(straight, resumed)
 
 
 def test_stored_tensors_are_a_copy() -> None:
-    data, options = _pair(), _options()
+    data, options = noisy_pair(), tiny_options()
     state, _ = _trained(options, *data)
     stored = state.tensors()
     kept = {name: value.clone() for name, value in stored.items()}
@@ -100,20 +79,20 @@ def test_stored_tensors_are_a_copy() -> None:
 
 
 def test_a_state_of_other_options_is_refused() -> None:
-    stored = CorrectionState.new(_options(), "cpu").tensors()
-    for other in (_options(preset="small"), _options(mode="independent"), _options(norm="none")):
+    stored = CorrectionState.new(tiny_options(), "cpu").tensors()
+    for other in (tiny_options(preset="small"), tiny_options(mode="independent"), tiny_options(norm="none")):
         with pytest.raises(ValueError, match="these options want"):
             CorrectionState.from_tensors(stored, other, "cpu")
     broken = {name: value for name, value in stored.items() if "last.weight" not in name}
     with pytest.raises(ValueError, match="missing"):
-        CorrectionState.from_tensors(broken, _options(), "cpu")
+        CorrectionState.from_tensors(broken, tiny_options(), "cpu")
     stored["0.network.last.weight"][0] = float("nan")
     with pytest.raises(ValueError, match="not finite"):
-        CorrectionState.from_tensors(stored, _options(), "cpu")
+        CorrectionState.from_tensors(stored, tiny_options(), "cpu")
 
 
 def test_a_closed_training_leaves_a_whole_state() -> None:
-    data, options = _pair(), _options(steps=50)
+    data, options = noisy_pair(), tiny_options(steps=50)
     state = CorrectionState.new(options, "cpu")
     steps = train(state, *data, options)
     assert next(steps).step == 1
@@ -123,7 +102,7 @@ def test_a_closed_training_leaves_a_whole_state() -> None:
 
 
 def test_a_warm_call_takes_the_warm_number_of_steps_and_new_crops() -> None:
-    data, options = _pair(), _options(steps=3, warm_steps=1)
+    data, options = noisy_pair(), tiny_options(steps=3, warm_steps=1)
     state, cold = _trained(options, *data)
     warm = list(train(state, *data, options))
     assert [len(cold), len(warm)] == [3, 1]
@@ -131,11 +110,11 @@ def test_a_warm_call_takes_the_warm_number_of_steps_and_new_crops() -> None:
 
 @pytest.mark.parametrize("loss", ["published", "improved"])
 def test_independent_halves_depend_on_their_own_half_only(loss: str) -> None:
-    half1, half2, weight, mask = _pair()
-    options = _options(mode="independent", loss=loss, noise=1.0, filter_input=loss == "improved")
+    half1, half2, weight, mask = noisy_pair()
+    options = tiny_options(mode="independent", loss=loss, noise=1.0, filter_input=loss == "improved")
     state, _ = _trained(options, half1, half2, weight, mask)
-    state_other_1, _ = _trained(options, half1 + _pair(7)[0], half2, weight, mask)
-    state_other_2, _ = _trained(options, half1, half2 + _pair(7)[0], weight, mask)
+    state_other_1, _ = _trained(options, half1 + noisy_pair(7)[0], half2, weight, mask)
+    state_other_2, _ = _trained(options, half1, half2 + noisy_pair(7)[0], weight, mask)
 
     def result(trained: CorrectionState, which: int) -> Tensor:
         return predict(trained, which, (half1, half2)[which - 1], weight, mask, options)
@@ -147,7 +126,7 @@ def test_independent_halves_depend_on_their_own_half_only(loss: str) -> None:
 
 
 def test_shared_halves_use_one_network() -> None:
-    state = CorrectionState.new(_options(), "cpu")
+    state = CorrectionState.new(tiny_options(), "cpu")
     assert state.learner(1) is state.learner(2)
     with pytest.raises(ValueError, match="which_half"):
         state.learner(0)
@@ -155,15 +134,15 @@ def test_shared_halves_use_one_network() -> None:
 
 @pytest.mark.parametrize("n", [15, 20, 33])
 def test_small_and_odd_boxes_work(n: int) -> None:
-    data, options = _pair(n=n), _options(steps=1)
+    data, options = noisy_pair(n=n), tiny_options(steps=1)
     state, reports = _trained(options, *data)
     assert len(reports) == 1
     assert predict(state, 2, data[1], data[2], None, options).shape == (n, n, n)
 
 
 def test_training_lowers_the_loss_on_crops_it_never_saw() -> None:
-    data = _pair()
-    options = _options(steps=16, held_out=4, held_out_every=4, learning_rate=3e-3)
+    data = noisy_pair()
+    options = tiny_options(steps=16, held_out=4, held_out_every=4, learning_rate=3e-3)
     _, reports = _trained(options, *data)
     looks = [r.held_out_loss for r in reports if r.step % 4 == 0]
     assert reports[0].held_out_loss is None
@@ -174,44 +153,44 @@ def test_training_lowers_the_loss_on_crops_it_never_saw() -> None:
 
 
 def test_training_stops_when_the_held_out_loss_no_longer_falls() -> None:
-    data = _pair()
+    data = noisy_pair()
     # A rate this small changes nothing, so no look is better than the first.
-    options = _options(steps=40, held_out=1, held_out_every=1, patience=2, learning_rate=1e-12, schedule="constant")
+    options = tiny_options(steps=40, held_out=1, held_out_every=1, patience=2, learning_rate=1e-12, schedule="constant")
     _, reports = _trained(options, *data)
     assert len(reports) < 40
 
 
 def test_accumulating_parts_of_a_batch_gives_the_same_step() -> None:
-    data = _pair()
-    whole, _ = _trained(_options(steps=1, acc_batches=1), *data)
-    parts, _ = _trained(_options(steps=1, acc_batches=2), *data)
+    data = noisy_pair()
+    whole, _ = _trained(tiny_options(steps=1, acc_batches=1), *data)
+    parts, _ = _trained(tiny_options(steps=1, acc_batches=2), *data)
     for name, value in whole.tensors().items():
         assert torch.allclose(value.double(), parts.tensors()[name].double(), rtol=1e-3, atol=1e-5), name
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="bfloat16 is used on a GPU only; none here")
 def test_bfloat16_training_works_and_its_prediction_stays_near_float32() -> None:
-    data = [tensor.cuda() for tensor in _pair()]
-    half_precision = _options(precision="bfloat16")
+    data = [tensor.cuda() for tensor in noisy_pair()]
+    half_precision = tiny_options(precision="bfloat16")
     state = CorrectionState.new(half_precision, "cuda")
     assert len(list(train(state, *data, half_precision))) == 2
-    exact = predict(state, 1, data[0], *data[2:], _options())
+    exact = predict(state, 1, data[0], *data[2:], tiny_options())
     result = predict(state, 1, data[0], *data[2:], half_precision)
     assert result.dtype == torch.float32
     assert 0 < float((result - exact).std()) < 0.05 * float(exact.std())
 
 
 def test_a_cpu_computes_in_float32_whatever_is_asked() -> None:
-    half1, half2, weight, mask = _pair()
-    asked = _options(precision="bfloat16")
-    states = [_trained(options, half1, half2, weight, mask)[0] for options in (asked, _options())]
-    assert _equal(*states)
-    results = [predict(states[0], 1, half1, weight, mask, options) for options in (asked, _options())]
+    half1, half2, weight, mask = noisy_pair()
+    asked = tiny_options(precision="bfloat16")
+    states = [_trained(options, half1, half2, weight, mask)[0] for options in (asked, tiny_options())]
+    assert equal_states(*states)
+    results = [predict(states[0], 1, half1, weight, mask, options) for options in (asked, tiny_options())]
     assert torch.equal(*results)
 
 
 def test_the_averaged_weights_are_used_and_put_back() -> None:
-    data, options = _pair(), _options(steps=3, learning_rate=1e-2)
+    data, options = noisy_pair(), tiny_options(steps=3, learning_rate=1e-2)
     state, _ = _trained(options, *data)
     learner = state.learner(1)
     own = {name: value.clone() for name, value in learner.network.named_parameters()}
@@ -223,8 +202,8 @@ def test_the_averaged_weights_are_used_and_put_back() -> None:
 
 
 def test_prediction_gives_way_between_tiles() -> None:
-    options = _options()
-    half, _, weight, _ = _pair(n=40)
+    options = tiny_options()
+    half, _, weight, _ = noisy_pair(n=40)
     steps = list(predict_steps(CorrectionState.new(options, "cpu"), 1, half, weight, None, options))
     assert steps[-1] is not None
     assert steps[:-1]
@@ -244,16 +223,16 @@ def test_prediction_gives_way_between_tiles() -> None:
     ],
 )
 def test_bad_input_is_refused_before_anything_is_trained(spoil: Any, said: str) -> None:
-    options = _options()
+    options = tiny_options()
     state = CorrectionState.new(options, "cpu")
     with pytest.raises(ValueError, match=said):
-        next(train(state, *spoil(*_pair()), options))
+        next(train(state, *spoil(*noisy_pair()), options))
     assert state.steps_done == 0
 
 
 def test_the_scale_of_the_maps_does_not_matter() -> None:
-    half1, half2, weight, mask = _pair()
-    options = _options()
+    half1, half2, weight, mask = noisy_pair()
+    options = tiny_options()
     state, _ = _trained(options, half1, half2, weight, mask)
     scaled, _ = _trained(options, 1e-6 * half1, 1e-6 * half2, weight, mask)
     result = predict(state, 1, half1, weight, mask, options)
@@ -262,11 +241,11 @@ def test_the_scale_of_the_maps_does_not_matter() -> None:
 
 def test_options_are_checked() -> None:
     with pytest.raises(ValidationError, match="multiple of acc_batches"):
-        _options(batch=3, acc_batches=2)
+        tiny_options(batch=3, acc_batches=2)
     with pytest.raises(ValidationError, match="patience"):
-        _options(patience=2)
+        tiny_options(patience=2)
     with pytest.raises(ValidationError, match="extra"):
-        _options(aplha=1)
+        tiny_options(aplha=1)
 
 
 def test_device_defaults() -> None:
