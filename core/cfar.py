@@ -1,0 +1,82 @@
+"""How unequal the directions of a pair of half-maps are: cFAR, and the spread of resolution over directions.
+
+Both are read off conical FSC curves (`fsc3d.conical_fsc`). Knows nothing of how the halves were made; whether an FSC
+means resolution is the caller's to say.
+
+References
+----------
+CryoSPARC guide, "Job: Orientation Diagnostics" (cFAR, the conical FSC area ratio; below 0.5 means trouble). Its makers
+describe it in words; the areas here, weighted by the shells' surface up to the first shell below 0.143, are the
+reading of SIMPLE's documentation, "FSC area score policy" (hael.github.io/SIMPLE).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+TROUBLE_BELOW = 0.5
+"""cFAR below which CryoSPARC's guide speaks of preferred orientation."""
+
+_FEWEST_VOXELS = 4.0
+
+
+@dataclass(frozen=True)
+class DirectionSpread:
+    """Resolution over directions in Angstrom; 5 % of the directions are better than `percentile_5_A`."""
+
+    mean_A: float
+    deviation_A: float
+    best_A: float
+    percentile_5_A: float
+    median_A: float
+    percentile_95_A: float
+    worst_A: float
+
+
+def judged(curves: Tensor, half_angle_deg: float = 20.0) -> Tensor:
+    """Copy of conical FSC curves (d, n//2+1) that is 1 in the lowest shells, where a cone holds hardly a voxel.
+
+    A double cone of half-angle t holds about 2 pi r^2 (1 - cos t) independent voxels of shell r. With fewer than four
+    the FSC is the phase of one or two voxels, or of none, and no direction should be lost to that.
+    """
+    share = 2.0 * math.pi * (1.0 - math.cos(math.radians(half_angle_deg)))
+    sparse = torch.arange(curves.shape[1], device=curves.device) < math.sqrt(_FEWEST_VOXELS / share)
+    return torch.where(sparse, torch.ones_like(curves), curves)
+
+
+def cone_areas(curves: Tensor, threshold: float = 0.143) -> Tensor:
+    """Area under each curve (d, m), float64 (d,): the sum of r^2 FSC(r) before the first shell below the threshold.
+
+    The weight r^2 is the surface of a shell, so that the area counts Fourier voxels. Shell 0 does not count.
+    """
+    measured = (curves[:, 1:] >= threshold).int().cumprod(dim=1).bool()
+    radius = torch.arange(1, curves.shape[1], device=curves.device, dtype=torch.float64)
+    return torch.where(measured, curves[:, 1:].double() * radius.square(), 0.0).sum(dim=1)
+
+
+def cfar(curves: Tensor, threshold: float = 0.143) -> float:
+    """Conical FSC area ratio of curves (d, m): smallest over largest area, 0 to 1; 0 when no direction has any."""
+    areas = cone_areas(curves, threshold)
+    largest = float(areas.max())
+    return float(areas.min()) / largest if largest > 0 else 0.0
+
+
+def direction_spread(resolutions_A: Tensor) -> DirectionSpread:
+    """Mean, standard deviation, extremes and percentiles of resolutions (d,) in Angstrom, all finite."""
+    values = resolutions_A.double()
+    fifth, median, last = torch.quantile(
+        values, torch.tensor([0.05, 0.5, 0.95], dtype=values.dtype).to(values)
+    ).tolist()
+    return DirectionSpread(
+        mean_A=float(values.mean()),
+        deviation_A=float(values.std(correction=0)),
+        best_A=float(values.min()),
+        percentile_5_A=fifth,
+        median_A=median,
+        percentile_95_A=last,
+        worst_A=float(values.max()),
+    )
