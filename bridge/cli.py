@@ -32,7 +32,7 @@ def cryobridge_command() -> None:
 
 for _command in (*daemon.COMMANDS, *jobs.COMMANDS, *checking.COMMANDS):
     cryobridge_command.add_command(_command)
-cryobridge_command.add_command(KindGroup("map", help="Jobs on half-maps, written as commands."))
+cryobridge_command.add_command(KindGroup("map", help="Jobs on half-maps and maps, written as commands."))
 
 
 def run(arguments: list[str] | None = None) -> int:

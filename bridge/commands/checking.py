@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from pathlib import Path
 
 import click
 
 from .. import render
 from .daemon import PASS_THROUGH, exec_module, json_option
+from .foreground import run_in_foreground
 
 
 @click.command()
@@ -33,6 +36,31 @@ def doctor(job_folder: Path | None, tiny_job: bool, as_json: bool) -> int:
             if finding.advice:
                 click.echo(f"      -> {finding.advice}")
     return int(any(finding.level is Level.FAIL for finding in findings))
+
+
+@click.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Keep the report in this folder.")
+@click.option("--devices", default="auto", show_default=True, help="auto, cpu or gpu.")
+def check(output: Path | None, devices: str) -> int:
+    """See whether this machine can do the work: device, memory, a training step and a prediction, disk.
+
+    The job `check`, run here; 'doctor' checks the way from RELION to the daemon instead.
+    """
+    from cryobridge.schemas.envelope import JOB_SCHEMA
+    from cryobridge.schemas.job import check_paths, parse_job
+
+    with tempfile.TemporaryDirectory(prefix="cryobridge-") as folder:
+        spec = {
+            "schema": JOB_SCHEMA,
+            "kind": "check",
+            "output": str(output or Path(folder) / "check"),
+            "run": {"devices": devices},
+        }
+        job = parse_job(spec, "command line").resolved(Path.cwd())
+        check_paths(job)
+        job_file = Path(folder) / "job.json"
+        job_file.write_text(json.dumps(job.as_spec()))
+        return run_in_foreground(job_file)
 
 
 @click.group()
@@ -86,4 +114,4 @@ def demo(arguments: tuple[str, ...]) -> None:
     exec_module("cryobridge.wrappers.relion.demo", arguments)
 
 
-COMMANDS = (doctor, config, demo)
+COMMANDS = (doctor, check, config, demo)

@@ -10,12 +10,23 @@ WORKER_MODULE = "cryobridge.bridge.worker.run"
 INTERRUPT_WAIT_S = 10.0
 
 
-def run_in_foreground(job_file: Path) -> int:
+def run_in_foreground(job_file: Path, processes: int = 1) -> int:
     """Run a job file with this terminal's own output; return the worker's exit code (128 + n if signal n ended it).
 
     Ctrl-C reaches the worker too; it gets some time to end by itself.
+
+    Parameters
+    ----------
+    job_file
+        YAML or JSON.
+    processes
+        How many train together (`torchrun`), each on its own GPU where there are several.
     """
-    worker = subprocess.Popen([sys.executable, "-I", "-m", WORKER_MODULE, str(job_file)], stdin=subprocess.DEVNULL)
+    command = [sys.executable, "-I", "-m", WORKER_MODULE, str(job_file)]
+    if processes > 1:
+        launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        command = [sys.executable, "-I", "-m", *launcher, "-m", WORKER_MODULE, str(job_file)]
+    worker = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         code = worker.wait()
     except KeyboardInterrupt:

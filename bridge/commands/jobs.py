@@ -52,13 +52,20 @@ def hand_over(spec: wire.Message, *, wait_too: bool, as_json: bool) -> int:
 
 @click.command("run")
 @click.argument("job_file", type=JOB_FILE)
-def run_job(job_file: Path) -> int:
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Train with so many processes together, each on a GPU of its own where there are several.",
+)
+def run_job(job_file: Path, processes: int) -> int:
     """Run JOB_FILE here and now, with no daemon; the exit code says how it went."""
     from cryobridge.schemas.job import check_paths
     from cryobridge.schemas.jobfile import load_job
 
     check_paths(load_job(job_file))
-    return run_in_foreground(job_file)
+    return run_in_foreground(job_file, processes)
 
 
 @click.command("jobs")

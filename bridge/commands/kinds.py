@@ -10,7 +10,7 @@ import tempfile
 import types
 import typing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from cryobridge.schemas.envelope import Job
+
+
+_SECTIONS = ("Inputs", "Options", "Network and training", "Running", "This command")
 
 
 class KindGroup(click.Group):
@@ -40,6 +43,38 @@ class KindGroup(click.Group):
         return command_of(JOB_MODELS[f"{self.name}.{name}"]) if name in self.list_commands(ctx) else None
 
 
+class KindCommand(click.Command):
+    """A command whose help has its options in sections."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section for each group of options, in the order in which they were declared."""
+        sections: dict[str, list[tuple[str, str]]] = {name: [] for name in _SECTIONS}
+        for parameter in self.get_params(ctx):
+            if isinstance(parameter, KindArgument):
+                record: tuple[str, str] | None = (parameter.make_metavar(ctx), parameter.words)
+            else:
+                record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections[getattr(parameter, "section", _SECTIONS[-1])].append(record)
+        for section, records in sections.items():
+            if records:
+                with formatter.section(section):
+                    formatter.write_dl(records)
+
+
+class KindOption(click.Option):
+    """An option that belongs to a section of the help."""
+
+    section = _SECTIONS[-1]
+
+
+class KindArgument(click.Argument):
+    """An argument with a description."""
+
+    section = _SECTIONS[0]
+    words = ""
+
+
 def command_of(model: type[Job]) -> click.Command:
     """Make the command of a kind from its model."""
     inputs = _model(model, "inputs")
@@ -49,15 +84,27 @@ def command_of(model: type[Job]) -> click.Command:
     for name, field in inputs.model_fields.items():
         kind = click.Path(path_type=Path)
         if field.is_required():
-            parameters.append(click.Argument([f"inputs__{name}"], type=kind, metavar=name.upper()))
+            argument = KindArgument([f"inputs__{name}"], type=kind, metavar=name.upper())
+            argument.words = field.description or ""
+            parameters.append(argument)
         else:
-            parameters.append(click.Option(_flags("inputs", name, field), type=kind, help=field.description))
-    parameters.append(
-        click.Option(["-o", "--output"], type=click.Path(path_type=Path), required=True, help="folder for the result")
+            option = KindOption(_flags("inputs", name, field), type=kind, help=field.description)
+            option.section = "Inputs"
+            parameters.append(option)
+    output = KindOption(
+        ["-o", "--output", "--output-dir"],
+        type=click.Path(path_type=Path),
+        required=True,
+        help="folder for the result; it is made",
     )
-    for section, section_model in (("options", options), ("run", run)):
-        for name, field in section_model.model_fields.items():
-            parameters.append(_option(section, name, field))
+    output.section = "Inputs"
+    parameters.append(output)
+    network = _network_names(options)
+    own = {name: field for name, field in options.model_fields.items() if name not in network}
+    parameters += [_option("options", "Options", name, field, _default(field)) for name, field in own.items()]
+    for name, words in network.items():
+        parameters.append(_option("options", "Network and training", name, options.model_fields[name], words))
+    parameters += [_option("run", "Running", name, field, _default(field)) for name, field in run.model_fields.items()]
     parameters += [
         click.Option(["--submit"], is_flag=True, help="hand it to the daemon and print its id"),
         click.Option(["--wait"], is_flag=True, help="with --submit: wait until it is finished"),
@@ -68,8 +115,8 @@ def command_of(model: type[Job]) -> click.Command:
         return _start(model, values)
 
     kind_name = str(model.model_fields["kind"].default)
-    return click.Command(
-        kind_name.partition(".")[2],
+    return KindCommand(
+        kind_name.rpartition(".")[2],
         params=parameters,
         callback=callback,
         help=(model.__doc__ or "").strip(),
@@ -120,23 +167,49 @@ def with_dashes(word: str) -> str:
     return word.replace("_", "-")
 
 
-def _option(section: str, name: str, field: FieldInfo) -> click.Option:
+def _option(target: str, section: str, name: str, field: FieldInfo, default: str) -> click.Option:
     """One option of a kind. Values are checked by the model, so that every way in gives the same message."""
-    flags = _flags(section, name, field)
+    flags = _flags(target, name, field)
     # Not given stays None, so that the model's own default counts; here it is only shown.
-    default = "" if field.default in (None, False) else f"  [default: {field.default}]"
-    words = f"{field.description or ''}{default}"
-    annotation = field.annotation
-    if annotation is bool:
-        return click.Option(flags, is_flag=True, flag_value=True, default=None, help=words)
-    if typing.get_origin(annotation) is Literal:
-        choice = click.Choice([str(value) for value in typing.get_args(annotation)])
-        return click.Option(flags, type=choice, default=None, help=words)
-    number = float if float in _members(annotation) else int if int in _members(annotation) else str
-    return click.Option(flags, type=number, default=None, help=words)
+    words = f"{field.description or ''}{f'  [default: {default}]' if default else ''}"
+    members = _members(field.annotation)
+    choices = [value for member in members for value in typing.get_args(member) if isinstance(value, str)]
+    if bool in members:
+        # What is on by default needs a way to be switched off.
+        flags[1:] = [f"{flag}/--no-{flag.removeprefix('--')}" for flag in flags[1:]] if field.default else flags[1:]
+        option = KindOption(flags, is_flag=True, default=None, help=words)
+    elif choices:
+        option = KindOption(flags, type=click.Choice(choices), default=None, help=words)
+    else:
+        number = float if float in members else int if int in members else str
+        option = KindOption(flags, type=number, default=None, help=words)
+    option.section = section
+    return option
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
+    """What a field may be: the members of a union, or the one type."""
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
         return typing.get_args(annotation)
     return (annotation,)
+
+
+def _default(field: FieldInfo) -> str:
+    return "" if field.is_required() or field.default in (None, False) else str(field.default)
+
+
+def _network_names(options: Any) -> dict[str, str]:
+    """The options of a network's training, if the kind trains one, with their defaults on each kind of device."""
+    from cryobridge.schemas.correction import CorrectionOptions
+    from cryobridge.schemas.map_correct import CorrectOptions
+
+    if not issubclass(options, CorrectOptions):
+        return {}
+    on_cpu, on_gpu = (CorrectOptions().network_options(device) for device in ("cpu", "cuda"))
+    words = {}
+    for name in CorrectionOptions.model_fields:
+        cpu, gpu = (str(getattr(on, name)) for on in (on_cpu, on_gpu))
+        words[name] = cpu if cpu == gpu else f"{cpu} on a CPU, {gpu} on a GPU"
+        if words[name] in ("None", "False"):
+            words[name] = ""
+    return words

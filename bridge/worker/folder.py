@@ -47,6 +47,8 @@ class OutputFolder:
         With absolute paths.
     device
         That it runs on, for the records.
+    writes
+        False in all but the first of several processes that do one job together: nothing is read or written then.
 
     Attributes
     ----------
@@ -61,7 +63,7 @@ class OutputFolder:
         If the folder holds another job's files or cannot be written to. Nothing has been changed then.
     """
 
-    def __init__(self, job: Job, device: torch.device) -> None:
+    def __init__(self, job: Job, device: torch.device, *, writes: bool = True) -> None:
         self.job = job
         self.path = job.output
         self._device = device
@@ -69,9 +71,10 @@ class OutputFolder:
         self._started_at = _now()
         self._marks: dict[str, float] = {}
         self._outputs: list[str] = []
-        self._opened = False
-        self.resumed = self._same_job_before()
-        if not self.resumed:
+        self._opened = not writes
+        self._writes = writes
+        self.resumed = writes and self._same_job_before()
+        if writes and not self.resumed:
             self._refuse_to_replace()
 
     def open(self) -> None:
@@ -93,11 +96,13 @@ class OutputFolder:
 
     def failed(self, why: str) -> None:
         """Note in the log why the job ends without a result, if it had begun to write."""
-        if self._opened:
+        if self._opened and self._writes:
             self.log(f"failed: {why}")
 
     def write_map(self, name: str, volume: torch.Tensor, voxel_size_A: float) -> None:
         """Write a map (n, n, n) under a name ending in .mrc."""
+        if not self._writes:
+            return
         self.open()
         self._claim(name)
         try:
@@ -107,6 +112,8 @@ class OutputFolder:
 
     def write_text(self, name: str, text: str, *, is_output: bool = True) -> None:
         """Write a text file, e.g. a table."""
+        if not self._writes:
+            return
         self.open()
         if is_output:
             self._claim(name)
@@ -118,6 +125,8 @@ class OutputFolder:
 
     def log(self, line: str) -> None:
         """Add a line to `run.log`; what cannot be logged does not stop a job."""
+        if not self._writes:
+            return
         self.open()
         try:
             with (self.path / LOG_NAME).open("a") as file:
@@ -153,8 +162,10 @@ class OutputFolder:
 
         Returns
         -------
-        The result as JSON values.
+        The result as JSON values; nothing where nothing is written.
         """
+        if not self._writes:
+            return {}
         total = round(time.monotonic() - self._started, 3)
         result = JobResult(
             kind=self.job.kind,

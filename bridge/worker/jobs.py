@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -55,7 +56,7 @@ def run_job(spec: object, device: torch.device) -> JobSteps:
     threads = torch.get_num_threads()
     torch.set_num_threads(job.run.threads or threads)
     try:
-        folder = OutputFolder(job, device)
+        folder = OutputFolder(job, device, writes=int(os.environ.get("RANK", "0")) == 0)
         try:
             return (yield from runner(job, device, folder))
         except Exception as error:

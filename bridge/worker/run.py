@@ -1,15 +1,28 @@
-"""`python -m cryobridge.bridge.worker.run JOBFILE`: run one job in the foreground, with no daemon."""
+"""`python -m cryobridge.bridge.worker.run JOBFILE`: run one job in the foreground, with no daemon.
+
+Under `torchrun` every process but the first only helps with the training and says nothing.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cryobridge.schemas.errors import CryobridgeError
 from cryobridge.schemas.jobfile import load_job
 from cryobridge.schemas.wire import EXIT_FAILED, EXIT_OK
+
+from ..progress import shown_progress
+
+if TYPE_CHECKING:
+    from cryobridge.schemas.envelope import Job
+
+_SHARED_KINDS = ("map.correct",)
 
 
 def main() -> int:
@@ -20,30 +33,71 @@ def main() -> int:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
     arguments = parser.parse_args()
+    rank = int(os.environ.get("RANK", "0"))
     try:
         job = load_job(arguments.job, base=arguments.base)
-        # torch takes seconds to load; a job file that cannot be used should be said at once.
-        import torch
+        if rank > 0 and job.kind not in _SHARED_KINDS:
+            return EXIT_OK
+        result = _run(job, arguments.device, quiet=rank > 0)
+    except CryobridgeError as error:
+        if rank == 0:
+            sys.stderr.write(f"{error}\n")
+        return EXIT_FAILED
+    if rank == 0:
+        # torch takes seconds to load; only a job that has run needs what comes with it.
+        from .jobs import result_line
 
-        from .jobs import result_line, run_job
+        sys.stdout.write(f"{json.dumps(result) if arguments.json else result_line(result)}\n")
+        if not arguments.json:
+            sys.stdout.write(f"{_where(job)}\n")
+    return EXIT_OK
 
-        device = arguments.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() and job.run.devices != "cpu" else "cpu"
-        steps = run_job(job.as_spec(), torch.device(device))
+
+def _run(job: Job, wanted: str, *, quiet: bool) -> dict[str, Any]:
+    chosen = job.run.devices.replace(":", ",")
+    if wanted == "auto" and chosen not in ("auto", "cpu", "gpu"):
+        # Numbers and UUIDs alike; torch must not have been loaded yet, and then counts only these.
+        os.environ["CUDA_VISIBLE_DEVICES"] = chosen
+    # A job file that cannot be used is said at once, before torch takes its seconds to load.
+    import torch
+
+    from .jobs import run_job
+
+    steps = run_job(job.as_spec(), torch.device(_device(wanted, job)))
+    shown: AbstractContextManager[object]
+    shown, report = (nullcontext(), _say_nothing) if quiet else shown_progress()
+    with shown:
         while True:
             try:
                 progress = next(steps)
             except StopIteration as end:
-                result = end.value
-                break
+                result: dict[str, Any] = end.value
+                return result
             if progress is not None:
-                sys.stderr.write(f"{progress.text}\n")
-    except CryobridgeError as error:
-        sys.stderr.write(f"{error}\n")
-        return EXIT_FAILED
-    sys.stdout.write(f"{json.dumps(result) if arguments.json else result_line(result)}\n")
-    return EXIT_OK
+                report(progress.text, progress.fraction)
+
+
+def _device(wanted: str, job: Job) -> str:
+    import torch
+
+    if wanted != "auto":
+        return wanted
+    if job.run.devices == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    if job.run.devices != "auto":
+        raise CryobridgeError(f"run.devices is {job.run.devices}, but torch finds no GPU here; say cpu or auto")
+    return "cpu"
+
+
+def _say_nothing(_text: str, _fraction: float | None) -> None:
+    """Stand in for the progress of a process that only helps."""
+
+
+def _where(job: Job) -> str:
+    report = job.output / "report.html"
+    return f"result in {job.output}{f', report {report}' if report.exists() else ''}"
 
 
 if __name__ == "__main__":
