@@ -1,0 +1,1 @@
+"""What spIsoNet's users bring with them: networks they have trained."""
