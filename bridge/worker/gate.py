@@ -5,10 +5,11 @@ A pure function of what RELION's files say and what the user asked for; the answ
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from cryobridge.schemas.relion import RelionOptions
-from cryobridge.wrappers.relion.jobdir import RefinementFacts
+from cryobridge.wrappers.relion.jobdir import RefinementFacts, option_value
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,12 @@ def decide(
         return Verdict(False, "gradient", "a gradient refinement is not corrected")
     if half == 0:
         if "--auto_refine" in facts.command_line or "--split_random_halves" in facts.command_line:
-            return Verdict(False, "joined", "the last, joined reconstruction and its resolution stay RELION's own")
+            return Verdict(
+                False,
+                "joined",
+                "the last, joined reconstruction and its resolution stay RELION's own; to correct its half-maps: "
+                f"{_correct_command(facts)}",
+            )
         return Verdict(False, "no_half_sets", "no half-sets here (3D classification), nothing to learn from")
     if kind == "body":
         # The only mask RELION names is the whole particle's, which is not where a body's map has its density.
@@ -78,3 +84,14 @@ def decide(
             f"correction starts at {options.start_resolution_A:g} A (now {resolution_A:.1f} A)",
         )
     return Verdict(True)
+
+
+def _correct_command(facts: RefinementFacts) -> str:
+    """How the user corrects the half-maps that RELION is about to write, in a shell in the project's folder."""
+    root = option_value(facts.command_line, "--o") or "run"
+    words = ["cryobridge", "map", "correct", *(f"{root}_half{half}_class001_unfil.mrc" for half in (1, 2))]
+    if facts.solvent_mask is not None:
+        words += ["--mask", facts.solvent_mask]
+    if facts.symmetry.upper() != "C1":
+        words += ["--symmetry", facts.symmetry]
+    return shlex.join([*words, "-o", f"{root}_corrected"])

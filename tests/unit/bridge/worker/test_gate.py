@@ -45,3 +45,14 @@ def test_every_other_call_stays_standard_and_says_why(changes, code, words):
 
 def test_healpix_zero_asks_for_no_sampling_file():
     assert verdict(RelionOptions(start_healpix=0), dataclasses.replace(FACTS, healpix_order=None)).due
+
+
+def test_the_joined_call_says_how_to_correct_its_half_maps():
+    facts = dataclasses.replace(
+        FACTS, command_line="--o 'Refine3D/job 1/run' --auto_refine", solvent_mask="Mask/job002/mask.mrc", symmetry="C3"
+    )
+    assert verdict(half=0, facts=facts).line.endswith(
+        "cryobridge map correct 'Refine3D/job 1/run_half1_class001_unfil.mrc' "
+        "'Refine3D/job 1/run_half2_class001_unfil.mrc' --mask Mask/job002/mask.mrc --symmetry C3 "
+        "-o 'Refine3D/job 1/run_corrected'"
+    )
