@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Self, cast
+from typing import NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from cryobridge.schemas.correction import CorrectionOptions
 
-from .nets.unet3d import UNet3D
+from .nets.unet3d import Norm, UNet3D
 
-_NORMS = ("batch", "group", "none")
+_NORMS: tuple[Norm, ...] = ("batch", "group", "none")
 _LAYOUT = "layout"
 _STEPS = "steps_done"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -184,6 +184,29 @@ class CorrectionState:
         for learner in self.learners:
             learner.to(self.device)
         return self
+
+
+class StoredLayout(NamedTuple):
+    """What the networks of a stored state are."""
+
+    networks: int
+    """1 in shared mode, 2 in independent mode."""
+    base_width: int
+    norm: Norm
+
+
+def stored_layout(tensors: Mapping[str, Tensor]) -> StoredLayout:
+    """Tell which options the state that gave these tensors was made with.
+
+    Raises
+    ------
+    ValueError
+        If they are no state's.
+    """
+    values = tensors[_LAYOUT].tolist() if _LAYOUT in tensors else None
+    if not isinstance(values, list) or len(values) != 3 or values[0] not in (1, 2) or values[2] not in (0, 1, 2):
+        raise ValueError("stored network: what it was made with is missing")
+    return StoredLayout(int(values[0]), int(values[1]), _NORMS[int(values[2])])
 
 
 def _layout(options: CorrectionOptions) -> list[int]:
