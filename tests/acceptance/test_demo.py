@@ -22,7 +22,7 @@ def test_demo_corrects_and_reports(tmp_path, private_runtime):
     }
     command = [sys.executable, "-m", "cryobridge.wrappers.relion.demo", "--no-relion", "--particles", "300"]
     result = subprocess.run(
-        [*command, "--iterations", "3", "--output", str(tmp_path)], env=environment, capture_output=True, text=True
+        [*command, "--iterations", "3", "--steps", "8", "--output", str(tmp_path)], env=environment, capture_output=True, text=True
     )
     said = result.stdout + result.stderr
     assert result.returncode == 0, said
@@ -32,6 +32,10 @@ def test_demo_corrects_and_reports(tmp_path, private_runtime):
     assert page.count("data:image/png;base64,") == 4
     assert "http" not in page
     assert "does not show" in page
+    for job in ("corrected", "diagnosis"):
+        assert (tmp_path / job / "result.json").exists()
+        assert "data:image/png;base64," in (tmp_path / job / "report.html").read_text()
+    assert said.count("mean FSC to the truth") == 2
     assert list(private_runtime.folder.glob("cryobridge-demo-*")) == []
 
 

@@ -21,8 +21,8 @@ import click
 
 from cryobridge.schemas import wire
 
-from . import jobfiles, real_relion, refinement, report
-from .particles import Recipe, simulate
+from . import final_maps, jobfiles, real_relion, refinement, report
+from .particles import Particles, Recipe, simulate
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,12 +30,19 @@ from .particles import Recipe, simulate
 @click.option("--particles", "n_particles", default=Recipe.n_particles, show_default=True, type=click.IntRange(20))
 @click.option("--iterations", default=len(refinement.STAGES), show_default=True, type=click.IntRange(1, 6))
 @click.option(
+    "--steps",
+    default=200,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Training steps of the job that corrects the last half-maps.",
+)
+@click.option(
     "--relion/--no-relion",
     "with_relion",
     default=None,
     help="Also run a real RELION refinement; default: where RELION is installed.",
 )
-def demo(output: Path, n_particles: int, iterations: int, with_relion: bool | None) -> int:
+def demo(output: Path, n_particles: int, iterations: int, steps: int, with_relion: bool | None) -> int:
     """Show cryobridge at work on a small simulated refinement (minutes on two CPU cores)."""
     if with_relion is None:
         with_relion = real_relion.available()
@@ -46,13 +53,15 @@ def demo(output: Path, n_particles: int, iterations: int, with_relion: bool | No
         raise click.ClickException(f"{hook} is missing; install cryobridge into this Python first")
     output.mkdir(parents=True, exist_ok=True)
     with _private_daemon() as environment:
-        corrected = _simulated(output, Recipe(n_particles=n_particles), iterations, str(hook), environment)
+        corrected = _simulated(output, Recipe(n_particles=n_particles), iterations, steps, hook, environment)
         if with_relion:
             corrected = _with_relion(output / "relion", str(hook), environment) and corrected
     return wire.EXIT_OK if corrected else wire.EXIT_FAILED
 
 
-def _simulated(output: Path, recipe: Recipe, n_iterations: int, hook: str, environment: dict[str, str]) -> bool:
+def _simulated(
+    output: Path, recipe: Recipe, n_iterations: int, steps: int, hook: Path, environment: dict[str, str]
+) -> bool:
     click.echo(f"Simulating {recipe.n_particles} particles, box {recipe.box} ...")
     particles = simulate(recipe)
     project = _emptied(output / "project")
@@ -61,7 +70,7 @@ def _simulated(output: Path, recipe: Recipe, n_iterations: int, hook: str, envir
     stages = refinement.STAGES[:n_iterations]
     # So small a data set wavers about the default gate of 15 A from iteration to iteration.
     environment = {**environment, "ISONET_START_RESOLUTION": f"{refinement.START_RESOLUTION_A:g}"}
-    for iteration in refinement.refine(project, particles, [hook], environment, stages):
+    for iteration in refinement.refine(project, particles, [str(hook)], environment, stages):
         iterations.append(iteration)
         comparisons.append(report.compare(iteration, particles))
         click.echo(report.iteration_line(iteration, comparisons[-1]))
@@ -69,10 +78,20 @@ def _simulated(output: Path, recipe: Recipe, n_iterations: int, hook: str, envir
     page.write_text(report.page(iterations, comparisons, particles))
     click.echo(report.summary(iterations, comparisons[-1]))
     click.echo(f"Report: {page.resolve()}\nMaps:   {(project / jobfiles.ROOT).parent.resolve()}")
+    _correct_last_half_maps(project, output, hook, steps, particles, comparisons[-1].last_shell)
     if iterations[-1].corrected:
         return True
     click.echo("The last iteration was not corrected; its log says why:\n" + iterations[-1].log, err=True)
     return False
+
+
+def _correct_last_half_maps(
+    project: Path, output: Path, hook: Path, steps: int, particles: Particles, last_shell: int
+) -> None:
+    click.echo("The half-maps that the refinement leaves, corrected and judged by jobs of their own:")
+    for command in final_maps.run_jobs(project, output, hook.with_name("cryobridge"), steps):
+        click.echo(f"  $ cryobridge {' '.join(command.words)}\n    {command.output / 'report.html'}")
+    click.echo(final_maps.summary(project, output / "corrected", particles, last_shell))
 
 
 def _with_relion(project: Path, hook: str, environment: dict[str, str]) -> bool:

@@ -117,13 +117,18 @@ def refine(
             jobfiles.write_call(project, number, half, sums[half - 1], fsc, tau2[half - 1], particles)
             for half in (1, 2)
         ]
-        standard = tuple(standard_map(half_sums, t) for half_sums, t in zip(sums, tau2, strict=True))
+        standard = tuple(reconstructed(half_sums, t) for half_sums, t in zip(sums, tau2, strict=True))
         log, seconds = _call_hooks(project, stars, hook, environment)
         answered = tuple(mrcfile.read(project / star.with_suffix(".mrc")).astype(np.float64) for star in stars)
         jobfiles.write_iteration(project, number, particles, views, _next_order(stages, number), fsc)
         for half, volume in enumerate(answered, 1):
             path = project / f"{jobfiles.ROOT}_it{number:03d}_half{half}_class001.mrc"
             jobfiles.write_map(path, volume, recipe.pixel_size_A)
+            jobfiles.write_map(
+                project / unfiltered_name(half),
+                reconstructed(sums[half - 1], tau2[half - 1], regularised=False),
+                recipe.pixel_size_A,
+            )
         reached_A = spectra.resolution(fsc, recipe.pixel_size_A)
         # RELION grows the image size by a few shells beyond the resolution reached.
         current_size = min(recipe.box, 2 * int(recipe.box * recipe.pixel_size_A / reached_A + 5))
@@ -139,14 +144,20 @@ def refine(
         )
 
 
-def standard_map(sums: Sums, tau2: Array) -> Array:
-    """What RELION 4 and 5 make of the sums by themselves."""
+def unfiltered_name(half: int) -> Path:
+    """Where RELION leaves a half-map that no prior has touched, for postprocessing."""
+    return Path(f"{jobfiles.ROOT}_half{half}_class001_unfil.mrc")
+
+
+def reconstructed(sums: Sums, tau2: Array, *, regularised: bool = True) -> Array:
+    """What RELION 4 and 5 make of the sums by themselves: the standard map, or the one without the prior."""
     volume = wiener.reconstruct(
         torch.from_numpy(sums.data.astype(np.complex64)),
         torch.from_numpy(sums.weight.astype(np.float32)),
         wiener.SumsGeometry(sums.box, sums.padding, sums.current_size),
         tau2,
         style="relion5",
+        regularised=regularised,
     )
     return volume.numpy().astype(np.float64)
 
