@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from .canvas import AFTER, BEFORE, Array, array, label, png, resolution_ticks, sheet, tidy
+from .canvas import AFTER, BEFORE, Array, array, frequency_axis, label, png, sheet, tidy
 
 
 def change_map(
@@ -43,13 +43,7 @@ def change_map(
     )
     tidy(axes)
     axes.grid(visible=False)
-    highest = max(values.shape[0] - 1, 1) * step
-    axes.set_xlim(0.0, highest)
-    axes.set_xlabel("spatial frequency (1/Å)", fontsize=9)
-    above = axes.secondary_xaxis("top")
-    above.set_xticks(*resolution_ticks(highest))
-    above.tick_params(labelsize=8)
-    above.set_xlabel("resolution (Å)", fontsize=9)
+    frequency_axis(axes, float(edges[-1]))
     axes.set_ylabel(f"angle to {label(axis)} (degrees)", fontsize=9)
     axes.set_yticks([0, 15, 30, 45, 60, 75, 90])
     bar = figure.colorbar(image, ax=axes, pad=0.02, extend="both" if signed else "max")

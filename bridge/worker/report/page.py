@@ -18,7 +18,6 @@ from .printable import printable
 from .style import STYLE
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PIXELS_PER_CSS_PIXEL = 150 / 96  # figures are drawn at 150 dpi; a page reckons with 96
 # Even if something of the text were taken for markup, the browser would load and run nothing.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -113,7 +112,7 @@ def _table(facts: Mapping[str, str]) -> str:
 
 
 def _figure(number: int, figure: Figure) -> str:
-    width, height = (round(size / _PIXELS_PER_CSS_PIXEL) for size in _png_size(figure))
+    width, height = _png_size(figure)
     data = base64.b64encode(figure.png).decode("ascii")
     title = _text(figure.title)
     return (

@@ -51,7 +51,7 @@ def fsc3d_slices(fsc3d_half_spectrum: Tensor | Array, voxel_size_A: float) -> by
     step = 1.0 / (n * voxel_size_A)
     reach = (sections[0].shape[0] // 2 + 0.5) * step
     shown = min(1.05 * n / 2, max(1.25 * limit, 2.0)) * step
-    figure = sheet(7.2, 3.05)
+    figure = sheet(7.2, 2.75)
     grid = figure.subplots(1, 3, squeeze=False)[0]
     for axes, section, (across, up) in zip(grid, sections, _AXES, strict=True):
         image = axes.imshow(

@@ -112,7 +112,7 @@ def view_density(directions: Tensor | Array, density: Tensor | Array) -> bytes:
 
 def _globe() -> tuple[Figure, Axes]:
     """Return an empty sphere with the axes of the map at their places."""
-    figure = sheet(6.4, 3.9)
+    figure = sheet(7.2, 4.3)
     axes = figure.add_subplot(projection="mollweide")
     axes.set_facecolor(_NOTHING)
     axes.grid(color="white", alpha=0.25, linewidth=0.5)

@@ -37,7 +37,7 @@ tr:first-child > * { border-top: 1px solid var(--line); }
 th { width: 42%; padding-right: 1.5rem; font-weight: 400; color: var(--quiet); }
 figure { margin: 0; }
 img {
-  display: block; max-width: 100%; height: auto; margin: 0 auto; background: #fff;
+  display: block; width: 100%; height: auto; background: #fff;
   border: 1px solid var(--line); border-radius: .2rem;
 }
 figcaption { margin-top: .6rem; }
@@ -59,7 +59,7 @@ footer {
   section { margin-top: 1.4rem; }
   figure, .notes, tr, li { break-inside: avoid; }
   h2, h3 { break-after: avoid; }
-  img { max-height: 19cm; width: auto; }
+  img { width: auto; max-width: 100%; max-height: 19cm; margin: 0 auto; }
   a { text-decoration: none; }
 }
 """

@@ -11,10 +11,10 @@ from .canvas import AFTER, COLOURS, QUIET, Array, array, png, sheet, tidy
 _SMOOTHED_OVER = 25  # the window is this part of the training
 
 
-def loss_curve(losses: Sequence[float], held_out: Sequence[tuple[int, float]] = ()) -> bytes:
-    """Loss of each training step, its moving average, and (step, loss) of crops that were kept out of training.
+def loss_curve(losses: Sequence[float], held_out: Sequence[float] = (), held_out_every: int = 1) -> bytes:
+    """Loss of each training step, its moving average, and that of crops kept out, one each `held_out_every` steps.
 
-    Steps count from 1. Values that are not finite leave gaps.
+    Values that are not finite leave gaps.
     """
     values = array(list(losses))
     steps = np.arange(1, len(values) + 1)
@@ -25,13 +25,15 @@ def loss_curve(losses: Sequence[float], held_out: Sequence[tuple[int, float]] = 
     if not single:
         axes.plot(steps, moving_average(values), color=COLOURS[0], linewidth=1.8, label="moving average")
     if held_out:
-        at, kept = array([float(step) for step, _ in held_out]), array([loss for _, loss in held_out])
-        axes.plot(at, kept, color=AFTER, linewidth=1.3, marker="o", markersize=3.5, label="held-out crops")
+        at = held_out_every * np.arange(1, len(held_out) + 1)
+        axes.plot(
+            at, array(list(held_out)), color=AFTER, linewidth=1.3, marker="o", markersize=3.5, label="held-out crops"
+        )
     axes.set_xlabel("step", fontsize=9)
     axes.set_ylabel("loss", fontsize=9)
     tidy(axes)
-    axes.set_xlim(0, max(len(values), 1, *(step for step, _ in held_out)))
-    axes.set_ylim(*_limits(values, array([loss for _, loss in held_out])))
+    axes.set_xlim(0, max(len(values), held_out_every * len(held_out), 1))
+    axes.set_ylim(*_limits(values, array(list(held_out))))
     axes.legend(fontsize=8, frameon=True, framealpha=0.85, edgecolor="none", loc="upper right")
     return png(figure)
 

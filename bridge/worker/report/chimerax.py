@@ -1,0 +1,58 @@
+"""A command script (`.cxc`) for ChimeraX that shows the maps of a job side by side at fair contour levels.
+
+ChimeraX runs such a script in the script's own folder, so files are named relative to it. Its file names know quotes
+but no escapes (`quote_path_if_necessary` in its cli.py), so a name either is harmless or is left out.
+
+References
+----------
+Meng et al. 2023, doi 10.1002/pro.4792.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from .canvas import AFTER, BEFORE, COLOURS
+from .printable import printable
+
+# Letters and digits of any script, and punctuation that means nothing to ChimeraX: no quotes, no wildcards,
+# no semicolon, no colon (databases), no backslash. A name must start with a letter, a digit or an underscore, or with
+# ../ or ./, and have a map's ending, so that it can be no option and nothing to be fetched.
+_HARMLESS = re.compile(r"(?:\.{1,2}/)*\w[\w .+\-=,@%()/]*\.(?:mrc|map|mrcs)(?:\.gz)?", re.IGNORECASE)
+_MAP_COLOURS = (BEFORE, AFTER, *COLOURS)
+
+
+def script(maps: Sequence[tuple[str, float]]) -> str:
+    """Return the text of a `.cxc` that opens maps and contours each at its level.
+
+    Parameters
+    ----------
+    maps
+        File name relative to the script's folder, and contour level, from left to right. Maps whose names ChimeraX's
+        command line cannot take safely, or whose level is not finite, are left out, and a comment says so.
+    """
+    shown: list[str] = []
+    lines = [
+        "# Written by cryobridge. In ChimeraX: open this file.",
+        "# All levels enclose the same volume. Without the line `tile` the maps lie over each other.",
+        "close session",
+        "set bgColor white",
+    ]
+    for name, level in maps:
+        if not (_HARMLESS.fullmatch(name) and math.isfinite(level)):
+            lines.append(f"# left out, because its name or level cannot be given to ChimeraX: {printable(name)}")
+            continue
+        shown.append(name)
+        number = len(shown)
+        colour = _MAP_COLOURS[(number - 1) % len(_MAP_COLOURS)]
+        lines += [
+            f'open "{name}"',
+            f"volume #{number} style surface step 1 level {level:.6g} color {colour}",
+        ]
+    lines += ["lighting soft", "graphics silhouettes true"]
+    if len(shown) > 1:
+        lines.append(f"tile #1-{len(shown)} columns {len(shown)}")
+    lines.append("view")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,60 @@
+"""At which level to contour a map: one that shows the particle, and the like of it in maps on other scales."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+PARTICLE_SHARE = 0.35
+"""Share of a solvent mask that is filled by density: masks are wider than the particle by several Angstrom."""
+
+_DEVIATIONS = 3.0
+
+
+def contour_level(volume: Tensor, mask: Tensor | None = None) -> float:
+    """Return a sensible contour level of a map (n, n, n), in its units.
+
+    With a mask (n, n, n), the level above which lie as many voxels as 0.35 of the mask's volume, counted inside the
+    mask; without one, the mean and three standard deviations, the custom of the field.
+
+    Raises
+    ------
+    ValueError
+        If the map is not finite, or the mask is empty.
+    """
+    if not bool(torch.isfinite(volume).all()):
+        raise ValueError("the map holds values that are not finite; it has no contour level")
+    if mask is None:
+        values = volume.double()
+        return float(values.mean() + _DEVIATIONS * values.std(correction=0))
+    inside = volume[mask > 0.5]
+    if inside.numel() == 0:
+        raise ValueError("the mask is empty; nothing of the map lies inside it")
+    return enclosing_level(inside, round(PARTICLE_SHARE * inside.numel()))
+
+
+def enclosing_level(values: Tensor, count: int) -> float:
+    """Return the level that `count` of the values reach or exceed (one, if `count` is smaller; all, if larger)."""
+    flat = values.reshape(-1)
+    rank = min(max(count, 1), flat.numel())
+    return float(flat.kthvalue(flat.numel() - rank + 1).values)
+
+
+def contour_levels(maps: Mapping[str, Tensor], mask: Tensor | None = None) -> dict[str, float]:
+    """Return a level for each of several maps (n, n, n): a sensible one for the first, for the others its like.
+
+    All levels enclose the same volume, inside the mask where there is one, so that maps that were sharpened or
+    rescaled are compared fairly.
+    """
+    levels: dict[str, float] = {}
+    count = 0
+    for name, volume in maps.items():
+        inside = volume if mask is None else volume[mask > 0.5]
+        if not levels:
+            levels[name] = contour_level(volume, mask)
+            count = int((inside >= levels[name]).sum())
+        else:
+            levels[name] = enclosing_level(inside, count)
+    return levels
