@@ -93,7 +93,7 @@ def view_density(views: Tensor, directions: Tensor, half_angle_deg: float = 10.0
         raise ValueError("no views: a density needs at least one")
     cosine = math.cos(math.radians(half_angle_deg))
     found = torch.zeros(directions.shape[0], dtype=torch.float64, device=directions.device)
-    for part in views.to(directions).split(_VIEWS_AT_ONCE):
+    for part in torch.split(views.to(directions), _VIEWS_AT_ONCE):
         found += ((directions @ part.T).abs() >= cosine).sum(dim=1)
     return found / (views.shape[0] * (1.0 - cosine))
 
@@ -101,7 +101,7 @@ def view_density(views: Tensor, directions: Tensor, half_angle_deg: float = 10.0
 def _samples(views: Tensor, directions: Tensor, half_width: float) -> Tensor:
     """How many views sample each direction, float64 (d,)."""
     found = torch.zeros(directions.shape[0], dtype=torch.float64, device=views.device)
-    for part in views.split(_VIEWS_AT_ONCE):
+    for part in torch.split(views, _VIEWS_AT_ONCE):
         found += direction_density(part, directions, half_width) * (half_width * part.shape[0])
     return found.round()
 

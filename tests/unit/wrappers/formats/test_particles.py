@@ -1,0 +1,174 @@
+"""Views are read from every layout of particle file, and what is damaged is refused with one sentence."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from cryobridge.schemas.errors import InputInvalid
+from cryobridge.wrappers.formats.particles import euler_angles, read_views
+
+STAR = """
+data_optics
+
+loop_
+_rlnOpticsGroup #1
+_rlnVoltage #2
+1 300
+
+data_particles
+
+loop_
+_rlnImageName #1
+_rlnAngleRot #2
+_rlnAngleTilt #3
+_rlnAnglePsi #4
+1@Müller/a.mrcs 10.5 20 -30
+2@b.mrcs -170 90.25 0
+"""
+
+
+def relion_matrix(rot: float, tilt: float, psi: float) -> np.ndarray:
+    """RELION's rotation matrix, as a product of three turns."""
+
+    def about_z(angle: float) -> np.ndarray:
+        c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+        return np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
+
+    c, s = np.cos(np.radians(tilt)), np.sin(np.radians(tilt))
+    return about_z(psi) @ np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]]) @ about_z(rot)
+
+
+def cs_bytes(tmp_path: Path, pose: np.ndarray) -> bytes:
+    table = np.zeros(len(pose), dtype=[("uid", "<u8"), ("alignments3D/pose", "<f4", (3,))])
+    table["alignments3D/pose"] = pose
+    np.save(tmp_path / "made.npy", table)
+    return (tmp_path / "made.npy").read_bytes()
+
+
+def test_a_star_file_is_read_whatever_its_compression(tmp_path: Path) -> None:
+    expected = [[10.5, 20.0, -30.0], [-170.0, 90.25, 0.0]]
+    for name, pack in (("a.star", bytes), ("b.star.gz", gzip.compress), ("c.dat", bz2.compress)):
+        (tmp_path / name).write_bytes(pack(STAR.encode()))
+        assert read_views(tmp_path / name).tolist() == expected
+
+
+def test_matrices_give_back_the_angles_they_were_made_of() -> None:
+    angles = np.random.default_rng(0).uniform((-180, 1, -180), (180, 179, 180), (50, 3))
+    found = euler_angles(np.stack([relion_matrix(*row) for row in angles]))
+    np.testing.assert_allclose(found, angles, atol=1e-9)
+
+
+@pytest.mark.parametrize("angles", [(20.0, 0.0, 30.0), (20.0, 180.0, 30.0)])
+def test_views_along_z_keep_their_matrix(angles: tuple[float, float, float]) -> None:
+    matrix = relion_matrix(*angles)
+    found = euler_angles(matrix[None])[0]
+    assert found[0] == 0.0
+    np.testing.assert_allclose(relion_matrix(*found), matrix, atol=1e-9)
+
+
+def test_a_cs_pose_is_the_inverse_of_relions_matrix(tmp_path: Path) -> None:
+    angles = np.random.default_rng(1).uniform((-180, 1, -180), (180, 179, 180), (20, 3))
+    pose = Rotation.from_matrix([relion_matrix(*row).T for row in angles]).as_rotvec()
+    (tmp_path / "p.cs").write_bytes(cs_bytes(tmp_path, pose))
+    np.testing.assert_allclose(read_views(tmp_path / "p.cs"), angles, atol=1e-4)
+
+
+def test_forty_thousand_particles_take_seconds(tmp_path: Path) -> None:
+    rows = "".join(f"{i}@some/folder/of/micrographs.mrcs {i % 360} {i % 180} 0\n" for i in range(40_000))
+    (tmp_path / "many.star").write_text(STAR.split("1@")[0] + rows)
+    started = time.process_time()
+    views = read_views(tmp_path / "many.star")
+    assert views.shape == (40_000, 3)
+    assert views[-1].tolist() == [39_999 % 360, 39_999 % 180, 0.0]
+    assert time.process_time() - started < 5.0
+
+
+BAD_STARS = {
+    "psi is missing": (STAR.replace("_rlnAnglePsi #4\n", "").replace(" -30\n", "\n").replace("25 0\n", "25\n"), "Psi"),
+    "no table": ("data_particles\n\nloop_\n_rlnVoltage #1\n300\n", "no table with rlnAngleRot"),
+    "ragged": (STAR + "3@c.mrcs 1 2\n", "not a whole STAR file"),
+    "cut in a line": (STAR[:-3], "cut off"),
+    "nan": (STAR.replace("90.25", "nan"), "particle 2 of 2"),
+    "text": (STAR.replace("90.25", "ninety"), "rlnAngleTilt"),
+    "binary": (STAR + "\0\n", "neither"),
+    "subtomograms": (STAR.replace("_rlnImageName", "_rlnTomoName"), "subtomograms"),
+    "empty": ("", "cut off"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_STARS)
+def test_a_bad_star_file_is_refused(tmp_path: Path, case: str) -> None:
+    text, words = BAD_STARS[case]
+    path = tmp_path / "bad.star"
+    path.write_text(text)
+    with pytest.raises(InputInvalid, match=words) as caught:
+        read_views(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_bad_cs_file_is_refused(tmp_path: Path) -> None:
+    good = cs_bytes(tmp_path, np.zeros((5, 3)))
+    np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "other.npy", np.zeros(3, dtype=[("uid", "<u8")]))
+    bad = {
+        "cut": (good[:-4], "announces 5 rows"),
+        "longer": (good + b"x", "announces 5 rows"),
+        "header": (good[:20], "header is damaged"),
+        "nan": (cs_bytes(tmp_path, np.array([[0, 0, 0], [0, np.nan, 0]])), "particle 2 of 2"),
+        "none": (cs_bytes(tmp_path, np.zeros((0, 3))), "no particles"),
+        "pickle": ((tmp_path / "objects.npy").read_bytes(), "no table of particles"),
+        "no pose": ((tmp_path / "other.npy").read_bytes(), "alignments3D/pose"),
+        "stream": (b"\x95CSDAT\0\0\0", "compressed .cs"),
+        "gzip cut": (gzip.compress(good)[:-9], "cut off or damaged"),
+    }
+    for name, (raw, words) in bad.items():
+        path = tmp_path / f"{name}.cs"
+        path.write_bytes(raw)
+        with pytest.raises(InputInvalid, match=words):
+            read_views(path)
+    with pytest.raises(InputInvalid, match="cannot be read"):
+        read_views(tmp_path / "absent.cs")
+    with pytest.raises(InputInvalid, match="cannot be read"):
+        read_views(tmp_path)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("FinalRefinement-OriginalParticles-PfCRT.star", None),
+        ("aspire_17_relion30.star", 17),
+        ("aspire_17_relion31.star", 17),
+        ("relion31.6opticsgroups.star.gz", None),
+        ("relion31.v2.star", None),
+        ("relion5.star", None),
+        ("cryosparc_P12_J24_001_particles.cs.gz", 2019),
+    ],
+)
+def test_real_particle_files_are_read(shared: Path, name: str, count: int | None) -> None:
+    path = shared / "data" / "particles" / name
+    if not path.is_file():
+        pytest.skip(f"data/particles/{name} is not in the shared data folder")
+    views = read_views(path)
+    assert count is None or len(views) == count
+    assert views.shape[1] == 3
+    assert bool((np.abs(views) <= 360).all())
+    assert len(views) == 1 or bool(views.std(axis=0).all())
+
+
+@pytest.mark.shared
+def test_cryosparc_sample_has_the_angles_its_makers_state(shared: Path) -> None:
+    sample = shared / "cryosparc-standin" / "sample" / "CS-bridge-demo"
+    if not sample.is_dir():
+        pytest.skip("cryosparc-standin/sample is not in the shared data folder")
+    truth = json.loads((sample / "truth.json").read_text())
+    expected = np.stack([truth[f"rlnAngle{name}"] for name in ("Rot", "Tilt", "Psi")], axis=1)
+    np.testing.assert_allclose(read_views(sample / "J1" / "J1_003_particles.cs"), expected, atol=1e-3)
