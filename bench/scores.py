@@ -1,4 +1,4 @@
-"""How near a map is to the truth: FSC, over all directions and by angle from the worst axis; correlation in real space."""
+"""How near a map is to the truth: FSC over all directions and by angle from the worst axis; real-space correlation."""
 
 from __future__ import annotations
 
