@@ -141,7 +141,7 @@ def correct_within_memory(
         What the smallest attempt raised.
     """
     snapshot = warm.tensors() if warm is not None else None
-    attempts = _smaller_attempts(options)
+    attempts = smaller_attempts(options)
     for number, attempt in enumerate(attempts):
         try:
             return (yield from correct(first, second, attempt, warm, device))
@@ -156,7 +156,7 @@ def correct_within_memory(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _smaller_attempts(options: CorrectionOptions) -> list[CorrectionOptions]:
+def smaller_attempts(options: CorrectionOptions) -> list[CorrectionOptions]:
     """The options as they are, then with single crops at a time, then with the smallest tiles as well."""
     single = options.model_copy(update={"acc_batches": options.batch})
     tiles = single.model_copy(update={"crop_size": max(32, options.cube_size)})
@@ -224,7 +224,15 @@ def _mean_gain(first: Half, second: Half, limit_shell: int) -> torch.Tensor:
 def resolution_range(
     fsc3d_volume: torch.Tensor, voxel_size_A: float, half_angle_deg: float = 10.0
 ) -> tuple[float, float]:
-    """Return the best and the worst resolution in A over directions, where the 3DFSC first falls below 0.143.
+    """Return the best and the worst resolution in A over directions; see `direction_resolutions`."""
+    _, resolutions = direction_resolutions(fsc3d_volume, voxel_size_A, half_angle_deg)
+    return float(resolutions.min()), float(resolutions.max())
+
+
+def direction_resolutions(
+    fsc3d_volume: torch.Tensor, voxel_size_A: float, half_angle_deg: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return directions (k, 3) and the resolution in A of each, where the 3DFSC first falls below 0.143.
 
     Shells in which a cap of the half-angle holds fewer than four voxels are taken as measured: there the 3DFSC is
     the phase of one voxel or two, and a direction is not lost by a chance value at 80 A.
@@ -234,8 +242,7 @@ def resolution_range(
     sparse = radius(n, fsc3d_volume.device) < math.sqrt(4.0 / cap)
     judged = torch.where(sparse & (fsc3d_volume != 0.0), 1.0, fsc3d_volume)
     directions = fibonacci_directions(_DIRECTIONS, fsc3d_volume.device)
-    resolutions = n * voxel_size_A / crossing_radius(judged, directions, 0.143).clamp(min=1.0)
-    return float(resolutions.min()), float(resolutions.max())
+    return directions, n * voxel_size_A / crossing_radius(judged, directions, 0.143).clamp(min=1.0)
 
 
 def _mask(half: Half, n: int) -> torch.Tensor:

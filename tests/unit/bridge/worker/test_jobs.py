@@ -51,7 +51,14 @@ def test_a_result_names_its_files_and_what_they_were_made_with(spec: dict[str, A
     result = run(spec)
     assert read_result(tmp_path / "out").as_json() == (tmp_path / "out" / "result.json").read_text()
     assert result == json.loads((tmp_path / "out" / "result.json").read_text())
-    assert set(contents(tmp_path / "out")) == {"FSC3D.mrc", "fsc.csv", "job.yaml", "result.json", "run.log"}
+    assert set(contents(tmp_path / "out")) == {
+        "FSC3D.mrc",
+        "fsc.csv",
+        "job.yaml",
+        "report.html",
+        "result.json",
+        "run.log",
+    }
     volume, header = mrc.read(tmp_path / "out" / "FSC3D.mrc")
     assert volume.shape == (BOX,) * 3
     assert volume[BOX // 2, BOX // 2, BOX // 2] == 1
