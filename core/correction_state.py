@@ -204,9 +204,10 @@ def stored_layout(tensors: Mapping[str, Tensor]) -> StoredLayout:
         If they are no state's.
     """
     values = tensors[_LAYOUT].tolist() if _LAYOUT in tensors else None
-    if not isinstance(values, list) or len(values) != 3 or values[0] not in (1, 2) or values[2] not in (0, 1, 2):
-        raise ValueError("stored network: what it was made with is missing")
-    return StoredLayout(int(values[0]), int(values[1]), _NORMS[int(values[2])])
+    match values:
+        case [1 | 2 as networks, int(base_width), 0 | 1 | 2 as norm]:
+            return StoredLayout(int(networks), base_width, _NORMS[int(norm)])
+    raise ValueError("stored network: what it was made with is missing")
 
 
 def _layout(options: CorrectionOptions) -> list[int]:
