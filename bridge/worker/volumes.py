@@ -113,6 +113,21 @@ def read_mask(path: Path, like: Volume) -> Volume:
     return Volume(path, mask.data.clamp(0, 1), like.voxel_size_A)
 
 
+def read_spectrum(path: Path, like: Volume) -> Volume:
+    """Read a Fourier volume such as a 3DFSC, for maps of one grid; its voxel size does not count, nobody sets it.
+
+    Raises
+    ------
+    InputInvalid
+        If it cannot be read, has another box, or holds nothing above 0.
+    """
+    spectrum = _read(path)
+    _same_box(spectrum, like)
+    if not float(spectrum.data.max()) > 0:
+        raise InputInvalid(f"{path}: no value is above 0; give a 3DFSC, such as FSC3D.mrc of map.fsc3d")
+    return Volume(path, spectrum.data, like.voxel_size_A)
+
+
 def _read(path: Path) -> Volume:
     array, header = mrc.read(path)
     shape = array.shape

@@ -1,0 +1,157 @@
+"""What a long job leaves in its output folder to go on from after a crash, a kill or a restart.
+
+A checkpoint is one safetensors file (no code runs when it is read), written whole or not at all. It counts only for
+the very same job on the very same inputs; one that is of another job, or damaged, is as good as none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from cryobridge import __version__
+from cryobridge.schemas.envelope import Job
+from cryobridge.schemas.errors import CryobridgeError
+from cryobridge.wrappers.formats.whole_file import whole_file, write_all
+
+log = logging.getLogger(__name__)
+
+_NOTE = "cryobridge"
+_ENDING = ".safetensors"
+_PARTS = "..*.part"
+_BLOCK_BYTES = 2**22
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors by name, all on the CPU, and a note of plain JSON values."""
+
+    tensors: Mapping[str, torch.Tensor]
+    note: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Checkpoints:
+    """The checkpoints of one job, hidden files `.<name>.safetensors` in its folder.
+
+    Parameters
+    ----------
+    folder
+        The output folder. It need not be there yet.
+    digest
+        Of the job, see `digest_of`.
+    read_only
+        Write and remove nothing: for all but one of several processes that do the job together.
+    """
+
+    def __init__(self, folder: Path, digest: str, *, read_only: bool = False) -> None:
+        self._folder = folder
+        self._digest = digest
+        self._read_only = read_only
+
+    def read(self, name: str) -> Checkpoint | None:
+        """The checkpoint of a name; None, and a line in the log, if it is damaged or of another job."""
+        path = self._path(name)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            log.warning("%s: cannot be read (%s); starting afresh", path, error.strerror)
+            return None
+        try:
+            header = _header(data)
+            tensors = safetensors.torch.load(data)
+            if header["digest"] != self._digest:
+                log.warning("%s: of another job, other inputs or another version; starting afresh", path)
+                return None
+            if header["crc32"] != _crc32(tensors):
+                raise ValueError("its checksum does not fit")
+            return Checkpoint(tensors, header["note"])
+        except (ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+            log.warning("%s: damaged (%s); starting afresh", path, error)
+            return None
+
+    def write(self, name: str, checkpoint: Checkpoint) -> None:
+        """Put a checkpoint in the place of the one of the same name.
+
+        Raises
+        ------
+        CryobridgeError
+            If the folder cannot be written to. The one before is still there then.
+        """
+        if self._read_only:
+            return
+        tensors = {key: value.detach().cpu().contiguous() for key, value in checkpoint.tensors.items()}
+        header = {"digest": self._digest, "crc32": _crc32(tensors), "note": dict(checkpoint.note)}
+        data = safetensors.torch.save(tensors, metadata={_NOTE: json.dumps(header)})
+        path = self._path(name)
+        try:
+            with whole_file(path) as descriptor:
+                write_all(descriptor, data, 0)
+        except OSError as error:
+            raise CryobridgeError(f"{path}: cannot be written: {error.strerror}") from error
+
+    def remove(self, *names: str) -> None:
+        """Remove checkpoints, and what a killed attempt left of unfinished ones."""
+        if self._read_only:
+            return
+        for path in (*map(self._path, names), *self._folder.glob(_PARTS)):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f".{name}{_ENDING}"
+
+
+def digest_of(job: Job, options: Mapping[str, Any]) -> str:
+    """A digest of all that decides a job's result: its kind, options and the content of its inputs.
+
+    Parameters
+    ----------
+    job
+        With absolute paths.
+    options
+        As used, with the defaults of the device filled in.
+    """
+    spec = job.as_spec()
+    digest = hashlib.sha256(
+        json.dumps(
+            {"kind": spec["kind"], "options": spec["options"], "used": dict(options), "version": __version__},
+            sort_keys=True,
+        ).encode()
+    )
+    for key, path in job.input_files():
+        digest.update(f"\0{key}\0".encode())
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _crc32(tensors: Mapping[str, torch.Tensor]) -> int:
+    total = 0
+    for name in sorted(tensors):
+        total = zlib.crc32(name.encode(), total)
+        total = zlib.crc32(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes(), total)
+    return total
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """What `Checkpoints.write` noted in the file's own header."""
+    length = int.from_bytes(data[:8], "little")
+    if not 2 <= length <= len(data) - 8:
+        raise ValueError("cut short")
+    header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_NOTE])
+    if not isinstance(header, dict) or not isinstance(header.get("note"), dict):
+        raise TypeError("its note is not a table")
+    return header

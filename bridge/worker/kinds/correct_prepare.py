@@ -1,0 +1,151 @@
+"""`map.correct`, first part: what the networks are given, and how well each Fourier voxel is measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cryobridge.core.combine import combine
+from cryobridge.core.filters import lowpass, ramp_curve
+from cryobridge.core.fourier import half_of_centred, radius
+from cryobridge.core.masks import soft_sphere, solvent_mask
+from cryobridge.core.shells import expand, shell_index, shell_of_resolution
+from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.map_correct import MapCorrectJob
+
+from ..volumes import Pair, Volume, read_map, read_pair, read_spectrum
+from .measured import Measured
+
+_REFERENCE_EDGE_SHELLS = 5.0
+_LEAST_MASKED, _MOST_MASKED = 0.005, 0.5
+"""Shares of the box; a made mask outside them did not find the particle."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Two half-maps ready for training. Tensors are on the device, maps (n, n, n), spectra (n, n, n // 2 + 1).
+
+    measured
+        The half-maps as they were read, their mask, FSC and limit.
+    starts
+        What the networks see of each half.
+    fsc3d
+        How well each Fourier voxel is measured, in [0, 1].
+    weight
+        What the training goes by: the 3DFSC, or ones up to the limit.
+    mask_made, fsc3d_given
+        Whether the mask was made here, and the 3DFSC read from a file.
+    limit_A
+        Up to where the networks' maps count.
+    choices
+        What was decided here and a user should know, in sentences.
+    """
+
+    pair: Pair
+    measured: Measured
+    starts: tuple[Tensor, Tensor]
+    fsc3d: Tensor
+    weight: Tensor
+    limit_A: float
+    mask_made: bool
+    fsc3d_given: bool
+    choices: list[str] = field(default_factory=list)
+
+    @property
+    def originals(self) -> tuple[Tensor, Tensor]:
+        """Both half-maps as they were read."""
+        return self.measured.half1, self.measured.half2
+
+    @property
+    def within_limit(self) -> Tensor:
+        """1 in the shells up to the limit, 0 beyond; (n, n, n // 2 + 1)."""
+        n = self.pair.box
+        last = math.floor(n * self.pair.voxel_size_A / self.limit_A + 1e-6)
+        return (shell_index(n, self.fsc3d.device) <= last).float()
+
+    @property
+    def mask(self) -> Tensor | None:
+        """The mask, or None where the whole box counts."""
+        return self.measured.mask
+
+
+def prepare(job: MapCorrectJob, device: torch.device) -> Prepared:
+    """Read the inputs of a job and measure them.
+
+    Raises
+    ------
+    InputInvalid
+        If an input cannot be used, or the half-maps agree at no resolution.
+    """
+    options, inputs, choices = job.options, job.inputs, list[str]()
+    pair = read_pair(inputs)
+    mask_made = pair.mask is None and options.method == "improved"
+    if mask_made:
+        pair = dataclasses.replace(pair, mask=_made_mask(pair, job.output / "mask.mrc", choices))
+    voxel_A, n = pair.voxel_size_A, pair.box
+    measured = Measured(pair, inputs, device, options.limit_resolution_A)
+    limit_A = measured.limit_A
+    if inputs.fsc3d is None:
+        fsc3d = measured.fsc3d(options.half_angle_deg, "phase_cosine").clamp(0.0, 1.0)
+    else:
+        fsc3d = _given_fsc3d(inputs.fsc3d, pair.half1, device)
+        ends_A = n * voxel_A / (float(radius(n, device)[fsc3d > 0].max()) + 1)
+        if ends_A > limit_A * (1 + 1 / n):
+            choices.append(f"{inputs.fsc3d} ends at {ends_A:.2f} A, so the correction ends there too")
+            limit_A = ends_A
+    starts = measured.half1, measured.half2
+    if inputs.reference is not None:
+        reference = read_map(inputs.reference, like=pair.half1).data.to(device)
+        reference_A = options.reference_resolution_A
+        first, second = (combine(reference, half, voxel_A, reference_A, measured.mask) for half in starts)
+        starts = first, second
+        ramp = ramp_curve(n, shell_of_resolution(n, voxel_A, reference_A), _REFERENCE_EDGE_SHELLS, device)
+        fsc3d = torch.maximum(fsc3d, expand(ramp, n))
+    if options.method == "published":
+        starts = lowpass(starts[0], voxel_A, limit_A), lowpass(starts[1], voxel_A, limit_A)
+    weight = fsc3d
+    if options.weight == "none":
+        weight = (radius(n, device) < measured.limit_shell).float()
+    return Prepared(
+        pair=pair,
+        measured=measured,
+        starts=starts,
+        fsc3d=fsc3d,
+        weight=weight,
+        limit_A=limit_A,
+        mask_made=mask_made,
+        fsc3d_given=inputs.fsc3d is not None,
+        choices=choices,
+    )
+
+
+def _given_fsc3d(path: Path, like: Volume, device: torch.device) -> Tensor:
+    half = half_of_centred(read_spectrum(path, like).data.to(device)).clamp(0.0, 1.0)
+    inner, outer = radius(like.box, device) < 2, radius(like.box, device) >= like.box // 2 - 1
+    if float(half[inner].mean()) <= float(half[outer].mean()):
+        raise InputInvalid(
+            f"{path}: it is no larger at the centre of its box than at the edges; a 3DFSC with the origin at the "
+            "centre is needed, as FSC3D.mrc of map.fsc3d"
+        )
+    return half
+
+
+def _made_mask(pair: Pair, path: Path, choices: list[str]) -> Volume:
+    """A solvent mask of both halves together or, where that does not find a particle, a soft sphere."""
+    n = pair.box
+    try:
+        mask = solvent_mask((pair.half1.data + pair.half2.data) / 2, pair.voxel_size_A)
+        share = float(mask.mean())
+        if not _LEAST_MASKED <= share <= _MOST_MASKED:
+            raise ValueError(f"it covers {share:.1%} of the box")
+        choices.append("no mask was given: a solvent mask was made from the mean of the half-maps, mask.mrc")
+    except ValueError as error:
+        edge = min(5.0, n / 8)
+        mask = soft_sphere(n, n / 2 - 1 - edge, edge)
+        choices.append(f"no mask was given and none could be made ({error}): a soft sphere is used, mask.mrc")
+    return Volume(path, mask, pair.voxel_size_A)
