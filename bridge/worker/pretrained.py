@@ -39,6 +39,27 @@ def load_network(path: Path, options: CorrectionOptions, device: torch.device | 
     InputInvalid
         If the file cannot be read or is no such network, or the options want another; one sentence.
     """
+    layout, learned = _read(path)
+    _check_options(path, layout, options)
+    state = CorrectionState.new(options, device)
+    for index, learner in enumerate(state.learners):
+        _load(path, learner, learned[index % len(learned)])
+    return state
+
+
+def layout_of(path: Path) -> StoredLayout:
+    """Tell what a stored network is, to choose options that fit it.
+
+    Raises
+    ------
+    InputInvalid
+        If the file cannot be read or is no such network.
+    """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[StoredLayout, list[dict[str, Tensor]]]:
+    """What a file holds, and what each of its networks has learned."""
     try:
         with path.open("rb") as file:
             is_zip = file.read(len(_ZIP)) == _ZIP
@@ -46,21 +67,13 @@ def load_network(path: Path, options: CorrectionOptions, device: torch.device | 
         raise InputInvalid(f"{path}: cannot be read ({error.strerror}); check the name and its permissions") from error
     if is_zip:
         checkpoint = read_checkpoint(path)
-        _check_options(path, StoredLayout(1, checkpoint.base, "batch"), options)
-        state = CorrectionState.new(options, device)
-        learned = [_as_learned(checkpoint.state)] * len(state.learners)
-    else:
-        tensors = _read_own(path)
-        try:
-            layout = stored_layout(tensors)
-        except ValueError as error:
-            raise InputInvalid(f"{path}: is no network of a correction") from error
-        _check_options(path, layout, options)
-        state = CorrectionState.new(options, device)
-        learned = [_learned(tensors, index % layout.networks) for index in range(len(state.learners))]
-    for learner, values in zip(state.learners, learned, strict=True):
-        _load(path, learner, values)
-    return state
+        return StoredLayout(1, checkpoint.base, "batch"), [_as_learned(checkpoint.state)]
+    tensors = _read_own(path)
+    try:
+        layout = stored_layout(tensors)
+    except ValueError as error:
+        raise InputInvalid(f"{path}: is no network of a correction") from error
+    return layout, [_learned(tensors, index) for index in range(layout.networks)]
 
 
 def _read_own(path: Path) -> dict[str, Tensor]:
