@@ -183,6 +183,18 @@ class PostprocessOptions(Options):
         validation_alias=AliasChoices("fit_from_A", "autob_lowres"),
         description="fit the B-factor, or flatten, from this resolution on",
     )
+    fit_to_A: float | None = Field(
+        None,
+        gt=0,
+        validation_alias=AliasChoices("fit_to_A", "autob_highres"),
+        description="fit the B-factor up to this resolution; the resolution of the map if empty",
+    )
+    low_pass_A: float | None = Field(
+        None,
+        gt=0,
+        validation_alias=AliasChoices("low_pass_A", "low_pass"),
+        description="low-pass the result at this resolution; the resolution of the map if empty",
+    )
     randomise_below_fsc: float = Field(
         0.8,
         gt=0,
@@ -236,9 +248,9 @@ class SamplingOptions(Options):
     )
     views: int = Field(
         10_000,
-        ge=1,
+        ge=1000,
         validation_alias=AliasChoices("views", "number_subset"),
-        description="how many views to use, drawn at random where there are more",
+        description="how many views to use, symmetric copies included, drawn at random where there are more",
     )
     grid: int = Field(
         64,

@@ -48,7 +48,7 @@ def fsc_curves(
             linestyle=LINES[number % len(LINES)],
             linewidth=1.6,
             marker="o" if len(curve) < 3 else "",
-            label=label(f"{name}: {_resolution_words(curve, voxel_size_A, box, thresholds)}"),
+            label=label(f"{name}: {_resolution_words(curve, voxel_size_A, box, thresholds)}" if thresholds else name),
         )
         for threshold in thresholds:
             shell = crossing_shell(curve, threshold)

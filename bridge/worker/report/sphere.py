@@ -82,10 +82,10 @@ def resolution_sphere(directions: Tensor | Array, resolutions_A: Tensor | Array)
     return png(figure)
 
 
-def view_density(directions: Tensor | Array, density: Tensor | Array) -> bytes:
+def view_density(directions: Tensor | Array, density: Tensor | Array, what: str = "views") -> bytes:
     """How many views lie about each direction (k, 3; z, y, x), as density (k,) on any scale; shown against even views.
 
-    The colours are logarithmic; directions without views are grey.
+    The colours are logarithmic; directions without views are grey. `what` names what was counted, if not views.
     """
     from matplotlib.colors import LogNorm
 
@@ -105,7 +105,7 @@ def view_density(directions: Tensor | Array, density: Tensor | Array) -> bytes:
     bar.minorticks_off()
     bar.ax.tick_params(labelsize=8)
     bar.set_label(
-        "views, against an even distribution (1)" + ("" if (counts > 0).all() else "; grey: no views"), fontsize=9
+        f"{what}, against an even distribution (1)" + ("" if (counts > 0).all() else f"; grey: no {what}"), fontsize=9
     )
     return png(figure)
 

@@ -1,0 +1,50 @@
+"""Jobs of one kind run here, without daemon or worker process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cryobridge.bridge.worker.jobs import run_job
+from cryobridge.wrappers.formats import mrc
+
+
+def run_map_job(
+    kind: str,
+    output: Path,
+    inputs: dict[str, Path] | None = None,
+    options: dict[str, Any] | None = None,
+) -> tuple[dict[str, Any], list[str]]:
+    """The result of a job, and what it said on the way."""
+    spec = {
+        "schema": "cryobridge/job/1",
+        "kind": kind,
+        "inputs": {name: str(path) for name, path in (inputs or {}).items()},
+        "output": str(output),
+        "options": options or {},
+    }
+    steps = run_job(spec, torch.device("cpu"))
+    said = []
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return dict(end.value), said
+        if step is not None:
+            said.append(step.text)
+
+
+def write_maps(folder: Path, voxel_size_A: float, **maps: torch.Tensor) -> dict[str, Path]:
+    """Files of maps (n, n, n), by name."""
+    paths = {}
+    for name, volume in maps.items():
+        paths[name] = folder / f"{name}.mrc"
+        mrc.write_atomically(paths[name], volume.float().numpy(), voxel_size_A)
+    return paths
+
+
+def read_back(path: Path) -> torch.Tensor:
+    """A map that a job wrote, float64."""
+    return torch.from_numpy(mrc.read(path)[0]).double()
