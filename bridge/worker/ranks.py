@@ -25,10 +25,11 @@ class TorchRanks:
         flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
         torch.distributed.all_reduce(flat)
         flat /= self.count
-        parts = flat.split([tensor.numel() for tensor in tensors])
+        taken = 0
         with torch.no_grad():
-            for tensor, part in zip(tensors, parts, strict=True):
-                tensor.copy_(part.view_as(tensor))
+            for tensor in tensors:
+                tensor.copy_(flat[taken : taken + tensor.numel()].view_as(tensor))
+                taken += tensor.numel()
 
 
 def ranks_from_environment(device: torch.device) -> Ranks:
@@ -65,7 +66,7 @@ def device_of_this_rank(device: torch.device, environment: Mapping[str, str] = o
     ValueError
         If there are more ranks on this machine than GPUs.
     """
-    if device.type != "cuda" or device.index is not None or "LOCAL_RANK" not in environment:
+    if str(device) != "cuda" or "LOCAL_RANK" not in environment:
         return device
     local = int(environment["LOCAL_RANK"])
     if local >= torch.cuda.device_count():
