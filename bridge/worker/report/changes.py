@@ -69,7 +69,9 @@ def bars(
         (0.2, after, AFTER, series[1]),
     ):
         heights = array(list(values))
-        drawn = axes.bar(place + offset, np.nan_to_num(heights), width=0.36, color=colour, label=label(name))
+        drawn = axes.bar(
+            place + offset, np.where(np.isfinite(heights), heights, 0.0), width=0.36, color=colour, label=label(name)
+        )
         if len(names) <= 12:
             texts = [f"{height:.2f}" if np.isfinite(height) else "–" for height in heights]
             axes.bar_label(drawn, texts, fontsize=7, padding=2)

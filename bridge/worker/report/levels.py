@@ -11,13 +11,15 @@ PARTICLE_SHARE = 0.35
 """Share of a solvent mask that is filled by density: masks are wider than the particle by several Angstrom."""
 
 _DEVIATIONS = 3.0
+_LEAST_SHARE = 0.001
 
 
 def contour_level(volume: Tensor, mask: Tensor | None = None) -> float:
     """Return a sensible contour level of a map (n, n, n), in its units.
 
     With a mask (n, n, n), the level above which lie as many voxels as 0.35 of the mask's volume, counted inside the
-    mask; without one, the mean and three standard deviations, the custom of the field.
+    mask; without one, the mean and three standard deviations, the custom of the field, but never so high that less
+    than a thousandth of the box shows.
 
     Raises
     ------
@@ -28,7 +30,8 @@ def contour_level(volume: Tensor, mask: Tensor | None = None) -> float:
         raise ValueError("the map holds values that are not finite; it has no contour level")
     if mask is None:
         values = volume.double()
-        return float(values.mean() + _DEVIATIONS * values.std(correction=0))
+        custom = float(values.mean() + _DEVIATIONS * values.std(correction=0))
+        return min(custom, enclosing_level(volume, round(_LEAST_SHARE * volume.numel())))
     inside = volume[mask > 0.5]
     if inside.numel() == 0:
         raise ValueError("the mask is empty; nothing of the map lies inside it")

@@ -52,8 +52,8 @@ def fsc(*, masked: bool, randomised_from_A: float | None = None) -> Passage:
         )
         works.append(citations.PHASE_RANDOMISATION)
     text += (
-        f". Resolution is quoted where it first falls below 0.143 ({citations.FSC_143.short}), between half-maps that "
-        f"were refined independently ({citations.GOLD_STANDARD.short})."
+        f". Resolution is quoted where it first falls below 0.143 ({citations.FSC_143.short}), which presumes "
+        f"half-maps that were refined independently ({citations.GOLD_STANDARD.short})."
     )
     return Passage(text, (*works, citations.FSC_143))
 
@@ -162,8 +162,9 @@ def correction(training: Training) -> Passage:
     )
     text = (
         f"Anisotropy was corrected by self-supervised learning ({citations.SPISONET.short}): {network}; {who}, {how}. "
-        f"{weight}Training took {training.steps} steps of {training.batch} crops of {training.cube_size} voxels a side, "
-        f"with AdamW ({citations.ADAMW.short}) at a learning rate of {training.learning_rate:g}, seed {training.seed}."
+        f"{weight}Training took {training.steps} steps of {training.batch} crops of {training.cube_size} voxels a "
+        f"side, with AdamW ({citations.ADAMW.short}) at a learning rate of {training.learning_rate:g}, seed "
+        f"{training.seed}."
     )
     if training.symmetry.upper() != "C1":
         text += f" Point group {training.symmetry} was imposed."
@@ -191,7 +192,8 @@ def combination(kind: Literal["fill", "published"], limit_A: float) -> Passage:
 def reference(resolution_A: float) -> Passage:
     """A reference's low resolutions in both halves."""
     return Passage(
-        f"Resolutions up to {angstrom(resolution_A)} of a reference map replaced those of both half-maps before training."
+        f"Resolutions up to {angstrom(resolution_A)} of a reference map replaced those of both half-maps before "
+        "training."
     )
 
 
@@ -228,8 +230,8 @@ def whitening(mode: Literal["radial", "angular"], low_A: float, high_A: float) -
 def combined_maps(threshold_A: float) -> Passage:
     """Two maps joined at a resolution."""
     return Passage(
-        f"Shells up to {angstrom(threshold_A)} come from the first map, brought to the amplitude spectrum of the second; "
-        f"all others from the second ({citations.SPISONET.short}).",
+        f"Shells up to {angstrom(threshold_A)} come from the first map, brought to the amplitude spectrum of the "
+        f"second; all others from the second ({citations.SPISONET.short}).",
         (citations.SPISONET,),
     )
 

@@ -1,4 +1,4 @@
-"""What every reader must know of the half-maps behind a result: are they still independent of each other?"""
+"""What every reader must know of the half-maps behind a result: whether they are independent of each other."""
 
 from __future__ import annotations
 

@@ -1,0 +1,74 @@
+"""The script opens, contours and tiles what it may, and no file name becomes a command."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+
+from cryobridge.bridge.worker.report.chimerax import script
+
+COMMANDS = {"open", "volume", "close", "set", "lighting", "graphics", "tile", "view"}
+
+
+def commands(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not line.startswith("#")]
+
+
+def test_maps_are_opened_and_contoured_in_order():
+    lines = commands(script([("../half1.mrc", 0.0123456789), ("corrected_half1.mrc", 2e-5)]))
+    opened = [line for line in lines if line.startswith("open ")]
+    assert opened == ['open "../half1.mrc"', 'open "corrected_half1.mrc"']
+    levels = [line for line in lines if line.startswith("volume ")]
+    assert "volume #1 style surface step 1 level 0.0123457 color #" in levels[0]
+    assert "volume #2 style surface step 1 level 2e-05 color #" in levels[1]
+    assert lines.index(opened[1]) < lines.index(levels[1])
+    assert levels[0].split()[-1] != levels[1].split()[-1], "before and after differ in colour"
+    assert lines[-2:] == ["tile #1-2 columns 2", "view"]
+
+
+def test_one_map_is_not_tiled():
+    assert "tile" not in "\n".join(commands(script([("map.mrc", 1.0)])))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        'a" ; exit ; ".mrc',
+        "a'.mrc",
+        "a;exit.mrc",
+        "a\nexit.mrc",
+        "emdb:3087.mrc",
+        "http://x/y.mrc",
+        "*.mrc",
+        "-x.mrc",
+        "~me/x.mrc",
+        "/etc/x.mrc",
+        "a\\b.mrc",
+        "$x.mrc",
+        "run.py",
+        "x.cxc",
+        "",
+        "\u202ecrm.mrc",
+    ],
+)
+def test_a_name_that_could_do_harm_is_left_out(name):
+    text = script([("first.mrc", 1.0), (name, 1.0), ("last.map.gz", 2.0)])
+    lines = commands(text)
+    assert {line.split()[0] for line in lines} <= COMMANDS
+    assert [line for line in lines if line.startswith("open")] == ['open "first.mrc"', 'open "last.map.gz"']
+    assert any(line.startswith("volume #2 ") and "level 2 " in line for line in lines), "numbers go on without a gap"
+    assert sum("left out" in line for line in text.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["Map (final) 2.mrc", "größe.MAP", "../../Refine3D/job012/run_half1_class001_unfil.mrc"]
+)
+def test_names_of_real_life_are_taken(name):
+    assert f'open "{name}"' in commands(script([(name, 1.0)]))
+
+
+@pytest.mark.parametrize("level", [math.nan, math.inf])
+def test_a_level_that_is_no_number_is_left_out(level):
+    assert not re.search(r"nan|inf\b", "\n".join(commands(script([("a.mrc", level)]))))
