@@ -43,6 +43,9 @@ class CorrectOptions(CorrectionOptions, Options):
     weight: Literal["fsc3d", "none"] = Field(
         "fsc3d", description="what tells well measured voxels from others; none: all count alike, the network denoises"
     )
+    whiten: bool = Field(
+        True, description="level the spectrum from 10 A to the limit before training; not with the published method"
+    )
     half_angle_deg: float = Field(
         10.0,
         gt=0,
@@ -81,6 +84,11 @@ class CorrectOptions(CorrectionOptions, Options):
             chosen |= _STANDALONE[device.split(":")[0]]
         make = CorrectionOptions.published if self.method == "published" else CorrectionOptions.for_device
         return make(device, **chosen)
+
+    @property
+    def whitens(self) -> bool:
+        """Whether the halves are whitened before training."""
+        return self.whiten and (self.method == "improved" or "whiten" in self.model_fields_set)
 
     @property
     def combination(self) -> Literal["fill", "published"]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 import yaml
 
@@ -110,8 +111,15 @@ class OutputFolder:
         except OSError as error:
             raise CryobridgeError(f"{self.path / name}: cannot be written: {error.strerror}") from error
 
+    def write_tensors(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Write tensors by name under a name ending in .safetensors."""
+        self._write(name, safetensors.torch.save({key: value.cpu().contiguous() for key, value in tensors.items()}))
+
     def write_text(self, name: str, text: str, *, is_output: bool = True) -> None:
         """Write a text file, e.g. a table."""
+        self._write(name, text.encode(), is_output=is_output)
+
+    def _write(self, name: str, data: bytes, *, is_output: bool = True) -> None:
         if not self._writes:
             return
         self.open()
@@ -119,7 +127,7 @@ class OutputFolder:
             self._claim(name)
         try:
             with whole_file(self.path / name) as descriptor:
-                write_all(descriptor, text.encode(), 0)
+                write_all(descriptor, data, 0)
         except OSError as error:
             raise CryobridgeError(f"{self.path / name}: cannot be written: {error.strerror}") from error
 

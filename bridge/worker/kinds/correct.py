@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 
 import torch
 from pydantic import ValidationError
 
 from cryobridge.core.fourier import centred_spectrum
+from cryobridge.core.postprocess import Sharpened, agreement, sharpen
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.map_correct import CorrectOptions, MapCorrectJob
 from cryobridge.schemas.validation import input_invalid
 
 from ..checkpoint import Checkpoints, digest_of
-from ..folder import OutputFolder
+from ..folder import REPORT_NAME, OutputFolder
 from ..iteration import resolution_range
 from ..jobs import JobSteps
 from ..loop import Progress
 from ..ranks import ranks_from_environment
-from ..tables import curve_table
-from .correct_outputs import Outcome, outcome, share_changed
+from ..tables import curve_table, loss_table
+from .correct_outputs import Outcome, outcome
 from .correct_prepare import Prepared, prepare
+from .correct_report import Correction, page, script
 from .correct_training import Trained, Training
 from .measured import sphericity_or_none
 
@@ -54,15 +57,18 @@ def run(job: MapCorrectJob, device: torch.device, folder: OutputFolder) -> JobSt
     )
     trained = yield from _within(_PREPARED, _TRAINED, training.results())
     if not leads:
-        return {"kind": job.kind, "metrics": {}}
+        return {}
     folder.mark("train")
     yield Progress("putting the final maps together", _TRAINED)
     found = outcome(prepared, trained, job.options)
-    _write(prepared, trained, found, folder)
+    sharpened, warnings = _sharpened(job.options, prepared, found)
+    correction = Correction(job, prepared, trained, found, network, sharpened, warnings)
+    _write(correction, folder)
+    folder.mark("finish")
     result = folder.finish(
-        metrics=_metrics(prepared, trained, found, network, (best_A, worst_A)),
+        metrics=_metrics(correction, (best_A, worst_A)),
         options={**job.options.model_dump(mode="json"), **network.model_dump(mode="json")},
-        statements=prepared.choices,
+        statements=[*correction.statements, *warnings],
         seeds={f"network {index + 1}": network.seed + index for index in range(len(trained))},
     )
     training.checkpoints.remove(*training.names)
@@ -93,45 +99,71 @@ def _begin(job: MapCorrectJob, prepared: Prepared, folder: OutputFolder) -> None
         folder.write_map("FSC3D.mrc", centred_spectrum(prepared.fsc3d), prepared.pair.voxel_size_A)
 
 
-def _write(prepared: Prepared, trained: list[Trained], found: Outcome, folder: OutputFolder) -> None:
-    pair = prepared.pair
+def _sharpened(options: CorrectOptions, prepared: Prepared, found: Outcome) -> tuple[Sharpened | None, list[str]]:
+    """The sharpened map, if it is wanted and can be made; else None, and what to say of it."""
+    if not options.postprocess:
+        return None, []
+    half1, half2 = prepared.originals
+    # The corrected halves may not be independent; how much of each shell is signal is told by those before.
+    agreed = agreement(half1, half2, prepared.mask, seed=options.seed)
+    average = found.mean.to(half1.device)
+    try:
+        return sharpen(average, agreed.used, prepared.pair.voxel_size_A, mask=prepared.mask), []
+    except ValueError as error:
+        return None, [f"No sharpened map could be made: {error}."]
+
+
+def _write(correction: Correction, folder: OutputFolder) -> None:
+    prepared, found = correction.prepared, correction.found
+    pair, sharpened = prepared.pair, correction.sharpened
     for name, volume in (
         ("corrected_half1.mrc", found.half1),
         ("corrected_half2.mrc", found.half2),
         ("corrected.mrc", found.mean),
         ("spread.mrc", found.spread),
+        ("postprocessed.mrc", None if sharpened is None else sharpened.volume),
     ):
         if volume is not None:
             folder.write_map(name, volume, pair.voxel_size_A)
+    folder.write_tensors("network.safetensors", correction.trained[0].network)
+    folder.write_text(
+        "loss.csv", loss_table([one.record for one in correction.trained], correction.network.held_out_every)
+    )
     curves = {"fsc": prepared.measured.curve, "fsc_corrected": found.fsc_after}
     folder.write_text("fsc.csv", curve_table(curves, pair.box, pair.voxel_size_A))
+    step_deg = 90 / found.change.shape[1]
+    bins = {
+        f"changed_{step_deg * number:.0f}_to_{step_deg * (number + 1):.0f}_deg": column
+        for number, column in enumerate(found.change.T)
+    }
+    folder.write_text("change.csv", curve_table(bins, pair.box, pair.voxel_size_A))
+    folder.write_text("corrected.cxc", script(correction, folder.path))
+    folder.write_text(REPORT_NAME, page(correction))
 
 
-def _metrics(
-    prepared: Prepared,
-    trained: list[Trained],
-    found: Outcome,
-    network: CorrectionOptions,
-    directions_A: tuple[float, float],
-) -> dict[str, float | int | str | None]:
+def _metrics(correction: Correction, directions_A: tuple[float, float]) -> dict[str, float | int | str | None]:
+    prepared, found, trained = correction.prepared, correction.found, correction.trained
     losses = [loss for one in trained for loss in one.record.losses]
     steps = len(losses)
     pair = prepared.pair
     return {
         "box": pair.box,
         "voxel_size_A": pair.voxel_size_A,
-        "mode": network.mode,
-        "resolution_A": prepared.measured.resolution_A,
+        "mode": correction.network.mode,
+        "resolution_A": _finite(prepared.measured.resolution_A),
         "limit_resolution_A": prepared.limit_A,
         "best_direction_A": directions_A[0],
         "worst_direction_A": directions_A[1],
         "sphericity_0.5": sphericity_or_none(prepared.fsc3d),
+        "networks": len(trained),
         "steps": steps,
         "loss_first": _mean(losses[:10]),
         "loss_last": _mean(losses[-10:]),
         "seconds_per_step": round(sum(one.seconds for one in trained) / steps, 4) if steps else None,
-        "power_changed": round(share_changed(found.change, pair.box, pair.voxel_size_A, prepared.limit_A), 4),
+        "power_changed_well_measured": _finite(found.changed_well),
+        "power_changed_badly_measured": _finite(found.changed_badly),
         "rms_change": round(found.moved, 4),
+        "spread": _finite(found.relative_spread),
     }
 
 
@@ -152,6 +184,11 @@ def _within(
 
 def _mean(values: list[float]) -> float | None:
     return round(sum(values) / len(values), 5) if values else None
+
+
+def _finite(value: float) -> float | None:
+    """The value to four digits; None where there is none, since JSON knows neither infinity nor NaN."""
+    return round(value, 4) if math.isfinite(value) else None
 
 
 def _nothing(_: str) -> None:

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from cryobridge.core import posterior
-from cryobridge.core.change import power_changed, rms_difference
+from cryobridge.core.change import power_changed, power_changed_where, rms_difference
 from cryobridge.core.combine import combine
 from cryobridge.core.directions import fibonacci_directions
 from cryobridge.core.fourier import apply_filter
 from cryobridge.core.fsc import fsc
 from cryobridge.core.fsc3d import crossing_radius
+from cryobridge.core.symmetry import operators, symmetrise
 from cryobridge.schemas.errors import BadResult
 from cryobridge.schemas.map_correct import CorrectOptions
 
@@ -23,6 +24,8 @@ from .correct_prepare import Prepared
 from .correct_training import Trained
 
 _DIRECTIONS = 500
+_WELL, _BADLY = 0.7, 0.3
+"""3DFSC from which on, and up to which, a Fourier voxel counts as measured well or badly."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,11 @@ class Outcome:
         Unit vector (3,) z, y, x of the worst-measured direction.
     change
         Share of the power changed, (n // 2 + 1, polar bins) about that axis, see `core.change`.
-    moved
-        RMS difference to the input inside the mask, as a share of the input's deviation.
+    changed_well, changed_badly
+        Share of the power changed in Fourier voxels that are measured well and badly; NaN where there are none.
+    moved, correlation
+        RMS difference of the means before and after inside the mask, as a share of the deviation before; and their
+        correlation there.
     """
 
     half1: Tensor
@@ -47,12 +53,23 @@ class Outcome:
     fsc_after: Tensor
     axis: Tensor
     change: Tensor
+    changed_well: float
+    changed_badly: float
     moved: float
+    correlation: float
 
     @property
     def mean(self) -> Tensor:
         """The mean of the corrected half-maps."""
         return (self.half1 + self.half2) / 2
+
+    @property
+    def relative_spread(self) -> float:
+        """Median spread over the deviation of the mean map, where that is not solvent; NaN for one network."""
+        if self.spread is None:
+            return math.nan
+        inside = self.mean.abs() > self.mean.std()
+        return float(self.spread[inside].median() / self.mean[inside].std())
 
 
 def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOptions) -> Outcome:
@@ -63,24 +80,29 @@ def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOpti
     BadResult
         If a map is not finite or not on the scale of its half-map.
     """
+    rotations = operators(options.symmetry)
     each = [
-        tuple(_finished(prepared, half, volume, options) for half, volume in ((1, one.map1), (2, one.map2)))
+        [_finished(prepared, half, symmetrise(volume, rotations), options) for half, volume in enumerate(one.maps)]
         for one in trained
     ]
     half1, half2 = (torch.stack([maps[half] for maps in each]).mean(0) for half in (0, 1))
     means = torch.stack([(maps[0] + maps[1]) / 2 for maps in each])
-    device = prepared.fsc3d.device
-    mask, originals = prepared.mask, prepared.originals
-    before, after = (originals[0] + originals[1]) / 2, ((half1 + half2) / 2).to(device)
-    axis = worst_direction(prepared.fsc3d)
+    fsc3d, mask, originals = prepared.fsc3d, prepared.mask, prepared.originals
+    first, second = half1.to(fsc3d.device), half2.to(fsc3d.device)
+    before, after = (originals[0] + originals[1]) / 2, (first + second) / 2
+    axis = worst_direction(fsc3d)
+    within = prepared.within_limit > 0
     return Outcome(
         half1=half1,
         half2=half2,
         spread=means.std(0) if len(trained) > 1 else None,
-        fsc_after=fsc(half1.to(device), half2.to(device), mask).cpu(),
+        fsc_after=fsc(first, second, mask).cpu(),
         axis=axis.cpu(),
         change=power_changed(before, after, axis, mask).cpu(),
+        changed_well=power_changed_where(before, after, within & (fsc3d >= _WELL), mask),
+        changed_badly=power_changed_where(before, after, within & (fsc3d <= _BADLY), mask),
         moved=rms_difference(before, after, mask),
+        correlation=_correlation(before, after, mask),
     )
 
 
@@ -92,29 +114,29 @@ def worst_direction(fsc3d: Tensor) -> Tensor:
 
 
 def _finished(prepared: Prepared, half: int, network_map: Tensor, options: CorrectOptions) -> Tensor:
-    """The corrected map of a half: of its own data and its network's map, on its own grey scale."""
-    start, original = prepared.starts[half - 1], prepared.originals[half - 1]
-    result = network_map.to(start.device)
+    """The corrected map of half 0 or 1: of its own data and its network's map, on its own grey scale."""
+    base, original = prepared.bases[half], prepared.originals[half]
+    result = network_map.to(base.device)
     if options.combination == "fill":
         # Within the limit the grey scale is that of the measured voxels, so nothing has to be matched at the joint.
         within = prepared.within_limit
         gain = posterior.gain_from_fsc(prepared.fsc3d) * within
         result = posterior.fill(
-            apply_filter(start, gain), result, gain, prepared.mask, prior_variance=options.prior_variance
+            apply_filter(base, gain), result, gain, prepared.mask, prior_variance=options.prior_variance
         )
-        complaint = posterior.plausible(result, apply_filter(start, within))
+        complaint = posterior.plausible(result, apply_filter(base, within))
         result = result + apply_filter(original, 1 - within)
     else:
-        complaint = posterior.plausible(result, start)
+        complaint = posterior.plausible(result, prepared.starts[half])
         if complaint is None:
             result = combine(result, original, prepared.pair.voxel_size_A, prepared.limit_A, prepared.mask)
             complaint = posterior.plausible(result, original)
     if complaint is not None:
-        raise BadResult(f"the corrected map of half {half} is not usable: {complaint}")
+        raise BadResult(f"the corrected map of half {half + 1} is not usable: {complaint}")
     return result.float().cpu()
 
 
-def share_changed(change: Tensor, box: int, voxel_size_A: float, limit_A: float) -> float:
-    """Mean over shells up to the limit and over polar bins of the share of power changed."""
-    last = max(1, math.floor(box * voxel_size_A / limit_A))
-    return float(change[1 : last + 1].nanmean())
+def _correlation(before: Tensor, after: Tensor, mask: Tensor | None) -> float:
+    inside = torch.ones_like(before, dtype=torch.bool) if mask is None else mask > 0.5
+    pair = torch.stack([before[inside], after[inside]]).double()
+    return float(torch.corrcoef(pair)[0, 1])

@@ -15,13 +15,16 @@ from cryobridge.core.filters import lowpass, ramp_curve
 from cryobridge.core.fourier import half_of_centred, radius
 from cryobridge.core.masks import soft_sphere, solvent_mask
 from cryobridge.core.shells import expand, shell_index, shell_of_resolution
+from cryobridge.core.symmetry import operators, symmetrise_spectrum
+from cryobridge.core.whitening import whiten
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.map_correct import MapCorrectJob
+from cryobridge.schemas.map_correct import CorrectOptions, MapCorrectJob
 
 from ..volumes import Pair, Volume, read_map, read_pair, read_spectrum
 from .measured import Measured
 
 _REFERENCE_EDGE_SHELLS = 5.0
+_WHITEN_FROM_A = 10.0
 _LEAST_MASKED, _MOST_MASKED = 0.005, 0.5
 """Shares of the box; a made mask outside them did not find the particle."""
 
@@ -32,8 +35,10 @@ class Prepared:
 
     measured
         The half-maps as they were read, their mask, FSC and limit.
+    bases
+        The half-maps, with a reference's low resolutions where there is one: what the networks' maps go into.
     starts
-        What the networks see of each half.
+        The same low-passed or whitened: what the networks see.
     fsc3d
         How well each Fourier voxel is measured, in [0, 1].
     weight
@@ -48,6 +53,7 @@ class Prepared:
 
     pair: Pair
     measured: Measured
+    bases: tuple[Tensor, Tensor]
     starts: tuple[Tensor, Tensor]
     fsc3d: Tensor
     weight: Tensor
@@ -62,11 +68,14 @@ class Prepared:
         return self.measured.half1, self.measured.half2
 
     @property
+    def last_shell(self) -> int:
+        """The last shell within the limit."""
+        return min(math.floor(self.pair.box * self.pair.voxel_size_A / self.limit_A + 1e-6), self.pair.box // 2)
+
+    @property
     def within_limit(self) -> Tensor:
         """1 in the shells up to the limit, 0 beyond; (n, n, n // 2 + 1)."""
-        n = self.pair.box
-        last = math.floor(n * self.pair.voxel_size_A / self.limit_A + 1e-6)
-        return (shell_index(n, self.fsc3d.device) <= last).float()
+        return (shell_index(self.pair.box, self.fsc3d.device) <= self.last_shell).float()
 
     @property
     def mask(self) -> Tensor | None:
@@ -98,23 +107,24 @@ def prepare(job: MapCorrectJob, device: torch.device) -> Prepared:
         if ends_A > limit_A * (1 + 1 / n):
             choices.append(f"{inputs.fsc3d} ends at {ends_A:.2f} A, so the correction ends there too")
             limit_A = ends_A
-    starts = measured.half1, measured.half2
+    rotations = operators(options.symmetry)
+    fsc3d = symmetrise_spectrum(fsc3d, rotations)
+    bases = measured.half1, measured.half2
     if inputs.reference is not None:
         reference = read_map(inputs.reference, like=pair.half1).data.to(device)
-        reference_A = options.reference_resolution_A
-        first, second = (combine(reference, half, voxel_A, reference_A, measured.mask) for half in starts)
-        starts = first, second
-        ramp = ramp_curve(n, shell_of_resolution(n, voxel_A, reference_A), _REFERENCE_EDGE_SHELLS, device)
+        bases = _with_reference(bases, reference, voxel_A, options.reference_resolution_A, measured.mask)
+        ramp = ramp_curve(
+            n, shell_of_resolution(n, voxel_A, options.reference_resolution_A), _REFERENCE_EDGE_SHELLS, device
+        )
         fsc3d = torch.maximum(fsc3d, expand(ramp, n))
-    if options.method == "published":
-        starts = lowpass(starts[0], voxel_A, limit_A), lowpass(starts[1], voxel_A, limit_A)
     weight = fsc3d
     if options.weight == "none":
         weight = (radius(n, device) < measured.limit_shell).float()
     return Prepared(
         pair=pair,
         measured=measured,
-        starts=starts,
+        bases=bases,
+        starts=_starts(bases, options, voxel_A, limit_A, measured.mask),
         fsc3d=fsc3d,
         weight=weight,
         limit_A=limit_A,
@@ -122,6 +132,25 @@ def prepare(job: MapCorrectJob, device: torch.device) -> Prepared:
         fsc3d_given=inputs.fsc3d is not None,
         choices=choices,
     )
+
+
+def _with_reference(
+    halves: tuple[Tensor, Tensor], reference: Tensor, voxel_A: float, resolution_A: float, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    first, second = (combine(reference, half, voxel_A, resolution_A, mask) for half in halves)
+    return first, second
+
+
+def _starts(
+    bases: tuple[Tensor, Tensor], options: CorrectOptions, voxel_A: float, limit_A: float, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    first, second = bases
+    if options.method == "published":
+        first, second = (lowpass(half, voxel_A, limit_A) for half in (first, second))
+    if options.whitens and limit_A < _WHITEN_FROM_A:
+        # Without it the loss, a sum over voxels of the map, would hear of low resolutions only.
+        first, second = (whiten(half, voxel_A, _WHITEN_FROM_A, limit_A, mask) for half in (first, second))
+    return first, second
 
 
 def _given_fsc3d(path: Path, like: Volume, device: torch.device) -> Tensor:

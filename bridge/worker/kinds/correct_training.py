@@ -45,6 +45,11 @@ class Trained:
     record: TrainingRecord
     seconds: float
 
+    @property
+    def maps(self) -> tuple[Tensor, Tensor]:
+        """The maps of both halves."""
+        return self.map1, self.map2
+
 
 @dataclass
 class Training:
