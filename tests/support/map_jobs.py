@@ -16,6 +16,7 @@ def run_map_job(
     output: Path,
     inputs: dict[str, Path] | None = None,
     options: dict[str, Any] | None = None,
+    device: str = "cpu",
 ) -> tuple[dict[str, Any], list[str]]:
     """The result of a job, and what it said on the way."""
     spec = {
@@ -25,7 +26,7 @@ def run_map_job(
         "output": str(output),
         "options": options or {},
     }
-    steps = run_job(spec, torch.device("cpu"))
+    steps = run_job(spec, torch.device(device))
     said = []
     while True:
         try:
