@@ -14,6 +14,8 @@ from cryobridge.wrappers.formats import mrc
 _SMALLEST_BOX = 8
 _SAME_VOXEL_SIZE = 1e-3
 """Headers are rounded differently by different programs."""
+_LARGEST, _SMALLEST = 1e10, 1e-18
+"""Beyond these the squares of a transform in float32 overflow or vanish, and no program writes such maps."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ def read_map(path: Path, *, like: Volume | None = None) -> Volume:
     Raises
     ------
     InputInvalid
-        If it cannot be read, is not cubic, has no voxel size, holds one value only or NaN, or is on another grid.
+        If it cannot be read, is not cubic, has no voxel size, holds one value only or NaN, has a scale that cannot
+        be computed with, or is on another grid.
     """
     volume = _read(path)
     if like is not None:
@@ -87,6 +90,9 @@ def read_map(path: Path, *, like: Volume | None = None) -> Volume:
     if bool((volume.data == volume.data.flatten()[0]).all()):
         value = float(volume.data.flatten()[0])
         raise InputInvalid(f"{path}: all voxels are {value:g}; give a map that holds something")
+    largest = float(volume.data.abs().max())
+    if not _SMALLEST < largest < _LARGEST:
+        raise InputInvalid(f"{path}: its largest value is {largest:.1e}; it is damaged, or scale it to about 1")
     if like is not None and abs(volume.voxel_size_A - like.voxel_size_A) > _SAME_VOXEL_SIZE * like.voxel_size_A:
         raise InputInvalid(
             f"{path}: its voxel size {volume.voxel_size_A:g} A is not that of {like.path}, "
