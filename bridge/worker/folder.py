@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -61,7 +62,8 @@ class OutputFolder:
     Raises
     ------
     InputInvalid
-        If the folder holds another job's files or cannot be written to. Nothing has been changed then.
+        If the folder holds another job's files or one of this job's inputs, or cannot be written to. Nothing has
+        been changed then.
     """
 
     def __init__(self, job: Job, device: torch.device, *, writes: bool = True) -> None:
@@ -75,8 +77,11 @@ class OutputFolder:
         self._opened = not writes
         self._writes = writes
         self.resumed = writes and self._same_job_before()
-        if writes and not self.resumed:
-            self._refuse_to_replace()
+        if writes:
+            self._refuse_inputs_inside()
+            if not self.resumed:
+                self._refuse_to_replace()
+            self._refuse_unwritable()
 
     def open(self) -> None:
         """Make the folder and begin the log, at the first call."""
@@ -208,6 +213,24 @@ class OutputFolder:
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
             return False
         return isinstance(before, dict) and _without_run(before) == _without_run(self.job.as_spec())
+
+    def _refuse_inputs_inside(self) -> None:
+        """With overwriting allowed, an input could be replaced by a result of its name."""
+        here = self.path.resolve()
+        for key, path in self.job.input_files():
+            if here in (path.parent.resolve(), path.resolve().parent):
+                raise InputInvalid(f"{path} ({key}): lies in the output folder; give another output folder")
+
+    def _refuse_unwritable(self) -> None:
+        """Try it now and leave no trace, since the first result may be hours away."""
+        there = next((folder for folder in (self.path, *self.path.parents) if folder.exists()), self.path)
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except OSError as error:
+            raise InputInvalid(
+                f"{self.path} (output): {there} cannot be written to ({error.strerror}); give another folder"
+            ) from error
 
     def _refuse_to_replace(self) -> None:
         """A folder with files in it may be somebody's work."""
