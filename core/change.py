@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from .fourier import check_same_box, forward, frequency_axes, friedel_weights, radius
+from .fourier import check_same_box, check_spectrum, forward, frequency_axes, friedel_weights, radius
 from .shells import shell_index
 
 POLAR_BINS = 9
@@ -80,3 +80,19 @@ def rms_difference(before: Tensor, after: Tensor, mask: Tensor | None = None) ->
     if not scale > 0:
         raise ValueError("the map is constant inside the mask: a relative difference has no meaning")
     return math.sqrt(float(((after - before).square() * weight).sum()) / scale)
+
+
+def power_changed_where(before: Tensor, after: Tensor, region: Tensor, mask: Tensor | None = None) -> float:
+    """Share of the power altered in the Fourier voxels of a boolean region (n, n, n//2+1); NaN where there is none."""
+    n = check_same_box(before, after)
+    check_spectrum(region, n)
+    if mask is not None:
+        check_same_box(before, mask)
+        before, after = before * mask, after * mask
+    weight = friedel_weights(n, before.device, torch.float64) * region
+
+    def total(volume: Tensor) -> float:
+        return float((forward(volume).abs().double().square() * weight).sum())
+
+    there = total(before)
+    return total(after - before) / there if there > 0 else math.nan

@@ -72,3 +72,12 @@ def test_rms_difference_is_relative_to_the_map_inside_the_mask() -> None:
     )
     with pytest.raises(ValueError, match="constant"):
         change.rms_difference(torch.ones(4, 4, 4), torch.zeros(4, 4, 4))
+
+
+def test_power_changed_in_a_region_counts_that_region_only() -> None:
+    volume = noise(16)
+    inside = polar_deg(16) < 30.0
+    after = apply_filter(volume, torch.where(inside, 0.5, 1.0))
+    assert change.power_changed_where(volume, after, inside & (shell_index(16) < 8)) == pytest.approx(0.25, abs=1e-3)
+    assert change.power_changed_where(volume, after, ~inside & (shell_index(16) < 8)) < 1e-10
+    assert math.isnan(change.power_changed_where(volume, after, torch.zeros_like(inside)))
