@@ -30,6 +30,7 @@ DPI = 150
 MAX_BYTES = 300_000
 MAX_SHOWN = 512
 _LABEL_CHARACTERS = 44
+_MARGIN_INCH = 0.07
 
 
 def sheet(width_inch: float, height_inch: float) -> Figure:
@@ -37,8 +38,10 @@ def sheet(width_inch: float, height_inch: float) -> Figure:
     # The import takes a second that only those who draw should pay.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width_inch, height_inch), layout="constrained", facecolor="white")
+    layout = ConstrainedLayoutEngine(w_pad=_MARGIN_INCH, h_pad=_MARGIN_INCH)
+    figure = Figure(figsize=(width_inch, height_inch), layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 

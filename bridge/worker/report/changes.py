@@ -9,6 +9,9 @@ from torch import Tensor
 
 from .canvas import AFTER, BEFORE, Array, array, frequency_axis, label, png, sheet, tidy
 
+# Where there was next to no power before, its share says little more than "new"; it shall not take all the colours.
+_ALL = 1.0
+
 
 def change_map(
     change: Tensor | Array,
@@ -20,12 +23,15 @@ def change_map(
 ) -> bytes:
     """Change (shells, bins) by shell, shell 0 first, and by angle to an axis, in equal steps from 0 to 90 degrees.
 
-    Values of both signs get a diverging scale about 0, others a sequential one from 0. What is not finite is grey.
+    Values of both signs get a diverging scale about 0, others a sequential one from 0 to at most 1. What is not finite
+    is grey.
     """
     values = np.atleast_2d(array(change))
     finite = values[np.isfinite(values)]
-    largest = max(float(np.percentile(np.abs(finite), 99)) if finite.size else 1.0, 1e-6)
     signed = bool((finite < 0).any())
+    largest = max(float(np.percentile(np.abs(finite), 99)) if finite.size else 1.0, 1e-6)
+    if not signed:
+        largest = min(largest, _ALL)
     step = 1.0 / (box * voxel_size_A)
     edges = (np.arange(values.shape[0] + 1) - 0.5) * step
     figure = sheet(7.2, 3.6)

@@ -53,7 +53,15 @@ def fsc_curves(
         for threshold in thresholds:
             shell = crossing_shell(curve, threshold)
             if shell:
-                axes.plot(frequency[shell], threshold, marker="^", color=colour, markersize=7, markeredgecolor="white")
+                axes.plot(
+                    frequency[shell],
+                    threshold,
+                    marker="^",
+                    color=colour,
+                    markersize=7.5,
+                    markeredgecolor="white",
+                    markeredgewidth=0.6,
+                )
         lowest = min(lowest, float(np.nanmin(curve, initial=0.0)))
         longest = max(longest, len(curve))
     highest = max(longest - 1, 1) / (box * voxel_size_A)

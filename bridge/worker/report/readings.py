@@ -201,8 +201,8 @@ def change(well_measured: float, badly_measured: float) -> Reading:
     """Read the share of power that a correction changed in well and in badly measured Fourier voxels."""
     touched = well_measured > _TOUCHED
     words = (
-        f"The correction changed {percent(badly_measured)} of the power where the map is measured badly and "
-        f"{percent(well_measured)} where it is measured well"
+        f"What the correction changed amounts to {percent(badly_measured)} of the power that was there in badly "
+        f"measured directions, and to {percent(well_measured)} in well measured ones"
     )
     return Reading(
         words + ("; well measured signal was altered, not only filled in." if touched else ", as it should be."),
@@ -305,7 +305,7 @@ def similarity(correlation: float) -> Reading:
     words = "barely" if correlation > 0.98 else "visibly" if correlation > 0.8 else "strongly"
     return Reading(
         f"Central sections on one grey scale; the correction changed the map {words} (correlation "
-        f"{in_digits(correlation)} inside the mask)."
+        f"{in_digits(correlation, 3)} inside the mask)."
     )
 
 

@@ -50,7 +50,7 @@ def fsc3d_slices(fsc3d_half_spectrum: Tensor | Array, voxel_size_A: float) -> by
     limit = limit_shell(fsc3d_half_spectrum)
     step = 1.0 / (n * voxel_size_A)
     reach = (sections[0].shape[0] // 2 + 0.5) * step
-    shown = min(1.05 * n / 2, max(1.25 * limit, 2.0)) * step
+    shown = 1.04 * max(n / 2, reach / step) * step
     figure = sheet(7.2, 2.75)
     grid = figure.subplots(1, 3, squeeze=False)[0]
     for axes, section, (across, up) in zip(grid, sections, _AXES, strict=True):
@@ -71,10 +71,10 @@ def fsc3d_slices(fsc3d_half_spectrum: Tensor | Array, voxel_size_A: float) -> by
         axes.set_ylim(-shown, shown)
         axes.set_aspect("equal")
         axes.set_xlabel(f"{across} (1/Å)", fontsize=9)
-        axes.set_ylabel(f"{up} (1/Å)", fontsize=9)
-        axes.tick_params(labelsize=7)
+        axes.set_ylabel(f"{up} (1/Å)" if axes is grid[0] else up, fontsize=9)
+        axes.tick_params(labelsize=7, labelleft=axes is grid[0])
         axes.locator_params(nbins=5)
-    bar = figure.colorbar(image, ax=list(grid), fraction=0.02, pad=0.01)
+    bar = figure.colorbar(image, ax=list(grid), fraction=0.02, pad=0.01, shrink=0.85)
     bar.ax.tick_params(labelsize=8)
     bar.set_label("3DFSC", fontsize=9)
     limit_words = angstrom(1.0 / (limit * step)) if limit else "nowhere"

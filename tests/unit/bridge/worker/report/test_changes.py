@@ -32,6 +32,13 @@ def test_both_signs_get_a_scale_about_zero():
     assert share_of(pixels(change_map(change.abs(), 2.0, 48)), YELLOW) > 0
 
 
+def test_power_where_there_was_none_does_not_take_the_colours():
+    change = torch.full((20, 9), 0.5)
+    change[10:, 0] = 1e6
+    picture = pixels(change_map(change, 2.0, 48))
+    assert share_of(picture, "#21918C") > 0.3, "one half is the middle of the scale"
+
+
 def test_bins_without_a_value_are_grey():
     change = torch.rand(20, 9)
     change[:10] = math.nan
