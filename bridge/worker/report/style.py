@@ -42,7 +42,7 @@ img {
 }
 figcaption { margin-top: .6rem; }
 .methods { font-size: .95rem; }
-.references { padding-left: 1.3rem; font-size: .88rem; color: var(--quiet); }
+.references { padding-left: 1.8rem; font-size: .88rem; color: var(--quiet); }
 .references li { margin-bottom: .3rem; }
 a { color: var(--link); text-decoration-thickness: 1px; text-underline-offset: .15em; }
 footer {
@@ -59,7 +59,7 @@ footer {
   section { margin-top: 1.4rem; }
   figure, .notes, tr, li { break-inside: avoid; }
   h2, h3 { break-after: avoid; }
-  img { width: auto; max-width: 100%; max-height: 19cm; margin: 0 auto; }
+  img { width: auto; max-width: 100%; max-height: 8.6cm; margin: 0 auto; }
   a { text-decoration: none; }
 }
 """
