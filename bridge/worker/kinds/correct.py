@@ -20,8 +20,10 @@ from ..folder import REPORT_NAME, OutputFolder
 from ..iteration import resolution_range
 from ..jobs import JobSteps
 from ..loop import Progress
+from ..pretrained import load_network
 from ..ranks import ranks_from_environment
 from ..tables import curve_table, loss_table
+from ..volumes import read_map, read_pair, read_spectrum
 from .correct_outputs import Outcome, outcome
 from .correct_prepare import Prepared, prepare
 from .correct_report import Correction, page, script
@@ -35,6 +37,7 @@ def run(job: MapCorrectJob, device: torch.device, folder: OutputFolder) -> JobSt
     """Measure, train, predict, put together; write maps, tables, the network and the report."""
     network = _network_options(job, device)
     ranks = ranks_from_environment(device)
+    _check_files(job, network)
     yield Progress("measuring the half-maps", 0.0)
     prepared = prepare(job, device)
     leads = ranks.index == 0
@@ -86,6 +89,18 @@ def _network_options(job: MapCorrectJob, device: torch.device) -> CorrectionOpti
         if job.options.ensemble > 1:
             raise InputInvalid("options: 'ensemble' needs training, but no steps are asked for; leave one of them out")
     return network
+
+
+def _check_files(job: MapCorrectJob, network: CorrectionOptions) -> None:
+    """Read every file once before anything is computed or written; that takes seconds, a training takes hours."""
+    inputs = job.inputs
+    pair = read_pair(inputs)
+    if inputs.fsc3d is not None:
+        read_spectrum(inputs.fsc3d, pair.half1)
+    if inputs.reference is not None:
+        read_map(inputs.reference, like=pair.half1)
+    if inputs.network is not None:
+        load_network(inputs.network, network, "cpu")
 
 
 def _begin(job: MapCorrectJob, prepared: Prepared, folder: OutputFolder) -> None:
