@@ -20,7 +20,7 @@ from cryobridge.core.symmetry import operators, symmetrise
 from cryobridge.schemas.errors import BadResult
 from cryobridge.schemas.map_correct import CorrectOptions
 
-from .correct_prepare import Prepared
+from .correct_prepare import Prepared, within_limit
 from .correct_training import Trained
 
 _DIRECTIONS = 500
@@ -91,7 +91,7 @@ def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOpti
     first, second = half1.to(fsc3d.device), half2.to(fsc3d.device)
     before, after = (originals[0] + originals[1]) / 2, (first + second) / 2
     axis = worst_direction(fsc3d)
-    within = prepared.within_limit > 0
+    within = _within(prepared) > 0
     return Outcome(
         half1=half1,
         half2=half2,
@@ -119,8 +119,8 @@ def _finished(prepared: Prepared, half: int, network_map: Tensor, options: Corre
     result = network_map.to(base.device)
     if options.combination == "fill":
         # Within the limit the grey scale is that of the measured voxels, so nothing has to be matched at the joint.
-        within = prepared.within_limit
-        gain = posterior.gain_from_fsc(prepared.fsc3d) * within
+        within = _within(prepared)
+        gain = prepared.gain
         result = posterior.fill(
             apply_filter(base, gain), result, gain, prepared.mask, prior_variance=options.prior_variance
         )
@@ -134,6 +134,10 @@ def _finished(prepared: Prepared, half: int, network_map: Tensor, options: Corre
     if complaint is not None:
         raise BadResult(f"the corrected map of half {half + 1} is not usable: {complaint}")
     return result.float().cpu()
+
+
+def _within(prepared: Prepared) -> Tensor:
+    return within_limit(prepared.pair.box, prepared.pair.voxel_size_A, prepared.limit_A, prepared.fsc3d.device)
 
 
 def _correlation(before: Tensor, after: Tensor, mask: Tensor | None) -> float:

@@ -13,7 +13,9 @@ from torch import Tensor
 from cryobridge.core.combine import combine
 from cryobridge.core.filters import lowpass, ramp_curve
 from cryobridge.core.fourier import half_of_centred, radius
+from cryobridge.core.fsc3d import DEFAULT_HALF_ANGLE_DEG
 from cryobridge.core.masks import soft_sphere, solvent_mask
+from cryobridge.core.posterior import gain_from_fsc
 from cryobridge.core.shells import expand, shell_index, shell_of_resolution
 from cryobridge.core.symmetry import operators, symmetrise_spectrum
 from cryobridge.core.whitening import whiten
@@ -43,6 +45,8 @@ class Prepared:
         How well each Fourier voxel is measured, in [0, 1].
     weight
         What the training goes by: the 3DFSC, or ones up to the limit.
+    gain
+        Gain of each voxel's Wiener filter, in [0, 1); 0 beyond the limit.
     mask_made, fsc3d_given
         Whether the mask was made here, and the 3DFSC read from a file.
     limit_A
@@ -57,6 +61,7 @@ class Prepared:
     starts: tuple[Tensor, Tensor]
     fsc3d: Tensor
     weight: Tensor
+    gain: Tensor
     limit_A: float
     mask_made: bool
     fsc3d_given: bool
@@ -66,16 +71,6 @@ class Prepared:
     def originals(self) -> tuple[Tensor, Tensor]:
         """Both half-maps as they were read."""
         return self.measured.half1, self.measured.half2
-
-    @property
-    def last_shell(self) -> int:
-        """The last shell within the limit."""
-        return min(math.floor(self.pair.box * self.pair.voxel_size_A / self.limit_A + 1e-6), self.pair.box // 2)
-
-    @property
-    def within_limit(self) -> Tensor:
-        """1 in the shells up to the limit, 0 beyond; (n, n, n // 2 + 1)."""
-        return (shell_index(self.pair.box, self.fsc3d.device) <= self.last_shell).float()
 
     @property
     def mask(self) -> Tensor | None:
@@ -101,32 +96,32 @@ def prepare(job: MapCorrectJob, device: torch.device) -> Prepared:
     limit_A = measured.limit_A
     if inputs.fsc3d is None:
         fsc3d = measured.fsc3d(options.half_angle_deg, "phase_cosine").clamp(0.0, 1.0)
+        # The gain follows from the FSC proper. Over wider caps it is less noisy: nearer to the truth, measured.
+        gain = gain_from_fsc(measured.fsc3d(DEFAULT_HALF_ANGLE_DEG["sum_ratio"], "sum_ratio"))
     else:
         fsc3d = _given_fsc3d(inputs.fsc3d, pair.half1, device)
+        gain = gain_from_fsc(fsc3d)
         ends_A = n * voxel_A / (float(radius(n, device)[fsc3d > 0].max()) + 1)
         if ends_A > limit_A * (1 + 1 / n):
-            choices.append(f"{inputs.fsc3d} ends at {ends_A:.2f} A, so the correction ends there too")
+            choices.append(f"{inputs.fsc3d} ends at {ends_A:.2f} A, so the correction ends there too.")
             limit_A = ends_A
     rotations = operators(options.symmetry)
-    fsc3d = symmetrise_spectrum(fsc3d, rotations)
+    fsc3d, gain = symmetrise_spectrum(fsc3d, rotations), symmetrise_spectrum(gain, rotations)
     bases = measured.half1, measured.half2
     if inputs.reference is not None:
-        reference = read_map(inputs.reference, like=pair.half1).data.to(device)
-        bases = _with_reference(bases, reference, voxel_A, options.reference_resolution_A, measured.mask)
-        ramp = ramp_curve(
-            n, shell_of_resolution(n, voxel_A, options.reference_resolution_A), _REFERENCE_EDGE_SHELLS, device
-        )
-        fsc3d = torch.maximum(fsc3d, expand(ramp, n))
-    weight = fsc3d
-    if options.weight == "none":
-        weight = (radius(n, device) < measured.limit_shell).float()
+        reference, reference_A = read_map(inputs.reference, like=pair.half1), options.reference_resolution_A
+        bases = _with_reference(bases, reference.data.to(device), voxel_A, reference_A, measured.mask)
+        known = expand(ramp_curve(n, shell_of_resolution(n, voxel_A, reference_A), _REFERENCE_EDGE_SHELLS, device), n)
+        fsc3d, gain = torch.maximum(fsc3d, known), torch.maximum(gain, gain_from_fsc(known))
+    within = within_limit(n, voxel_A, limit_A, device)
     return Prepared(
         pair=pair,
         measured=measured,
         bases=bases,
-        starts=_starts(bases, options, voxel_A, limit_A, measured.mask),
+        starts=network_inputs(bases, options, voxel_A, limit_A, measured.mask),
         fsc3d=fsc3d,
-        weight=weight,
+        weight=within if options.weight == "none" else fsc3d,
+        gain=gain * within,
         limit_A=limit_A,
         mask_made=mask_made,
         fsc3d_given=inputs.fsc3d is not None,
@@ -134,22 +129,33 @@ def prepare(job: MapCorrectJob, device: torch.device) -> Prepared:
     )
 
 
+def within_limit(n: int, voxel_A: float, limit_A: float, device: torch.device) -> Tensor:
+    """1 in the shells up to the limit, 0 beyond; (n, n, n // 2 + 1)."""
+    return (shell_index(n, device) <= last_shell(n, voxel_A, limit_A)).float()
+
+
+def last_shell(n: int, voxel_A: float, limit_A: float) -> int:
+    """The last shell within the limit."""
+    return min(math.floor(n * voxel_A / limit_A + 1e-6), n // 2)
+
+
+def network_inputs(
+    halves: tuple[Tensor, Tensor], options: CorrectOptions, voxel_A: float, limit_A: float, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """What networks see of two half-maps (n, n, n): low-passed as published, or whitened."""
+    first, second = halves
+    if options.method == "published":
+        first, second = (lowpass(half, voxel_A, limit_A) for half in (first, second))
+    if options.whitens and limit_A < _WHITEN_FROM_A:
+        # Without it the loss, a mean over voxels of the map, would hear of low resolutions only.
+        first, second = (whiten(half, voxel_A, _WHITEN_FROM_A, limit_A, mask) for half in (first, second))
+    return first, second
+
+
 def _with_reference(
     halves: tuple[Tensor, Tensor], reference: Tensor, voxel_A: float, resolution_A: float, mask: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     first, second = (combine(reference, half, voxel_A, resolution_A, mask) for half in halves)
-    return first, second
-
-
-def _starts(
-    bases: tuple[Tensor, Tensor], options: CorrectOptions, voxel_A: float, limit_A: float, mask: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    first, second = bases
-    if options.method == "published":
-        first, second = (lowpass(half, voxel_A, limit_A) for half in (first, second))
-    if options.whitens and limit_A < _WHITEN_FROM_A:
-        # Without it the loss, a sum over voxels of the map, would hear of low resolutions only.
-        first, second = (whiten(half, voxel_A, _WHITEN_FROM_A, limit_A, mask) for half in (first, second))
     return first, second
 
 
@@ -172,9 +178,9 @@ def _made_mask(pair: Pair, path: Path, choices: list[str]) -> Volume:
         share = float(mask.mean())
         if not _LEAST_MASKED <= share <= _MOST_MASKED:
             raise ValueError(f"it covers {share:.1%} of the box")
-        choices.append("no mask was given: a solvent mask was made from the mean of the half-maps, mask.mrc")
+        choices.append("No mask was given: a solvent mask was made from the mean of the half-maps, mask.mrc.")
     except ValueError as error:
         edge = min(5.0, n / 8)
         mask = soft_sphere(n, n / 2 - 1 - edge, edge)
-        choices.append(f"no mask was given and none could be made ({error}): a soft sphere is used, mask.mrc")
+        choices.append(f"No mask was given and none could be made ({error}): a soft sphere is used, mask.mrc.")
     return Volume(path, mask, pair.voxel_size_A)

@@ -21,7 +21,7 @@ from ..report.page import Figure, Report, as_html
 from ..report.quantities import angstrom, percent
 from ..report.statements import independence
 from .correct_outputs import Outcome
-from .correct_prepare import Prepared
+from .correct_prepare import Prepared, last_shell
 from .correct_training import Trained
 from .measured import sphericity_or_none
 
@@ -172,7 +172,7 @@ def _training(correction: Correction) -> list[Figure]:
 def _change(correction: Correction) -> Figure:
     prepared, found = correction.prepared, correction.found
     axis = ", ".join(f"{value:.2f}" for value in found.axis.flip(0).tolist())
-    last = prepared.last_shell
+    last = last_shell(prepared.pair.box, prepared.pair.voxel_size_A, prepared.limit_A)
     return Figure(
         f"What was changed, by shell and by angle to the worst direction (x, y, z = {axis})",
         figures.change_map(
