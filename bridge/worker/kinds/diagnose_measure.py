@@ -15,7 +15,7 @@ from cryobridge.core.directions import fibonacci_directions
 from cryobridge.core.fourier import resample
 from cryobridge.core.fsc import CorrectedFsc, corrected_fsc, fsc, resolution
 from cryobridge.core.fsc3d import conical_fsc, resolution_by_direction
-from cryobridge.core.sampling import view_directions
+from cryobridge.core.sampling import symmetric_views, view_directions
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.formats.particles import read_views
 
@@ -81,7 +81,10 @@ class Directions:
 
 @dataclass(frozen=True)
 class Views:
-    """The views of a particle set: how many, how evenly they sample, and their density (d,) by direction (d, 3)."""
+    """The views of a particle set: how many, how evenly they sample, and their density (d,) by direction (d, 3).
+
+    Density and evenness are those with all symmetric views.
+    """
 
     count: int
     compensation: scf.SamplingCompensation
@@ -162,7 +165,8 @@ def views_of(path: Path, symmetry: Tensor | None, device: torch.device) -> Views
     except ValueError as error:
         raise InputInvalid(f"{path}: {error}; give all particles of the refinement") from error
     vectors = fibonacci_directions(_DIRECTIONS, device)
-    return Views(len(views), compensation, vectors, scf.view_density(views.float(), vectors))
+    every = views if symmetry is None else symmetric_views(views, symmetry)
+    return Views(len(views), compensation, vectors, scf.view_density(every.float(), vectors))
 
 
 def changed(

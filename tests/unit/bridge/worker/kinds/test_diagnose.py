@@ -94,6 +94,7 @@ def test_all_tables_are_written(whole: Run) -> None:
         "directional_fsc.csv",
         "change.csv",
         "views.csv",
+        "controls.csv",
         "report.html",
     }
     assert set(whole.result["outputs"]) == wanted
