@@ -137,6 +137,8 @@ def read_spectrum(path: Path, like: Volume) -> Volume:
 def _read(path: Path) -> Volume:
     array, header = mrc.read(path)
     shape = array.shape
+    if shape[0] == 1:
+        raise InputInvalid(f"{path}: is a single image of {shape[2]} x {shape[1]}; give a reconstruction")
     if len(set(shape)) != 1:
         raise InputInvalid(f"{path}: its box {shape[2]} x {shape[1]} x {shape[0]} is not a cube; pad or crop it")
     if shape[0] < _SMALLEST_BOX:

@@ -343,11 +343,11 @@ def _slabs(
         part = buffer[: min(step, sections - start)]
         view = part.reshape(-1).view(np.uint8).data
         if file.read_into(view, header.data_offset + start * plane_bytes) < len(view):
-            if isinstance(file, Decompressed):
-                file.expect_end(header.data_offset + header.data_bytes)
+            _check_end(file, header)
             raise InputInvalid(f"{name}: became shorter while it was read; another program is writing to it")
         slab = part.astype(np.float32, copy=False)
         if finite and not np.isfinite(slab).all():
+            _check_end(file, header)  # a damaged archive is to blame before the map is
             bad = int(slab.size - np.count_nonzero(np.isfinite(slab)))
             raise InputInvalid(
                 f"{name}: holds NaN or infinite values ({bad} in sections {start} to {start + len(part) - 1}); "

@@ -105,6 +105,19 @@ def test_wrong_checksum_is_refused(tmp_path: Path, plain: bytes) -> None:
         mrc.read(tmp_path / "map.gz")
 
 
+def test_damaged_archive_is_not_taken_for_a_map_with_nan(tmp_path: Path, plain: bytes) -> None:
+    """Damage can turn into any voxels before the checksum at the end tells."""
+    raw = plain[:1200] + b"\xff\xff\xff\xff" + plain[1204:]
+    packed = bytearray(gzip.compress(raw, compresslevel=0))
+    (tmp_path / "map.gz").write_bytes(packed)
+    with pytest.raises(InputInvalid, match="holds NaN"):
+        mrc.read(tmp_path / "map.gz")
+    packed[-8] ^= 1
+    (tmp_path / "map.gz").write_bytes(packed)
+    with pytest.raises(InputInvalid, match="gzip data is cut off or damaged"):
+        mrc.read(tmp_path / "map.gz")
+
+
 def test_what_unpacks_to_more_than_announced_is_refused_without_unpacking_it(tmp_path: Path, plain: bytes) -> None:
     """64 MiB of zeros behind a small map: no more than a few blocks of them may ever be held."""
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(plain + bytes(64 << 20)))
