@@ -65,6 +65,7 @@ def run(job: CheckJob, device: torch.device, folder: OutputFolder) -> JobSteps:
         f"the defaults trains for about {minutes:.1f} min; {disk_gb:.0f} GB of disk are free."
     )
     yield Progress(verdict, 0.9)
+    folder.log(verdict)
     notes = _warnings(job, device, disk_gb, folder.path)
     metrics = {
         "device": name,

@@ -55,8 +55,9 @@ def run(job: MapCombineJob, device: torch.device, folder: OutputFolder) -> JobSt
         "fsc_with_high_beyond": float(curves["high"][shell + 1 :].mean()) if shell < n // 2 else 1.0,
     }
     folder.mark("compute")
-    yield Progress(f"joined at shell {threshold:.1f} of {n // 2}", 0.8)
-
+    found = f"joined at shell {threshold:.1f} of {n // 2}"
+    yield Progress(found, 0.8)
+    folder.log(found)
     folder.write_map(RESULT, joined, voxel_A)
     folder.write_text("fsc.csv", curve_table(curves, n, voxel_A))
     maps = {"low": first.cpu(), "high": second.cpu(), "combined": joined.cpu()}

@@ -52,8 +52,9 @@ def run(job: MapPostprocessJob, device: torch.device, folder: OutputFolder) -> J
         raise InputInvalid(f"{job.inputs.half1} and {job.inputs.half2}: {error}") from error
     folder.mark("compute")
     b_factor = "" if sharpened.b_factor_A2 is None else f", B-factor {sharpened.b_factor_A2:.1f} A^2"
-    yield Progress(f"resolution {sharpened.resolution_A:.2f} A{b_factor}", 0.8)
-
+    found = f"resolution {sharpened.resolution_A:.2f} A{b_factor}"
+    yield Progress(found, 0.8)
+    folder.log(found)
     folder.write_map(RESULT, sharpened.volume, pair.voxel_size_A)
     if mask is not None:
         folder.write_map(MASKED, sharpened.volume * mask, pair.voxel_size_A)

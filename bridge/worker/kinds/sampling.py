@@ -29,6 +29,8 @@ STATEMENT = (
     "This is geometry: it counts views, not what is in the images. The 3DFSC of the half-maps tells what was measured."
 )
 _DIRECTIONS = 2000
+_MOST_SHOWN = 100_000
+"""Views, symmetric copies included, that figures and extremes are made from: more would only cost memory."""
 _HARDLY = 0.1
 """Share of an even distribution's density below which a direction counts as hardly sampled; ours."""
 
@@ -46,17 +48,18 @@ def run(job: MapSamplingJob, device: torch.device, folder: OutputFolder) -> JobS
         angles, options.box, symmetry=group, half_width=half_width, most_views=options.views, seed=options.seed
     )
     yield Progress("counted the views of each direction", 0.5)
-    views = symmetric_views(view_directions(angles), group)
     compensation = sampling_compensation(view_directions(angles), group)
     directions = fibonacci_directions(_DIRECTIONS, device)
-    used = _some(views, options.views, options.seed)
-    density = direction_density(used.float(), directions, half_width)
+    views = symmetric_views(view_directions(_some(angles, _MOST_SHOWN // group.shape[0], options.seed)), group)
+    density = direction_density(views.float(), directions, half_width)
     hardly = float((density < _HARDLY).double().mean())
     folder.mark("compute")
-    yield Progress(f"SCF* {compensation.scf_star:.3f}, {100 * hardly:.1f} % of the directions hardly sampled", 0.8)
+    found = f"SCF* {compensation.scf_star:.3f}, {100 * hardly:.1f} % of the directions hardly sampled"
+    yield Progress(found, 0.8)
+    folder.log(found)
 
     folder.write_map(RESULT, centred_spectrum(_limited(volume, job)), options.voxel_size_A)
-    spheres = {"views": view_density(used, directions), "sampling": density}
+    spheres = {"views": view_density(views, directions), "sampling": density}
     folder.write_text(REPORT_NAME, as_html(_report(job, angles.shape[0], directions, spheres, compensation)))
     return folder.finish(
         metrics={
@@ -84,11 +87,11 @@ def _limited(volume: Tensor, job: MapSamplingJob) -> Tensor:
     return torch.where(distance > min(high, options.box / 2), 0.0, volume)
 
 
-def _some(views: Tensor, most: int, seed: int) -> Tensor:
-    if views.shape[0] <= most:
-        return views
-    chosen = torch.randperm(views.shape[0], generator=torch.Generator().manual_seed(seed))[:most]
-    return views[chosen.to(views.device)]
+def _some(angles: Tensor, most: int, seed: int) -> Tensor:
+    if angles.shape[0] <= most:
+        return angles
+    chosen = torch.randperm(angles.shape[0], generator=torch.Generator().manual_seed(seed))[:most]
+    return angles[chosen.to(angles.device)]
 
 
 def _report(

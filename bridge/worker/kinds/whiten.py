@@ -46,8 +46,9 @@ def run(job: MapWhitenJob, device: torch.device, folder: OutputFolder) -> JobSte
     spread = _spread_of_shells if options.mode == "radial" else _spread_of_directions
     unevenness = [spread(one, weight, band) for one in (before, after)]
     folder.mark("compute")
-    yield Progress(f"unevenness {unevenness[1]:.3g}, was {unevenness[0]:.3g}", 0.8)
-
+    found = f"amplitudes differ by a factor of {unevenness[1]:.3g}, {unevenness[0]:.3g} before"
+    yield Progress(found, 0.8)
+    folder.log(found)
     folder.write_map(RESULT, after, volume.voxel_size_A)
     folder.write_text("spectrum.csv", curve_table(spectra, volume.box, volume.voxel_size_A))
     levels = contour_levels({os.path.relpath(inputs.map, folder.path): before, RESULT: after}, weight)
