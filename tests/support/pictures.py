@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 def pixels(png: bytes) -> NDArray[np.uint8]:
     """The picture as red, green and blue, uint8 (height, width, 3)."""
-    return np.rint(255 * imread(io.BytesIO(png), format="png")[:, :, :3]).astype(np.uint8)
+    picture = np.rint(255 * imread(io.BytesIO(png), format="png")).astype(np.uint8)
+    return np.repeat(picture[:, :, None], 3, axis=2) if picture.ndim == 2 else picture[:, :, :3]
 
 
 def share_of(picture: NDArray[np.uint8], colour: str, tolerance: int = 4) -> float:

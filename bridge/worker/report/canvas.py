@@ -6,7 +6,6 @@ papers.
 
 from __future__ import annotations
 
-import io
 import math
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .encoding import as_png
 from .printable import printable, shortened
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 # Okabe & Ito's colours, without the yellow that is lost on white. Line styles tell curves apart in black and white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
-LINES = ("-", "-", "-", "-", "--", "-.", ":")
+LINES = ("-", "-", "-", "--", "-", "-.", ":")
 BEFORE, AFTER, QUIET = "#6B7280", "#D55E00", "#B8BEC7"
 DPI = 150
 MAX_BYTES = 300_000
@@ -36,24 +36,26 @@ _MARGIN_INCH = 0.07
 def sheet(width_inch: float, height_inch: float) -> Figure:
     """Return an empty figure."""
     # The import takes a second that only those who draw should pay.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     layout = ConstrainedLayoutEngine(w_pad=_MARGIN_INCH, h_pad=_MARGIN_INCH)
-    figure = Figure(figsize=(width_inch, height_inch), layout=layout, facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width_inch, height_inch), layout=layout, facecolor="white")
 
 
 def png(figure: Figure) -> bytes:
     """Return the figure as a PNG at 150 dpi, or coarser where noise would make the file large."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
     for dpi in (DPI, 120, 96, 72, 54):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=dpi)
-        if buffer.tell() <= MAX_BYTES:
+        figure.set_dpi(dpi)
+        canvas.draw()  # type: ignore[no-untyped-call]
+        drawn = canvas.buffer_rgba()  # type: ignore[no-untyped-call]
+        picture = as_png(np.asarray(drawn)[:, :, :3])
+        if len(picture) <= MAX_BYTES:
             break
-    return buffer.getvalue()
+    return picture
 
 
 def label(text: str) -> str:

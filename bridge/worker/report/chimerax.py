@@ -20,7 +20,7 @@ from .printable import printable
 # Letters and digits of any script, and punctuation that means nothing to ChimeraX: no quotes, no wildcards,
 # no semicolon, no colon (databases), no backslash. A name must start with a letter, a digit or an underscore, or with
 # ../ or ./, and have a map's ending, so that it can be no option and nothing to be fetched.
-_HARMLESS = re.compile(r"(?:\.{1,2}/)*\w[\w .+\-=,@%()/]*\.(?:mrc|map|mrcs)(?:\.gz)?", re.IGNORECASE)
+_HARMLESS = re.compile(r"(?:\.{1,2}/)*\w[\w .+\-=,@%()/]*\.(?:mrc|map|mrcs)(?:\.(?:gz|bz2))?", re.IGNORECASE)
 _MAP_COLOURS = (BEFORE, AFTER, *COLOURS)
 
 

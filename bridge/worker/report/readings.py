@@ -112,8 +112,8 @@ def mask_effect(masked_A: float, corrected_A: float) -> Reading:
             warns=True,
         )
     return Reading(
-        f"Corrected for the mask by phase randomisation, the half-maps agree to {angstrom(corrected_A)} (FSC 0.143); "
-        "the mask adds little of its own."
+        f"Corrected for the mask by phase randomisation it is {angstrom(corrected_A)} ({angstrom(masked_A)} without "
+        "that): the mask adds little of its own."
     )
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _PLANES = ("xy, across z", "xz, across y", "yz, across x")
 _DARK, _BRIGHT = 0.5, 99.8  # percentiles
+# Voxels that are larger than a pixel are shown as they are: nothing is invented, and the picture packs better.
+_SHOWN_AS_SQUARES = 320
 
 
 def central_sections(volume: Tensor | Array) -> tuple[Array, Array, Array]:
@@ -92,7 +94,13 @@ def _show_section(axes: Axes, section: Array, low: float, high: float, colours: 
     """Draw a section in its own voxels, with neither ticks nor frame."""
     height, width = section.shape
     image = axes.imshow(
-        shown_size(section), cmap=colours, vmin=low, vmax=high, origin="lower", extent=(0, width, 0, height)
+        shown_size(section),
+        cmap=colours,
+        vmin=low,
+        vmax=high,
+        origin="lower",
+        extent=(0, width, 0, height),
+        interpolation="nearest" if max(height, width) <= _SHOWN_AS_SQUARES else "auto",
     )
     axes.set_xticks([])
     axes.set_yticks([])
