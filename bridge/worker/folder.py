@@ -100,6 +100,11 @@ class OutputFolder:
         words = "goes on after an interruption" if self.resumed else "begins"
         self.log(f"{self.job.kind} {words}: cryobridge {__version__}, torch {torch.__version__}, {self._device}")
 
+    def progressed(self, text: str) -> None:
+        """Note in the log how far the job is, if it has begun to write."""
+        if self._opened:
+            self.log(text)
+
     def failed(self, why: str) -> None:
         """Note in the log why the job ends without a result, if it had begun to write."""
         if self._opened and self._writes:

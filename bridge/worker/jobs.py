@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from collections.abc import Callable, Generator
@@ -58,12 +59,28 @@ def run_job(spec: object, device: torch.device) -> JobSteps:
     try:
         folder = OutputFolder(job, device, writes=int(os.environ.get("RANK", "0")) == 0)
         try:
-            return (yield from runner(job, device, folder))
+            return (yield from _noted(runner(job, device, folder), folder))
         except Exception as error:
             folder.failed(str(error))
             raise
     finally:
         torch.set_num_threads(threads)
+
+
+def _noted(steps: JobSteps, folder: OutputFolder) -> JobSteps:
+    """Pass the steps on, and keep what is said at every tenth of the way in the folder's log."""
+    noted = -1
+    with contextlib.closing(steps):
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as end:
+                result: Message = end.value
+                return result
+            if progress is not None and progress.fraction is not None and int(10 * progress.fraction) > noted:
+                noted = int(10 * progress.fraction)
+                folder.progressed(progress.text)
+            yield progress
 
 
 def _finished_before(job: Job) -> Message | None:

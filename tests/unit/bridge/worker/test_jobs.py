@@ -152,3 +152,18 @@ def test_an_empty_mask_is_refused(spec: dict[str, Any], tmp_path: Path) -> None:
     spec["inputs"]["mask"] = str(tmp_path / "mask.mrc")
     with pytest.raises(InputInvalid, match="the mask is empty"):
         run(spec)
+
+
+def test_the_log_tells_how_the_job_went(spec: dict[str, Any], tmp_path: Path) -> None:
+    run(spec)
+    lines = (tmp_path / "out" / "run.log").read_text().splitlines()
+    words = ["map.fsc3d begins", "3DFSC to", "finished after"]
+    assert [any(word in line for line in lines) for word in words] == [True] * 3
+    assert len(lines) == len(set(lines))
+
+
+def test_a_job_that_is_given_up_halfway_is_closed(spec: dict[str, Any], tmp_path: Path) -> None:
+    steps = run_job(spec, torch.device("cpu"))
+    next(steps)
+    steps.close()
+    assert not (tmp_path / "out").exists()
