@@ -43,9 +43,14 @@ def judged(curves: Tensor, half_angle_deg: float = 20.0) -> Tensor:
     A double cone of half-angle t holds about 2 pi r^2 (1 - cos t) independent voxels of shell r. With fewer than four
     the FSC is the phase of one or two voxels, or of none, and no direction should be lost to that.
     """
-    share = 2.0 * math.pi * (1.0 - math.cos(math.radians(half_angle_deg)))
-    sparse = torch.arange(curves.shape[1], device=curves.device) < math.sqrt(_FEWEST_VOXELS / share)
+    sparse = torch.arange(curves.shape[1], device=curves.device) < first_judged_shell(half_angle_deg)
     return torch.where(sparse, torch.ones_like(curves), curves)
+
+
+def first_judged_shell(half_angle_deg: float) -> int:
+    """First shell in which a double cone holds enough voxels to be judged by, see `judged`."""
+    share = 2.0 * math.pi * (1.0 - math.cos(math.radians(half_angle_deg)))
+    return math.ceil(math.sqrt(_FEWEST_VOXELS / share))
 
 
 def cone_areas(curves: Tensor, threshold: float = 0.143) -> Tensor:

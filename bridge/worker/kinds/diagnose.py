@@ -76,7 +76,7 @@ def run(job: MapDiagnoseJob, device: torch.device, folder: OutputFolder) -> JobS
     found = Findings(agreed, volume, directions, views, change, held_out, tested)
     yield Progress("writing the report", _CONTROLLED)
     _write(pair, found, folder)
-    notes = notes_on(pair, found)
+    notes = notes_on(pair, measured, angle, found)
     for note in notes:
         folder.log(note)
     folder.write_text(REPORT_NAME, page(job, pair, measured, found, notes))

@@ -200,7 +200,7 @@ def direction_table(directions: Directions, after: Directions | None) -> str:
         "area": areas / areas.max().clamp(min=1e-12),
     }
     if after is not None:
-        columns["after_correction_A"] = after.resolutions_A
+        columns["after_correction_fsc_0.143_A"] = after.resolutions_A
     return _by_vector(directions.vectors, columns)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from cryobridge.core.cfar import first_judged_shell
 from cryobridge.core.fsc import resolution
 from cryobridge.schemas.map_correct import MapDiagnoseJob
 
@@ -23,8 +24,8 @@ from .measured import STATEMENT, Measured, sphericity_or_none
 _FEWEST_VIEWS = 1000
 
 AFTER_CORRECTION = (
-    "The FSC between corrected half-maps is shown as it is and is not a resolution: this job does not know whether one "
-    "network saw both half-maps."
+    "The FSC between corrected half-maps, over all or by direction, is shown as it is and is not a resolution: this "
+    "job does not know whether one network saw both half-maps."
 )
 HELD_OUT = (
     "The hold-out test tells of the method on these data, with a network of its own; it is no measurement of the "
@@ -41,9 +42,14 @@ def statements_on(found: Findings) -> list[str]:
     ]
 
 
-def notes_on(pair: Pair, found: Findings) -> list[str]:
+def notes_on(pair: Pair, measured: Measured, half_angle_deg: float, found: Findings) -> list[str]:
     """What a reader should look at before trusting the numbers."""
     notes = []
+    if first_judged_shell(half_angle_deg) >= measured.limit_shell:
+        notes.append(
+            f"A cone of {half_angle_deg:g}° half-angle holds hardly a voxel up to {angstrom(measured.limit_A)}: the "
+            "numbers by direction mean nothing; take a wider cone."
+        )
     if pair.mask is None:
         notes.append("No mask was given: the solvent's noise counts, and every number reads worse than it is.")
     elif found.agreement.randomised_from is None:

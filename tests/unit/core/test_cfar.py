@@ -42,6 +42,7 @@ def test_sparse_cones_do_not_cost_a_direction() -> None:
     curve[4] = 0.0
     assert float(cfar.judged(curve[None])[0, 4]) == 0.0
     assert float(cfar.judged(curve[None], half_angle_deg=60.0)[0, 2]) == 0.0
+    assert [cfar.first_judged_shell(angle) for angle in (90.0, 20.0, 2.0)] == [1, 4, 33]
 
 
 def test_a_missing_cone_lowers_the_ratio() -> None:

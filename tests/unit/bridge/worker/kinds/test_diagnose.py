@@ -146,7 +146,7 @@ def test_what_a_correction_changed_is_told_by_where(whole: Run) -> None:
     assert {"unmasked", "masked", "randomised", "corrected", "after_correction"} < set(
         columns(whole.folder / "fsc.csv")
     )
-    assert "after_correction_A" in columns(whole.folder / "directional.csv")
+    assert "after_correction_fsc_0.143_A" in columns(whole.folder / "directional.csv")
 
 
 def test_the_fsc_of_corrected_maps_is_never_called_resolution(whole: Run) -> None:
