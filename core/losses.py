@@ -33,7 +33,7 @@ def published_loss(
     alpha: float = 1.0,
     beta: float = 0.5,
 ) -> Tensor:
-    """SpIsoNet's loss (Liu et al. 2025, doi 10.1038/s41592-024-02505-x).
+    """SpIsoNet's loss (Liu et al. 2025, doi 10.1038/s41592-024-02505-1).
 
     |F(y1) - x1| + alpha |z - R y1| + beta (|F(y1) - x2| + alpha |z - R y2|) with z = f(F(R y1)); all mean absolute.
 

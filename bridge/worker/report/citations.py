@@ -1,4 +1,4 @@
-"""The literature that reports refer to. Each entry's DOI was looked up, not remembered."""
+"""The literature that reports refer to."""
 
 from __future__ import annotations
 
