@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 WORKER_MODULE = "cryobridge.bridge.worker.run"
 INTERRUPT_WAIT_S = 10.0
+_PR_SET_PDEATHSIG = 1
 
 
 def run_in_foreground(job_file: Path, processes: int = 1) -> int:
     """Run a job file with this terminal's own output; return the worker's exit code (128 + n if signal n ended it).
 
-    Ctrl-C reaches the worker too; it gets some time to end by itself.
+    Ctrl-C reaches the worker too; it gets some time to end by itself. If this process is killed, so is the worker: the
+    same command given again must not find it still at work on the same files.
 
     Parameters
     ----------
@@ -26,7 +30,7 @@ def run_in_foreground(job_file: Path, processes: int = 1) -> int:
     if processes > 1:
         launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         command = [sys.executable, "-I", "-m", *launcher, "-m", WORKER_MODULE, str(job_file)]
-    worker = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent)
     try:
         code = worker.wait()
     except KeyboardInterrupt:
@@ -36,3 +40,9 @@ def run_in_foreground(job_file: Path, processes: int = 1) -> int:
             worker.kill()
         raise
     return 128 - code if code < 0 else code
+
+
+def _end_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends; only Linux knows how."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

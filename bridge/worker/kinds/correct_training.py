@@ -139,9 +139,9 @@ class Training:
         try:
             for report in steps:
                 seconds = resumed_at + time.monotonic() - started
-                yield self._progress(index, report)
                 if time.monotonic() - self._saved >= self.every_s:
                     self._keep(index, state, record, seconds)
+                yield self._progress(index, report)
         except ValueError as error:
             raise BadResult(f"training failed: {error}; try a lower learning_rate or another seed") from error
         self._keep(index, state, record, seconds)

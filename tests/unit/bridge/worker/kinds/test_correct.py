@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,9 @@ TABLES = {"change.csv", "fsc.csv", "loss.csv", "corrected.cxc", "network.safeten
 
 
 @pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take seconds; one test looks at the page."""
     monkeypatch.setattr(correct, "page", lambda _: "")
-    yield
 
 
 def test_a_job_leaves_maps_tables_a_network_and_a_page(tmp_path: Path) -> None:
@@ -178,7 +176,7 @@ def test_a_3dfsc_that_is_none_is_refused(tmp_path: Path, make: Any, sentence: st
 def test_options_that_do_not_go_together_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputInvalid, match="batch 3 is not a multiple of acc_batches 2"):
         finish(correction_job(tmp_path, method="published", batch=3))
+    spec = correction_job(tmp_path, steps=0, ensemble=2)
+    spec["inputs"]["network"] = str(tmp_path / "mask.mrc")
     with pytest.raises(InputInvalid, match="'ensemble' needs training"):
-        spec = correction_job(tmp_path, steps=0, ensemble=2)
-        spec["inputs"]["network"] = str(tmp_path / "mask.mrc")
         finish(spec)
