@@ -33,6 +33,8 @@ _STEPS = {"cpu": 4, "cuda": 10}
 _BOX = {"cpu": 48, "cuda": 96}
 _GB = 1e9
 _LITTLE_DISK_GB = 2.0
+_BUSY = 1.5
+"""Load, as a multiple of the cores, from which on times say little."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,9 @@ def _warnings(job: CheckJob, device: torch.device, disk_gb: float, output: Path)
             f"There is a GPU ({gpus[0].name}), but this ran on the CPU: torch {torch.__version__} is {built}; install "
             "one that fits the driver, or check CUDA_VISIBLE_DEVICES."
         )
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load > _BUSY * cores:
+        found.append(f"The machine is busy (load {load:.0f} on {cores} cores): when it is quiet all this is faster.")
     if disk_gb < _LITTLE_DISK_GB:
         found.append(f"{output}: only {disk_gb:.1f} GB of disk are free; make room before a large job.")
     return found

@@ -72,12 +72,16 @@ def test_a_network_that_returns_no_numbers_is_a_failure(monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("small")
-def test_a_gpu_that_is_not_used_and_a_full_disk_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_gpu_that_is_not_used_a_full_disk_and_a_busy_machine_are_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(check, "nvidia_gpus", lambda: [Gpu(0, "GPU-0", "Some GPU", 10**10)])
     monkeypatch.setattr(check.shutil, "disk_usage", lambda _: SimpleNamespace(free=1e9))
+    monkeypatch.setattr(check.os, "getloadavg", lambda: (1000.0, 0.0, 0.0))
     result, _ = run_map_job("check", tmp_path / "out")
     notes = result["statements"][1:]
     assert any(line.startswith("There is a GPU (Some GPU), but this ran on the CPU") for line in notes)
+    assert any("busy (load 1000 on" in line for line in notes)
     assert any("only 1.0 GB of disk are free" in line for line in notes)
 
 
