@@ -60,7 +60,7 @@ def check(output: Path | None, devices: str) -> int:
         check_paths(job)
         job_file = Path(folder) / "job.json"
         job_file.write_text(json.dumps(job.as_spec()))
-        return run_in_foreground(job_file)
+        return run_in_foreground(job_file, keeps_folder=output is not None)
 
 
 @click.group()

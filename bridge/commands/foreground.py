@@ -13,7 +13,7 @@ INTERRUPT_WAIT_S = 10.0
 _PR_SET_PDEATHSIG = 1
 
 
-def run_in_foreground(job_file: Path, processes: int = 1) -> int:
+def run_in_foreground(job_file: Path, processes: int = 1, *, keeps_folder: bool = True) -> int:
     """Run a job file with this terminal's own output; return the worker's exit code (128 + n if signal n ended it).
 
     Ctrl-C reaches the worker too; it gets some time to end by itself. If this process is killed, so is the worker: the
@@ -25,11 +25,13 @@ def run_in_foreground(job_file: Path, processes: int = 1) -> int:
         YAML or JSON.
     processes
         How many train together (`torchrun`), each on its own GPU where there are several.
+    keeps_folder
+        False where the output folder is only borrowed, so that nobody is sent to look into it.
     """
-    command = [sys.executable, "-I", "-m", WORKER_MODULE, str(job_file)]
+    work = ["-m", WORKER_MODULE, str(job_file), *([] if keeps_folder else ["--borrowed-folder"])]
     if processes > 1:
-        launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        command = [sys.executable, "-I", "-m", *launcher, "-m", WORKER_MODULE, str(job_file)]
+        work = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), *work]
+    command = [sys.executable, "-I", *work]
     worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent)
     try:
         code = worker.wait()

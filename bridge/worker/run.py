@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("job", type=Path, help="job file, YAML or JSON")
     parser.add_argument("--base", type=Path, help="where relative paths of the job start (default: its own folder)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--borrowed-folder", action="store_true", help="do not say where the result lies")
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
     arguments = parser.parse_args()
     rank = int(os.environ.get("RANK", "0"))
@@ -48,7 +49,7 @@ def main() -> int:
         from .jobs import result_line
 
         sys.stdout.write(f"{json.dumps(result) if arguments.json else result_line(result)}\n")
-        if not arguments.json:
+        if not (arguments.json or arguments.borrowed_folder):
             sys.stdout.write(f"{_where(job)}\n")
     return EXIT_OK
 

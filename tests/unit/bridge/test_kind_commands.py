@@ -17,7 +17,9 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]
     """The jobs that commands would have run here; two plain files to name as half-maps."""
     seen: list[dict[str, Any]] = []
     for module in (kinds, checking):
-        monkeypatch.setattr(module, "run_in_foreground", lambda path: (seen.append(json.loads(path.read_text())), 0)[1])
+        monkeypatch.setattr(
+            module, "run_in_foreground", lambda path, **_: (seen.append(json.loads(path.read_text())), 0)[1]
+        )
     monkeypatch.chdir(tmp_path)
     for name in ("a.mrc", "b.mrc"):
         (tmp_path / name).write_bytes(name.encode())
