@@ -1,6 +1,6 @@
 """The 3D U-Net of the correction: three levels, a residual output, any width.
 
-With `norm="batch"` it is the network of spIsoNet (Liu et al., Nature Methods 2025, doi 10.1038/s41592-024-02505-x)
+With `norm="batch"` it is the network of spIsoNet (Liu et al., Nature Methods 2025, doi 10.1038/s41592-024-02505-1)
 layer by layer, so its parameter counts are the published ones. It knows nothing of maps, losses or training.
 """
 
