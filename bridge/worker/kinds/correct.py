@@ -144,7 +144,8 @@ def _write(correction: Correction, folder: OutputFolder) -> None:
     folder.write_text(
         "loss.csv", loss_table([one.record for one in correction.trained], correction.network.held_out_every)
     )
-    curves = {"fsc": prepared.measured.curve, "fsc_corrected": found.fsc_after}
+    after = "fsc_corrected_not_a_resolution" if correction.network.mode == "shared" else "fsc_corrected"
+    curves = {"fsc": prepared.measured.curve, after: found.fsc_after}
     folder.write_text("fsc.csv", curve_table(curves, pair.box, pair.voxel_size_A))
     step_deg = 90 / found.change.shape[1]
     bins = {

@@ -26,7 +26,7 @@ from ..volumes import Pair, Volume, read_map, read_pair, read_spectrum
 from .measured import Measured
 
 _REFERENCE_EDGE_SHELLS = 5.0
-_WHITEN_FROM_A = 10.0
+WHITEN_FROM_A = 10.0
 _LEAST_MASKED, _MOST_MASKED = 0.005, 0.5
 """Shares of the box; a made mask outside them did not find the particle."""
 
@@ -139,6 +139,11 @@ def last_shell(n: int, voxel_A: float, limit_A: float) -> int:
     return min(math.floor(n * voxel_A / limit_A + 1e-6), n // 2)
 
 
+def whitened(options: CorrectOptions, limit_A: float) -> bool:
+    """Whether the networks see whitened halves."""
+    return options.whitens and limit_A < WHITEN_FROM_A
+
+
 def network_inputs(
     halves: tuple[Tensor, Tensor], options: CorrectOptions, voxel_A: float, limit_A: float, mask: Tensor | None
 ) -> tuple[Tensor, Tensor]:
@@ -146,9 +151,9 @@ def network_inputs(
     first, second = halves
     if options.method == "published":
         first, second = (lowpass(half, voxel_A, limit_A) for half in (first, second))
-    if options.whitens and limit_A < _WHITEN_FROM_A:
+    if whitened(options, limit_A):
         # Without it the loss, a mean over voxels of the map, would hear of low resolutions only.
-        first, second = (whiten(half, voxel_A, _WHITEN_FROM_A, limit_A, mask) for half in (first, second))
+        first, second = (whiten(half, voxel_A, WHITEN_FROM_A, limit_A, mask) for half in (first, second))
     return first, second
 
 

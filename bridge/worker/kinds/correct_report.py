@@ -21,7 +21,7 @@ from ..report.page import Figure, Report, as_html
 from ..report.quantities import angstrom, percent
 from ..report.statements import independence
 from .correct_outputs import Outcome
-from .correct_prepare import Prepared, last_shell
+from .correct_prepare import WHITEN_FROM_A, Prepared, last_shell, whitened
 from .correct_training import Trained
 from .measured import sphericity_or_none
 
@@ -213,6 +213,8 @@ def _passages(correction: Correction) -> list[methods.Passage]:
         passages.append(methods.directional_fsc("phase_cosine", options.half_angle_deg, prepared.limit_A))
     if job.inputs.reference is not None:
         passages.append(methods.reference(options.reference_resolution_A))
+    if whitened(options, prepared.limit_A):
+        passages.append(methods.whitening("radial", WHITEN_FROM_A, prepared.limit_A))
     training = methods.Training(
         base_width=network.base_width,
         norm=network.norm,
