@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
+from ..parent import end_with_parent
+
 WORKER_MODULE = "cryobridge.bridge.worker.run"
 INTERRUPT_WAIT_S = 10.0
-_PR_SET_PDEATHSIG = 1
 
 
 def run_in_foreground(job_file: Path, processes: int = 1, *, keeps_folder: bool = True) -> int:
@@ -32,7 +31,7 @@ def run_in_foreground(job_file: Path, processes: int = 1, *, keeps_folder: bool 
     if processes > 1:
         work = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), *work]
     command = [sys.executable, "-I", *work]
-    worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent)
+    worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=end_with_parent)
     try:
         code = worker.wait()
     except KeyboardInterrupt:
@@ -42,9 +41,3 @@ def run_in_foreground(job_file: Path, processes: int = 1, *, keeps_folder: bool 
             worker.kill()
         raise
     return 128 - code if code < 0 else code
-
-
-def _end_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends; only Linux knows how."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -17,6 +17,7 @@ from cryobridge.schemas.errors import CryobridgeError
 from cryobridge.schemas.jobfile import load_job
 from cryobridge.schemas.wire import EXIT_FAILED, EXIT_OK
 
+from ..parent import end_with_parent
 from ..progress import shown_progress
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
     arguments = parser.parse_args()
     rank = int(os.environ.get("RANK", "0"))
+    if "RANK" in os.environ:
+        end_with_parent()
     try:
         job = load_job(arguments.job, base=arguments.base)
         if rank > 0 and job.kind not in _SHARED_KINDS:

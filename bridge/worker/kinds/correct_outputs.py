@@ -13,6 +13,7 @@ from cryobridge.core import posterior
 from cryobridge.core.change import power_changed, power_changed_where, rms_difference
 from cryobridge.core.combine import combine
 from cryobridge.core.directions import fibonacci_directions
+from cryobridge.core.ensemble import mean_and_spread
 from cryobridge.core.fourier import apply_filter
 from cryobridge.core.fsc import fsc
 from cryobridge.core.fsc3d import crossing_radius
@@ -86,7 +87,6 @@ def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOpti
         for one in trained
     ]
     half1, half2 = (torch.stack([maps[half] for maps in each]).mean(0) for half in (0, 1))
-    means = torch.stack([(maps[0] + maps[1]) / 2 for maps in each])
     fsc3d, mask, originals = prepared.fsc3d, prepared.mask, prepared.originals
     first, second = half1.to(fsc3d.device), half2.to(fsc3d.device)
     before, after = (originals[0] + originals[1]) / 2, (first + second) / 2
@@ -95,7 +95,7 @@ def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOpti
     return Outcome(
         half1=half1,
         half2=half2,
-        spread=means.std(0) if len(trained) > 1 else None,
+        spread=mean_and_spread((maps[0] + maps[1]) / 2 for maps in each)[1] if len(each) > 1 else None,
         fsc_after=fsc(first, second, mask).cpu(),
         axis=axis.cpu(),
         change=power_changed(before, after, axis, mask).cpu(),
