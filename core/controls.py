@@ -49,7 +49,8 @@ def corrected_for_control(total: Tensor, control: Tensor) -> Tensor:
         FSC curves (m,): of the outputs made from the data, and of those made from the control's halves.
     """
     control = control.double().clamp(min=0.0)
-    left = (total.double() - control) / (1.0 - control).clamp(min=1e-12)
+    # Where both are 1, as in shell 0, their difference is nothing but rounding.
+    left = (total.double() - control) / (1.0 - control).clamp(min=1e-6)
     return torch.where(control > total, torch.zeros_like(left), left)
 
 

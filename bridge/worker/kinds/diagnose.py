@@ -70,7 +70,7 @@ def run(job: MapDiagnoseJob, device: torch.device, folder: OutputFolder) -> JobS
         folder.mark("hold_out")
         network = network or held_out.network
     if network is not None:
-        steps_of_controls = controls(measured, network, options.seed)
+        steps_of_controls = controls(measured, voxel_A, network, options.seed)
         tested = yield from _within(_HELD_OUT, _CONTROLLED, steps_of_controls)
         folder.mark("controls")
     found = Findings(agreed, volume, directions, views, change, held_out, tested)

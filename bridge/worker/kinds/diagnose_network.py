@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cryobridge.core import posterior
 from cryobridge.core.cfar import judged
 from cryobridge.core.controls import corrected_for_control, noise_pair, phase_randomised_pair, power_gain
 from cryobridge.core.correction import CorrectionState, predict_steps
@@ -28,7 +27,7 @@ from ..folder import OutputFolder
 from ..loop import Progress
 from ..pretrained import layout_of, load_network
 from .correct_outputs import outcome
-from .correct_prepare import prepare
+from .correct_prepare import network_inputs, prepare
 from .correct_training import Training
 from .diagnose_measure import Directions
 from .measured import Measured
@@ -157,9 +156,8 @@ def hold_out(
     trained = (yield from training.results())[0]
     found = outcome(prepared, [trained], correction.options)
     training.checkpoints.remove(*training.names)
-    gain = posterior.gain_from_fsc(prepared.fsc3d)
     # What one would have without a network: the same weights, nothing filled in.
-    standard = apply_filter((spoilt.half1 + spoilt.half2) / 2, gain)
+    standard = apply_filter((spoilt.half1 + spoilt.half2) / 2, prepared.gain)
     full = (measured.half1 + measured.half2) / 2
     before, after = (score(volume, full, cone, measured.mask) for volume in (standard, found.mean.to(device)))
     shells = _counted(spoilt.fsc_before, spoilt.fsc_aimed, angle)
@@ -179,7 +177,9 @@ def hold_out(
     )
 
 
-def controls(measured: Measured, network: Network, seed: int) -> Generator[Progress | None, None, Controls]:
+def controls(
+    measured: Measured, voxel_A: float, network: Network, seed: int
+) -> Generator[Progress | None, None, Controls]:
     """Run a network over noise, over the half-maps, and over the half-maps with random phases.
 
     The network's maps are compared as they are, before anything measured is put together with them.
@@ -187,6 +187,10 @@ def controls(measured: Measured, network: Network, seed: int) -> Generator[Progr
     generator = torch.Generator().manual_seed(seed)
     mask, n = measured.mask, measured.half1.shape[-1]
     weight = _weight(measured)
+    options = CorrectOptions(method=network.options.loss)
+
+    def seen(halves: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return network_inputs(halves, options, voxel_A, measured.limit_A, mask)
 
     def through(halves: tuple[Tensor, Tensor]) -> Generator[None, None, tuple[Tensor, Tensor]]:
         maps = []
@@ -203,16 +207,16 @@ def controls(measured: Measured, network: Network, seed: int) -> Generator[Progr
     shell = torch.arange(n // 2 + 1, device=measured.curve.device)
     within = (shell > 0) & (shell < measured.limit_shell)
     yield Progress("controls: pure noise through the network", 0.0)
-    noise = noise_pair(measured.half1, measured.half2, generator)
+    noise = seen(noise_pair(measured.half1, measured.half2, generator))
     noise_maps = yield from through(noise)
     yield Progress("controls: the half-maps through the network", 0.35)
-    maps = yield from through((measured.half1, measured.half2))
+    maps = yield from through(seen((measured.half1, measured.half2)))
     curves = {"noise_before": fsc(*noise, mask), "noise_after": fsc(*noise_maps, mask), "true_phases": fsc(*maps, mask)}
     true_phases = random_phases = math.nan
     randomised_from = _first_below(fsc(measured.half1, measured.half2), _RANDOMISE_BELOW)
     if randomised_from is not None:
         yield Progress("controls: random phases through the network", 0.7)
-        halves = phase_randomised_pair(measured.half1, measured.half2, randomised_from, generator)
+        halves = seen(phase_randomised_pair(measured.half1, measured.half2, randomised_from, generator))
         curves["random_phases"] = fsc(*(yield from through(halves)), mask)
         curves["corrected"] = corrected_for_control(curves["true_phases"], curves["random_phases"])
         beyond = within & (shell >= randomised_from + _CONTROL_OFFSET)
