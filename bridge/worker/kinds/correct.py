@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from functools import partial
 
 import torch
 from pydantic import ValidationError
@@ -115,15 +116,19 @@ def _begin(job: MapCorrectJob, prepared: Prepared, folder: OutputFolder) -> None
 
 
 def _sharpened(options: CorrectOptions, prepared: Prepared, found: Outcome) -> tuple[Sharpened | None, list[str]]:
-    """The sharpened map, if it is wanted and can be made; else None, and what to say of it."""
+    """The sharpened map, if it is wanted, and what to say of it where no B-factor can be had."""
     if not options.postprocess:
         return None, []
     half1, half2 = prepared.originals
     # The corrected halves may not be independent; how much of each shell is signal is told by those before.
     agreed = agreement(half1, half2, prepared.mask, seed=options.seed)
-    average = found.mean.to(half1.device)
+    make = partial(sharpen, found.mean.to(half1.device), agreed.used, prepared.pair.voxel_size_A, mask=prepared.mask)
     try:
-        return sharpen(average, agreed.used, prepared.pair.voxel_size_A, mask=prepared.mask), []
+        return make(), []
+    except ValueError as error:
+        complaint = f"postprocessed.mrc is weighted by the FSC, but not sharpened: {error}."
+    try:
+        return make(sharpening="none"), [complaint]
     except ValueError as error:
         return None, [f"No sharpened map could be made: {error}."]
 

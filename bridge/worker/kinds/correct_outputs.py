@@ -12,19 +12,17 @@ from torch import Tensor
 from cryobridge.core import posterior
 from cryobridge.core.change import power_changed, power_changed_where, rms_difference
 from cryobridge.core.combine import combine
-from cryobridge.core.directions import fibonacci_directions
 from cryobridge.core.ensemble import mean_and_spread
 from cryobridge.core.fourier import apply_filter
 from cryobridge.core.fsc import fsc
-from cryobridge.core.fsc3d import crossing_radius
 from cryobridge.core.symmetry import operators, symmetrise
 from cryobridge.schemas.errors import BadResult
 from cryobridge.schemas.map_correct import CorrectOptions
 
+from ..iteration import direction_resolutions
 from .correct_prepare import Prepared, within_limit
 from .correct_training import Trained
 
-_DIRECTIONS = 500
 _WELL, _BADLY = 0.7, 0.3
 """3DFSC from which on, and up to which, a Fourier voxel counts as measured well or badly."""
 
@@ -83,14 +81,15 @@ def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOpti
     """
     rotations = operators(options.symmetry)
     each = [
-        [_finished(prepared, half, symmetrise(volume, rotations), options) for half, volume in enumerate(one.maps)]
+        [_finished(prepared, half, volume, rotations, options) for half, volume in enumerate(one.maps)]
         for one in trained
     ]
     half1, half2 = (torch.stack([maps[half] for maps in each]).mean(0) for half in (0, 1))
     fsc3d, mask, originals = prepared.fsc3d, prepared.mask, prepared.originals
     first, second = half1.to(fsc3d.device), half2.to(fsc3d.device)
     before, after = (originals[0] + originals[1]) / 2, (first + second) / 2
-    axis = worst_direction(fsc3d)
+    directions, resolutions = direction_resolutions(fsc3d, prepared.pair.voxel_size_A, options.half_angle_deg)
+    axis = directions[resolutions.argmax()]
     within = _within(prepared) > 0
     return Outcome(
         half1=half1,
@@ -106,17 +105,10 @@ def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOpti
     )
 
 
-def worst_direction(fsc3d: Tensor) -> Tensor:
-    """Unit vector (3,) z, y, x of the direction in which a 3DFSC (n, n, n // 2 + 1) falls off first."""
-    directions = fibonacci_directions(_DIRECTIONS, fsc3d.device)
-    worst: Tensor = directions[crossing_radius(fsc3d, directions, 0.143).argmin()]
-    return worst
-
-
 def _finished(prepared: Prepared, half: int, network_map: Tensor, options: CorrectOptions) -> Tensor:
     """The corrected map of half 0 or 1: of its own data and its network's map, on its own grey scale."""
     base, original = prepared.bases[half], prepared.originals[half]
-    result = network_map.to(base.device)
+    result = symmetrise(network_map.to(base.device), rotations)
     if options.combination == "fill":
         # Within the limit the grey scale is that of the measured voxels, so nothing has to be matched at the joint.
         within = _within(prepared)

@@ -27,7 +27,7 @@ from .measured import Measured
 
 _REFERENCE_EDGE_SHELLS = 5.0
 WHITEN_FROM_A = 10.0
-_LEAST_MASKED, _MOST_MASKED = 0.005, 0.5
+_LEAST_MASKED, _MOST_MASKED = 0.005, 0.4
 """Shares of the box; a made mask outside them did not find the particle."""
 
 
@@ -179,7 +179,8 @@ def _made_mask(pair: Pair, path: Path, choices: list[str]) -> Volume:
     """A solvent mask of both halves together or, where that does not find a particle, a soft sphere."""
     n = pair.box
     try:
-        mask = solvent_mask((pair.half1.data + pair.half2.data) / 2, pair.voxel_size_A)
+        smooth_A = max(15.0, 4 * pair.voxel_size_A)
+        mask = solvent_mask((pair.half1.data + pair.half2.data) / 2, pair.voxel_size_A, lowpass_A=smooth_A)
         share = float(mask.mean())
         if not _LEAST_MASKED <= share <= _MOST_MASKED:
             raise ValueError(f"it covers {share:.1%} of the box")

@@ -184,7 +184,7 @@ def _change(correction: Correction) -> Figure:
 
 def _sharpening(correction: Correction) -> list[Figure]:
     sharpened = correction.sharpened
-    if sharpened is None:
+    if sharpened is None or sharpened.b_factor_A2 is None:
         return []
     plot = sharpened.guinier
     spectra: dict[str, Tensor] = {
@@ -233,5 +233,7 @@ def _passages(correction: Correction) -> list[methods.Passage]:
     sharpened = correction.sharpened
     if sharpened is not None:
         fitted = sharpened.guinier.line is not None
-        passages.append(methods.postprocessing(sharpened.b_factor_A2, sharpened.low_pass_A, fitted=fitted))
+        sharp = sharpened.b_factor_A2 is not None
+        words = methods.postprocessing(sharpened.b_factor_A2, sharpened.low_pass_A, fitted=fitted, sharpened=sharp)
+        passages.append(words)
     return [*passages, methods.display()]
