@@ -105,7 +105,7 @@ def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOpti
     )
 
 
-def _finished(prepared: Prepared, half: int, network_map: Tensor, options: CorrectOptions) -> Tensor:
+def _finished(prepared: Prepared, half: int, network_map: Tensor, rotations: Tensor, options: CorrectOptions) -> Tensor:
     """The corrected map of half 0 or 1: of its own data and its network's map, on its own grey scale."""
     base, original = prepared.bases[half], prepared.originals[half]
     result = symmetrise(network_map.to(base.device), rotations)
