@@ -22,7 +22,10 @@ def test_demo_corrects_and_reports(tmp_path, private_runtime):
     }
     command = [sys.executable, "-m", "cryobridge.wrappers.relion.demo", "--no-relion", "--particles", "300"]
     result = subprocess.run(
-        [*command, "--iterations", "3", "--steps", "8", "--output", str(tmp_path)], env=environment, capture_output=True, text=True
+        [*command, "--iterations", "3", "--steps", "8", "--output", str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     said = result.stdout + result.stderr
     assert result.returncode == 0, said
