@@ -111,18 +111,13 @@ def _finished(prepared: Prepared, half: int, network_map: Tensor, rotations: Ten
     result = symmetrise(network_map.to(base.device), rotations)
     if options.combination == "fill":
         # Within the limit the grey scale is that of the measured voxels, so nothing has to be matched at the joint.
-        within = _within(prepared)
-        gain = prepared.gain
-        result = posterior.fill(
-            apply_filter(base, gain), result, gain, prepared.mask, prior_variance=options.prior_variance
-        )
-        complaint = posterior.plausible(result, apply_filter(base, within))
-        result = result + apply_filter(original, 1 - within)
+        standard, variance = apply_filter(base, prepared.gain), options.prior_variance
+        result = posterior.fill(standard, result, prepared.gain, prepared.mask, prior_variance=variance)
+        complaint = posterior.plausible(result, standard)
+        result = result + apply_filter(original, 1 - _within(prepared))
     else:
-        complaint = posterior.plausible(result, prepared.starts[half])
-        if complaint is None:
-            result = combine(result, original, prepared.pair.voxel_size_A, prepared.limit_A, prepared.mask)
-            complaint = posterior.plausible(result, original)
+        result = combine(result, original, prepared.pair.voxel_size_A, prepared.limit_A, prepared.mask)
+        complaint = posterior.plausible(result, original)
     if complaint is not None:
         raise BadResult(f"the corrected map of half {half + 1} is not usable: {complaint}")
     return result.float().cpu()
