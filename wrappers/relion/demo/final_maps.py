@@ -47,10 +47,8 @@ def run_jobs(project: Path, output: Path, program: Path, steps: int) -> list[Com
     corrected, diagnosis = output / "corrected", output / "diagnosis"
     both = [f"--corrected{half}={corrected / f'corrected_half{half}.mrc'}" for half in (1, 2)]
     commands = [
-        Command(
-            (str(program), "map", "correct", *halves, *mask, "--steps", str(steps), "-o", str(corrected)), corrected
-        ),
-        Command((str(program), "map", "diagnose", *halves, *mask, *both, "-o", str(diagnosis)), diagnosis),
+        Command(("map", "correct", *halves, *mask, "--steps", str(steps), "-o", str(corrected)), corrected),
+        Command(("map", "diagnose", *halves, *mask, *both, "-o", str(diagnosis)), diagnosis),
     ]
     for command in commands:
         if subprocess.run([str(program), *command.words, "--overwrite"], stdin=subprocess.DEVNULL).returncode != 0:
