@@ -7,7 +7,8 @@ box of --box in tiles of --crop. Ours runs in a fresh process for each line. spI
 checkout and --harness the folder of `make_case.py` and `run_baseline.py`, which start its own command line; its
 interpreter is $SPISONET_PYTHON. It has no width 8. CPU seconds are user + system of the process that trains, the
 figure to compare on a shared machine. Steps are medians without the first. The peer's prediction includes the start of
-its processes, ours that of none: it goes on in the process that trained. Ratios are peer / ours at the same width.
+its processes, and tiles of solvent; ours goes on in the process that trained, and a box of one tile is one tile. Ratios
+are peer / ours at the same width; the published loss is the equal one, ours asks for two passes instead of three.
 """
 
 from __future__ import annotations
