@@ -12,7 +12,7 @@ from cryobridge.bridge.worker.kinds import correct
 from cryobridge.core.phantom import cone_regions, phantom_pair, truth_score
 from cryobridge.wrappers.formats import mrc
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_the_cone_is_nearer_to_the_truth_and_the_rest_no_farther(

@@ -19,7 +19,7 @@ from cryobridge.core.posterior import fill, plausible
 from cryobridge.core.shells import shell_counts
 from cryobridge.schemas.correction import CorrectionOptions
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def _options(**chosen: Any) -> CorrectionOptions:
