@@ -11,7 +11,7 @@ of its own with one thread; what is scored is the mean of the two final half-map
 already are not made again, so a table can be put together from runs of several days. The harness (`run_baseline.py`)
 starts spIsoNet's own command line, on a machine without a GPU with CUDA calls answered by the CPU; $SPISONET_DIR
 names the checkout, --peer-python an interpreter that has what it needs. Rows are means over seeds, smallest and largest
-in brackets; "other" are the CPU seconds outside training steps.
+in brackets.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from scores import names, scores
 NETWORK = {"preset": "small", "cube_size": 32, "crop_size": 48, "batch": 4, "acc_batches": 1}
 PEER_NETWORK = ["--base", "16", "--cube", "32", "--crop", "48", "--batch", "4", "--acc", "1"]
 SUBVOLUMES = 400
-COSTS = ("CPU s/step", "CPU s", "other", "peak GB")
 TIMED_STEPS = 8
+Rows = list[tuple[str, list[dict[str, Any]]]]
 
 
 def main() -> None:
@@ -49,19 +49,23 @@ def main() -> None:
         if not (case / "case.json").exists():
             write_pair(pair, case)
         axis = tuple(round(float(x), 2) for x in pair.poor_axis)
-        print(f"\n{pair.name}: box {pair.box}, {pair.voxel_size_A:.2f} A, to {pair.limit_A:.2f} A, worst axis {axis}\n")
-        print("| map | steps | seeds | " + " | ".join([*names(), *COSTS]) + " |")
-        print("|---|" + "---:|" * (2 + len(names()) + len(COSTS)))
-        _row("half-maps as given", [{"scores": scores(pair, (pair.half1 + pair.half2) / 2)}])
-        _programs(arguments, case, pair)
+        print(
+            f"\n{pair.name}: box {pair.box}, {pair.voxel_size_A:.2f} A, to {pair.limit_A:.2f} A, worst axis {axis}\n",
+            flush=True,
+        )
+        rows = [("half-maps as given", [{"scores": scores(pair, (pair.half1 + pair.half2) / 2)}])]
+        rows += _programs(arguments, case, pair)
+        _print_quality(rows)
+        _print_costs(rows[1:])
 
 
-def _programs(arguments: argparse.Namespace, case: Path, pair: Pair) -> None:
+def _programs(arguments: argparse.Namespace, case: Path, pair: Pair) -> Rows:
+    rows: Rows = []
     peer_cpu_s = None
     if arguments.harness is not None:
         runs = [_peer(arguments, case, pair, seed) for seed in arguments.seeds]
-        _row("spIsoNet, corrected", runs)
-        _row("spIsoNet, corrected_filtered", [{**run, "scores": run["filtered"]} for run in runs])
+        rows += [("spIsoNet, corrected", runs)]
+        rows += [("spIsoNet, corrected_filtered", [{**run, "scores": run["filtered"]} for run in runs])]
         peer_cpu_s = statistics.mean(run["cpu_s"] for run in runs)
     variants = [_variant(text) for text in arguments.variant] or [
         ("ours, published", {"method": "published"}),
@@ -69,13 +73,14 @@ def _programs(arguments: argparse.Namespace, case: Path, pair: Pair) -> None:
     ]
     for label, chosen in variants:
         runs = [_ours(case, pair, label, {**chosen, "seed": seed}, arguments.steps) for seed in arguments.seeds]
-        _row(label, runs)
+        rows += [(label, runs)]
         if arguments.equal_cpu and peer_cpu_s is not None:
-            other = statistics.mean(run["cpu_s"] - run["steps"] * run["cpu_s_per_step"] for run in runs)
+            other = statistics.mean(_other(run) for run in runs)
             step = statistics.mean(run["cpu_s_per_step"] for run in runs)
             steps = max(arguments.steps, round((peer_cpu_s - other) / step / 10) * 10)
             more = [_ours(case, pair, label, {**chosen, "seed": seed}, steps) for seed in arguments.seeds]
-            _row(f"{label}, equal CPU time", more)
+            rows += [(f"{label}, equal CPU time", more)]
+    return rows
 
 
 def _variant(text: str) -> tuple[str, dict[str, Any]]:
@@ -183,15 +188,28 @@ def _peer(arguments: argparse.Namespace, case: Path, pair: Pair, seed: int) -> d
     }
 
 
-def _row(label: str, runs: list[dict[str, Any]]) -> None:
-    cells = [_spread([run["scores"][name] for run in runs]) for name in names()]
-    if "cpu_s" in runs[0]:
-        means = {key: statistics.mean(run[key] for run in runs) for key in ("cpu_s_per_step", "cpu_s", "peak_gb")}
-        other = means["cpu_s"] - runs[0]["steps"] * means["cpu_s_per_step"]
-        cells += [f"{means['cpu_s_per_step']:.2f}", f"{means['cpu_s']:.0f}", f"{other:.0f}", f"{means['peak_gb']:.2f}"]
-    else:
-        cells += [""] * len(COSTS)
-    print(f"| {label} | {runs[0].get('steps', '')} | {len(runs)} | " + " | ".join(cells) + " |", flush=True)
+def _other(run: dict[str, Any]) -> float:
+    """CPU seconds of a run outside its training steps."""
+    return float(run["cpu_s"] - run["steps"] * run["cpu_s_per_step"])
+
+
+def _print_quality(rows: Rows) -> None:
+    print("| map | steps | seeds | " + " | ".join(names()) + " |")
+    print("|---|" + "---:|" * (2 + len(names())))
+    for label, runs in rows:
+        cells = [_spread([run["scores"][name] for run in runs]) for name in names()]
+        print(f"| {label} | {runs[0].get('steps', '')} | {len(runs)} | " + " | ".join(cells) + " |")
+
+
+def _print_costs(rows: Rows) -> None:
+    print("\n| run | steps | CPU s per step | CPU s in all | of it outside steps | peak memory, GB |")
+    print("|---|" + "---:|" * 5)
+    for label, runs in rows:
+        step, whole, peak = (
+            statistics.mean(run[key] for run in runs) for key in ("cpu_s_per_step", "cpu_s", "peak_gb")
+        )
+        other = statistics.mean(_other(run) for run in runs)
+        print(f"| {label} | {runs[0]['steps']} | {step:.2f} | {whole:.0f} | {other:.0f} | {peak:.2f} |")
 
 
 def _spread(values: list[float]) -> str:
