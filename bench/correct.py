@@ -202,14 +202,13 @@ def _print_quality(rows: Rows) -> None:
 
 
 def _print_costs(rows: Rows) -> None:
-    print("\n| run | steps | CPU s per step | CPU s in all | of it outside steps | peak memory, GB |")
-    print("|---|" + "---:|" * 5)
+    print("\n| run | steps | CPU s per step | CPU s in all | peak memory, GB |")
+    print("|---|" + "---:|" * 4)
     for label, runs in rows:
         step, whole, peak = (
             statistics.mean(run[key] for run in runs) for key in ("cpu_s_per_step", "cpu_s", "peak_gb")
         )
-        other = statistics.mean(_other(run) for run in runs)
-        print(f"| {label} | {runs[0]['steps']} | {step:.2f} | {whole:.0f} | {other:.0f} | {peak:.2f} |")
+        print(f"| {label} | {runs[0]['steps']} | {step:.2f} | {whole:.0f} | {peak:.2f} |")
 
 
 def _spread(values: list[float]) -> str:
