@@ -6,6 +6,7 @@ Every file appears whole or not at all. Nothing that was not written by this ver
 from __future__ import annotations
 
 import datetime
+import fcntl
 import hashlib
 import json
 import logging
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 JOB_NAME = "job.yaml"
 LOG_NAME = "run.log"
+_LOCK_NAME = ".lock"
 REPORT_NAME = "report.html"
 
 
@@ -76,7 +78,8 @@ class OutputFolder:
         self._outputs: list[str] = []
         self._opened = not writes
         self._writes = writes
-        self.resumed = writes and self._same_job_before()
+        self._lock: int | None = None
+        self.resumed = writes and self._same_job_before() and not (self.path / RESULT_NAME).exists()
         if writes:
             self._refuse_inputs_inside()
             if not self.resumed:
@@ -87,18 +90,27 @@ class OutputFolder:
         """Make the folder and begin the log, at the first call."""
         if self._opened:
             return
-        self._opened = True
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._keep_others_out()
             (self.path / RESULT_NAME).unlink(missing_ok=True)
         except OSError as error:
             raise InputInvalid(
                 f"{self.path} (output): cannot be made: {error.strerror}; give another folder"
             ) from error
+        self._opened = True
         if not self.resumed:
             self.write_text(JOB_NAME, yaml.safe_dump(self.job.as_spec(), sort_keys=False), is_output=False)
         words = "goes on after an interruption" if self.resumed else "begins"
         self.log(f"{self.job.kind} {words}: cryobridge {__version__}, torch {torch.__version__}, {self._device}")
+
+    def close(self) -> None:
+        """Let others in; called once, at the end of the job."""
+        if self._lock is not None:
+            # Before it is unlocked, so that nobody locks a file that is about to go.
+            (self.path / _LOCK_NAME).unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = None
 
     def progressed(self, text: str) -> None:
         """Note in the log how far the job is, if it has begun to write."""
@@ -225,6 +237,20 @@ class OutputFolder:
         for key, path in self.job.input_files():
             if here in (path.parent.resolve(), path.resolve().parent):
                 raise InputInvalid(f"{path} ({key}): lies in the output folder; give another output folder")
+
+    def _keep_others_out(self) -> None:
+        """Lock the folder until the job, or this process, ends."""
+        lock = os.open(self.path / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)
+            raise InputInvalid(
+                f"{self.path} (output): another process is at work in it; wait for its end, or give another folder"
+            ) from error
+        except OSError as error:  # some network file systems know no locks
+            log.warning("%s: cannot be locked: %s", self.path, error.strerror)
+        self._lock = lock
 
     def _refuse_unwritable(self) -> None:
         """Try it now and leave no trace, since the first result may be hours away."""

@@ -63,6 +63,8 @@ def run_job(spec: object, device: torch.device) -> JobSteps:
         except Exception as error:
             folder.failed(str(error))
             raise
+        finally:
+            folder.close()
     finally:
         torch.set_num_threads(threads)
 

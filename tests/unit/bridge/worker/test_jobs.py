@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from cryobridge.bridge.worker.folder import OutputFolder
 from cryobridge.bridge.worker.jobs import run_job
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.job import parse_job
 from cryobridge.schemas.result import read_result
 from cryobridge.wrappers.formats import mrc
 
@@ -167,3 +169,22 @@ def test_a_job_that_is_given_up_halfway_is_closed(spec: dict[str, Any], tmp_path
     next(steps)
     steps.close()
     assert not (tmp_path / "out").exists()
+
+
+def test_two_processes_do_not_work_in_one_folder(spec: dict[str, Any], tmp_path: Path) -> None:
+    job = parse_job(spec, "job")
+    first = OutputFolder(job, torch.device("cpu"))
+    first.open()
+    before = contents(tmp_path / "out")
+    with pytest.raises(InputInvalid, match="another process is at work"):
+        run(spec)
+    assert contents(tmp_path / "out") == before
+    first.close()
+    run(spec)
+    assert not (tmp_path / "out" / ".lock").exists()
+
+
+def test_a_finished_job_that_is_made_again_is_not_said_to_go_on(spec: dict[str, Any], tmp_path: Path) -> None:
+    run(spec)
+    run({**spec, "run": {"overwrite": True}})
+    assert "goes on" not in (tmp_path / "out" / "run.log").read_text()
