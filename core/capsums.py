@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 # Width in columns of the tiles that centres are grouped into on a CPU; on other devices a shell's face is few tiles.
-_TILE = 20
+_TILE = 36
 # Look-ups per operation. On a CPU they stay in the cache and are too few for torch to split, so that the shells share
 # the cores without a fight; other devices like large operations.
 _CPU_BATCH = 1 << 15
