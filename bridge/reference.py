@@ -21,6 +21,7 @@ from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.envelope import RunOptions
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.job import JOB_MODELS, user_kinds
+from cryobridge.schemas.map_correct import CorrectOptions
 from cryobridge.schemas.relion import ENVIRONMENT, RelionOptions
 from cryobridge.schemas.validation import names_of
 
@@ -101,11 +102,19 @@ def _relion_rows() -> Iterator[tuple[str, ...]]:
 
 
 def _network_rows() -> Iterator[tuple[str, ...]]:
-    on_cpu, on_gpu = CorrectionOptions.for_device("cpu"), CorrectionOptions.for_device("cuda")
+    devices = ("cpu", "cuda")
+    in_relion = [CorrectionOptions.for_device(device) for device in devices]
+    alone = [CorrectOptions().network_options(device) for device in devices]
     for key, field in _fields(CorrectionOptions):
-        cpu, gpu = _shown(getattr(on_cpu, key)), _shown(getattr(on_gpu, key))
-        default = cpu if cpu == gpu else f"{cpu} (CPU), {gpu} (GPU)"
+        default, other = _by_device(key, in_relion), _by_device(key, alone)
+        if other != default:
+            default = f"{f'{default}; ' if default else ''}`map.correct`: {other}"
         yield f"`{key}`", _others(key, field), _variables(f"network.{key}"), default, _meaning(field)
+
+
+def _by_device(key: str, options: list[CorrectionOptions]) -> str:
+    cpu, gpu = (_shown(getattr(one, key)) for one in options)
+    return cpu if cpu == gpu else f"{cpu or 'none'} (CPU), {gpu or 'none'} (GPU)"
 
 
 def _job_rows(model: type[BaseModel], besides: Collection[str] = ()) -> Iterator[tuple[str, ...]]:

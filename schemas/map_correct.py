@@ -29,7 +29,11 @@ class CorrectInputs(HalfMapInputs):
     )
 
 
-_STANDALONE: dict[str, dict[str, Any]] = {"cpu": {"steps": 600}, "cuda": {"steps": 2500}}
+# A single correction has time for more steps than an iteration of a refinement; docs/BENCHMARKS.md has the rest.
+_STANDALONE: dict[str, dict[str, Any]] = {
+    "cpu": {"steps": 600, "free_rotations": 0.0},
+    "cuda": {"steps": 2500, "free_rotations": 0.0},
+}
 
 
 class CorrectOptions(CorrectionOptions, Options):
@@ -65,7 +69,7 @@ class CorrectOptions(CorrectionOptions, Options):
         "network's map as it is; fill if empty, published with the published method",
     )
     prior_variance: float = Field(
-        1.0, gt=0, le=1, description="fill: how far the network's map may be off, as a share of the signal's power"
+        0.5, gt=0, le=1, description="fill: how far the network's map may be off, as a share of the signal's power"
     )
     symmetry: str = symmetry_field()
     ensemble: int = Field(
@@ -77,11 +81,12 @@ class CorrectOptions(CorrectionOptions, Options):
     def network_options(self, device: str) -> CorrectionOptions:
         """How to train on a device ("cpu" or "cuda"): what was chosen, over the defaults of method and device."""
         names = set(CorrectionOptions.model_fields) & self.model_fields_set
-        chosen: dict[str, Any] = {name: getattr(self, name) for name in names}
+        defaults = dict(_STANDALONE[device.split(":")[0]])
+        if {"epochs", "n_subvolume"} & names:
+            del defaults["steps"]
+        chosen: dict[str, Any] = {**defaults, **{name: getattr(self, name) for name in names}}
         if self.independent:
             chosen["mode"] = "independent"
-        if not {"steps", "epochs", "n_subvolume"} & names:
-            chosen |= _STANDALONE[device.split(":")[0]]
         make = CorrectionOptions.published if self.method == "published" else CorrectionOptions.for_device
         return make(device, **chosen)
 
