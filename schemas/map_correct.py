@@ -29,6 +29,8 @@ class CorrectInputs(HalfMapInputs):
     )
 
 
+Weight = Literal["c_ref", "fsc3d", "none"]
+
 # A single correction has time for more steps than an iteration of a refinement; docs/BENCHMARKS.md has the rest.
 _STANDALONE: dict[str, dict[str, Any]] = {
     "cpu": {"steps": 600, "free_rotations": 0.0},
@@ -44,8 +46,11 @@ class CorrectOptions(CorrectionOptions, Options):
     )
     independent: bool = Field(False, description="one network for each half-map, the same as mode independent")
     limit_resolution_A: float | None = limit_field("correct")
-    weight: Literal["fsc3d", "none"] = Field(
-        "fsc3d", description="what tells well measured voxels from others; none: all count alike, the network denoises"
+    weight: Weight | None = Field(
+        None,
+        description="how much a Fourier voxel counts in training: c_ref, the mean map's correlation with the truth "
+        "that follows from the 3DFSC; fsc3d, the 3DFSC itself; none, all alike, so that the network only denoises; "
+        "c_ref if empty, fsc3d with the published method",
     )
     whiten: bool = Field(
         True, description="level the spectrum from 10 A to the limit before training; not with the published method"
@@ -94,6 +99,11 @@ class CorrectOptions(CorrectionOptions, Options):
     def whitens(self) -> bool:
         """Whether the halves are whitened before training."""
         return self.whiten and (self.method == "improved" or "whiten" in self.model_fields_set)
+
+    @property
+    def weighting(self) -> Weight:
+        """How much a Fourier voxel counts in training."""
+        return self.weight or ("fsc3d" if self.method == "published" else "c_ref")
 
     @property
     def combination(self) -> Literal["fill", "published"]:

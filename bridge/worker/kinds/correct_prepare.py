@@ -120,13 +120,22 @@ def prepare(job: MapCorrectJob, device: torch.device) -> Prepared:
         bases=bases,
         starts=network_inputs(bases, options, voxel_A, limit_A, measured.mask),
         fsc3d=fsc3d,
-        weight=within if options.weight == "none" else fsc3d,
+        weight=within if options.weighting == "none" else training_weight(fsc3d, options),
         gain=gain * within,
         limit_A=limit_A,
         mask_made=mask_made,
         fsc3d_given=inputs.fsc3d is not None,
         choices=choices,
     )
+
+
+def training_weight(fsc3d: Tensor, options: CorrectOptions) -> Tensor:
+    """How much each Fourier voxel counts in training, from a 3DFSC f (n, n, n // 2 + 1).
+
+    f itself, or C_ref = sqrt(2 f / (1 + f)), the correlation of the mean of both half-maps with the truth (Rosenthal &
+    Henderson 2003, doi 10.1016/j.jmb.2003.07.013): f alone takes away much that is still measured.
+    """
+    return fsc3d if options.weighting == "fsc3d" else (2 * fsc3d / (1 + fsc3d)).sqrt()
 
 
 def within_limit(n: int, voxel_A: float, limit_A: float, device: torch.device) -> Tensor:

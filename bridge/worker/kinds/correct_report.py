@@ -225,7 +225,7 @@ def _passages(correction: Correction) -> list[methods.Passage]:
         cube_size=network.cube_size,
         learning_rate=network.learning_rate,
         seed=network.seed,
-        weighted=options.weight == "fsc3d",
+        weight=options.weighting,
         ensemble=len(correction.trained),
         symmetry=options.symmetry,
     )

@@ -27,7 +27,7 @@ from ..folder import OutputFolder
 from ..loop import Progress
 from ..pretrained import layout_of, load_network
 from .correct_outputs import outcome
-from .correct_prepare import network_inputs, prepare
+from .correct_prepare import network_inputs, prepare, training_weight
 from .correct_training import Training
 from .diagnose_measure import Directions
 from .measured import Measured
@@ -186,8 +186,8 @@ def controls(
     """
     generator = torch.Generator().manual_seed(seed)
     mask, n = measured.mask, measured.half1.shape[-1]
-    weight = _weight(measured)
     options = CorrectOptions(method=network.options.loss)
+    weight = _weight(measured, options)
 
     def seen(halves: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         return network_inputs(halves, options, voxel_A, measured.limit_A, mask)
@@ -254,9 +254,9 @@ def _spoilt_job(
     )
 
 
-def _weight(measured: Measured) -> Tensor:
+def _weight(measured: Measured, options: CorrectOptions) -> Tensor:
     """How well each Fourier voxel is measured, as `map.correct` tells its networks."""
-    return measured.fsc3d(_WEIGHT_HALF_ANGLE_DEG, "phase_cosine").clamp(0.0, 1.0)
+    return training_weight(measured.fsc3d(_WEIGHT_HALF_ANGLE_DEG, "phase_cosine").clamp(0.0, 1.0), options)
 
 
 def _counted(measured: Tensor, aimed: Tensor, half_angle_deg: float) -> Tensor:

@@ -110,8 +110,8 @@ class Training:
         "shared": one network for both halves; "independent": one for each.
     steps, batch, cube_size, learning_rate, seed
         As used.
-    weighted
-        Whether a 3DFSC said how well Fourier voxels are measured.
+    weight
+        What said how well Fourier voxels are measured: "c_ref" or "fsc3d", both of the 3DFSC, or "none".
     ensemble
         Networks from different seeds.
     symmetry
@@ -127,7 +127,7 @@ class Training:
     cube_size: int
     learning_rate: float
     seed: int
-    weighted: bool = True
+    weight: Literal["c_ref", "fsc3d", "none"] = "fsc3d"
     ensemble: int = 1
     symmetry: str = "C1"
 
@@ -155,11 +155,13 @@ def correction(training: Training) -> Passage:
         "improved": "with residuals weighted in Fourier space, targets held fixed, and rotated maps compared with "
         "measured data",
     }[training.loss]
-    weight = (
-        "The 3DFSC weights what each Fourier voxel counts for. "
-        if training.weighted
-        else "All Fourier voxels counted alike, so the network only denoises. "
-    )
+    weight = {
+        "c_ref": f"Where the 3DFSC is f, a Fourier voxel counts by sqrt(2f / (1 + f)) ({citations.FSC_143.short}). ",
+        "fsc3d": "The 3DFSC weights what each Fourier voxel counts for. ",
+        "none": "All Fourier voxels counted alike, so the network only denoises. ",
+    }[training.weight]
+    if training.weight == "c_ref":
+        works.append(citations.FSC_143)
     text = (
         f"Anisotropy was corrected by self-supervised learning ({citations.SPISONET.short}): {network}; {who}, {how}. "
         f"{weight}Training took {training.steps} steps of {training.batch} crops of {training.cube_size} voxels a "

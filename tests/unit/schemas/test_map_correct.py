@@ -45,9 +45,10 @@ def test_the_published_method_is_published_in_every_choice() -> None:
     network = options.network_options("cpu")
     assert (network.loss, network.norm, network.schedule, network.ema) == ("published", "batch", "constant", 0)
     assert not network.filter_input
-    assert options.combination == "published"
+    assert (options.combination, options.weighting) == ("published", "fsc3d")
     assert job(method="published", combine="fill").options.combination == "fill"
-    assert job().options.combination == "fill"
+    assert (job().options.combination, job().options.weighting) == ("fill", "c_ref")
+    assert job(weight="none").options.weighting == "none"
 
 
 def test_independent_is_the_mode() -> None:

@@ -122,6 +122,7 @@ CASES: list[dict[str, Any]] = [
     {"method": "published", "acc_batches": 1},
     {"method": "published", "independent": True, "whiten": True, "epochs": 1, "n_subvolume": 4},
     {"weight": "none"},
+    {"weight": "fsc3d"},
     {"inputs": ("mask", "reference")},
 ]
 

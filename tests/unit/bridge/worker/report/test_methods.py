@@ -31,8 +31,9 @@ PASSAGES = {
     "conical": methods.conical_fsc(500, 20.0),
     "sampling": methods.sampling(10_000, "D7"),
     "correction": methods.correction(TRAINING),
+    "by c_ref": methods.correction(dataclasses.replace(TRAINING, weight="c_ref")),
     "published": methods.correction(
-        dataclasses.replace(TRAINING, norm="batch", loss="published", mode="independent", weighted=False)
+        dataclasses.replace(TRAINING, norm="batch", loss="published", mode="independent", weight="none")
     ),
     "fill": methods.combination("fill", 3.4),
     "as published": methods.combination("published", 3.4),
@@ -88,7 +89,7 @@ def test_references_are_listed_once_in_the_order_of_the_text():
         ({}, "learning rate of 0.003, seed 7", "mean of"),
         ({"symmetry": "D7"}, "Point group D7 was imposed", "mean of"),
         ({"ensemble": 3}, "mean of 3 networks", "Point group"),
-        ({"weighted": False}, "only denoises", "3DFSC"),
+        ({"weight": "none"}, "only denoises", "3DFSC"),
         ({"norm": "none"}, "no normalisation", "Wu & He"),
     ],
 )
