@@ -1,13 +1,11 @@
-"""Figures of what a correction changed: a map over shells and polar angles, and bars before and after."""
+"""What a correction changed, drawn over shells and polar angles."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor
 
-from .canvas import AFTER, BEFORE, Array, array, frequency_axis, label, png, sheet, tidy
+from .canvas import Array, array, frequency_axis, label, png, sheet, tidy
 
 # Where there was next to no power before, its share says little more than "new"; it shall not take all the colours.
 _ALL = 1.0
@@ -55,37 +53,4 @@ def change_map(
     bar = figure.colorbar(image, ax=axes, pad=0.02, extend="both" if signed else "max")
     bar.set_label(label(title), fontsize=9)
     bar.ax.tick_params(labelsize=8)
-    return png(figure)
-
-
-def bars(
-    names: Sequence[str],
-    before: Sequence[float],
-    after: Sequence[float],
-    *,
-    quantity: str = "mean FSC",
-    series: tuple[str, str] = ("before", "after"),
-) -> bytes:
-    """Two bars for each name, such as a bin of directions; the numbers stand above them."""
-    figure = sheet(7.2, 3.2)
-    axes = figure.add_subplot()
-    place = np.arange(len(names))
-    for offset, values, colour, name in (
-        (-0.2, before, BEFORE, series[0]),
-        (0.2, after, AFTER, series[1]),
-    ):
-        heights = array(list(values))
-        drawn = axes.bar(
-            place + offset, np.where(np.isfinite(heights), heights, 0.0), width=0.36, color=colour, label=label(name)
-        )
-        if len(names) <= 12:
-            texts = [f"{height:.2f}" if np.isfinite(height) else "–" for height in heights]
-            axes.bar_label(drawn, texts, fontsize=7, padding=2)
-    axes.axhline(0.0, color="#000000", linewidth=0.8)
-    axes.set_xticks(place, [label(name) for name in names])
-    axes.set_ylabel(label(quantity), fontsize=9)
-    tidy(axes)
-    axes.grid(visible=False, axis="x")
-    axes.margins(y=0.18)
-    axes.legend(fontsize=8, frameon=True, framealpha=0.85, edgecolor="none", loc="best")
     return png(figure)

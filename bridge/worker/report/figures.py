@@ -1,6 +1,6 @@
 """All figures of reports, each a function from tensors or numbers to the bytes of a PNG."""
 
-from .changes import bars, change_map
+from .changes import change_map
 from .curves import directional_curves, fsc_curves, guinier
 from .sections import fsc3d_slices
 from .slices import orthoslices, spread_slices
@@ -8,7 +8,6 @@ from .sphere import resolution_sphere, view_density
 from .training import loss_curve
 
 __all__ = [
-    "bars",
     "change_map",
     "directional_curves",
     "fsc3d_slices",

@@ -307,22 +307,3 @@ def similarity(correlation: float) -> Reading:
         f"Central sections on one grey scale; the correction changed the map {words} (correlation "
         f"{in_digits(correlation, 3)} inside the mask)."
     )
-
-
-def gain_by_direction(
-    names: Sequence[str], before: Sequence[float], after: Sequence[float], *, quantity: str = "mean FSC"
-) -> Reading:
-    """Read a mean FSC by bin of directions, before and after: where it rose and where it fell.
-
-    `quantity` says of what, such as "mean FSC to the truth".
-    """
-    differences = {
-        name: new - old for name, old, new in zip(names, before, after, strict=True) if math.isfinite(new - old)
-    }
-    risen = [name for name, difference in differences.items() if difference > _CLEAR_DIFFERENCE]
-    fallen = [name for name, difference in differences.items() if difference < -_CLEAR_DIFFERENCE]
-    if not risen and not fallen:
-        return Reading(f"In no bin of directions did the {quantity} change clearly.")
-    parts = [f"The {quantity} rose in {', '.join(risen)}"] if risen else []
-    parts += [f"{'it' if risen else f'The {quantity}'} fell in {', '.join(fallen)}"] if fallen else []
-    return Reading("; ".join(parts) + ".", warns=bool(fallen))

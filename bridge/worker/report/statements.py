@@ -5,10 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 _MODES = {
-    "untouched": (
-        "Nothing here changed the half-maps. Their FSC means resolution as far as the two were made independently "
-        "of each other."
-    ),
     "shared": (
         "One network saw both half-maps, so the corrected half-maps are not independent of each other. Their FSC is "
         "not a resolution; quote that of the maps before the correction."
@@ -32,7 +28,7 @@ _PRETRAINED = (
 
 
 def independence(
-    mode: Literal["untouched", "shared", "independent"],
+    mode: Literal["shared", "independent"],
     *,
     weight_from_both: bool = False,
     reference_resolution_A: float | None = None,
@@ -43,7 +39,7 @@ def independence(
     Parameters
     ----------
     mode
-        "untouched": half-maps were only measured; "shared": one network saw both; "independent": one for each.
+        "shared": one network saw both; "independent": one for each.
     weight_from_both
         Whether independent networks were weighted by a 3DFSC of both half-maps.
     reference_resolution_A

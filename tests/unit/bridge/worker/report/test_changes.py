@@ -1,4 +1,4 @@
-"""Changes, bars and losses: what is large is drawn large, and where it belongs."""
+"""Changes and losses: what is large is drawn large, and where it belongs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 import torch
 from support.pictures import pixels, share_of
 
-from cryobridge.bridge.worker.report.canvas import AFTER, BEFORE, COLOURS
-from cryobridge.bridge.worker.report.changes import bars, change_map
+from cryobridge.bridge.worker.report.canvas import AFTER, COLOURS
+from cryobridge.bridge.worker.report.changes import change_map
 from cryobridge.bridge.worker.report.training import loss_curve, moving_average
 
 YELLOW, PURPLE = "#FDE725", "#440154"
@@ -48,33 +48,6 @@ def test_bins_without_a_value_are_grey():
 @pytest.mark.parametrize("change", [torch.zeros(1, 1), torch.full((5, 3), math.nan), torch.full((2, 2), 1e9)])
 def test_odd_changes_are_drawn(change):
     assert pixels(change_map(change, 1.0, 16, axis="$worst")).std() > 1
-
-
-def longest_run(picture: np.ndarray, colour: str) -> int:
-    """The height in pixels of the highest bar of a colour."""
-    wanted = [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
-    column = (np.abs(picture.astype(int) - wanted).max(axis=2) < 4).T
-    ends = np.flatnonzero(np.diff(np.pad(column, ((0, 0), (1, 1))).astype(int).ravel()))
-    return int((ends[1::2] - ends[::2]).max())
-
-
-def test_bars_are_as_high_as_their_numbers():
-    picture = pixels(bars(["all", "0-30°"], [0.2, 0.2], [0.4, 0.4]))
-    before, after = (longest_run(picture, colour) for colour in (BEFORE, AFTER))
-    assert after / before == pytest.approx(2.0, rel=0.03)
-
-
-@pytest.mark.parametrize(
-    ("names", "before", "after"),
-    [
-        ([], [], []),
-        (["x"], [math.nan], [0.1]),
-        (["$a", "_b"], [-0.1, 0.2], [0.3, math.inf]),
-        (["n"] * 20, [1.0] * 20, [2.0] * 20),
-    ],
-)
-def test_odd_bars_are_drawn(names, before, after):
-    assert pixels(bars(names, before, after)).std() > 1
 
 
 def test_the_moving_average_is_a_mean_about_each_step():

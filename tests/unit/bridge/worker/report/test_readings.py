@@ -82,10 +82,6 @@ CASES = [
     ("similarity", (0.9,), "visibly", False),
     ("similarity", (0.5,), "strongly", False),
     ("similarity", (NAN,), "one grey scale", False),
-    ("gain_by_direction", (["0-30°", "60-90°"], [0.2, 0.7], [0.4, 0.7]), "rose in 0-30°.", False),
-    ("gain_by_direction", (["0-30°", "60-90°"], [0.2, 0.7], [0.4, 0.6]), "it fell in 60-90°", True),
-    ("gain_by_direction", (["a"], [0.5], [0.505]), "In no bin", False),
-    ("gain_by_direction", (["a"], [NAN], [0.505]), "In no bin", False),
 ]
 
 
