@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -24,6 +24,7 @@ from cryobridge.schemas.wire import Channel, ClosedError, Frame, Message
 from .memory import is_out_of_memory
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 BEAT_S = 2.0
 PROGRESS_EVERY_S = 10.0
@@ -42,6 +43,21 @@ class Progress:
 
 Steps = Generator[Progress | None, None, Message]
 """Long work: yields between steps, returns the fields of its final reply."""
+
+
+def scaled(
+    first: float, last: float, steps: Generator[Progress | None, None, T]
+) -> Generator[Progress | None, None, T]:
+    """The same steps, their progress from 0 to 1 shown as from `first` to `last` of the whole."""
+    while True:
+        try:
+            progress = next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        if progress is not None and progress.fraction is not None:
+            progress = Progress(progress.text, first + (last - first) * progress.fraction)
+        yield progress
 
 
 class Inbox:

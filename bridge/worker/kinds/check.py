@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import resource
 import shutil
 import statistics
 import time
@@ -131,10 +132,11 @@ def _hardware(device: torch.device) -> tuple[str, float]:
 
 
 def _peak_memory_gb(device: torch.device) -> float:
-    """Largest memory in use: the device's, or this process's."""
+    """Largest memory that was in use: the device's, or this process's."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / _GB
-    return psutil.Process().memory_info().rss / _GB
+    # Linux counts in units of 1024 bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / _GB
 
 
 def _failure(error: BaseException, name: str) -> CryobridgeError:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
 from functools import partial
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -20,15 +20,15 @@ from ..checkpoint import Checkpoints, digest_of
 from ..folder import REPORT_NAME, OutputFolder
 from ..iteration import resolution_range
 from ..jobs import JobSteps
-from ..loop import Progress
+from ..loop import Progress, scaled
 from ..pretrained import load_network
 from ..ranks import ranks_from_environment
 from ..tables import curve_table, loss_table
 from ..volumes import read_map, read_pair, read_spectrum
 from .correct_outputs import Outcome, outcome
-from .correct_prepare import Prepared, prepare
+from .correct_prepare import Prepared, prepare, whitened
 from .correct_report import Correction, page, script
-from .correct_training import Trained, Training
+from .correct_training import Training
 from .measured import sphericity_or_none
 
 _PREPARED, _TRAINED = 0.05, 0.95
@@ -59,7 +59,7 @@ def run(job: MapCorrectJob, device: torch.device, folder: OutputFolder) -> JobSt
         say=folder.log if leads else _nothing,
         ranks=ranks,
     )
-    trained = yield from _within(_PREPARED, _TRAINED, training.results())
+    trained = yield from scaled(_PREPARED, _TRAINED, training.results())
     if not leads:
         return {}
     folder.mark("train")
@@ -71,7 +71,7 @@ def run(job: MapCorrectJob, device: torch.device, folder: OutputFolder) -> JobSt
     folder.mark("finish")
     result = folder.finish(
         metrics=_metrics(correction, (best_A, worst_A)),
-        options={**job.options.model_dump(mode="json"), **network.model_dump(mode="json")},
+        options=_as_used(job.options, network, prepared),
         statements=[*correction.statements, *warnings],
         seeds={f"network {index + 1}": network.seed + index for index in range(len(trained))},
     )
@@ -90,6 +90,19 @@ def _network_options(job: MapCorrectJob, device: torch.device) -> CorrectionOpti
         if job.options.ensemble > 1:
             raise InputInvalid("options: 'ensemble' needs training, but no steps are asked for; leave one of them out")
     return network
+
+
+def _as_used(options: CorrectOptions, network: CorrectionOptions, prepared: Prepared) -> dict[str, Any]:
+    """Every option with what was chosen for it where the job left it open."""
+    return {
+        **options.model_dump(mode="json"),
+        **network.model_dump(mode="json"),
+        "independent": network.mode == "independent",
+        "limit_resolution_A": prepared.limit_A,
+        "weight": options.weighting,
+        "whiten": whitened(options, prepared.limit_A),
+        "combine": options.combination,
+    }
 
 
 def _check_files(job: MapCorrectJob, network: CorrectionOptions) -> None:
@@ -186,21 +199,6 @@ def _metrics(correction: Correction, directions_A: tuple[float, float]) -> dict[
         "rms_change": round(found.moved, 4),
         "spread": _finite(found.relative_spread),
     }
-
-
-def _within(
-    first: float, last: float, steps: Generator[Progress | None, None, list[Trained]]
-) -> Generator[Progress | None, None, list[Trained]]:
-    """The same steps, their progress from 0 to 1 shown as from `first` to `last` of the whole."""
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as end:
-            trained: list[Trained] = end.value
-            return trained
-        if progress is not None and progress.fraction is not None:
-            progress = Progress(progress.text, first + (last - first) * progress.fraction)
-        yield progress
 
 
 def _mean(values: list[float]) -> float | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 
@@ -14,7 +12,7 @@ from cryobridge.schemas.map_correct import MapDiagnoseJob
 
 from ..folder import REPORT_NAME, OutputFolder
 from ..jobs import JobSteps
-from ..loop import Progress
+from ..loop import Progress, scaled
 from ..tables import curve_table
 from ..volumes import Pair, read_map, read_pair
 from .diagnose_findings import Findings
@@ -33,8 +31,6 @@ from .diagnose_report import notes_on, page, statements_on
 from .measured import Measured
 
 _MEASURED, _HELD_OUT, _CONTROLLED = 0.2, 0.8, 0.95
-
-T = TypeVar("T")
 
 
 def run(job: MapDiagnoseJob, device: torch.device, folder: OutputFolder) -> JobSteps:
@@ -66,12 +62,12 @@ def run(job: MapDiagnoseJob, device: torch.device, folder: OutputFolder) -> JobS
     held_out = tested = None
     if options.hold_out:
         steps = hold_out(job, measured, voxel_A, directions, symmetry, folder, device)
-        held_out = yield from _within(_MEASURED, _HELD_OUT, steps)
+        held_out = yield from scaled(_MEASURED, _HELD_OUT, steps)
         folder.mark("hold_out")
         network = network or held_out.network
     if network is not None:
         steps_of_controls = controls(measured, voxel_A, network, options.seed)
-        tested = yield from _within(_HELD_OUT, _CONTROLLED, steps_of_controls)
+        tested = yield from scaled(_HELD_OUT, _CONTROLLED, steps_of_controls)
         folder.mark("controls")
     found = Findings(agreed, volume, directions, views, change, held_out, tested)
     yield Progress("writing the report", _CONTROLLED)
@@ -112,18 +108,3 @@ def _write(pair: Pair, found: Findings, folder: OutputFolder) -> None:
         folder.write_text("hold_out.csv", curve_table(found.hold_out.curves, box, voxel_A))
     if found.controls is not None:
         folder.write_text("controls.csv", curve_table(found.controls.curves, box, voxel_A))
-
-
-def _within(
-    first: float, last: float, steps: Generator[Progress | None, None, T]
-) -> Generator[Progress | None, None, T]:
-    """The same steps, their progress from 0 to 1 shown as from `first` to `last` of the whole."""
-    while True:
-        try:
-            progress = next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        if progress is not None and progress.fraction is not None:
-            progress = Progress(progress.text, first + (last - first) * progress.fraction)
-        yield progress

@@ -143,6 +143,13 @@ def test_all_sorts_of_jobs_end_well(tmp_path: Path, case: dict[str, Any]) -> Non
         assert volume.shape == (n, n, n)
         assert bool(torch.isfinite(volume).all())
         assert float((volume - half1).std()) > 0
+    method = case.get("method", "improved")
+    used = {key: result["options"][key] for key in ("weight", "combine", "independent")}
+    assert used == {
+        "weight": case.get("weight", "c_ref" if method == "improved" else "fsc3d"),
+        "combine": "fill" if method == "improved" else "published",
+        "independent": "independent" in case,
+    }
     made = case.get("inputs") == () and case.get("method") != "published"
     assert ("mask.mrc" in result["outputs"]) == made
     assert any("No mask was given" in line for line in result["statements"]) == made
