@@ -49,7 +49,7 @@ def half_maps(box: int) -> tuple[np.ndarray, np.ndarray]:
 def run_ours(maps: tuple[np.ndarray, np.ndarray], limit: int, args: argparse.Namespace) -> tuple[np.ndarray, float]:
     import torch
 
-    from cryobridge.core.fsc3d import fsc3d
+    from cryobridge.core.directional.correlation import fsc3d
 
     torch.set_num_threads(args.threads)
     first, second = (torch.from_numpy(volume) for volume in maps)

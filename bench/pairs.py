@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cryobridge.core.fourier import frequency_axes, radius, resample
-from cryobridge.core.shells import expand, radial_mean
+from cryobridge.core.fourier.shells import expand, radial_mean
+from cryobridge.core.fourier.transforms import frequency_axes, radius, resample
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import torch
 from pairs import Pair
 from torch import Tensor
 
-from cryobridge.core.fourier import apply_filter, forward, radius
-from cryobridge.core.shells import radial_sum
+from cryobridge.core.fourier.shells import radial_sum
+from cryobridge.core.fourier.transforms import apply_filter, forward, radius
 
 BINS_DEG = (0, 15, 30, 45, 60, 75, 90)
 COARSEST_A = 12.0

@@ -36,8 +36,8 @@ def measure_here(args: argparse.Namespace) -> Figures:
     """Train and predict in this process."""
     import torch
 
-    from cryobridge.core.correction import CorrectionState, predict, train
-    from cryobridge.core.fourier import radius
+    from cryobridge.core.correction.training import CorrectionState, predict, train
+    from cryobridge.core.fourier.transforms import radius
     from cryobridge.schemas.correction import CorrectionOptions
 
     torch.set_num_threads(args.threads)

@@ -20,12 +20,12 @@ from typing import Any
 import mrcfile
 import torch
 
-from cryobridge.core.correction import CorrectionState, predict, train
-from cryobridge.core.filters import fsc_weight
-from cryobridge.core.fourier import forward
-from cryobridge.core.phantom import PhantomPair, cone_regions, phantom_pair, truth_score
-from cryobridge.core.posterior import fill
-from cryobridge.core.shells import expand, radial_mean
+from cryobridge.core.correction.posterior import fill
+from cryobridge.core.correction.training import CorrectionState, predict, train
+from cryobridge.core.fourier.filters import fsc_weight
+from cryobridge.core.fourier.shells import expand, radial_mean
+from cryobridge.core.fourier.transforms import forward
+from cryobridge.core.volume.phantom import PhantomPair, cone_regions, phantom_pair, truth_score
 from cryobridge.schemas.correction import CorrectionOptions
 
 REGIONS = ("all", "cone", "rest")

@@ -91,7 +91,7 @@ def measure_ours(star: Path, style: str, threads: int) -> None:
     """Print one measurement as JSON; runs in a process of its own."""
     import torch
 
-    from cryobridge.core.wiener import SumsGeometry, reconstruct
+    from cryobridge.core.relion.wiener import SumsGeometry, reconstruct
     from cryobridge.wrappers.formats import mrc
     from cryobridge.wrappers.relion import sums
 

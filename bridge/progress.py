@@ -10,7 +10,7 @@ from typing import IO
 
 import click
 
-from .render import printable
+from .commands.render import printable
 
 STEP = 0.1
 PAUSE_S = 30.0

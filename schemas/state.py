@@ -1,6 +1,6 @@
 """The states of a job and the transitions between them, written once.
 
-`bridge.store` enforces the same table in Python and in SQL. Abort is a flag beside the state, and the
+`bridge.queue.store` enforces the same table in Python and in SQL. Abort is a flag beside the state, and the
 reason for a state is a short code beside it (`timeout`, `oom`, `worker_died`, ...).
 """
 

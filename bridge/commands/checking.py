@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from .. import render
+from . import render
 from .daemon import PASS_THROUGH, exec_module, json_option
 from .foreground import run_in_foreground
 
@@ -22,8 +22,8 @@ def doctor(job_folder: Path | None, tiny_job: bool, as_json: bool) -> int:
 
     Each line says ok, warn or fail, and what to do. Exit 0: nothing failed; 1: something did.
     """
-    from ..doctor import examine
-    from ..findings import Level
+    from ..doctor.finding import Level
+    from ..doctor.installation import examine
 
     findings = examine(job_folder, tiny_job=tiny_job)
     if as_json:
@@ -88,7 +88,7 @@ def config_show(path: Path | None, as_json: bool) -> None:
 @click.option("--write", "path", type=click.Path(path_type=Path), help="Put it into this document, below its marker.")
 def config_reference(path: Path | None) -> None:
     """Print every key and variable there is, with defaults and meaning (Markdown)."""
-    from ..reference import tables, write_into
+    from .reference import tables, write_into
 
     if path is None:
         click.echo(tables(), nl=False)

@@ -13,8 +13,8 @@ from cryobridge.schemas import wire
 from cryobridge.schemas.errors import DaemonUnavailable
 from cryobridge.schemas.state import TERMINAL
 
-from .. import render
 from ..client import DaemonClient, degradations
+from . import render
 
 PASS_THROUGH = {"ignore_unknown_options": True, "help_option_names": []}
 FOLLOW_PAUSE_S = 1.0

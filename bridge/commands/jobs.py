@@ -11,9 +11,9 @@ from cryobridge.schemas import wire
 from cryobridge.schemas.errors import DeadlineExceeded
 from cryobridge.schemas.state import TERMINAL, JobState
 
-from .. import render
 from ..client import DaemonClient
 from ..progress import shown_progress
+from . import render
 from .daemon import json_option
 from .foreground import run_in_foreground
 

@@ -60,7 +60,7 @@ def scaled(
         yield progress
 
 
-class Inbox:
+class FrameQueue:
     """Frames from the daemon, most urgent first, in order of arrival within one urgency."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class WorkerLoop:
     def __init__(self, channel: Channel, handlers: dict[str, Callable[[Frame], Steps]]) -> None:
         self._channel = channel
         self._handlers = handlers
-        self._inbox = Inbox()
+        self._inbox = FrameQueue()
         self._send_lock = threading.Lock()
         self._cancelled: set[str] = set()
         self._stopping = threading.Event()

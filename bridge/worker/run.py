@@ -49,7 +49,7 @@ def main() -> int:
         return EXIT_FAILED
     if rank == 0:
         # torch takes seconds to load; only a job that has run needs what comes with it.
-        from .jobs import result_line
+        from .jobs.runner import result_line
 
         sys.stdout.write(f"{json.dumps(result) if arguments.json else result_line(result)}\n")
         if not (arguments.json or arguments.borrowed_folder):
@@ -65,7 +65,7 @@ def _run(job: Job, wanted: str, *, quiet: bool) -> dict[str, Any]:
     # A job file that cannot be used is said at once, before torch takes its seconds to load.
     import torch
 
-    from .jobs import run_job
+    from .jobs.runner import run_job
 
     steps = run_job(job.as_spec(), torch.device(_device(wanted, job)))
     shown: AbstractContextManager[object]

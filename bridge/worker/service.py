@@ -13,12 +13,12 @@ from cryobridge.schemas.errors import BadResult, InputInvalid
 from cryobridge.schemas.wire import Frame, Message
 from cryobridge.wrappers.formats import mrc
 
-from .half import Half, standard_half
-from .iteration import correct_within_memory
-from .jobs import run_job
+from .calls.correct import correct_within_memory
+from .calls.standard import KeptHalf, standard_half
+from .calls.warm import WarmStates, write_state
+from .jobs.runner import run_job
 from .loop import Progress, Steps
 from .memory import give_back
-from .warm import WarmStates, write_state
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Service:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._halves: dict[str, Half] = {}
+        self._halves: dict[str, KeptHalf] = {}
         self._warm = WarmStates(device)
 
     def handlers(self) -> dict[str, Callable[[Frame], Steps]]:

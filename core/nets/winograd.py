@@ -56,11 +56,11 @@ def convolve(volumes: Tensor, kernel: Tensor) -> Tensor:
     -------
     (b, out, d, h, w) in the `channels_last_3d` layout; differentiable once.
     """
-    result: Tensor = _Convolution.apply(volumes, kernel)  # type: ignore[no-untyped-call]
+    result: Tensor = _ConvolutionStep.apply(volumes, kernel)  # type: ignore[no-untyped-call]
     return result
 
 
-class _Convolution(torch.autograd.Function):
+class _ConvolutionStep(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, volumes: Tensor, kernel: Tensor) -> Tensor:
         """Sum planes, convolve them in two dimensions, sum the results."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cryobridge.core.phantom import phantom_pair
+from cryobridge.core.volume.phantom import phantom_pair
 from cryobridge.wrappers.formats import mrc
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow]

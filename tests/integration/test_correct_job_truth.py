@@ -8,8 +8,8 @@ import pytest
 import torch
 from support.correction_job import finish
 
-from cryobridge.bridge.worker.kinds import correct
-from cryobridge.core.phantom import cone_regions, phantom_pair, truth_score
+from cryobridge.bridge.worker.kinds.map.correct import job as correct
+from cryobridge.core.volume.phantom import cone_regions, phantom_pair, truth_score
 from cryobridge.wrappers.formats import mrc
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

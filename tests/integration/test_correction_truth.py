@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from cryobridge.core.correction import CorrectionState, predict, train
-from cryobridge.core.fourier import apply_filter
-from cryobridge.core.fsc import fsc
-from cryobridge.core.phantom import PhantomPair, cone_regions, phantom_pair, truth_score
-from cryobridge.core.posterior import fill, plausible
-from cryobridge.core.shells import shell_counts
+from cryobridge.core.correction.posterior import fill, plausible
+from cryobridge.core.correction.training import CorrectionState, predict, train
+from cryobridge.core.fourier.correlation import fsc
+from cryobridge.core.fourier.shells import shell_counts
+from cryobridge.core.fourier.transforms import apply_filter
+from cryobridge.core.volume.phantom import PhantomPair, cone_regions, phantom_pair, truth_score
 from cryobridge.schemas.correction import CorrectionOptions
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cryobridge.core.wiener import SumsGeometry
+from cryobridge.core.relion.wiener import SumsGeometry
 
 
 @dataclass

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import torch
 
-from cryobridge.core.phantom import phantom_pair
-from cryobridge.core.postprocess import agreement, sharpen
+from cryobridge.core.relion.postprocess import agreement, sharpen
+from cryobridge.core.volume.phantom import phantom_pair
 from cryobridge.wrappers.formats import mrc
 
 pytestmark = pytest.mark.relion

@@ -13,7 +13,7 @@ import pytest
 import torch
 from relion_cases import make_case, relative_error, run_stock, write_case
 
-from cryobridge.core.wiener import reconstruct
+from cryobridge.core.relion.wiener import reconstruct
 from cryobridge.wrappers.formats import mrc
 from cryobridge.wrappers.relion import sums
 

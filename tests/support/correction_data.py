@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cryobridge.core.correction import CorrectionState
-from cryobridge.core.fourier import apply_filter, radius
-from cryobridge.core.masks import soft_sphere
+from cryobridge.core.correction.training import CorrectionState
+from cryobridge.core.fourier.transforms import apply_filter, radius
+from cryobridge.core.volume.masks import soft_sphere
 from cryobridge.schemas.correction import CorrectionOptions
 
 

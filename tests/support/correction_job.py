@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cryobridge.bridge.worker.jobs import run_job
+from cryobridge.bridge.worker.jobs.runner import run_job
 from cryobridge.bridge.worker.loop import Progress
 from cryobridge.wrappers.formats import mrc
 

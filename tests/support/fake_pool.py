@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 
-from cryobridge.bridge.worker_process import Task
+from cryobridge.bridge.pool.place import Task
 from cryobridge.schemas.wire import Frame, Message
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from cryobridge.bridge.worker.jobs import run_job
+from cryobridge.bridge.worker.jobs.runner import run_job
 from cryobridge.wrappers.formats import mrc
 
 

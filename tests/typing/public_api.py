@@ -7,9 +7,9 @@ from typing import assert_type
 
 import torch
 
-from cryobridge.core.fsc import fsc, resolution
-from cryobridge.core.fsc3d import fsc3d
-from cryobridge.core.wiener import SumsGeometry, reconstruct, wiener_gain
+from cryobridge.core.directional.correlation import fsc3d
+from cryobridge.core.fourier.correlation import fsc, resolution
+from cryobridge.core.relion.wiener import SumsGeometry, reconstruct, wiener_gain
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.relion import RelionOptions, resolve_options
 from cryobridge.schemas.wire import Frame, candidate_sockets

@@ -14,7 +14,7 @@ def test_public_api_has_its_types(repository: Path, tmp_path: Path) -> None:
     """mypy, strict, accepts a caller of the public functions and refuses a wrong one."""
     good = _mypy(repository, "tests/typing/public_api.py")
     assert good.returncode == 0, good.stdout
-    (tmp_path / "wrong.py").write_text("from cryobridge.core.fsc import resolution\nresolution('curve', 1.0)\n")
+    (tmp_path / "wrong.py").write_text("from cryobridge.core.fourier import resolution\nresolution('curve', 1.0)\n")
     wrong = _mypy(repository, str(tmp_path / "wrong.py"))
     assert wrong.returncode == 1
     assert "incompatible type" in wrong.stdout

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 
 import torch
 
-from cryobridge.core.wiener import STYLES, Style, reconstruct
+from cryobridge.core.relion import STYLES, Style, reconstruct
 from cryobridge.schemas.errors import CryobridgeError
-from cryobridge.wrappers.formats import mrc
 
+from ..formats import mrc
 from . import sums
 
 EXIT_OK, EXIT_FAILED = 0, 1

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryobridge.core.wiener import SumsGeometry
+from cryobridge.core.relion import SumsGeometry
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.wrappers.formats import mrc, star
+
+from ..formats import mrc, star
 
 Source = int | str | os.PathLike[str]
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cryobridge.core.nets.unet3d import UNet3D
+from cryobridge.core.nets import UNet3D
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.wrappers.formats.torch_archive import read_named_tensors
+
+from ..formats.torch_archive import read_named_tensors
 
 BASES = (8, 16, 32, 64)
 """Channels of the first level: spIsoNet's 16, 32 and 64 (its default), and our smallest."""

@@ -15,17 +15,16 @@ from pathlib import Path
 import psutil
 import torch
 
-from cryobridge.core.correction import predict, train
-from cryobridge.core.correction_state import CorrectionState
-from cryobridge.core.phantom import PhantomPair, phantom_pair
+from cryobridge.core.correction import CorrectionState, predict, train
+from cryobridge.core.volume import PhantomPair, phantom_pair
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import BadResult, CryobridgeError, OutOfMemory
 from cryobridge.schemas.map_correct import CorrectOptions
 from cryobridge.schemas.maps import CheckJob
 
-from ...devices import nvidia_gpus
-from ..folder import REPORT_NAME, OutputFolder
-from ..jobs import JobSteps
+from ...pool.devices import nvidia_gpus
+from ..jobs.folder import REPORT_NAME, OutputFolder
+from ..jobs.runner import JobSteps
 from ..loop import Progress
 from ..memory import is_out_of_memory
 from ..report.page import Report, as_html

@@ -14,7 +14,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from .canvas import AFTER, BEFORE, COLOURS
+from .figures.canvas import AFTER, BEFORE, COLOURS
 from .printable import printable
 
 # Letters and digits of any script, and punctuation that means nothing to ChimeraX: no quotes, no wildcards,

@@ -97,7 +97,7 @@ def sampling(views: int, symmetry: str) -> Passage:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingFacts:
     """What the methods text says of a training.
 
     base_width
@@ -132,7 +132,7 @@ class Training:
     symmetry: str = "C1"
 
 
-def correction(training: Training) -> Passage:
+def correction(training: TrainingFacts) -> Passage:
     """Training of the network on the half-maps' own crops, and prediction."""
     works = [citations.SPISONET, citations.UNET3D, citations.NOISE2NOISE]
     norms = {"batch": "batch normalisation", "group": f"group normalisation ({citations.GROUP_NORM.short})"}

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from cryobridge.bridge.daemon import run
-from cryobridge.bridge.worker_process import spawner
+from cryobridge.bridge.daemon.process import run
+from cryobridge.bridge.pool.place import spawner
 from cryobridge.schemas.config import load
 
 parser = argparse.ArgumentParser()

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryobridge.core.fsc3d import fsc3d
+from cryobridge.core.directional import fsc3d
 
 from .quality import TruthFsc
-from .refinement import Iteration
+from .refinement import DemoIteration
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,7 +76,7 @@ def directions(first: Array, second: Array, last_shell: int) -> str:
     return _png(figure)
 
 
-def seconds_per_iteration(iterations: Sequence[Iteration]) -> str:
+def seconds_per_iteration(iterations: Sequence[DemoIteration]) -> str:
     """Wall time of the hooks of every iteration."""
     figure = _figure(5.0, 2.6)
     axes = figure.add_subplot()

@@ -9,10 +9,9 @@ import mrcfile
 import numpy as np
 from numpy.typing import NDArray
 
-from cryobridge.wrappers.formats import star
-
+from ...formats import star
 from .particles import Particles
-from .sums import Sums
+from .sums import SimulatedSums
 
 Array = NDArray[np.float64]
 ROOT = "Refine3D/job001/run"
@@ -30,7 +29,7 @@ def write_map(path: Path, volume: NDArray[np.floating], pixel_size_A: float) -> 
 
 
 def write_call(
-    project: Path, iteration: int, half: int, sums: Sums, fsc: Array, tau2: Array, particles: Particles
+    project: Path, iteration: int, half: int, sums: SimulatedSums, fsc: Array, tau2: Array, particles: Particles
 ) -> Path:
     """Write what RELION hands over for one half: three padded volumes and the STAR file that names them.
 

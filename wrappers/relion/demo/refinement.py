@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryobridge.core import wiener
+from cryobridge.core.relion import wiener
 
 from . import jobfiles, spectra
 from .particles import Particles, perturbed
 from .specimen import low_passed, solvent_mask
-from .sums import Sums, back_project
+from .sums import SimulatedSums, back_project
 
 Array = NDArray[np.float64]
 START_RESOLUTION_A = 20.0
@@ -43,7 +43,7 @@ STAGES = (Stage(1, 7.0), Stage(2, 4.5), Stage(3, 3.0), Stage(3, 2.5), Stage(4, 2
 
 
 @dataclass(frozen=True)
-class Iteration:
+class DemoIteration:
     """What one iteration gave; maps are (box, box, box), axes z, y, x, one per half.
 
     Attributes
@@ -88,7 +88,7 @@ def refine(
     hook: list[str],
     environment: Mapping[str, str],
     stages: tuple[Stage, ...] = STAGES,
-) -> Iterator[Iteration]:
+) -> Iterator[DemoIteration]:
     """Run the iterations; yields each when it is done.
 
     Parameters
@@ -132,7 +132,7 @@ def refine(
         reached_A = spectra.resolution(fsc, recipe.pixel_size_A)
         # RELION grows the image size by a few shells beyond the resolution reached.
         current_size = min(recipe.box, 2 * int(recipe.box * recipe.pixel_size_A / reached_A + 5))
-        yield Iteration(
+        yield DemoIteration(
             number,
             stage,
             fsc,
@@ -149,7 +149,7 @@ def unfiltered_name(half: int) -> Path:
     return Path(f"{jobfiles.ROOT}_half{half}_class001_unfil.mrc")
 
 
-def reconstructed(sums: Sums, tau2: Array, *, regularised: bool = True) -> Array:
+def reconstructed(sums: SimulatedSums, tau2: Array, *, regularised: bool = True) -> Array:
     """What RELION 4 and 5 make of the sums by themselves: the standard map, or the one without the prior."""
     volume = wiener.reconstruct(
         torch.from_numpy(sums.data.astype(np.complex64)),

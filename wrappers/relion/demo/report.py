@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from . import figures
 from .particles import Particles
 from .quality import CONE_HALF_ANGLE_DEG, TruthFsc, fsc_to_truth
-from .refinement import Iteration
+from .refinement import DemoIteration
 from .specimen import low_passed, solvent_mask
 
 Array = NDArray[np.float64]
@@ -39,7 +39,7 @@ class Comparison:
         return list(zip(names, self.standard.means(self.last_shell), self.answered.means(self.last_shell), strict=True))
 
 
-def compare(iteration: Iteration, particles: Particles) -> Comparison:
+def compare(iteration: DemoIteration, particles: Particles) -> Comparison:
     """Measure one iteration's maps against the truth, up to the resolution that its half-maps reached."""
     recipe = particles.recipe
     mask = solvent_mask(particles.truth)
@@ -51,7 +51,7 @@ def compare(iteration: Iteration, particles: Particles) -> Comparison:
     return Comparison(standard, answered, last_shell)
 
 
-def iteration_line(iteration: Iteration, comparison: Comparison) -> str:
+def iteration_line(iteration: DemoIteration, comparison: Comparison) -> str:
     """One line for the terminal."""
     _, before, after = comparison.rows[1]
     return (
@@ -61,13 +61,13 @@ def iteration_line(iteration: Iteration, comparison: Comparison) -> str:
     )
 
 
-def warm_against_first(iterations: Sequence[Iteration]) -> tuple[float, float] | None:
+def warm_against_first(iterations: Sequence[DemoIteration]) -> tuple[float, float] | None:
     """Seconds of the first corrected iteration and mean of the later, warm ones; None without both."""
     seconds = [iteration.seconds for iteration in iterations if iteration.corrected]
     return (seconds[0], float(np.mean(seconds[1:]))) if len(seconds) > 1 else None
 
 
-def summary(iterations: Sequence[Iteration], comparison: Comparison) -> str:
+def summary(iterations: Sequence[DemoIteration], comparison: Comparison) -> str:
     """The last iteration's figures, for the terminal."""
     lines = [f"{'mean FSC to the truth':42s} standard  corrected"]
     lines += [f"  {name:40s} {before:8.3f}  {after:9.3f}" for name, before, after in comparison.rows]
@@ -77,7 +77,7 @@ def summary(iterations: Sequence[Iteration], comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def page(iterations: Sequence[Iteration], comparisons: Sequence[Comparison], particles: Particles) -> str:
+def page(iterations: Sequence[DemoIteration], comparisons: Sequence[Comparison], particles: Particles) -> str:
     """The report as HTML; holds everything it shows."""
     recipe = particles.recipe
     last, comparison = iterations[-1], comparisons[-1]

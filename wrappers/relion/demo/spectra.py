@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .sums import Sums, squared_radius
+from .sums import SimulatedSums, squared_radius
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
 
-def half_map_fsc(first: Sums, second: Sums) -> Array:
+def half_map_fsc(first: SimulatedSums, second: SimulatedSums) -> Array:
     """(box // 2 + 1,) FSC of two half-sets' averaged sums; 0 beyond the radius in use."""
     a, b = unpadded_average(first), unpadded_average(second)
     shells = _nearest_shell(first.box, 1)
@@ -28,7 +28,7 @@ def half_map_fsc(first: Sums, second: Sums) -> Array:
     return np.divide(cross, np.sqrt(power), out=np.zeros(count), where=power > 0)
 
 
-def unpadded_average(sums: Sums) -> Complex:
+def unpadded_average(sums: SimulatedSums) -> Complex:
     """(N, N, N // 2 + 1) data over weight, gathered to the nearest voxel of the unpadded grid."""
     size, box, padding = sums.data.shape[0], sums.box, sums.padding
     signed = np.fft.fftfreq(size, 1 / size)
@@ -47,7 +47,7 @@ def unpadded_average(sums: Sums) -> Complex:
     return average
 
 
-def reference_tau2(sums: Sums, fsc: Array) -> Array:
+def reference_tau2(sums: SimulatedSums, fsc: Array) -> Array:
     """(box // 2 + 1,) tau2 = SSNR * sigma2 of this half, SSNR = f / (1 - f); 0 beyond the radius in use.
 
     sigma2 of a shell is the number of its padded voxels over padding^3 times their summed weight.

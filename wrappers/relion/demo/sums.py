@@ -19,7 +19,7 @@ Complex = NDArray[np.complex128]
 
 
 @dataclass(frozen=True)
-class Sums:
+class SimulatedSums:
     """What one call is about.
 
     Attributes
@@ -39,7 +39,7 @@ class Sums:
 
 def back_project(
     particles: Particles, chosen: NDArray[np.bool_], euler_deg: Array, current_size: int, padding: int = 2
-) -> Sums:
+) -> SimulatedSums:
     """Add the chosen particles' transforms into a padded Fourier volume.
 
     Parameters
@@ -78,7 +78,7 @@ def back_project(
     outside = squared_radius(size) > (padding * r_max) ** 2
     data[outside] = 0
     weight[outside] = 0
-    return Sums(data, weight, box, padding, current_size)
+    return SimulatedSums(data, weight, box, padding, current_size)
 
 
 def _plane_in_use(box: int, r_max: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -6,10 +6,10 @@ import threading
 import pytest
 import torch
 
-from cryobridge.bridge.worker.iteration import resolution_range
-from cryobridge.bridge.worker.loop import Inbox, Progress, WorkerLoop
+from cryobridge.bridge.worker.calls.correct import resolution_range
+from cryobridge.bridge.worker.loop import FrameQueue, Progress, WorkerLoop
 from cryobridge.bridge.worker.memory import is_out_of_memory
-from cryobridge.core.fourier import radius
+from cryobridge.core.fourier.transforms import radius
 from cryobridge.schemas.errors import BadResult
 from cryobridge.schemas.wire import Channel, Frame
 
@@ -19,7 +19,7 @@ def frame(kind, task=""):
 
 
 def test_the_inbox_hands_out_the_most_urgent_first_and_keeps_order_within():
-    inbox = Inbox()
+    inbox = FrameQueue()
     for kind, task in (("job", "a"), ("correct", "b"), ("half", "c"), ("half", "d")):
         inbox.put(frame(kind, task))
     assert [inbox.take().message["task"] for _ in range(4)] == ["c", "d", "b", "a"]
@@ -27,7 +27,7 @@ def test_the_inbox_hands_out_the_most_urgent_first_and_keeps_order_within():
 
 
 def test_only_what_is_more_urgent_interrupts():
-    inbox = Inbox()
+    inbox = FrameQueue()
     inbox.put(frame("correct", "b"))
     assert inbox.take(below=2, wait=False) is None
     assert inbox.take(below=3, wait=False).message["task"] == "b"

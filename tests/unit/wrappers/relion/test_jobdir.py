@@ -2,12 +2,7 @@
 
 import pytest
 
-from cryobridge.wrappers.relion.jobdir import (
-    command_line,
-    option_value,
-    refinement_facts,
-    scalars,
-)
+from cryobridge.wrappers.relion.jobdir import command_line, option_value, refinement_facts, scalars
 
 OPTIMISER = """# RELION optimiser; version 3.1.3
 # --o Refine3D/job001/run --auto_refine --ini_high 20 --external_reconstruct --keep_lowres

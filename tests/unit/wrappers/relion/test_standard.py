@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryobridge.core.wiener import reconstruct
+from cryobridge.core.relion.wiener import reconstruct
 from cryobridge.wrappers.formats import mrc
 from cryobridge.wrappers.relion import standard, sums
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from cryobridge.bridge.worker.report.levels import PARTICLE_SHARE, contour_level, contour_levels, enclosing_level
-from cryobridge.core.masks import soft_sphere
-from cryobridge.core.phantom import phantom_pair
+from cryobridge.core.volume.masks import soft_sphere
+from cryobridge.core.volume.phantom import phantom_pair
 
 
 def distances(n: int) -> torch.Tensor:

@@ -12,7 +12,7 @@ from cryobridge.bridge.worker.report import citations, methods
 from cryobridge.bridge.worker.report.citations import Citation
 from cryobridge.bridge.worker.report.statements import independence
 
-TRAINING = methods.Training(
+TRAINING = methods.TrainingFacts(
     base_width=16,
     norm="group",
     loss="improved",

@@ -10,7 +10,7 @@ import pytest
 from support.pictures import pixels
 
 from cryobridge.bridge.worker.report import citations
-from cryobridge.bridge.worker.report.canvas import png, sheet
+from cryobridge.bridge.worker.report.figures.canvas import png, sheet
 from cryobridge.bridge.worker.report.page import Figure, Report, as_html
 
 HOSTILE = "<script>alert(1)</script>\"' onerror=x &amp;.mrc\u202e\x1b[31m\n\udcff"

@@ -1,0 +1,264 @@
+"""Accepts clients, greets them, and hands hooks' frames to the sessions and other clients' frames to the requests.
+
+Who is on the other side is what the kernel says (SO_PEERCRED). A client that floods, stalls or talks nonsense loses
+its own connection and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from cryobridge import __version__
+from cryobridge.schemas.wire import PROTOCOL, Frame, Message, peer_uid
+
+from ..pool.connection import Connection
+from ..refinements.pairing import HookLink
+
+log = logging.getLogger(__name__)
+
+HELLO_LIMIT_S = 10.0
+REFUSAL_LIMIT_S = 5.0
+PAUSE_S = 0.5
+"""So long nothing is accepted when there is no free descriptor."""
+HOOK = "relion-hook"
+
+
+class Hooks(Protocol):
+    """The part of `bridge.refinements.pairing.Sessions` that serves hooks."""
+
+    def call(self, link: HookLink, frame: Frame) -> None:
+        """A call; the frame's descriptors go over."""
+
+    def verified(self, link: HookLink, message: Message) -> None:
+        """A corrected map was checked."""
+
+    def bye(self, link: HookLink, message: Message) -> None:
+        """The hook leaves with a word."""
+
+    def gone(self, link: HookLink) -> None:
+        """The hook is gone without a word."""
+
+
+class Requests(Protocol):
+    """Who answers the commands."""
+
+    def handle(self, client: Client, message: Message) -> None:
+        """One request frame."""
+
+    def gone(self, client: Client) -> None:
+        """The client has left."""
+
+
+class Client:
+    """One connected program.
+
+    Attributes
+    ----------
+    uid, pid
+        As the kernel knows them.
+    kind
+        What it called itself; empty before its hello.
+    """
+
+    def __init__(self, server: Server, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        pid, uid, _ = peer_uid(sock)
+        self.pid: int = pid
+        self.uid: int = uid
+        self.kind = ""
+        self._server = server
+        self._loop = loop
+        self.connection = Connection(sock, loop, self._frame, self._closed)
+        self._hello_limit = loop.call_later(HELLO_LIMIT_S, self._no_hello)
+
+    @property
+    def last_sent(self) -> float:
+        """When something was last sent, on the loop's clock."""
+        return self.connection.last_sent
+
+    def send(self, message: Message) -> None:
+        """Queue a frame; never blocks."""
+        self.connection.send(message)
+
+    def refuse(self, code: str, text: str) -> None:
+        """Say why, and hang up."""
+        self._hello_limit.cancel()
+        self.send({"type": "error", "code": code, "text": text})
+        self.connection.close_when_sent()
+        self._loop.call_later(REFUSAL_LIMIT_S, self.connection.close)
+        self._server.left(self)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._hello_limit.cancel()
+        self.connection.close()
+
+    def _frame(self, frame: Frame) -> None:
+        try:
+            self._server.frame(self, frame)
+        except Exception as error:  # the request handler: one bad request must not end the daemon
+            log.exception("a request failed", extra={"type": frame.type, "uid": self.uid})
+            frame.close()
+            self.refuse("failed", f"the daemon could not handle '{frame.type}' ({type(error).__name__})")
+
+    def _closed(self, reason: str) -> None:
+        self._hello_limit.cancel()
+        log.debug("client gone", extra={"client": self.kind, "pid": self.pid, "reason": reason})
+        self._server.left(self)
+
+    def _no_hello(self) -> None:
+        if not self.kind:
+            self.refuse("rejected", "no hello came")
+
+
+class Server:
+    """All clients of a daemon.
+
+    Parameters
+    ----------
+    sock
+        Listening, non-blocking.
+    welcome
+        Gives the state ("ready", "draining", "busy") and the reason, for the greeting.
+    greeting
+        More fields of the greeting, e.g. `daemon_id`.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        hooks: Hooks,
+        requests: Requests,
+        welcome: Callable[[], tuple[str, str]],
+        greeting: Message,
+        max_connections: int,
+    ) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._hooks = hooks
+        self._requests = requests
+        self._welcome = welcome
+        self._greeting = greeting
+        self._max_connections = max_connections
+        self._clients: set[Client] = set()
+        self._listening = False
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._loop.add_reader(self._sock, self._accept)
+        self._listening = True
+
+    def close(self) -> None:
+        """Accept no more and hang up on everyone, after what is queued for them has had a chance to go."""
+        if self._listening:
+            self._loop.remove_reader(self._sock)
+            self._listening = False
+        for client in list(self._clients):
+            client.close()
+        self._clients.clear()
+
+    @property
+    def unsent(self) -> bool:
+        """Whether any client has not yet taken what was sent to it."""
+        return any(client.connection.unsent_bytes for client in self._clients)
+
+    @property
+    def clients(self) -> int:
+        """How many are connected."""
+        return len(self._clients)
+
+    def frame(self, client: Client, frame: Frame) -> None:
+        """Hand one frame to whom it concerns."""
+        if not client.kind:
+            self._greet(client, frame)
+        elif client.kind != HOOK:
+            frame.close()
+            self._requests.handle(client, frame.message)
+        elif frame.type == "call":
+            self._hooks.call(client, frame)
+        else:
+            frame.close()
+            self._hook_frame(client, frame.message)
+
+    def left(self, client: Client) -> None:
+        """A client is gone."""
+        if client in self._clients:
+            self._clients.discard(client)
+            if client.kind == HOOK:
+                self._hooks.gone(client)
+            else:
+                self._requests.gone(client)
+
+    # ---- inside
+
+    def _hook_frame(self, client: Client, message: Message) -> None:
+        if message["type"] == "verified":
+            self._hooks.verified(client, message)
+        elif message["type"] == "bye":
+            self._hooks.bye(client, message)
+        else:
+            client.refuse("rejected", f"a hook does not send '{message['type']}'")
+
+    def _greet(self, client: Client, frame: Frame) -> None:
+        frame.close()
+        if frame.type != "hello":
+            client.refuse("rejected", "the first frame must be hello")
+            return
+        state, reason = self._welcome()
+        client.send(
+            {
+                "type": "welcome",
+                "protocol": PROTOCOL,
+                "version": __version__,
+                "state": state,
+                "reason": reason,
+                **self._greeting,
+            }
+        )
+        if frame.message.get("protocol") != PROTOCOL:
+            client.refuse("rejected", f"this daemon speaks protocol {PROTOCOL}, version {__version__}; restart it")
+            return
+        client.kind = str(frame.message.get("client") or "unknown")[:64]
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionError:
+                continue
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    raise
+                # The socket stays readable, so without a pause this would spin.
+                log.warning("cannot accept", extra={"error": error.strerror})
+                self._loop.remove_reader(self._sock)
+                self._loop.call_later(PAUSE_S, self._accept_again)
+                return
+            self._take(sock)
+
+    def _accept_again(self) -> None:
+        if self._listening:
+            self._loop.add_reader(self._sock, self._accept)
+
+    def _take(self, sock: socket.socket) -> None:
+        try:
+            client = Client(self, sock, self._loop)
+        except OSError:
+            sock.close()  # gone between connect and accept
+            return
+        if len(self._clients) >= self._max_connections or self._too_many_of(client.uid):
+            client.refuse("rejected", "too many connections; try again later")
+            return
+        self._clients.add(client)
+
+    def _too_many_of(self, uid: int) -> bool:
+        """One user must not use up what all share: half the connections at most."""
+        return Counter(client.uid for client in self._clients)[uid] >= max(2, self._max_connections // 2)

@@ -1,0 +1,180 @@
+"""Frames over one non-blocking Unix socket, driven by the event loop.
+
+Descriptors that arrive belong to the frame; descriptors that are sent belong to the connection and are
+closed here once they are out. A peer that does not read fills its bounded queue and is cut off, so that it
+can never hold up the loop. This module knows nothing of what the frames mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cryobridge.schemas.wire import Decoder, Frame, Message, WireError, encode, receive_with_fds, send_with_fds
+
+MAX_UNSENT_BYTES = 32 * 1024 * 1024
+_READ_BYTES = 262_144
+_READS_PER_TURN = 8
+
+
+@dataclass
+class _Unsent:
+    data: memoryview
+    fds: list[int]
+
+    def close(self) -> None:
+        while self.fds:
+            with contextlib.suppress(OSError):
+                os.close(self.fds.pop())
+
+
+class Connection:
+    """One frame connection; all methods are called on the loop's thread.
+
+    Parameters
+    ----------
+    sock
+        A connected Unix stream socket; made non-blocking and owned from here on.
+    on_frame
+        Called with every frame; it takes over the frame's descriptors.
+    on_close
+        Called once, with a short reason, when the connection ends for whatever reason but `close()`.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        on_frame: Callable[[Frame], None],
+        on_close: Callable[[str], None],
+        max_unsent_bytes: int = MAX_UNSENT_BYTES,
+    ) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._loop = loop
+        self._on_frame = on_frame
+        self._on_close = on_close
+        self._decoder = Decoder()
+        self._unsent: deque[_Unsent] = deque()
+        self._unsent_bytes = 0
+        self._max_unsent_bytes = max_unsent_bytes
+        self._writing = False
+        self._closing = False
+        self.closed = False
+        self.last_sent = loop.time()
+        loop.add_reader(sock, self._readable)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much the peer has not taken yet."""
+        return self._unsent_bytes
+
+    def send(self, message: Message, fds: list[int] | None = None) -> None:
+        """Queue a frame; takes over `fds`, and closes them even when the connection has ended."""
+        item = _Unsent(memoryview(b""), list(fds or []))
+        if self.closed or self._closing:
+            item.close()
+            return
+        try:
+            item.data = memoryview(encode(message, len(item.fds)))
+        except (WireError, ValueError):
+            item.close()
+            raise
+        self._unsent.append(item)
+        self._unsent_bytes += len(item.data)
+        self.last_sent = self._loop.time()
+        if self._unsent_bytes > self._max_unsent_bytes:
+            self._end("does not read what it is sent")
+            return
+        if not self._writing:
+            self._writable()
+
+    def close_when_sent(self) -> None:
+        """Close as soon as everything queued is out; nothing more is sent or received."""
+        self._closing = True
+        if not self.closed:
+            self._loop.remove_reader(self._sock)
+            if not self._unsent:
+                self.close()
+
+    def close(self) -> None:
+        """Close at once, without calling `on_close`."""
+        if self.closed:
+            return
+        self.closed = True
+        self._loop.remove_reader(self._sock)
+        self._loop.remove_writer(self._sock)
+        for item in self._unsent:
+            item.close()
+        self._unsent.clear()
+        self._unsent_bytes = 0
+        self._decoder.close()
+        self._sock.close()
+
+    def _end(self, reason: str) -> None:
+        if not self.closed:
+            self.close()
+            # Not from within send(): the sender may be half-way through its own bookkeeping.
+            self._loop.call_soon(self._on_close, reason)
+
+    def _readable(self) -> None:
+        for _ in range(_READS_PER_TURN):
+            try:
+                data, fds = receive_with_fds(self._sock, _READ_BYTES)
+            except (BlockingIOError, InterruptedError):
+                return
+            except (OSError, WireError) as error:
+                self._end(str(error))
+                return
+            if not data:
+                self._end("closed by the other side")
+                return
+            try:
+                frames = self._decoder.feed(data, fds)
+            except WireError as error:
+                self._end(str(error))
+                return
+            for frame in frames:
+                if self.closed or self._closing:
+                    frame.close()
+                else:
+                    self._on_frame(frame)
+            try:
+                self._decoder.check()
+            except WireError as error:
+                self._end(str(error))
+                return
+            if self.closed or self._closing or len(data) < _READ_BYTES:
+                return
+
+    def _writable(self) -> None:
+        while self._unsent:
+            item = self._unsent[0]
+            try:
+                sent = send_with_fds(self._sock, bytes(item.data[:_READ_BYTES]), item.fds)
+            except (BlockingIOError, InterruptedError):
+                self._watch_writing(True)
+                return
+            except OSError as error:
+                self._end(error.strerror or "the connection broke")
+                return
+            item.close()
+            item.data = item.data[sent:]
+            self._unsent_bytes -= sent
+            if not item.data:
+                self._unsent.popleft()
+        self._watch_writing(False)
+        if self._closing:
+            self.close()
+
+    def _watch_writing(self, wanted: bool) -> None:
+        if wanted and not self._writing:
+            self._loop.add_writer(self._sock, self._writable)
+        elif not wanted and self._writing:
+            self._loop.remove_writer(self._sock)
+        self._writing = wanted

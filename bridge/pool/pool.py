@@ -1,0 +1,391 @@
+"""The workers: one process per device, kept alive, watched, and fed.
+
+A worker that ends or says nothing for too long is killed, its tasks are reported lost, and it is started
+again with growing pauses. Tasks wait here, with their descriptors, until a worker is ready for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from cryobridge.schemas.config import Deadlines
+from cryobridge.schemas.wire import Frame, Message
+
+from .connection import Connection
+from .place import Process, Spawn, Task, Worker, WorkerState, exit_text, spawner
+from .scheduler import Priority, TaskView, WorkerView, place
+
+log = logging.getLogger(__name__)
+
+_TERM_S = 5.0
+_EXIT_STATUS_S = 0.05
+_ENDS_TASK = frozenset({"failed", "done", "corrected"})
+
+
+class Pool:
+    """All workers of this daemon.
+
+    Parameters
+    ----------
+    devices
+        One worker each, e.g. `["cpu"]` or `["cuda:GPU-..."]`.
+    log_dir
+        Folder for the workers' output.
+    spawn
+        How a worker process is started; tests start their own.
+    clock
+        Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        devices: Sequence[str],
+        deadlines: Deadlines,
+        log_dir: Path,
+        *,
+        keep_alive_s: float = -1.0,
+        spawn: Spawn | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._loop = loop
+        self._deadlines = deadlines
+        self._keep_alive_s = keep_alive_s
+        self._spawn = spawn or spawner()
+        self._clock = clock or loop.time
+        self.workers = [
+            Worker(f"worker-{index}", device, log_dir / f"worker-{index}.log") for index, device in enumerate(devices)
+        ]
+        self._waiting: dict[str, Task] = {}
+        self._ending: list[Process] = []
+        self._order = itertools.count()
+        self._stopping = False
+        self.restarts = 0
+
+    # ---- work
+
+    def submit(self, task: Task) -> None:
+        """Take a task over, with its descriptors; it is sent as soon as a worker is ready for it."""
+        task.order = next(self._order)
+        if task.is_call and all(worker.broken for worker in self.workers):
+            self._lose(task, "worker_died", self._why_broken())
+            return
+        self._waiting[task.id] = task
+        self._pump()
+
+    def submit_to(self, task: Task, worker_name: str) -> None:
+        """Send a task to the worker that already holds what the task needs."""
+        worker = self._named(worker_name)
+        task.order = next(self._order)
+        if worker is None or worker.state is not WorkerState.READY:
+            self._lose(task, "worker_died", "the worker that held the standard maps has ended")
+            return
+        self._give(task, worker)
+
+    def cancel(self, task: Task, *, detach: bool = True) -> None:
+        """Give a task up. Its owner hears no more of it, unless `detach` is false.
+
+        The worker gets a cancel frame, and is killed when it has not answered within the cancel deadline.
+        """
+        if detach:
+            task.owner = None
+        if self._waiting.pop(task.id, None) is not None:
+            self._lose(task, "cancelled", "cancelled before it started")
+            return
+        worker = self._named(task.worker)
+        if worker is None or task.id not in worker.tasks or worker.connection is None:
+            return
+        if task.busy:
+            if task.cancel_at is None:
+                task.cancel_at = self._clock() + self._deadlines.cancel_s
+                worker.connection.send({"type": "cancel", "task": task.id})
+        else:
+            self._forget(task, worker)
+
+    def forget(self, task: Task) -> None:
+        """Let the worker drop what it keeps of a task; a task still being worked on is cancelled."""
+        self.cancel(task)
+
+    def prepare(self, session: str, message: Message, fds: list[int]) -> None:
+        """Let the session's worker get ready before the first call; nobody waits for an answer."""
+        body = {**message, "type": "prepare", "session": session}
+        self.submit(Task(f"prepare:{session}", body, None, Priority.CALL, session=session, fds=fds))
+
+    def release(self, session: str) -> None:
+        """Let the worker drop a session's warm state."""
+        for worker in self.workers:
+            if session in worker.sessions:
+                worker.sessions.discard(session)
+                if worker.connection is not None:
+                    worker.connection.send({"type": "release", "session": session})
+
+    def is_heard(self, task: Task) -> bool:
+        """Whether the worker that has (or will get) the task shows signs of life."""
+        limit = self._deadlines.silence_s / 2
+        now = self._clock()
+        worker = self._named(task.worker)
+        if worker is None:
+            return any(one.alive or not one.broken for one in self.workers)
+        return worker.state is WorkerState.READY and now - worker.heard_at <= limit
+
+    # ---- life
+
+    def start(self) -> None:
+        """Start all workers."""
+        for worker in self.workers:
+            if worker.state is WorkerState.STOPPED:
+                self._start(worker)
+
+    def stop(self) -> None:
+        """Ask all workers to end; `tick` or `kill` ends those that do not."""
+        self._stopping = True
+        for worker in self.workers:
+            if worker.connection is not None:
+                worker.connection.send({"type": "stop"})
+
+    def kill(self) -> None:
+        """End all workers now."""
+        self._stopping = True
+        for task in list(self._waiting.values()):
+            self._waiting.pop(task.id, None)
+            self._lose(task, "worker_died", "the daemon is stopping")
+        for worker in self.workers:
+            if worker.alive:
+                self._end(worker, "was stopped", wanted=True)
+
+    @property
+    def running(self) -> bool:
+        """Whether any worker process is left."""
+        self._ending = [process for process in self._ending if process.poll() is None]
+        return bool(self._ending) or any(worker.alive for worker in self.workers)
+
+    def forgive(self, seconds: float) -> None:
+        """Do not count a time in which this process itself did not run as a worker's silence."""
+        for worker in self.workers:
+            worker.heard_at += seconds
+            worker.started_at += seconds
+
+    def tick(self) -> None:
+        """Look at every worker: silence, failed starts, overdue cancels, restarts, idleness."""
+        now = self._clock()
+        self._ending = [process for process in self._ending if process.poll() is None]
+        for worker in self.workers:
+            if worker.alive:
+                self._watch(worker, now)
+            elif not self._stopping and self._wanted(worker) and now >= worker.retry_at:
+                self._start(worker)
+        self._pump()
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """What `status` shows of the workers."""
+        return [worker.snapshot() for worker in self.workers]
+
+    @property
+    def waiting(self) -> int:
+        """Tasks that wait for a worker."""
+        return len(self._waiting)
+
+    @property
+    def degraded(self) -> str | None:
+        """Why the pool cannot do all it should, or None."""
+        for worker in self.workers:
+            if worker.state is WorkerState.FAILED:
+                return f"{worker.name} ({worker.device}): {worker.last_error}"
+        return None
+
+    # ---- inside
+
+    def _named(self, name: str | None) -> Worker | None:
+        return next((worker for worker in self.workers if worker.name == name), None)
+
+    def _why_broken(self) -> str:
+        return f"no worker can start: {self.workers[0].last_error}" if self.workers else "there are no workers"
+
+    def _wanted(self, worker: Worker) -> bool:
+        return worker.state is WorkerState.FAILED or bool(self._waiting)
+
+    def _start(self, worker: Worker) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        now = self._clock()
+        worker.state, worker.started_at, worker.heard_at = WorkerState.STARTING, now, now
+        worker.terminated_at = None
+        try:
+            worker.process = self._spawn(worker.device, theirs, worker.log)
+        except OSError as error:
+            ours.close()
+            worker.failed(now, f"could not be started ({error.strerror})")
+            log.error("worker could not be started", extra={"worker": worker.name, "error": str(error)})
+            self._lose_if_broken()
+            return
+        finally:
+            theirs.close()
+        process = worker.process
+        worker.connection = Connection(
+            ours,
+            self._loop,
+            lambda frame: self._frame(worker, process, frame),
+            lambda reason: self._closed(worker, process, reason),
+        )
+        log.info("worker started", extra={"worker": worker.name, "device": worker.device, "pid": process.pid})
+
+    def _frame(self, worker: Worker, process: Process, frame: Frame) -> None:
+        frame.close()
+        if worker.process is not process or not worker.alive:
+            return
+        worker.heard_at = self._clock()
+        message = frame.message
+        if frame.type == "ready":
+            worker.state = WorkerState.READY
+            worker.device_name = str(message.get("device_name", ""))
+            worker.started_at = worker.idle_since = worker.heard_at
+            log.info("worker ready", extra={"worker": worker.name, "device_name": worker.device_name})
+            self._pump()
+        elif frame.type == "heartbeat":
+            rss = message.get("rss_bytes")
+            worker.rss_bytes = rss if isinstance(rss, int) else worker.rss_bytes
+        else:
+            self._task_frame(worker, frame.type, message)
+
+    def _task_frame(self, worker: Worker, kind: str, message: Message) -> None:
+        task = worker.tasks.get(str(message.get("task")))
+        if task is None:
+            return  # a late word on a task that was given up
+        if kind in _ENDS_TASK:
+            del worker.tasks[task.id]
+            task.busy = False
+        elif kind == "standard":
+            task.busy = False
+            if task.owner is None:
+                self._forget(task, worker)
+        worker.idle_since = self._clock()
+        if task.owner is not None:
+            task.owner.task_frame(task, message)
+        if kind != "progress":
+            self._pump()
+
+    def _closed(self, worker: Worker, process: Process, reason: str) -> None:
+        if process.poll() is None:
+            # A process closes its sockets before its exit status can be read, and the status says why it ended.
+            self._loop.call_later(_EXIT_STATUS_S, self._broke_off, worker, process, reason)
+        else:
+            self._broke_off(worker, process, reason)
+
+    def _broke_off(self, worker: Worker, process: Process, reason: str) -> None:
+        if worker.process is process and worker.alive:
+            self._end(worker, f"{exit_text(process)} ({reason})", wanted=self._stopping)
+
+    def _watch(self, worker: Worker, now: float) -> None:
+        silence = now - worker.heard_at
+        overdue = [task for task in worker.tasks.values() if task.cancel_at is not None and now >= task.cancel_at]
+        if worker.process is not None and worker.process.poll() is not None:
+            self._end(worker, exit_text(worker.process), wanted=self._stopping)
+        elif worker.state is WorkerState.STARTING:
+            if now - worker.started_at > self._deadlines.worker_start_s:
+                self._end(worker, f"was not ready after {self._deadlines.worker_start_s:.0f} s")
+        elif silence > self._deadlines.silence_s:
+            self._end(worker, f"said nothing for {silence:.0f} s")
+        elif worker.terminated_at is not None and now - worker.terminated_at > _TERM_S:
+            self._end(worker, "did not give up cancelled work")
+        elif overdue and worker.terminated_at is None:
+            worker.terminated_at = now
+            worker.signal(signal.SIGTERM)
+        elif self._is_idle(worker, now):
+            log.info("worker idle, ended", extra={"worker": worker.name})
+            self._end(worker, "was idle", wanted=True)
+
+    def _is_idle(self, worker: Worker, now: float) -> bool:
+        return (
+            self._keep_alive_s >= 0
+            and not worker.tasks
+            and not worker.sessions
+            and not self._waiting
+            and now - worker.idle_since > self._keep_alive_s
+        )
+
+    def _end(self, worker: Worker, why: str, *, wanted: bool = False) -> None:
+        """Kill what is left of the process and report everything it had as lost."""
+        now = self._clock()
+        worker.signal(signal.SIGKILL)
+        if worker.process is not None:
+            self._ending.append(worker.process)
+        if worker.connection is not None:
+            worker.connection.close()
+        worker.process, worker.connection, worker.rss_bytes = None, None, 0
+        worker.sessions.clear()
+        if wanted:
+            worker.state = WorkerState.STOPPED
+        else:
+            words = worker.last_words()
+            text = f"{why}; its last words: {words}" if words else why
+            worker.failed(now, text)
+            self.restarts += 1
+            log.error("worker ended", extra={"worker": worker.name, "error": text})
+        lost = list(worker.tasks.values())
+        worker.tasks.clear()
+        for task in lost:
+            self._lose(task, "worker_died", f"the worker {why}")
+        self._lose_if_broken()
+
+    def _lose_if_broken(self) -> None:
+        if all(worker.broken for worker in self.workers):
+            for task in [task for task in self._waiting.values() if task.is_call]:
+                self._waiting.pop(task.id, None)
+                self._lose(task, "worker_died", self._why_broken())
+
+    def _lose(self, task: Task, code: str, text: str) -> None:
+        task.close_fds()
+        task.busy = False
+        owner, task.owner = task.owner, None
+        if owner is not None:
+            owner.task_lost(task, code, text)
+
+    def _pump(self) -> None:
+        """Send every waiting task for which there is a ready worker."""
+        if not self._waiting or self._stopping:
+            return
+        tasks = [
+            TaskView(task.id, task.priority, task.order, task.session, task.devices) for task in self._waiting.values()
+        ]
+        for placement in place(self._views(), tasks, dict(self._homes())):
+            worker = self._named(placement.worker)
+            task = self._waiting.pop(placement.task, None)
+            if worker is not None and task is not None:
+                self._give(task, worker)
+
+    def _give(self, task: Task, worker: Worker) -> None:
+        if worker.connection is None:
+            self._lose(task, "worker_died", "the worker has ended")
+            return
+        task.worker = worker.name
+        fds, task.fds = task.fds, []
+        if task.session is not None:
+            worker.sessions.add(task.session)
+        if task.message["type"] != "prepare":
+            task.busy = True
+            worker.tasks[task.id] = task
+        worker.connection.send(task.message, fds)
+
+    def _forget(self, task: Task, worker: Worker) -> None:
+        worker.tasks.pop(task.id, None)
+        if worker.connection is not None:
+            worker.connection.send({"type": "forget", "task": task.id})
+
+    def _views(self) -> Iterator[WorkerView]:
+        for worker in self.workers:
+            if worker.alive:
+                calls = sum(task.busy and task.is_call for task in worker.tasks.values())
+                jobs = sum(not task.is_call for task in worker.tasks.values())
+                ready = worker.state is WorkerState.READY and worker.terminated_at is None
+                yield WorkerView(worker.name, worker.device, ready, len(worker.sessions), calls, jobs)
+
+    def _homes(self) -> Iterator[tuple[str, str]]:
+        for worker in self.workers:
+            for session in worker.sessions:
+                yield session, worker.name

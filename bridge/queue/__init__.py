@@ -1,0 +1,1 @@
+"""Submitted jobs and where they are kept."""

@@ -1,0 +1,303 @@
+"""Submitted jobs: checked, stored, run on a worker, and their end stored; cancel and recovery.
+
+Stored before the reply, so that an acknowledged job is never lost. A job whose worker dies is queued again, up to
+the number of attempts that `schemas.state` allows.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from cryobridge.schemas.config import Limits
+from cryobridge.schemas.envelope import Job
+from cryobridge.schemas.errors import JobRejected
+from cryobridge.schemas.job import parse_job
+from cryobridge.schemas.state import TERMINAL, JobState
+from cryobridge.schemas.wire import Message
+
+from ..pool.devices import task_devices
+from ..pool.place import Task
+from ..pool.scheduler import Priority
+from .store import RELION_KIND, Store, StoredJob, StoreUnavailable, WrongTransition
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+NOTE_EVERY_S = 5.0
+
+
+class JobWorkers(Protocol):
+    """The part of `bridge.pool.pool.Pool` that is needed here."""
+
+    def submit(self, task: Task) -> None:
+        """Take a task over."""
+
+    def cancel(self, task: Task, *, detach: bool = True) -> None:
+        """Give a task up."""
+
+
+@dataclass(eq=False)
+class _Running:
+    job: StoredJob
+    task: Task
+    deadline_s: float | None
+    started: float | None = None
+    noted: float = 0.0
+    progress: Message | None = None
+    late: bool = False
+
+
+class JobQueue:
+    """The queue of submitted jobs.
+
+    Parameters
+    ----------
+    store
+        Where they are kept.
+    workers
+        The pool.
+    roots
+        Folders that other users' jobs may name; resolved once here.
+    clock
+        Monotonic seconds.
+    devices
+        What there are workers for.
+    own_uid
+        The user that the workers run as.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        workers: JobWorkers,
+        limits: Limits,
+        roots: Sequence[Path],
+        clock: Callable[[], float],
+        devices: Sequence[str],
+        *,
+        own_uid: int | None = None,
+    ) -> None:
+        self._store = store
+        self._workers = workers
+        self._limits = limits
+        self._roots = [root.resolve() for root in roots]
+        self._clock = clock
+        self._devices = devices
+        self._own_uid = os.getuid() if own_uid is None else own_uid
+        self._active: dict[str, _Running] = {}
+        self._accepting = True
+        self._waiters: list[Callable[[str], None]] = []
+
+    # ---- requests
+
+    def submit(self, spec: object, uid: int) -> StoredJob:
+        """Check and store a job, and hand it to the workers.
+
+        Raises
+        ------
+        InputInvalid, JobRejected
+            If it is not a job, too many are open, or it names files its owner may not have read by the daemon.
+        bridge.queue.store.StoreUnavailable
+            If it could not be stored.
+        """
+        if not self._accepting:
+            raise JobRejected("the daemon is stopping; submit again when it is back")
+        job = parse_job(spec, "submit")
+        self._check_paths(job, uid)
+        if job.run.request_id is not None:
+            known = self._store.find_request(job.run.request_id, uid)
+            if known is not None:
+                return known
+        if self._store.open_jobs() >= self._limits.jobs:
+            raise JobRejected(f"the queue is full ({self._limits.jobs} jobs); wait for some to finish")
+        if self._store.open_jobs(uid) >= self._limits.jobs_per_user:
+            raise JobRejected(f"you have {self._limits.jobs_per_user} unfinished jobs; wait for some to finish")
+        priority = Priority.INTERACTIVE if job.run.priority == "interactive" else Priority.BATCH
+        task_devices(job.run.devices, self._devices)
+        stored = self._store.add(job.kind, job.as_spec(), uid, priority=priority, request_id=job.run.request_id)
+        log.info("job submitted", extra={"job_id": stored.id, "kind": stored.kind, "uid": uid})
+        self._hand_over(stored)
+        return stored
+
+    def cancel(self, job_id: str) -> StoredJob | None:
+        """Ask a job to stop; one that has not begun is cancelled at once. None if there is no such job."""
+        job = self._store.get(job_id)
+        if job is None or job.state in TERMINAL or job.kind == RELION_KIND:
+            return job
+        job = self._store.request_abort(job_id)
+        active = self._active.get(job_id)
+        if active is not None:
+            self._workers.cancel(active.task, detach=False)
+        return self._store.get(job_id)
+
+    def on_end(self, callback: Callable[[str], None]) -> None:
+        """Have `callback` called with the id of every job that ends."""
+        self._waiters.append(callback)
+
+    def progress(self, job_id: str) -> Message | None:
+        """The last progress of a running job."""
+        active = self._active.get(job_id)
+        return None if active is None else active.progress
+
+    @property
+    def busy(self) -> bool:
+        """Whether any job runs or waits."""
+        return bool(self._active)
+
+    # ---- life
+
+    def resume(self) -> None:
+        """Hand over what was queued when the daemon last ended."""
+        for job in self._store.queued():
+            self._hand_over(job)
+
+    def close(self) -> None:
+        """Take no more, and give up what runs; it is queued again at the next start."""
+        self._accepting = False
+        for active in list(self._active.values()):
+            self._workers.cancel(active.task)
+            del self._active[active.job.id]
+            if active.started is not None:
+                self._try(partial(self._store.interrupt, active.job.id, "cancelled", "the daemon stopped"))
+
+    def tick(self, now: float) -> None:
+        """Act on deadlines, and note that waiting jobs have started."""
+        for active in list(self._active.values()):
+            if active.started is None and active.task.busy:
+                active.started = now
+                self._try(partial(self._store.start, active.job.id))
+            overdue = active.started is not None and active.deadline_s is not None
+            if overdue and not active.late and now - (active.started or now) > (active.deadline_s or 0.0):
+                active.late = True
+                self._workers.cancel(active.task, detach=False)
+
+    # ---- from the pool
+
+    def task_frame(self, task: Task, message: Message) -> None:
+        """A worker's word on a job (`TaskOwner`)."""
+        active = self._active.get(str(task.message["job_id"]))
+        if active is None or active.task is not task:
+            return
+        self._begin(active)
+        kind = message["type"]
+        if kind == "progress":
+            self._note(active, message)
+        elif kind == "done":
+            result = message.get("result")
+            self._end(active, lambda: self._store.succeed(active.job.id, result if isinstance(result, dict) else {}))
+        elif kind == "failed":
+            code, text = str(message.get("code", "failed")), str(message.get("text", ""))
+            self._end(active, lambda: self._given_up(active, code, text))
+
+    def task_lost(self, task: Task, code: str, text: str) -> None:
+        """The job's worker is gone, or the job was cancelled before it began (`TaskOwner`)."""
+        active = self._active.get(str(task.message["job_id"]))
+        if active is None or active.task is not task:
+            return
+        if code == "cancelled":
+            self._end(active, lambda: self._store.cancel(active.job.id))
+            return
+        self._begin(active)
+        again = self._end(active, lambda: self._store.interrupt(active.job.id, code, text))
+        if again is not None and again.state is JobState.QUEUED and self._accepting:
+            log.warning("job queued again", extra={"job_id": again.id, "attempts": again.attempts, "error": text})
+            self._hand_over(again)
+
+    # ---- inside
+
+    def _hand_over(self, stored: StoredJob) -> None:
+        run = stored.spec.get("run")
+        run = run if isinstance(run, dict) else {}
+        priority = Priority(stored.priority) if stored.priority in (1, 2) else Priority.BATCH
+        task_id = f"job-{stored.id}-{stored.attempts}"
+        message = {"type": "job", "task": task_id, "job_id": stored.id, "spec": stored.spec}
+        try:
+            devices = task_devices(str(run.get("devices", "auto")), self._devices)
+        except JobRejected as error:
+            # It was accepted when there were other devices.
+            self._try(partial(self._store.fail, stored.id, error.code, str(error)))
+            return
+        task = Task(task_id, message, self, priority, devices=devices)
+        self._active[stored.id] = _Running(stored, task, run.get("deadline_s"))
+        self._workers.submit(task)
+
+    def _begin(self, active: _Running) -> None:
+        """A worker may answer before the next tick; the store must know that the job ran."""
+        if active.started is None:
+            active.started = self._clock()
+            self._try(lambda: self._store.start(active.job.id))
+
+    def _given_up(self, active: _Running, code: str, text: str) -> StoredJob:
+        if active.late:
+            return self._store.fail(active.job.id, "timeout", f"took longer than deadline_s = {active.deadline_s:g} s")
+        if code == "cancelled":
+            return self._store.cancel(active.job.id)
+        return self._store.fail(active.job.id, code, text)
+
+    def _end(self, active: _Running, change: Callable[[], StoredJob]) -> StoredJob | None:
+        self._active.pop(active.job.id, None)
+        stored = self._try(change)
+        if stored is not None and stored.state in TERMINAL:
+            log.info("job ended", extra={"job_id": stored.id, "state": stored.state.value, "reason": stored.reason})
+            for callback in self._waiters:
+                callback(stored.id)
+        return stored
+
+    def _note(self, active: _Running, message: Message) -> None:
+        active.progress = {"text": str(message.get("text", "")), "fraction": message.get("fraction")}
+        now = self._clock()
+        if now - active.noted >= NOTE_EVERY_S or not active.noted:
+            active.noted = now
+            self._try(lambda: self._store.note(active.job.id, "progress", str(message.get("text", ""))))
+
+    def _try(self, change: Callable[[], T]) -> T | None:
+        try:
+            return change()
+        except (StoreUnavailable, WrongTransition) as error:
+            # A change before this one may not have reached the disk. The next start finds the job as it is
+            # there and queues it again.
+            log.error("job not booked", extra={"error": str(error)})
+            return None
+
+    def _check_paths(self, job: Job, uid: int) -> None:
+        """The daemon must not read or write for another user what that user may have no right to."""
+        paths = [*(path for _, path in job.input_files()), job.output]
+        for path in paths:
+            if not path.is_absolute():
+                raise JobRejected(f"{path}: a submitted job needs absolute paths")
+        if uid in (self._own_uid, 0):
+            return
+        for path in paths:
+            resolved = path.resolve()
+            if not any(resolved.is_relative_to(root) for root in self._roots):
+                raise JobRejected(
+                    f"{path}: outside the folders that jobs of other users may name; "
+                    "run it with 'cryobridge run', or ask the operator to add the folder to job_roots"
+                )
+
+
+def summary(job: StoredJob) -> dict[str, Any]:
+    """A job as clients see it."""
+    inputs: Mapping[str, Any] = job.spec.get("inputs", {})
+    return {
+        "job_id": job.id,
+        "kind": job.kind,
+        "state": job.state.value,
+        "reason": job.reason,
+        "text": job.text,
+        "uid": job.uid,
+        "attempts": job.attempts,
+        "abort_requested": job.abort_requested,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "inputs": inputs,
+        "output": job.spec.get("output"),
+        "result": job.result,
+    }

@@ -1,0 +1,1 @@
+"""RELION's calls in the daemon: paired to iterations, followed as refinements, booked."""

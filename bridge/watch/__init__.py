@@ -1,0 +1,1 @@
+"""Watched folders: refinements under configured roots, and an inbox for job files."""

@@ -1,0 +1,97 @@
+"""Whether a call of RELION is to be corrected, and the line that says why not.
+
+A pure function of what RELION's files say and what the user asked for; the answer goes into RELION's log.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from cryobridge.schemas.relion import RelionOptions
+from cryobridge.wrappers.relion.jobdir import RefinementFacts, option_value
+
+
+@dataclass(frozen=True)
+class Due:
+    """`due`: correct this call once both halves are in. Else `code` and `line` say why it stays standard."""
+
+    due: bool
+    code: str = ""
+    line: str = ""
+
+
+def decide(
+    options: RelionOptions,
+    facts: RefinementFacts,
+    *,
+    half: int,
+    iteration: int,
+    resolution_A: float | None,
+    kind: str = "class",
+) -> Due:
+    """Decide about one call.
+
+    Parameters
+    ----------
+    options
+        What the user asked for.
+    facts
+        What RELION's files say.
+    half
+        1 or 2; 0 for a call that belongs to no half-set.
+    iteration
+        RELION's iteration number.
+    resolution_A
+        Where the half-map FSC of this iteration falls below 0.143; None when it never does so or is absent.
+    kind
+        "class", or "body" of a multi-body refinement.
+    """
+    if not options.correction:
+        return Due(False, "off", "correction is switched off")
+    if facts.gradient:
+        return Due(False, "gradient", "a gradient refinement is not corrected")
+    if half == 0:
+        if "--auto_refine" in facts.command_line or "--split_random_halves" in facts.command_line:
+            return Due(
+                False,
+                "joined",
+                "the last, joined reconstruction and its resolution stay RELION's own; to correct its half-maps: "
+                f"{_correct_command(facts)}",
+            )
+        return Due(False, "no_half_sets", "no half-sets here (3D classification), nothing to learn from")
+    if kind == "body":
+        # The only mask RELION names is the whole particle's, which is not where a body's map has its density.
+        return Due(False, "multi_body", "bodies of a multi-body refinement are not corrected")
+    if facts.sequential_halves:
+        return Due(False, "sequential", "--sequential_halves_recons never gives both halves at a time")
+    if iteration < options.start_iteration:
+        return Due(False, "not_due", f"correction starts at iteration {options.start_iteration} (now {iteration})")
+    if facts.healpix_order is None and options.start_healpix > 0:
+        return Due(False, "not_due", "the sampling file of the previous iteration cannot be read")
+    if facts.healpix_order is not None and facts.healpix_order < options.start_healpix:
+        return Due(
+            False,
+            "not_due",
+            f"correction starts at healpix order {options.start_healpix} (now {facts.healpix_order})",
+        )
+    if resolution_A is None:
+        return Due(False, "not_due", "the two half-maps do not agree at any resolution yet")
+    if resolution_A > options.start_resolution_A:
+        return Due(
+            False,
+            "not_due",
+            f"correction starts at {options.start_resolution_A:g} A (now {resolution_A:.1f} A)",
+        )
+    return Due(True)
+
+
+def _correct_command(facts: RefinementFacts) -> str:
+    """How the user corrects the half-maps that RELION is about to write, in a shell in the project's folder."""
+    root = option_value(facts.command_line, "--o") or "run"
+    words = ["cryobridge", "map", "correct", *(f"{root}_half{half}_class001_unfil.mrc" for half in (1, 2))]
+    if facts.solvent_mask is not None:
+        words += ["--mask", facts.solvent_mask]
+    if facts.symmetry.upper() != "C1":
+        words += ["--symmetry", facts.symmetry]
+    return shlex.join([*words, "-o", f"{root}_corrected"])

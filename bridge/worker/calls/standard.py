@@ -1,0 +1,221 @@
+"""The first part of a call: RELION's sums of one half-map to its standard map, and what the correction needs later."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from cryobridge.core.fourier import resolution
+from cryobridge.core.relion import SumsGeometry, reconstruct, wiener_gain
+from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.relion import RelionOptions, resolve_options
+from cryobridge.schemas.wire import Frame, Message
+from cryobridge.wrappers.formats import mrc, star
+from cryobridge.wrappers.relion.jobdir import MAX_TEXT_BYTES, RefinementFacts, refinement_facts
+from cryobridge.wrappers.relion.sums import Sums, read_description, read_sums
+
+from ..loop import Progress
+from .due import Due, decide
+
+
+@dataclass
+class KeptHalf:
+    """What is kept of one call until its iteration is answered. Tensors live on the host.
+
+    `standard` and `unregularised` are (n, n, n) maps, `gain` is the (n, n, n//2+1) Wiener gain in [0, 1),
+    `fsc` the (n//2+1,) half-map FSC that RELION measured from the uncorrected sums of this iteration.
+    """
+
+    task: str
+    warm_key: str
+    half: int
+    iteration: int
+    voxel_size_A: float
+    geometry: SumsGeometry
+    options: RelionOptions
+    facts: RefinementFacts
+    standard: torch.Tensor
+    fsc: torch.Tensor
+    environment: dict[str, str] = field(default_factory=dict)
+    unregularised: torch.Tensor | None = None
+    gain: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+    starting_reference: torch.Tensor | None = None
+    angles_deg: torch.Tensor | None = None
+    descriptors: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def box(self) -> int:
+        """Voxels along a side of the map."""
+        return self.geometry.box
+
+    def limit_resolution_A(self) -> float:
+        """Where the FSC of this iteration falls below the chosen threshold; infinite if it is never above."""
+        return resolution(self.fsc, self.voxel_size_A, 0.5 if self.options.fsc_05 else 0.143, box=self.box)
+
+
+def named_descriptors(frame: Frame) -> dict[str, int]:
+    """Match a frame's descriptors with the names it gives them."""
+    names = frame.message.get("fd_names", [])
+    if not isinstance(names, list) or len(names) != len(frame.fds):
+        raise InputInvalid(f"{len(frame.fds)} descriptors came under {len(names)} names; hook and daemon do not match")
+    return dict(zip(map(str, names), frame.fds, strict=True))
+
+
+def standard_half(frame: Frame, device: torch.device) -> Generator[Progress | None, None, tuple[KeptHalf, Message]]:
+    """Make the standard map of one call and say whether a correction is due.
+
+    Yields between the reading and the reconstruction. Returns the half to keep (still without what only a
+    correction needs) and the `standard` reply.
+
+    Raises
+    ------
+    InputInvalid
+        If RELION's files are missing, truncated, not finite or do not fit together.
+    """
+    started = time.monotonic()
+    message = frame.message
+    descriptors = named_descriptors(frame)
+    half = int(message["half"])
+    prefix = f"half{half}."
+    description = read_description(_given(descriptors, f"{prefix}star"), name="the call's STAR file")
+    sums = read_sums(
+        description, *(_given(descriptors, f"{prefix}{part}") for part in ("data_real", "data_imag", "weight"))
+    )
+    facts = _facts(descriptors)
+    environment = {str(k): str(v) for k, v in message.get("environment", {}).items()}
+    options, notes = resolve_options(environment, facts.command_line, message.get("settings"))
+    voxel_size_A = description.pixel_size_A or facts.pixel_size_A
+    if voxel_size_A is None:
+        raise InputInvalid("the pixel size is neither in the call (RELION 3.1) nor in the previous model file")
+    for note in notes:
+        yield Progress(note)
+
+    style = description.style if options.style == "auto" else options.style
+    fsc = torch.from_numpy(description.fsc)
+    standard = reconstruct(
+        sums.data.to(device),
+        sums.weight.to(device),
+        description.geometry,
+        description.tau2,
+        fudge=description.fudge,
+        style=style,
+        use_gridding=_asked_gridding(facts.command_line) if options.style == "auto" else None,
+    ).cpu()
+    if not torch.isfinite(standard).all():
+        raise InputInvalid("the reconstruction from RELION's sums is not finite; look at the data and weight files")
+    written = mrc.write(_given(descriptors, f"{prefix}standard"), standard.numpy(), voxel_size_A)
+    yield None
+
+    fsc_A = resolution(fsc, voxel_size_A, 0.143, box=description.geometry.box)
+    verdict = decide(
+        options,
+        facts,
+        half=half,
+        iteration=int(message["iteration"]),
+        resolution_A=None if math.isinf(fsc_A) else fsc_A,
+        kind=str(message["kind"]),
+    )
+    if verdict.due and f"{prefix}corrected" not in descriptors:
+        # The hook makes room for both maps before it calls; where it could not, it hands over one file only.
+        verdict = Due(False, "disk_full", "there is no room on the disk for a corrected map")
+    kept = KeptHalf(
+        task=str(message["task"]),
+        warm_key=f"{message['session']}#{message['kind']}{int(message['number']):03d}",
+        half=half,
+        iteration=int(message["iteration"]),
+        voxel_size_A=voxel_size_A,
+        geometry=description.geometry,
+        options=options,
+        facts=facts,
+        standard=standard,
+        fsc=fsc,
+        environment=environment,
+    )
+    if verdict.due:
+        _prepare_correction(kept, sums, descriptors, device)
+    reply: Message = {
+        "type": "standard",
+        "half": half,
+        "size": written.size,
+        "crc32": written.crc32,
+        "seconds": round(time.monotonic() - started, 3),
+        "style": style,
+        "due": verdict.due,
+        "code": verdict.code,
+        "line": verdict.line,
+        "wait_partner_s": options.partner_wait_s,
+        "deadline_s": options.deadline_s,
+    }
+    return kept, reply
+
+
+def _prepare_correction(kept: KeptHalf, sums: Sums, descriptors: dict[str, int], device: torch.device) -> None:
+    """Keep what the joint step needs, and let the padded sums (gigabytes at large boxes) go."""
+    description = sums.description
+    data, weight = sums.data.to(device), sums.weight.to(device)
+    # The network does not need the gridding iterations: they change an unregularised map by less than its noise.
+    kept.unregularised = reconstruct(
+        data, weight, description.geometry, description.tau2, style="relion5", regularised=False
+    ).cpu()
+    kept.gain = wiener_gain(weight, description.geometry, description.tau2, fudge=description.fudge).cpu()
+    if "mask" in descriptors:
+        kept.mask = _map(descriptors["mask"], kept.facts.solvent_mask or "the solvent mask")
+        if kept.mask.shape != kept.standard.shape:
+            raise InputInvalid(
+                f"{kept.facts.solvent_mask}: the solvent mask is {tuple(kept.mask.shape)}, the map "
+                f"{tuple(kept.standard.shape)}; make the mask in the refinement's box"
+            )
+    reference = descriptors.get(f"reference_start.{kept.half}")
+    if reference is not None and kept.options.keep_lowres:
+        kept.starting_reference = _map(reference, "the starting reference")
+    if kept.options.sampling_density and "data" in descriptors:
+        kept.angles_deg = _angles_deg(descriptors["data"])
+    for name in ("session_in", "session_out", f"half{kept.half}.corrected"):
+        if name in descriptors:
+            kept.descriptors[name.removeprefix(f"half{kept.half}.")] = descriptors[name]
+
+
+def _facts(descriptors: dict[str, int]) -> RefinementFacts:
+    texts = {
+        name: _text(descriptors[name])
+        for name in ("optimiser_start", "optimiser", "sampling", "model")
+        if name in descriptors
+    }
+    return refinement_facts(**texts)
+
+
+def _asked_gridding(command_line: str) -> bool | None:
+    """Say what RELION was told of gridding; None when nothing, so that the style's own default holds."""
+    words = command_line.split()
+    if "--dont_skip_gridding" in words:
+        return True
+    return False if "--skip_gridding" in words else None
+
+
+def _given(descriptors: dict[str, int], name: str) -> int:
+    fd = descriptors.get(name)
+    if fd is None:
+        raise InputInvalid(f"the hook did not hand over '{name}'; hook and daemon do not match")
+    return fd
+
+
+def _map(fd: int, name: str) -> torch.Tensor:
+    return torch.from_numpy(mrc.read(fd, name=name)[0])
+
+
+def _angles_deg(fd: int) -> torch.Tensor:
+    """Read rot, tilt, psi (m, 3) of a particle STAR file."""
+    particles = star.read(fd, name="the particle STAR file").block("particles")
+    columns = [particles.numbers(f"rlnAngle{name}") for name in ("Rot", "Tilt", "Psi")]
+    return torch.from_numpy(np.stack(columns, axis=1))
+
+
+def _text(fd: int) -> str:
+    return os.pread(fd, MAX_TEXT_BYTES, 0).decode(errors="replace")

@@ -1,0 +1,120 @@
+"""A network that a correction starts from: our own of an earlier job, or one that spIsoNet has trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from cryobridge.core.correction import CorrectionState, Learner, StoredLayout, stored_layout
+from cryobridge.schemas.correction import BASE_WIDTH, CorrectionOptions
+from cryobridge.schemas.errors import InputInvalid
+from cryobridge.wrappers.spisonet.checkpoint import read_checkpoint
+
+MAX_BYTES = 4 << 30
+_ZIP = b"PK\x03\x04"
+_LEARNED = ("network.", "average.")
+
+
+def load_network(path: Path, options: CorrectionOptions, device: torch.device | str) -> CorrectionState:
+    """Start a correction from a stored network.
+
+    Only what was learned is taken over: the training to come is of other maps, so it counts its own steps and its
+    optimiser begins anew. In independent mode a single network is given to both halves, which are then no longer
+    independent if it was trained on both.
+
+    Parameters
+    ----------
+    path
+        `network.safetensors` of an earlier correction, or spIsoNet's `.pt`; told apart by content.
+    options
+        Of the correction that begins; preset and norm must be those of the network.
+
+    Raises
+    ------
+    InputInvalid
+        If the file cannot be read or is no such network, or the options want another; one sentence.
+    """
+    layout, learned = _read(path)
+    _check_options(path, layout, options)
+    state = CorrectionState.new(options, device)
+    for index, learner in enumerate(state.learners):
+        _load(path, learner, learned[index % len(learned)])
+    return state
+
+
+def layout_of(path: Path) -> StoredLayout:
+    """Tell what a stored network is, to choose options that fit it.
+
+    Raises
+    ------
+    InputInvalid
+        If the file cannot be read or is no such network.
+    """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[StoredLayout, list[dict[str, Tensor]]]:
+    """What a file holds, and what each of its networks has learned."""
+    try:
+        with path.open("rb") as file:
+            is_zip = file.read(len(_ZIP)) == _ZIP
+    except OSError as error:
+        raise InputInvalid(f"{path}: cannot be read ({error.strerror}); check the name and its permissions") from error
+    if is_zip:
+        checkpoint = read_checkpoint(path)
+        return StoredLayout(1, checkpoint.base, "batch"), [_as_learned(checkpoint.state)]
+    tensors = _read_own(path)
+    try:
+        layout = stored_layout(tensors)
+    except ValueError as error:
+        raise InputInvalid(f"{path}: is no network of a correction") from error
+    return layout, [_learned(tensors, index) for index in range(layout.networks)]
+
+
+def _read_own(path: Path) -> dict[str, Tensor]:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise InputInvalid(f"{path}: is {size} bytes; no network of more than {MAX_BYTES} is read")
+        return safetensors.torch.load(path.read_bytes())
+    except OSError as error:
+        raise InputInvalid(f"{path}: cannot be read ({error.strerror})") from error
+    except (safetensors.SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise InputInvalid(
+            f"{path}: is no whole network file (.safetensors of a correction, or .pt of spIsoNet)"
+        ) from error
+
+
+def _check_options(path: Path, layout: StoredLayout, options: CorrectionOptions) -> None:
+    wanted = 2 if options.mode == "independent" else 1
+    if (layout.base_width, layout.norm) != (options.base_width, options.norm):
+        preset = {width: name for name, width in BASE_WIDTH.items()}.get(layout.base_width, f"of {layout.base_width}")
+        raise InputInvalid(
+            f"{path}: is a network of preset {preset} and norm {layout.norm}, the options have preset "
+            f"{options.preset} and norm {options.norm}; choose 'preset: {preset}' and 'norm: {layout.norm}'"
+        )
+    if layout.networks > wanted:
+        raise InputInvalid(f"{path}: holds one network for each half-map; choose 'mode: independent'")
+
+
+def _learned(tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
+    prefix = f"{index}."
+    own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    return {name: value for name, value in own.items() if name.startswith(_LEARNED)}
+
+
+def _as_learned(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights that were never averaged are their own average."""
+    return {prefix + name: value for name, value in state.items() for prefix in _LEARNED}
+
+
+def _load(path: Path, learner: Learner, learned: Mapping[str, Tensor]) -> None:
+    try:
+        learner.load_tensors(learned)
+    except ValueError as error:
+        raise InputInvalid(f"{path}: is a damaged network file ({error})") from error

@@ -1,0 +1,214 @@
+"""`map.correct`: correct two half-maps for directions that are measured badly."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from cryobridge.core.fourier import centred_spectrum
+from cryobridge.core.relion import Sharpened, agreement, sharpen
+from cryobridge.schemas.correction import CorrectionOptions
+from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.map_correct import CorrectOptions, MapCorrectJob
+from cryobridge.schemas.validation import input_invalid
+
+from ....calls.correct import resolution_range
+from ....jobs.checkpoint import Checkpoints, digest_of
+from ....jobs.folder import REPORT_NAME, OutputFolder
+from ....jobs.pretrained import load_network
+from ....jobs.runner import JobSteps
+from ....jobs.tables import curve_table, loss_table
+from ....jobs.volumes import read_map, read_pair, read_spectrum
+from ....loop import Progress, scaled
+from ....training.ranks import ranks_from_environment
+from ..measured import sphericity_or_none
+from .outputs import CorrectedPair, outcome
+from .prepare import Prepared, prepare, whitened
+from .report import Correction, page, script
+from .training import Training
+
+_PREPARED, _TRAINED = 0.05, 0.95
+
+
+def run(job: MapCorrectJob, device: torch.device, folder: OutputFolder) -> JobSteps:
+    """Measure, train, predict, put together; write maps, tables, the network and the report."""
+    network = _network_options(job, device)
+    ranks = ranks_from_environment(device)
+    _check_files(job, network)
+    yield Progress("measuring the half-maps", 0.0)
+    prepared = prepare(job, device)
+    leads = ranks.index == 0
+    if leads:
+        folder.mark("measure")
+        _begin(job, prepared, folder)
+    best_A, worst_A = resolution_range(prepared.fsc3d, prepared.pair.voxel_size_A, job.options.half_angle_deg)
+    words = f"correcting to {prepared.limit_A:.2f} A, 3DFSC {best_A:.2f}-{worst_A:.2f} A by direction"
+    yield Progress(words, _PREPARED)
+    training = Training(
+        prepared=prepared,
+        options=network,
+        networks=job.options.ensemble,
+        start=job.inputs.network,
+        device=device,
+        checkpoints=Checkpoints(folder.path, digest_of(job, network.model_dump(mode="json")), read_only=not leads),
+        every_s=job.options.checkpoint_every_s,
+        say=folder.log if leads else _nothing,
+        ranks=ranks,
+    )
+    trained = yield from scaled(_PREPARED, _TRAINED, training.results())
+    if not leads:
+        return {}
+    folder.mark("train")
+    yield Progress("putting the final maps together", _TRAINED)
+    found = outcome(prepared, trained, job.options)
+    sharpened, warnings = _sharpened(job.options, prepared, found)
+    correction = Correction(job, prepared, trained, found, network, sharpened, warnings)
+    _write(correction, folder)
+    folder.mark("finish")
+    result = folder.finish(
+        metrics=_metrics(correction, (best_A, worst_A)),
+        options=_as_used(job.options, network, prepared),
+        statements=[*correction.statements, *warnings],
+        seeds={f"network {index + 1}": network.seed + index for index in range(len(trained))},
+    )
+    training.checkpoints.remove(*training.names)
+    return result
+
+
+def _network_options(job: MapCorrectJob, device: torch.device) -> CorrectionOptions:
+    try:
+        network = job.options.network_options(device.type)
+    except ValidationError as error:
+        raise input_invalid(error, CorrectOptions, "options") from error
+    if network.total_steps(warm=False) == 0:
+        if job.inputs.network is None:
+            raise InputInvalid("options: no steps means to predict only, which needs a network; give inputs.network")
+        if job.options.ensemble > 1:
+            raise InputInvalid("options: 'ensemble' needs training, but no steps are asked for; leave one of them out")
+    return network
+
+
+def _as_used(options: CorrectOptions, network: CorrectionOptions, prepared: Prepared) -> dict[str, Any]:
+    """Every option with what was chosen for it where the job left it open."""
+    return {
+        **options.model_dump(mode="json"),
+        **network.model_dump(mode="json"),
+        "independent": network.mode == "independent",
+        "limit_resolution_A": prepared.limit_A,
+        "weight": options.weighting,
+        "whiten": whitened(options, prepared.limit_A),
+        "combine": options.combination,
+    }
+
+
+def _check_files(job: MapCorrectJob, network: CorrectionOptions) -> None:
+    """Read every file once before anything is computed or written; that takes seconds, a training takes hours."""
+    inputs = job.inputs
+    pair = read_pair(inputs)
+    if inputs.fsc3d is not None:
+        read_spectrum(inputs.fsc3d, pair.half1)
+    if inputs.reference is not None:
+        read_map(inputs.reference, like=pair.half1)
+    if inputs.network is not None:
+        load_network(inputs.network, network, "cpu")
+
+
+def _begin(job: MapCorrectJob, prepared: Prepared, folder: OutputFolder) -> None:
+    """Write what is known before the training."""
+    folder.open()
+    for choice in prepared.choices:
+        folder.log(choice)
+    if prepared.mask_made and prepared.mask is not None:
+        folder.write_map("mask.mrc", prepared.mask, prepared.pair.voxel_size_A)
+    if not prepared.fsc3d_given:
+        folder.write_map("FSC3D.mrc", centred_spectrum(prepared.fsc3d), prepared.pair.voxel_size_A)
+
+
+def _sharpened(options: CorrectOptions, prepared: Prepared, found: CorrectedPair) -> tuple[Sharpened | None, list[str]]:
+    """The sharpened map, if it is wanted, and what to say of it where no B-factor can be had."""
+    if not options.postprocess:
+        return None, []
+    half1, half2 = prepared.originals
+    # The corrected halves may not be independent; how much of each shell is signal is told by those before.
+    agreed = agreement(half1, half2, prepared.mask, seed=options.seed)
+    make = partial(sharpen, found.mean.to(half1.device), agreed.used, prepared.pair.voxel_size_A, mask=prepared.mask)
+    try:
+        return make(), []
+    except ValueError as error:
+        complaint = f"postprocessed.mrc is weighted by the FSC, but not sharpened: {error}."
+    try:
+        return make(sharpening="none"), [complaint]
+    except ValueError as error:
+        return None, [f"No sharpened map could be made: {error}."]
+
+
+def _write(correction: Correction, folder: OutputFolder) -> None:
+    prepared, found = correction.prepared, correction.found
+    pair, sharpened = prepared.pair, correction.sharpened
+    for name, volume in (
+        ("corrected_half1.mrc", found.half1),
+        ("corrected_half2.mrc", found.half2),
+        ("corrected.mrc", found.mean),
+        ("spread.mrc", found.spread),
+        ("postprocessed.mrc", None if sharpened is None else sharpened.volume),
+    ):
+        if volume is not None:
+            folder.write_map(name, volume, pair.voxel_size_A)
+    folder.write_tensors("network.safetensors", correction.trained[0].network)
+    folder.write_text(
+        "loss.csv", loss_table([one.record for one in correction.trained], correction.network.held_out_every)
+    )
+    after = "fsc_corrected_not_a_resolution" if correction.network.mode == "shared" else "fsc_corrected"
+    curves = {"fsc": prepared.measured.curve, after: found.fsc_after}
+    folder.write_text("fsc.csv", curve_table(curves, pair.box, pair.voxel_size_A))
+    step_deg = 90 / found.change.shape[1]
+    bins = {
+        f"changed_{step_deg * number:.0f}_to_{step_deg * (number + 1):.0f}_deg": column
+        for number, column in enumerate(found.change.T)
+    }
+    folder.write_text("change.csv", curve_table(bins, pair.box, pair.voxel_size_A))
+    folder.write_text("corrected.cxc", script(correction, folder.path))
+    folder.write_text(REPORT_NAME, page(correction))
+
+
+def _metrics(correction: Correction, directions_A: tuple[float, float]) -> dict[str, float | int | str | None]:
+    prepared, found, trained = correction.prepared, correction.found, correction.trained
+    losses = [loss for one in trained for loss in one.record.losses]
+    steps = len(losses)
+    pair = prepared.pair
+    return {
+        "box": pair.box,
+        "voxel_size_A": pair.voxel_size_A,
+        "mode": correction.network.mode,
+        "resolution_A": _finite(prepared.measured.resolution_A),
+        "limit_resolution_A": prepared.limit_A,
+        "best_direction_A": directions_A[0],
+        "worst_direction_A": directions_A[1],
+        "sphericity_0.5": sphericity_or_none(prepared.fsc3d),
+        "networks": len(trained),
+        "steps": steps,
+        "loss_first": _mean(losses[:10]),
+        "loss_last": _mean(losses[-10:]),
+        "seconds_per_step": round(sum(one.seconds for one in trained) / steps, 4) if steps else None,
+        "power_changed_well_measured": _finite(found.changed_well),
+        "power_changed_badly_measured": _finite(found.changed_badly),
+        "rms_change": round(found.moved, 4),
+        "spread": _finite(found.relative_spread),
+    }
+
+
+def _mean(values: list[float]) -> float | None:
+    return round(sum(values) / len(values), 5) if values else None
+
+
+def _finite(value: float) -> float | None:
+    """The value to four digits; None where there is none, since JSON knows neither infinity nor NaN."""
+    return round(value, 4) if math.isfinite(value) else None
+
+
+def _nothing(_: str) -> None:
+    """Say nothing: what the first of several processes says is enough."""

@@ -1,0 +1,130 @@
+"""`map.correct`, last part: from the networks' maps to the corrected half-maps, and what was changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cryobridge.core.correction import mean_and_spread, posterior
+from cryobridge.core.diagnosis import power_changed, power_changed_where, rms_difference
+from cryobridge.core.fourier import apply_filter, combine, fsc
+from cryobridge.core.volume import operators, symmetrise
+from cryobridge.schemas.errors import BadResult
+from cryobridge.schemas.map_correct import CorrectOptions
+
+from ....calls.correct import direction_resolutions
+from .prepare import Prepared, within_limit
+from .training import Trained
+
+_WELL, _BADLY = 0.7, 0.3
+"""3DFSC from which on, and up to which, a Fourier voxel counts as measured well or badly."""
+
+
+@dataclass(frozen=True)
+class CorrectedPair:
+    """The maps of a correction on the host, (n, n, n), and what can be said of them.
+
+    half1, half2, spread
+        The corrected half-maps; the standard deviation over the networks of their mean, or None for one network.
+    fsc_after
+        FSC between the corrected half-maps inside the mask, (n // 2 + 1,).
+    axis
+        Unit vector (3,) z, y, x of the worst-measured direction.
+    change
+        Share of the power changed, (n // 2 + 1, polar bins) about that axis, see `core.change`.
+    changed_well, changed_badly
+        Share of the power changed in Fourier voxels that are measured well and badly; NaN where there are none.
+    moved, correlation
+        RMS difference of the means before and after inside the mask, as a share of the deviation before; and their
+        correlation there.
+    """
+
+    half1: Tensor
+    half2: Tensor
+    spread: Tensor | None
+    fsc_after: Tensor
+    axis: Tensor
+    change: Tensor
+    changed_well: float
+    changed_badly: float
+    moved: float
+    correlation: float
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of the corrected half-maps."""
+        return (self.half1 + self.half2) / 2
+
+    @property
+    def relative_spread(self) -> float:
+        """Median spread over the deviation of the mean map, where that is not solvent; NaN for one network."""
+        if self.spread is None:
+            return math.nan
+        inside = self.mean.abs() > self.mean.std()
+        return float(self.spread[inside].median() / self.mean[inside].std())
+
+
+def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOptions) -> CorrectedPair:
+    """Put the final maps together.
+
+    Raises
+    ------
+    BadResult
+        If a map is not finite or not on the scale of its half-map.
+    """
+    rotations = operators(options.symmetry)
+    each = [
+        [_finished(prepared, half, volume, rotations, options) for half, volume in enumerate(one.maps)]
+        for one in trained
+    ]
+    half1, half2 = (torch.stack([maps[half] for maps in each]).mean(0) for half in (0, 1))
+    fsc3d, mask, originals = prepared.fsc3d, prepared.mask, prepared.originals
+    first, second = half1.to(fsc3d.device), half2.to(fsc3d.device)
+    before, after = (originals[0] + originals[1]) / 2, (first + second) / 2
+    directions, resolutions = direction_resolutions(fsc3d, prepared.pair.voxel_size_A, options.half_angle_deg)
+    axis = directions[resolutions.argmax()]
+    within = _within(prepared) > 0
+    return CorrectedPair(
+        half1=half1,
+        half2=half2,
+        spread=mean_and_spread((maps[0] + maps[1]) / 2 for maps in each)[1] if len(each) > 1 else None,
+        fsc_after=fsc(first, second, mask).cpu(),
+        axis=axis.cpu(),
+        change=power_changed(before, after, axis, mask).cpu(),
+        changed_well=power_changed_where(before, after, within & (fsc3d >= _WELL), mask),
+        changed_badly=power_changed_where(before, after, within & (fsc3d <= _BADLY), mask),
+        moved=rms_difference(before, after, mask),
+        correlation=_correlation(before, after, mask),
+    )
+
+
+def _finished(prepared: Prepared, half: int, network_map: Tensor, rotations: Tensor, options: CorrectOptions) -> Tensor:
+    """The corrected map of half 0 or 1: of its own data and its network's map, on its own grey scale."""
+    base, original = prepared.bases[half], prepared.originals[half]
+    result = symmetrise(network_map.to(base.device), rotations)
+    if options.combination == "fill":
+        # Within the limit the grey scale is that of the measured voxels, so nothing has to be matched at the joint.
+        standard, variance = apply_filter(base, prepared.gain), options.prior_variance
+        result = posterior.fill(standard, result, prepared.gain, prepared.mask, prior_variance=variance)
+        complaint = posterior.plausible(result, standard)
+        result = result + apply_filter(original, 1 - _within(prepared))
+    else:
+        result = combine(result, original, prepared.pair.voxel_size_A, prepared.limit_A, prepared.mask)
+        complaint = posterior.plausible(result, original)
+    if complaint is not None:
+        raise BadResult(f"the corrected map of half {half + 1} is not usable: {complaint}")
+    return result.float().cpu()
+
+
+def _within(prepared: Prepared) -> Tensor:
+    return within_limit(prepared.pair.box, prepared.pair.voxel_size_A, prepared.limit_A, prepared.fsc3d.device)
+
+
+def _correlation(before: Tensor, after: Tensor, mask: Tensor | None) -> float:
+    inside = torch.ones_like(before, dtype=torch.bool) if mask is None else mask > 0.5
+    pair = torch.stack([before[inside], after[inside]]).double()
+    return float(torch.corrcoef(pair)[0, 1])

@@ -1,0 +1,239 @@
+"""`map.correct`, second part: networks trained one after another, with checkpoints, and the maps that they make."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cryobridge.core.correction import CorrectionState, StepReport, predict_steps, train
+from cryobridge.core.training import Ranks, TrainingRecord
+from cryobridge.schemas.correction import CorrectionOptions
+from cryobridge.schemas.errors import BadResult, CryobridgeError
+
+from ....calls.correct import smaller_attempts
+from ....jobs.checkpoint import Checkpoint, Checkpoints
+from ....jobs.pretrained import load_network
+from ....loop import Progress
+from ....memory import give_back, is_out_of_memory
+from .prepare import Prepared
+
+TRAINING = "checkpoint"
+_PREDICTION = 0.1
+_MOMENTS = ("exp_avg.", "exp_avg_sq.", "step.")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What one network made.
+
+    map1, map2
+        Its maps of both halves, (n, n, n) on the host.
+    network
+        What it has learned, as `CorrectionState.tensors` without the optimiser's part.
+    record, seconds
+        How its training went, and how long it took.
+    """
+
+    map1: Tensor
+    map2: Tensor
+    network: dict[str, Tensor]
+    record: TrainingRecord
+    seconds: float
+
+    @property
+    def maps(self) -> tuple[Tensor, Tensor]:
+        """The maps of both halves."""
+        return self.map1, self.map2
+
+
+@dataclass
+class Training:
+    """How the networks of a job are trained.
+
+    Parameters
+    ----------
+    prepared
+        What from.
+    options
+        Of the first network; the others differ in the seed.
+    networks
+        How many.
+    start
+        File of the network to start from, or None.
+    checkpoints, every_s
+        Where the work is kept, and how many seconds there are between two checkpoints of a training.
+    say
+        Takes a line for the log.
+    ranks
+        Processes that train together. The first of them predicts.
+    """
+
+    prepared: Prepared
+    options: CorrectionOptions
+    networks: int
+    start: Path | None
+    device: torch.device
+    checkpoints: Checkpoints
+    every_s: float
+    say: Callable[[str], None]
+    ranks: Ranks
+    _saved: float = field(default=0.0, init=False)
+
+    def results(self) -> Generator[Progress | None, None, list[Trained]]:
+        """Train every network in turn and predict; yields between steps.
+
+        Progress goes from 0 to 1.
+
+        Raises
+        ------
+        BadResult
+            If the loss stops being finite.
+        InputInvalid
+            If the network to start from cannot be used.
+        """
+        found = []
+        for index in range(self.networks):
+            one = self._kept(index)
+            if one is None:
+                one = yield from self._within_memory(index)
+            found.append(one)
+        return found
+
+    @property
+    def names(self) -> list[str]:
+        """The checkpoints that may be there."""
+        return [TRAINING, *(_finished_name(index) for index in range(self.networks))]
+
+    def _within_memory(self, index: int) -> Generator[Progress | None, None, Trained]:
+        attempts = smaller_attempts(self._options_of(index))
+        for number, attempt in enumerate(attempts, 1):
+            try:
+                return (yield from self._one(index, attempt))
+            except (MemoryError, RuntimeError) as error:
+                # One of several ranks cannot change its batches alone.
+                if not is_out_of_memory(error) or number == len(attempts) or self.ranks.count > 1:
+                    raise
+                self.say(f"out of memory, trying smaller batches: {error}")
+            give_back(self.device)
+            yield Progress("out of memory: trying again with smaller batches")
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _one(self, index: int, options: CorrectionOptions) -> Generator[Progress | None, None, Trained]:
+        state, record, seconds = self._begin(index, options)
+        resumed_at, started = seconds, time.monotonic()
+        self._saved = started
+        steps = train(
+            state,
+            *self.prepared.starts,
+            self.prepared.weight,
+            self.prepared.mask,
+            options,
+            record=record,
+            ranks=self.ranks,
+        )
+        try:
+            for report in steps:
+                seconds = resumed_at + time.monotonic() - started
+                if time.monotonic() - self._saved >= self.every_s:
+                    self._keep(index, state, record, seconds)
+                yield self._progress(index, report)
+        except ValueError as error:
+            raise BadResult(f"training failed: {error}; try a lower learning_rate or another seed") from error
+        self._keep(index, state, record, seconds)
+        if self.ranks.index > 0:
+            nothing = torch.empty(0)
+            return Trained(nothing, nothing, {}, record, seconds)
+        maps = []
+        for half in (1, 2):
+            which = "" if self.networks == 1 else f" by network {index + 1} of {self.networks}"
+            share = 1 - _PREDICTION * (3 - half) / 2
+            yield Progress(f"predicting half-map {half}{which}", self._fraction(index, share))
+            maps.append((yield from self._predicted(state, half, options)))
+        learned = {key: value for key, value in state.tensors().items() if not _is_moment(key)}
+        trained = Trained(maps[0], maps[1], learned, record, seconds)
+        self._write(_finished_name(index), _as_checkpoint(trained))
+        return trained
+
+    def _predicted(
+        self, state: CorrectionState, half: int, options: CorrectionOptions
+    ) -> Generator[Progress | None, None, Tensor]:
+        result: Tensor | None = None
+        volume = self.prepared.starts[half - 1]
+        for step in predict_steps(state, half, volume, self.prepared.weight, self.prepared.mask, options):
+            result = step
+            yield None
+        if result is None:
+            raise BadResult("the prediction ended without a map")
+        return result.cpu()
+
+    def _begin(self, index: int, options: CorrectionOptions) -> tuple[CorrectionState, TrainingRecord, float]:
+        """The state and record to go on with: of the checkpoint, of the network that was given, or new."""
+        kept = self.checkpoints.read(TRAINING)
+        if kept is not None and kept.note.get("network") == index:
+            state = CorrectionState.from_tensors(kept.tensors, options, self.device)
+            record = _record(kept)
+            self.say(f"network {index + 1}: goes on after step {len(record.losses)}")
+            return state, record, float(kept.note["seconds"])
+        if self.start is not None:
+            return load_network(self.start, options, self.device), TrainingRecord(), 0.0
+        return CorrectionState.new(options, self.device), TrainingRecord(), 0.0
+
+    def _keep(self, index: int, state: CorrectionState, record: TrainingRecord, seconds: float) -> None:
+        note = {"network": index, "seconds": seconds, "losses": record.losses, "held_out": record.held_out}
+        self._write(TRAINING, Checkpoint(state.tensors(), note))
+        self._saved = time.monotonic()
+
+    def _write(self, name: str, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint; a full disk costs the chance to go on from it, not the training itself."""
+        try:
+            self.checkpoints.write(name, checkpoint)
+        except CryobridgeError as error:
+            self.say(f"no checkpoint: {error}")
+
+    def _kept(self, index: int) -> Trained | None:
+        """The result of a network that an earlier attempt had finished."""
+        kept = self.checkpoints.read(_finished_name(index))
+        if kept is None:
+            return None
+        self.say(f"network {index + 1}: was finished before the interruption")
+        network = {key.removeprefix("network/"): value for key, value in kept.tensors.items() if "/" in key}
+        return Trained(kept.tensors["map1"], kept.tensors["map2"], network, _record(kept), float(kept.note["seconds"]))
+
+    def _options_of(self, index: int) -> CorrectionOptions:
+        return self.options.model_copy(update={"seed": self.options.seed + index})
+
+    def _progress(self, index: int, report: StepReport) -> Progress:
+        which = "" if self.networks == 1 else f"network {index + 1} of {self.networks}, "
+        held_out = "" if report.held_out_loss is None else f" ({report.held_out_loss:.3f} held out)"
+        return Progress(
+            f"{which}training {report.step}/{report.steps}, loss {report.loss:.3f}{held_out}",
+            self._fraction(index, (1 - _PREDICTION) * report.step / report.steps),
+        )
+
+    def _fraction(self, index: int, share: float) -> float:
+        return (index + share) / self.networks
+
+
+def _finished_name(index: int) -> str:
+    return f"network-{index + 1}"
+
+
+def _is_moment(name: str) -> bool:
+    return name.partition(".")[2].startswith(_MOMENTS)
+
+
+def _as_checkpoint(trained: Trained) -> Checkpoint:
+    tensors = {"map1": trained.map1, "map2": trained.map2}
+    tensors |= {f"network/{name}": value for name, value in trained.network.items()}
+    record = trained.record
+    note = {"seconds": trained.seconds, "losses": record.losses, "held_out": record.held_out}
+    return Checkpoint(tensors, note)
+
+
+def _record(kept: Checkpoint) -> TrainingRecord:
+    return TrainingRecord(list(kept.note["losses"]), list(kept.note["held_out"]))

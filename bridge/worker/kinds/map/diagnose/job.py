@@ -1,0 +1,110 @@
+"""`map.diagnose`: how well half-maps are measured by direction, and what a correction did to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from cryobridge.core.fourier import centred_spectrum
+from cryobridge.core.volume import operators
+from cryobridge.schemas.map_correct import MapDiagnoseJob
+
+from ....jobs.folder import REPORT_NAME, OutputFolder
+from ....jobs.runner import JobSteps
+from ....jobs.tables import curve_table
+from ....jobs.volumes import Pair, read_map, read_pair
+from ....loop import Progress, scaled
+from ..measured import Measured
+from .findings import Findings
+from .measure import (
+    agreement,
+    by_direction,
+    change_table,
+    changed,
+    curve_bands,
+    direction_table,
+    view_table,
+    views_of,
+)
+from .network import controls, hold_out, stored_network
+from .report import notes_on, page, statements_on
+
+_MEASURED, _HELD_OUT, _CONTROLLED = 0.2, 0.8, 0.95
+
+
+def run(job: MapDiagnoseJob, device: torch.device, folder: OutputFolder) -> JobSteps:
+    """Measure, judge views and correction, test a network if there is one; write tables and the report."""
+    options, inputs = job.options, job.inputs
+    pair = read_pair(inputs)
+    voxel_A, angle = pair.voxel_size_A, options.half_angle_deg
+    # All that may be wrong with an input is found before anything takes time.
+    corrected = [read_map(path, like=pair.half1).data.to(device) for path in _corrected(job)]
+    symmetry = None if options.symmetry.upper() == "C1" else operators(options.symmetry).to(device)
+    views = None if inputs.particles is None else views_of(inputs.particles, symmetry, device)
+    network = None if inputs.network is None else stored_network(inputs.network, device, options.seed)
+    folder.mark("read")
+    yield Progress(f"read two half-maps of {pair.box}^3 at {voxel_A:g} A", 0.05)
+
+    measured = Measured(pair, inputs, device, options.limit_resolution_A)
+    folder.open()
+    agreed = agreement(measured, voxel_A, options.seed)
+    volume = measured.fsc3d(angle, "sum_ratio")
+    yield Progress("comparing directions", 0.1)
+    directions = by_direction(measured.half1, measured.half2, measured.mask, voxel_A, measured.limit_shell, angle)
+    change = None
+    if corrected:
+        change = changed(measured, corrected[0], corrected[1], directions, volume, voxel_A, angle)
+    folder.mark("measure")
+    spread = directions.spread
+    yield Progress(f"cFAR {directions.cfar:.2f}, {spread.best_A:.2f}-{spread.worst_A:.2f} A by direction", _MEASURED)
+
+    held_out = tested = None
+    if options.hold_out:
+        steps = hold_out(job, measured, voxel_A, directions, symmetry, folder, device)
+        held_out = yield from scaled(_MEASURED, _HELD_OUT, steps)
+        folder.mark("hold_out")
+        network = network or held_out.network
+    if network is not None:
+        steps_of_controls = controls(measured, voxel_A, network, options.seed)
+        tested = yield from scaled(_HELD_OUT, _CONTROLLED, steps_of_controls)
+        folder.mark("controls")
+    found = Findings(agreed, volume, directions, views, change, held_out, tested)
+    yield Progress("writing the report", _CONTROLLED)
+    _write(pair, found, folder)
+    notes = notes_on(pair, measured, angle, found)
+    for note in notes:
+        folder.log(note)
+    folder.write_text(REPORT_NAME, page(job, pair, measured, found, notes))
+    return folder.finish(
+        metrics=found.metrics(pair.box, voxel_A, measured.limit_A),
+        options={**options.model_dump(mode="json"), "limit_resolution_A": measured.limit_A},
+        statements=[*statements_on(found), *notes],
+        seeds={"phases, noise and training": options.seed},
+    )
+
+
+def _corrected(job: MapDiagnoseJob) -> list[Path]:
+    """Both corrected half-maps, or nothing."""
+    return [path for path in (job.inputs.corrected1, job.inputs.corrected2) if path is not None]
+
+
+def _write(pair: Pair, found: Findings, folder: OutputFolder) -> None:
+    """Write the 3DFSC and all tables."""
+    box, voxel_A = pair.box, pair.voxel_size_A
+    curves = dict(found.agreement.curves)
+    after = None
+    if found.change is not None:
+        curves["after_correction"] = found.change.fsc
+        after = found.change.directions
+        folder.write_text("change.csv", curve_table(change_table(found.change.power), box, voxel_A))
+    folder.write_map("FSC3D.mrc", centred_spectrum(found.fsc3d), voxel_A)
+    folder.write_text("fsc.csv", curve_table(curves, box, voxel_A))
+    folder.write_text("directional.csv", direction_table(found.directions, after))
+    folder.write_text("directional_fsc.csv", curve_table(curve_bands(found.directions), box, voxel_A))
+    if found.views is not None:
+        folder.write_text("views.csv", view_table(found.views))
+    if found.hold_out is not None:
+        folder.write_text("hold_out.csv", curve_table(found.hold_out.curves, box, voxel_A))
+    if found.controls is not None:
+        folder.write_text("controls.csv", curve_table(found.controls.curves, box, voxel_A))

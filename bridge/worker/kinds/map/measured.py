@@ -1,0 +1,70 @@
+"""Two half-maps on a device and how far they agree: what most kinds begin with."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from cryobridge.core.directional import fsc3d, sphericity
+from cryobridge.core.fourier import fsc, resolution
+from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.maps import Form, HalfMapInputs
+
+from ...jobs.volumes import Pair
+
+STATEMENT = "The values are true as far as the two half-maps were made independently of each other."
+
+
+class Measured:
+    """Two half-maps on a device, how far they agree, and how far a job goes.
+
+    Attributes
+    ----------
+    half1, half2, mask
+        (n, n, n) on the device; the mask may be None.
+    curve
+        FSC inside the mask by shell, (n // 2 + 1,).
+    resolution_A
+        Where it falls below 0.143; infinite where the halves never agree.
+    limit_A, limit_shell
+        Up to where the job goes: as chosen, else the resolution.
+
+    Raises
+    ------
+    InputInvalid
+        If no limit was chosen and the halves agree at no resolution.
+    """
+
+    def __init__(self, pair: Pair, inputs: HalfMapInputs, device: torch.device, limit_A: float | None) -> None:
+        self.half1, self.half2 = pair.half1.data.to(device), pair.half2.data.to(device)
+        self.mask = None if pair.mask is None else pair.mask.data.to(device)
+        self.curve = fsc(self.half1, self.half2, self.mask)
+        self.resolution_A = resolution(self.curve, pair.voxel_size_A, 0.143, box=pair.box)
+        self.limit_A = limit_A or self.resolution_A
+        if math.isinf(self.limit_A):
+            raise InputInvalid(
+                f"{inputs.half1} and {inputs.half2} agree at no resolution (FSC below 0.143 in shell 1); check "
+                "that they belong together, or give limit_resolution_A"
+            )
+        self.limit_shell = min(int(pair.box * pair.voxel_size_A / self.limit_A + 1), pair.box // 2)
+
+    def fsc3d(self, half_angle_deg: float, form: Form, *, keep_high_resolution: bool = False) -> torch.Tensor:
+        """Return the 3DFSC up to the limit, (n, n, n // 2 + 1)."""
+        return fsc3d(
+            self.half1,
+            self.half2,
+            self.mask,
+            limit_shell=self.limit_shell,
+            half_angle_deg=half_angle_deg,
+            form=form,
+            keep_high_resolution=keep_high_resolution,
+        )
+
+
+def sphericity_or_none(fsc3d_volume: torch.Tensor) -> float | None:
+    """Sphericity at 0.5; None below the threshold from the first shell on, where there is no body to speak of."""
+    try:
+        return round(sphericity(fsc3d_volume), 4)
+    except ValueError:
+        return None

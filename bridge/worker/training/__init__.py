@@ -1,0 +1,1 @@
+"""A training around the engine of `core.training`: several processes."""

@@ -1,0 +1,39 @@
+"""The self-supervised correction of a pair of half-maps, and how its result is put together."""
+
+from .draws import Choice, Draws
+from .ensemble import mean_and_spread
+from .losses import ImprovedTerms, Network, filtered, improved_loss, published_loss
+from .material import Material, check_maps, materials, normalised
+from .noise import pair_noise, solvent_noise
+from .posterior import fill, gain_from_fsc, on_scale_of, plausible
+from .state import CorrectionState, Learner, StoredLayout, stored_layout
+from .training import StepReport, predict, predict_steps, train
+
+__all__ = [
+    "Choice",
+    "CorrectionState",
+    "Draws",
+    "ImprovedTerms",
+    "Learner",
+    "Material",
+    "Network",
+    "StepReport",
+    "StoredLayout",
+    "check_maps",
+    "fill",
+    "filtered",
+    "gain_from_fsc",
+    "improved_loss",
+    "materials",
+    "mean_and_spread",
+    "normalised",
+    "on_scale_of",
+    "pair_noise",
+    "plausible",
+    "predict",
+    "predict_steps",
+    "published_loss",
+    "solvent_noise",
+    "stored_layout",
+    "train",
+]

@@ -1,0 +1,137 @@
+"""The self-supervised losses: the published one, and ours.
+
+Both ask the same of a network f with a Fourier filter F (the weight of the well-measured voxels): f must agree with
+the data where F lets them through, and must give back a rotated map R y from what F leaves of it. They get crops
+(b, 1, c, c, c) and the filter at the crop's size, and know nothing of maps, optimisers or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..fourier import apply_filter
+from ..volume import rotate, turn_each, turn_each_back
+
+Network = Callable[[Tensor], Tensor]
+
+
+def filtered(volumes: Tensor, weight: Tensor) -> Tensor:
+    """Multiply (..., c, c, c) in Fourier space by the weight (c, c, c // 2 + 1), on the periodic cube, in float32."""
+    return apply_filter(volumes.float(), weight)
+
+
+def published_loss(
+    network: Network,
+    first: Tensor,
+    second: Tensor | None,
+    weight: Tensor,
+    turns: Sequence[int],
+    *,
+    alpha: float = 1.0,
+    beta: float = 0.5,
+) -> Tensor:
+    """SpIsoNet's loss (Liu et al. 2025, doi 10.1038/s41592-024-02505-1).
+
+    |F(y1) - x1| + alpha |z - R y1| + beta (|F(y1) - x2| + alpha |z - R y2|) with z = f(F(R y1)); all mean absolute.
+
+    Parameters
+    ----------
+    network
+        f.
+    first, second
+        Crops x1 and x2 of the two halves; no second half means the independent form (beta = 0).
+    weight
+        (c, c, c // 2 + 1).
+    turns
+        One of the 24 rotations for each sample.
+    """
+    y1 = network(first)
+    turned = turn_each(y1, turns)
+    z = network(filtered(turned, weight))
+    measured = filtered(y1, weight)
+    loss = _absolute(measured - first) + alpha * _absolute(z - turned)
+    if second is None or beta == 0:
+        return loss
+    other = turn_each(network(second), turns)
+    return loss + beta * (_absolute(measured - second) + alpha * _absolute(z - other))
+
+
+@dataclass(frozen=True)
+class ImprovedTerms:
+    """Weights of the terms of our loss.
+
+    alpha
+        Of the rotated term.
+    anchor
+        Share of the rotated term that is compared with measured data instead of with the network's own map.
+    margin
+        Voxels at each face of the crop where no residual counts: the filter is periodic, the map is not.
+    """
+
+    alpha: float = 1.0
+    anchor: float = 0.5
+    margin: int = 2
+
+
+def improved_loss(
+    network: Network,
+    first: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    turns: Sequence[int],
+    terms: ImprovedTerms,
+    *,
+    noise: Tensor | None = None,
+    matrices: Tensor | None = None,
+    window: Tensor | None = None,
+) -> Tensor:
+    """Our loss: Fourier-weighted residuals, targets without gradient, rotated data as a target.
+
+    With y = f(x1) and t = R y held fixed, z = f(F t + noise):
+
+    |F(y - x2)| + alpha ((1 - anchor) |z - t| + anchor |F(R^-1 z - x2)|)
+
+    The last part asks that what the network puts into the voxels that F took away agrees with the other half's
+    measurement of them: in the rotated frame the badly measured directions are well-measured ones of the data.
+
+    Parameters
+    ----------
+    first, target
+        Crops of one half, and of the half it is compared with (the same one in independent mode).
+    noise
+        What to add to the filtered rotated map so that it looks like a measured one; None adds nothing.
+    matrices, window
+        With these the rotated map is turned by (b, 3, 3) instead (inside the window), and only compared with itself.
+    """
+    y = network(first)
+    loss = _inner(filtered(y - target, weight), terms.margin)
+    if terms.alpha == 0:
+        return loss
+    held = y.detach()
+    if matrices is not None and window is not None:
+        held = rotate(held, matrices) * window
+        return loss + terms.alpha * _inner(network(_degraded(held, weight, noise)) - held, terms.margin)
+    held = turn_each(held, turns)
+    z = network(_degraded(held, weight, noise))
+    rotated = (1 - terms.anchor) * _inner(z - held, terms.margin)
+    if terms.anchor > 0:
+        back = turn_each_back(z, turns)
+        rotated = rotated + terms.anchor * _inner(filtered(back - target, weight), terms.margin)
+    return loss + terms.alpha * rotated
+
+
+def _degraded(held: Tensor, weight: Tensor, noise: Tensor | None) -> Tensor:
+    degraded = filtered(held, weight)
+    return degraded if noise is None else degraded + noise
+
+
+def _absolute(residual: Tensor) -> Tensor:
+    return residual.abs().mean()
+
+
+def _inner(residual: Tensor, margin: int) -> Tensor:
+    inside = slice(margin, residual.shape[-1] - margin)
+    return residual[..., inside, inside, inside].abs().mean()

@@ -1,0 +1,56 @@
+"""Maps in real space: masks, point groups, rotations, crops, tiles, and phantoms with a known truth."""
+
+from .masks import distance_to, otsu_threshold, soft_edge, soft_sphere, solvent_mask
+from .phantom import PhantomPair, cone_regions, phantom_pair, truth_score
+from .rotations import (
+    CUBE_TURNS,
+    Turn,
+    random_matrices,
+    random_turns,
+    rotate,
+    spherical_window,
+    turn,
+    turn_back,
+    turn_each,
+    turn_each_back,
+)
+from .subvolumes import cropped_to, draw_corners, padded_to, possible_centres, resampled_weight, take
+from .symmetry import POINT_GROUPS, operators, symmetrise, symmetrise_spectrum
+from .tiling import MARGIN, SMALLEST_TILE, tile_ramp, tile_starts, tiled
+
+__all__ = [
+    "CUBE_TURNS",
+    "MARGIN",
+    "POINT_GROUPS",
+    "SMALLEST_TILE",
+    "PhantomPair",
+    "Turn",
+    "cone_regions",
+    "cropped_to",
+    "distance_to",
+    "draw_corners",
+    "operators",
+    "otsu_threshold",
+    "padded_to",
+    "phantom_pair",
+    "possible_centres",
+    "random_matrices",
+    "random_turns",
+    "resampled_weight",
+    "rotate",
+    "soft_edge",
+    "soft_sphere",
+    "solvent_mask",
+    "spherical_window",
+    "symmetrise",
+    "symmetrise_spectrum",
+    "take",
+    "tile_ramp",
+    "tile_starts",
+    "tiled",
+    "truth_score",
+    "turn",
+    "turn_back",
+    "turn_each",
+    "turn_each_back",
+]

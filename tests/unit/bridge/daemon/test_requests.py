@@ -1,0 +1,265 @@
+"""Requests and jobs without processes: who may see and cancel what, and what a full or broken disk means."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.fake_pool import Clock, FakeHook, FakeLedger, FakePool, call_frame
+
+from cryobridge.bridge.daemon.health import Health, judge
+from cryobridge.bridge.daemon.requests import RequestHandler
+from cryobridge.bridge.queue.store import RELION_KIND, Store, StoreUnavailable
+from cryobridge.bridge.queue.submitted import JobQueue
+from cryobridge.bridge.refinements.ledger import Books
+from cryobridge.bridge.refinements.pairing import Sessions
+from cryobridge.schemas.config import Deadlines, Limits
+from cryobridge.schemas.errors import JobRejected
+from cryobridge.schemas.state import JobState
+
+ME = os.getuid()
+STRANGER = 54321
+FRIEND = 54322
+
+
+class Asker:
+    def __init__(self, uid: int) -> None:
+        self.uid = uid
+        self.sent: list[dict[str, Any]] = []
+
+    def send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+
+class Bench:
+    def __init__(self, folder: Path, **limits: int) -> None:
+        self.folder = folder
+        self.clock = Clock()
+        self.pool = FakePool()
+        self.store = Store(folder / "jobs.sqlite")
+        self.books = Books(self.store)
+        self.sessions = Sessions(self.pool, self.books, Deadlines(), self.clock, find=lambda pid: None)
+        self.jobs = JobQueue(self.store, self.pool, Limits(**limits), [folder / "open"], self.clock, ["cpu"])
+        self.done: list[str] = []
+        loop = asyncio.new_event_loop()
+        loop.time = self.clock  # type: ignore[method-assign]
+        self.requests = RequestHandler(
+            loop,
+            self.store,
+            self.jobs,
+            self.sessions,
+            lambda: {"state": "ready", "workers": [dict.fromkeys(("name", "device", "device_name", "state"), "x")]},
+            lambda: Health(True, True, False),
+            lambda: self.done.append("drain"),
+            lambda: self.done.append("stop"),
+        )
+        self.loop = loop
+
+    def ask(self, uid: int, kind: str, **fields: Any) -> dict[str, Any]:
+        asker = Asker(uid)
+        self.requests.handle(asker, {"type": kind, **fields})
+        return asker.sent[-1] if asker.sent else {}
+
+    def spec(self, place: str = "open", **run: Any) -> dict[str, Any]:
+        folder = self.folder / place
+        folder.mkdir(exist_ok=True)
+        return {
+            "schema": "cryobridge/job/1",
+            "kind": "map.fsc3d",
+            "inputs": {"half1": f"{folder}/a.mrc", "half2": f"{folder}/b.mrc"},
+            "output": f"{folder}/out",
+            "run": run,
+        }
+
+    def job_task(self):
+        return self.pool.only("job")
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    # In memory where possible: what reaches the disk is the store's own tests' business.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="cb-", dir=memory) as folder:
+        bench = Bench(Path(folder), jobs=4, jobs_per_user=2)
+        yield bench
+        bench.store.close()
+        bench.loop.close()
+
+
+def test_owners_and_the_daemons_user_see_a_job_and_others_learn_nothing_of_it(bench: Bench) -> None:
+    job_id = bench.ask(FRIEND, "submit", spec=bench.spec())["job_id"]
+    for uid in (FRIEND, ME):
+        assert bench.ask(uid, "logs", job_id=job_id)["type"] == "reply"
+        assert [job["job_id"] for job in bench.ask(uid, "jobs", limit=5)["jobs"]] == [job_id]
+    for kind in ("logs", "cancel", "wait"):
+        reply = bench.ask(STRANGER, kind, job_id=job_id, timeout_s=0)
+        unknown = bench.ask(STRANGER, kind, job_id="0" * 12, timeout_s=0)
+        assert reply["code"] == unknown["code"] == "input_invalid"
+        assert reply["text"].replace(job_id, "") == unknown["text"].replace("0" * 12, "")
+    assert bench.ask(STRANGER, "jobs", limit=5)["jobs"] == []
+    assert bench.ask(STRANGER, "status")["queue"]["queued"] == 1
+
+
+def test_strangers_see_counts_of_refinements_but_no_paths_and_cannot_stop_anything(bench: Bench) -> None:
+    hook = FakeHook([1], FRIEND)
+    bench.sessions.call(hook, call_frame([1]))
+    bench.pool.failed(bench.pool.half(1))
+    status = bench.ask(STRANGER, "status")
+    assert "/project" not in str(status)
+    assert status["queue"]["failed"] == 1
+    assert "/project" in str(bench.ask(FRIEND, "status"))
+    session = bench.ask(FRIEND, "ps")["sessions"][0]["session"]
+    assert bench.ask(STRANGER, "release", session=session)["type"] == "error"
+    for kind in ("stop", "drain", "prepare"):
+        assert bench.ask(STRANGER, kind, session="/a/run")["code"] == "rejected"
+    assert bench.done == []
+    assert bench.ask(ME, "stop")["ok"]
+    assert bench.done == ["stop"]
+
+
+def test_another_users_job_may_only_name_files_under_the_configured_roots_links_followed(bench: Bench) -> None:
+    (bench.folder / "private").mkdir()
+    assert bench.ask(FRIEND, "submit", spec=bench.spec("private"))["code"] == "rejected"
+    (bench.folder / "open").mkdir()
+    (bench.folder / "open" / "way_out").symlink_to(bench.folder / "private")
+    spec = bench.spec("open")
+    spec["output"] = f"{bench.folder}/open/way_out/out"
+    assert bench.ask(FRIEND, "submit", spec=spec)["code"] == "rejected"
+    spec["output"] = f"{bench.folder}/open/../private/out"
+    assert bench.ask(FRIEND, "submit", spec=spec)["code"] == "rejected"
+    assert bench.ask(FRIEND, "submit", spec=bench.spec("open"))["ok"]
+    assert bench.ask(ME, "submit", spec=bench.spec("private"))["ok"]
+
+
+def test_queues_are_bounded_per_user_and_together(bench: Bench) -> None:
+    answers = [bench.ask(uid, "submit", spec=bench.spec())["type"] for uid in (ME, ME, ME, FRIEND, FRIEND, STRANGER)]
+    assert answers == ["reply", "reply", "error", "reply", "reply", "error"]
+
+
+def test_a_repeated_request_gives_the_same_job_and_runs_once(bench: Bench) -> None:
+    first = bench.ask(ME, "submit", spec=bench.spec(request_id="abc"))
+    second = bench.ask(ME, "submit", spec=bench.spec(request_id="abc"))
+    assert first["job_id"] == second["job_id"]
+    assert len(bench.pool.tasks) == 1
+
+
+def test_a_job_that_cannot_be_stored_is_not_acknowledged(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise StoreUnavailable("jobs.sqlite: database or disk is full")
+
+    monkeypatch.setattr(bench.store, "add", full)
+    reply = bench.ask(ME, "submit", spec=bench.spec())
+    assert (reply["type"], reply["code"]) == ("error", "store")
+    assert bench.pool.tasks == {}
+
+
+def test_a_full_disk_under_the_database_does_not_touch_a_refinement(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise StoreUnavailable("jobs.sqlite: database or disk is full")
+
+    monkeypatch.setattr(bench.store, "add", full)
+    hook = FakeHook([1])
+    bench.sessions.call(hook, call_frame([1]))
+    bench.pool.standard(bench.pool.half(1), due=False)
+    assert hook.terminal()[0]["code"] == "not_due"
+    assert "disk is full" in str(bench.books.problem)
+
+
+def test_an_iteration_whose_beginning_was_booked_only_in_part_does_no_harm(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise StoreUnavailable("jobs.sqlite: database or disk is full")
+
+    monkeypatch.setattr(bench.store, "start", full)
+    hook = FakeHook([1])
+    bench.sessions.call(hook, call_frame([1]))
+    bench.pool.standard(bench.pool.half(1), due=False)
+    assert hook.terminal()[0]["code"] == "not_due"
+
+
+def test_iterations_are_booked_as_jobs_with_their_end(bench: Bench) -> None:
+    hook = FakeHook([0])
+    bench.sessions.call(hook, call_frame([0]))
+    bench.pool.standard(bench.pool.half(0), due=False, code="class3d", line="no half-sets")
+    (job,) = bench.store.newest(5)
+    assert (job.kind, job.state, job.text) == (RELION_KIND, JobState.SUCCEEDED, "no half-sets")
+    assert job.result == {"used": "standard", "code": "class3d", "metrics": {}}
+
+
+def test_cancelling_a_running_iteration_is_open_to_its_owner(bench: Bench) -> None:
+    hook = FakeHook([1], FRIEND)
+    bench.sessions.call(hook, call_frame([1]))
+    (job,) = bench.store.newest(5)
+    assert bench.ask(STRANGER, "cancel", job_id=job.id)["type"] == "error"
+    assert bench.ask(FRIEND, "cancel", job_id=job.id)["state"] == "cancelled"
+    bench.pool.standard(bench.pool.half(1))
+    assert hook.terminal()[0]["code"] == "cancelled"
+
+
+def test_a_waiting_client_gets_beats_progress_and_one_reply(bench: Bench) -> None:
+    job_id = bench.ask(ME, "submit", spec=bench.spec())["job_id"]
+    asker = Asker(ME)
+    bench.requests.handle(asker, {"type": "wait", "job_id": job_id, "timeout_s": 60})
+    bench.clock.now += 4
+    bench.requests.tick(bench.clock.now)
+    task = bench.job_task()
+    bench.jobs.task_frame(task, {"type": "progress", "text": "half way", "fraction": 0.5})
+    bench.requests.tick(bench.clock.now)
+    bench.jobs.task_frame(task, {"type": "done", "result": {"x": 1}})
+    assert [message["type"] for message in asker.sent] == ["heartbeat", "progress", "reply"]
+    assert asker.sent[-1]["state"] == "succeeded"
+    bench.requests.tick(bench.clock.now + 100)
+    assert len(asker.sent) == 3
+
+
+def test_a_client_that_left_is_not_written_to(bench: Bench) -> None:
+    job_id = bench.ask(ME, "submit", spec=bench.spec())["job_id"]
+    asker = Asker(ME)
+    bench.requests.handle(asker, {"type": "wait", "job_id": job_id, "timeout_s": 60})
+    bench.requests.gone(asker)
+    bench.jobs.task_frame(bench.job_task(), {"type": "done", "result": {}})
+    assert asker.sent == []
+
+
+@pytest.mark.parametrize("message", [{"limit": 0}, {"limit": "many"}, {"limit": True}, {"limit": 10**9}])
+def test_a_limit_out_of_range_is_refused(bench: Bench, message: dict[str, Any]) -> None:
+    assert bench.ask(ME, "jobs", **message)["code"] == "input_invalid"
+
+
+def test_a_job_for_a_device_that_has_gone_meanwhile_fails_at_the_next_start(bench: Bench) -> None:
+    job = bench.store.add("map.fsc3d", bench.spec(devices="gpu"), ME)
+    bench.jobs.resume()
+    stored = bench.store.get(job.id)
+    assert stored is not None
+    assert (stored.state, stored.reason) == (JobState.FAILED, "rejected")
+    with pytest.raises(JobRejected):
+        bench.jobs.submit(bench.spec(devices="gpu"), ME)
+
+
+def test_health_says_what_is_wrong() -> None:
+    well = {
+        "accepting": True,
+        "worker_problem": None,
+        "workers_broken": False,
+        "store_problem": None,
+        "socket_ours": True,
+    }
+    assert judge(**well) == Health(live=True, ready=True, degraded=False, problems=[])
+    assert judge(**{**well, "store_problem": "disk full"}) == Health(True, True, True, ["disk full"])
+    assert not judge(**{**well, "workers_broken": True}).ready
+    assert not judge(**{**well, "accepting": False}).ready
+    assert not judge(**{**well, "socket_ours": False}).ready
+
+
+def test_fake_ledger_and_books_take_the_same_calls() -> None:
+    assert {name for name in vars(FakeLedger) if name.endswith("iteration")} == {
+        name for name in vars(Books) if name.endswith("iteration")
+    }

@@ -1,0 +1,345 @@
+"""The pool with processes made of thin air: silence, death, back-off, cancel, idleness, all on a clock by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from support.fake_pool import Clock, open_descriptors
+
+from cryobridge.bridge.pool.place import BROKEN_AFTER, Task
+from cryobridge.bridge.pool.pool import Pool
+from cryobridge.bridge.pool.scheduler import Priority
+from cryobridge.schemas.config import Deadlines
+from cryobridge.schemas.wire import Channel, Message
+
+
+class FakeProcess:
+    """The other end of a worker's socket, and what was sent to its process."""
+
+    def __init__(self, device: str, sock: socket.socket) -> None:
+        self.device = device
+        self.channel = Channel(sock.dup())
+        self.pid = 4242
+        self.signals: list[int] = []
+        self.status: int | None = None
+
+    def poll(self) -> int | None:
+        return self.status
+
+    def send_signal(self, sig: int) -> None:
+        self.signals.append(sig)
+        if sig == signal.SIGKILL and self.status is None:
+            self.status = -signal.SIGKILL
+
+    def say(self, kind: str, **fields: Any) -> None:
+        self.channel.send({"type": kind, **fields})
+
+    def heard(self) -> list[Message]:
+        frames = []
+        while True:
+            try:
+                frame = self.channel.receive(0.01)
+            except TimeoutError:
+                return frames
+            frames.append({**frame.message, "n_fds": len(frame.fds)})
+            frame.close()
+
+    def exit(self, status: int) -> None:
+        self.status = status
+        self.channel.close()
+
+
+class Owner:
+    def __init__(self) -> None:
+        self.frames: list[Message] = []
+        self.lost: list[tuple[str, str, str]] = []
+
+    def task_frame(self, task: Task, message: Message) -> None:
+        self.frames.append(message)
+
+    def task_lost(self, task: Task, code: str, text: str) -> None:
+        self.lost.append((task.id, code, text))
+
+
+class Bench:
+    def __init__(self, folder: Path, devices: tuple[str, ...] = ("cpu",), keep_alive_s: float = -1) -> None:
+        self.clock = Clock()
+        self.started: list[FakeProcess] = []
+        self.pool = Pool(
+            asyncio.get_running_loop(),
+            devices,
+            Deadlines(),
+            folder,
+            keep_alive_s=keep_alive_s,
+            spawn=self.spawn,
+            clock=self.clock,
+        )
+        self.owner = Owner()
+        self.cannot_start = False
+
+    def spawn(self, device: str, sock: socket.socket, log: Path) -> FakeProcess:
+        if self.cannot_start:
+            raise FileNotFoundError(2, "No such file or directory")
+        self.started.append(FakeProcess(device, sock))
+        return self.started[-1]
+
+    async def ready(self) -> FakeProcess:
+        worker = self.started[-1]
+        worker.say("ready", device=worker.device, device_name="fake")
+        await settle()
+        return worker
+
+    async def later(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self.pool.tick()
+        await settle()
+
+    def call(self, name: str, session: str | None = "s") -> Task:
+        return Task(
+            name,
+            {"type": "half", "task": name},
+            self.owner,
+            Priority.CALL,
+            session=session,
+            fds=[os.open(os.devnull, os.O_RDONLY)],
+        )
+
+    def job(self, name: str) -> Task:
+        return Task(name, {"type": "job", "task": name}, self.owner, Priority.BATCH)
+
+    def close(self) -> None:
+        self.pool.kill()
+        for worker in self.started:
+            worker.channel.close()
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def on_loop(**options: Any) -> Callable[[Callable[[Bench], Coroutine[Any, Any, None]]], Callable[[Path], None]]:
+    """Run a test on a fresh loop with a started pool; no descriptor may stay open."""
+
+    def decorate(test: Callable[[Bench], Coroutine[Any, Any, None]]) -> Callable[[Path], None]:
+        def run(tmp_path: Path) -> None:
+            async def checked() -> None:
+                before = open_descriptors()
+                bench = Bench(tmp_path, **options)
+                bench.pool.start()
+                await test(bench)
+                bench.close()
+                assert open_descriptors() == before
+
+            asyncio.run(checked())
+
+        return run
+
+    return decorate
+
+
+@on_loop()
+async def test_a_call_waits_for_the_workers_start_and_then_goes_with_its_descriptors(bench: Bench) -> None:
+    bench.pool.submit(bench.call("a"))
+    assert bench.pool.waiting == 1
+    worker = await bench.ready()
+    assert [(frame["task"], frame["n_fds"]) for frame in worker.heard()] == [("a", 1)]
+    worker.say("standard", task="a", due=True)
+    await settle()
+    assert [frame["type"] for frame in bench.owner.frames] == ["standard"]
+
+
+@on_loop()
+async def test_silence_ends_a_worker_and_everything_it_had_is_lost(bench: Bench) -> None:
+    worker = await bench.ready()
+    busy, kept = bench.call("busy"), bench.call("kept")
+    bench.pool.submit(busy)
+    bench.pool.submit(kept)
+    worker.say("standard", task="kept", due=True)
+    await settle()
+    await bench.later(14)
+    assert worker.signals == []
+    assert not bench.pool.is_heard(busy)
+    worker.say("heartbeat", rss_bytes=5)
+    await settle()
+    assert bench.pool.is_heard(busy)
+    await bench.later(14)
+    assert worker.signals == []
+    await bench.later(2)
+    assert worker.signals == [signal.SIGKILL]
+    assert [(name, code) for name, code, _ in bench.owner.lost] == [("busy", "worker_died"), ("kept", "worker_died")]
+    assert "said nothing for 16 s" in bench.owner.lost[0][2]
+
+
+@on_loop()
+async def test_our_own_pause_is_not_the_workers_silence(bench: Bench) -> None:
+    worker = await bench.ready()
+    bench.clock.now += 60
+    bench.pool.forgive(60)
+    await bench.later(0)
+    assert worker.signals == []
+
+
+@on_loop()
+async def test_a_dead_worker_is_started_again_with_growing_pauses_until_calls_no_longer_wait(bench: Bench) -> None:
+    pauses = []
+    for failure in range(BROKEN_AFTER):
+        bench.started[-1].exit(1)
+        await settle()
+        begun = len(bench.started)
+        waited = 0.0
+        if failure < BROKEN_AFTER - 1:
+            while len(bench.started) == begun:
+                await bench.later(0.25)
+                waited += 0.25
+            pauses.append(waited)
+    assert pauses == [0.5, 1.0]
+    bench.pool.submit(bench.call("a"))
+    assert bench.owner.lost[0][:2] == ("a", "worker_died")
+    assert "ended with status 1" in bench.owner.lost[0][2]
+    await bench.later(2.0)
+    await bench.ready()
+    bench.pool.submit(bench.call("b"))
+    assert [frame["task"] for frame in bench.started[-1].heard()] == ["b"]
+
+
+@on_loop()
+async def test_calls_that_wait_while_the_last_attempt_fails_are_released(bench: Bench) -> None:
+    bench.pool.submit(bench.call("a"))
+    for _ in range(BROKEN_AFTER):
+        bench.started[-1].exit(1)
+        await settle()
+        await bench.later(3.0)
+    assert [name for name, _, _ in bench.owner.lost] == ["a"]
+
+
+@on_loop()
+async def test_jobs_wait_out_broken_workers(bench: Bench) -> None:
+    bench.pool.submit(bench.job("j"))
+    for _ in range(BROKEN_AFTER + 1):
+        bench.started[-1].exit(1)
+        await settle()
+        await bench.later(10.0)
+    assert bench.owner.lost == []
+    worker = await bench.ready()
+    assert [frame["task"] for frame in worker.heard()] == ["j"]
+
+
+@on_loop()
+async def test_a_program_that_does_not_exist_counts_as_a_failed_start(bench: Bench) -> None:
+    bench.cannot_start = True
+    bench.started[-1].exit(1)
+    await settle()
+    await bench.later(1.0)
+    await bench.later(5.0)
+    bench.pool.submit(bench.call("a"))
+    assert "could not be started" in bench.owner.lost[0][2]
+
+
+@on_loop()
+async def test_a_start_that_takes_for_ever_is_ended(bench: Bench) -> None:
+    await bench.later(Deadlines().worker_start_s + 1)
+    assert bench.started[0].signals == [signal.SIGKILL]
+
+
+@on_loop()
+async def test_cancel_asks_first_and_kills_only_a_worker_that_does_not_give_up(bench: Bench) -> None:
+    worker = await bench.ready()
+    task, second = bench.call("a"), bench.call("b")
+    bench.pool.submit(task)
+    bench.pool.submit(second)
+    bench.pool.cancel(task)
+    bench.pool.cancel(second)
+    bench.pool.cancel(second)
+    assert [frame["type"] for frame in worker.heard()] == ["half", "half", "cancel", "cancel"]
+    worker.say("failed", task="a", code="cancelled", text="")
+    await settle()
+    for _ in range(int(Deadlines().cancel_s) - 1):
+        worker.say("heartbeat")
+        await settle()
+        await bench.later(1)
+    assert worker.signals == []
+    worker.say("heartbeat")
+    await settle()
+    await bench.later(2)
+    assert worker.signals == [signal.SIGTERM]
+    worker.say("heartbeat")
+    await settle()
+    await bench.later(6)
+    assert worker.signals == [signal.SIGTERM, signal.SIGKILL]
+    assert bench.owner.frames == []
+    assert bench.owner.lost == []
+
+
+@on_loop()
+async def test_what_is_said_of_a_cancelled_or_unknown_task_reaches_nobody(bench: Bench) -> None:
+    worker = await bench.ready()
+    task = bench.call("a")
+    bench.pool.submit(task)
+    bench.pool.cancel(task)
+    worker.heard()
+    worker.say("standard", task="a", due=True)
+    worker.say("corrected", task="never heard of")
+    worker.say("what is this")
+    await settle()
+    assert bench.owner.frames == []
+    assert [frame["type"] for frame in worker.heard()] == ["forget"]
+
+
+@on_loop()
+async def test_a_call_cancelled_before_it_was_sent_is_never_sent(bench: Bench) -> None:
+    task = bench.call("a")
+    bench.pool.submit(task)
+    bench.pool.cancel(task)
+    worker = await bench.ready()
+    assert worker.heard() == []
+    assert bench.owner.lost == []
+
+
+@on_loop(keep_alive_s=100.0)
+async def test_an_idle_worker_is_ended_unless_it_keeps_a_refinement_warm_and_starts_when_needed(bench: Bench) -> None:
+    worker = await bench.ready()
+    bench.pool.submit(bench.call("a", "s"))
+    worker.say("failed", task="a", code="failed", text="")
+    for _ in range(30):
+        worker.say("heartbeat")
+        await settle()
+        await bench.later(10)
+    assert worker.signals == []
+    bench.pool.release("s")
+    await bench.later(1)
+    assert worker.signals == [signal.SIGKILL]
+    await bench.later(1000)
+    assert len(bench.started) == 1
+    bench.pool.submit(bench.call("b"))
+    await bench.later(0)
+    assert len(bench.started) == 2
+    assert bench.pool.degraded is None
+
+
+@on_loop(devices=("cuda:GPU-a", "cuda:GPU-b"))
+async def test_a_dead_workers_refinements_move_and_others_are_unharmed(bench: Bench) -> None:
+    for worker in bench.started:
+        worker.say("ready", device_name="fake")
+    await settle()
+    first, second = bench.started
+    bench.pool.submit(bench.call("a", "s"))
+    bench.pool.submit(bench.call("b", "t"))
+    assert ([f["task"] for f in first.heard()], [f["task"] for f in second.heard()]) == (["a"], ["b"])
+    first.exit(-signal.SIGSEGV)
+    await settle()
+    assert [(name, "SIGSEGV" in text) for name, _, text in bench.owner.lost] == [("a", True)]
+    bench.pool.submit(bench.call("c", "s"))
+    assert [frame["task"] for frame in second.heard()] == ["c"]
+
+
+@on_loop()
+async def test_joint_work_is_lost_when_its_worker_is_not_there(bench: Bench) -> None:
+    bench.pool.submit_to(bench.call("a"), "worker-0")
+    assert [code for _, code, _ in bench.owner.lost] == ["worker_died"]

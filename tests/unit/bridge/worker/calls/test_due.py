@@ -1,0 +1,58 @@
+"""When a call of RELION is corrected, and what its log says when it is not."""
+
+import dataclasses
+
+import pytest
+
+from cryobridge.bridge.worker.calls.due import decide
+from cryobridge.schemas.relion import RelionOptions
+from cryobridge.wrappers.relion.jobdir import RefinementFacts
+
+FACTS = RefinementFacts(command_line="--o run --auto_refine", healpix_order=3)
+OPTIONS = RelionOptions()
+
+
+def verdict(options=OPTIONS, facts=FACTS, half=1, iteration=9, resolution_A=9.0, kind="class"):
+    return decide(options, facts, half=half, iteration=iteration, resolution_A=resolution_A, kind=kind)
+
+
+def test_a_half_past_both_gates_is_due():
+    assert verdict().due
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"options": RelionOptions(correction=False)}, "off", "switched off"),
+        ({"facts": dataclasses.replace(FACTS, healpix_order=2)}, "not_due", "healpix order 3 (now 2)"),
+        ({"facts": dataclasses.replace(FACTS, healpix_order=None)}, "not_due", "sampling file"),
+        ({"resolution_A": 18.2}, "not_due", "15 A (now 18.2 A)"),
+        ({"resolution_A": None}, "not_due", "do not agree"),
+        ({"half": 0}, "joined", "joined"),
+        ({"half": 0, "facts": RefinementFacts(command_line="--iter 25", healpix_order=3)}, "no_half_sets", "3D class"),
+        ({"facts": dataclasses.replace(FACTS, gradient=True)}, "gradient", "gradient"),
+        ({"facts": dataclasses.replace(FACTS, sequential_halves=True)}, "sequential", "--sequential_halves_recons"),
+        ({"kind": "body"}, "multi_body", "multi-body"),
+        ({"options": RelionOptions(start_iteration=12)}, "not_due", "iteration 12 (now 9)"),
+    ],
+)
+def test_every_other_call_stays_standard_and_says_why(changes, code, words):
+    answer = verdict(**changes)
+    assert not answer.due
+    assert answer.code == code
+    assert words in answer.line
+
+
+def test_healpix_zero_asks_for_no_sampling_file():
+    assert verdict(RelionOptions(start_healpix=0), dataclasses.replace(FACTS, healpix_order=None)).due
+
+
+def test_the_joined_call_says_how_to_correct_its_half_maps():
+    facts = dataclasses.replace(
+        FACTS, command_line="--o 'Refine3D/job 1/run' --auto_refine", solvent_mask="Mask/job002/mask.mrc", symmetry="C3"
+    )
+    assert verdict(half=0, facts=facts).line.endswith(
+        "cryobridge map correct 'Refine3D/job 1/run_half1_class001_unfil.mrc' "
+        "'Refine3D/job 1/run_half2_class001_unfil.mrc' --mask Mask/job002/mask.mrc --symmetry C3 "
+        "-o 'Refine3D/job 1/run_corrected'"
+    )

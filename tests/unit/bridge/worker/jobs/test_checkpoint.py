@@ -1,0 +1,86 @@
+"""Checkpoints: what comes back is what was kept, for the same job only, and never a half of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from support.correction_job import correction_job
+
+from cryobridge.bridge.worker.jobs.checkpoint import Checkpoint, Checkpoints, digest_of
+from cryobridge.schemas.job import parse_job
+
+KEPT = Checkpoint(
+    {"a": torch.arange(6.0).view(2, 3), "count": torch.tensor(7), "b": torch.randn(3, 2).T}, {"losses": [0.1, 1e-17]}
+)
+
+
+def same(first: Checkpoint | None, second: Checkpoint) -> bool:
+    return (
+        first is not None
+        and first.note == second.note
+        and first.tensors.keys() == second.tensors.keys()
+        and all(torch.equal(first.tensors[name], second.tensors[name]) for name in second.tensors)
+    )
+
+
+def test_what_was_kept_comes_back(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, "d")
+    assert checkpoints.read("x") is None
+    checkpoints.write("x", KEPT)
+    assert same(checkpoints.read("x"), KEPT)
+    newer = Checkpoint({"a": torch.zeros(1)}, {})
+    checkpoints.write("x", newer)
+    assert same(checkpoints.read("x"), newer)
+    assert [path.name for path in tmp_path.iterdir()] == [".x.safetensors"]
+
+
+def test_another_jobs_checkpoint_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Checkpoints(tmp_path, "d").write("x", KEPT)
+    assert Checkpoints(tmp_path, "e").read("x") is None
+    assert "of another job" in caplog.text
+
+
+@pytest.mark.parametrize("where", [0, 3, 12, 200, -1])
+def test_a_damaged_checkpoint_is_none(tmp_path: Path, where: int, caplog: pytest.LogCaptureFixture) -> None:
+    checkpoints = Checkpoints(tmp_path, "d")
+    checkpoints.write("x", KEPT)
+    path = tmp_path / ".x.safetensors"
+    whole = bytearray(path.read_bytes())
+    whole[where] ^= 0x55
+    path.write_bytes(whole)
+    assert checkpoints.read("x") is None
+    assert "damaged" in caplog.text
+    whole[where] ^= 0x55
+    for length in (0, 7, 100, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        assert checkpoints.read("x") is None
+
+
+def test_removing_takes_what_a_kill_left_too(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, "d")
+    checkpoints.write("x", KEPT)
+    (tmp_path / "..x.safetensors.123.part").write_bytes(b"half")
+    (tmp_path / "result.json").write_text("{}")
+    Checkpoints(tmp_path, "d", read_only=True).remove("x")
+    assert len(list(tmp_path.iterdir())) == 3
+    checkpoints.remove("x", "y")
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_one_of_several_processes_writes_nothing(tmp_path: Path) -> None:
+    Checkpoints(tmp_path, "d", read_only=True).write("x", KEPT)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_digest_is_of_options_and_content(tmp_path: Path) -> None:
+    spec = correction_job(tmp_path)
+    digest = digest_of(parse_job(spec, "test"), {"seed": 1})
+    assert digest_of(parse_job({**spec, "run": {"threads": 3}}, "test"), {"seed": 1}) == digest
+    assert digest_of(parse_job(spec, "test"), {"seed": 2}) != digest
+    assert digest_of(parse_job({**spec, "options": {"ensemble": 2}}, "test"), {"seed": 1}) != digest
+    data = bytearray((tmp_path / "half2.mrc").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "half2.mrc").write_bytes(data)
+    assert digest_of(parse_job(spec, "test"), {"seed": 1}) != digest
