@@ -146,7 +146,7 @@ def _time_steps(options: dict[str, Any]) -> None:
     """Print the median CPU seconds of a training step with the command's options, on one thread."""
     import torch
 
-    from cryobridge.core.correction.training import CorrectionState, train
+    from cryobridge.core.correction import CorrectionState, train
     from cryobridge.schemas.map_correct import CorrectOptions
 
     torch.set_num_threads(1)

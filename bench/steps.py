@@ -36,7 +36,7 @@ def measure_here(args: argparse.Namespace) -> Figures:
     """Train and predict in this process."""
     import torch
 
-    from cryobridge.core.correction.training import CorrectionState, predict, train
+    from cryobridge.core.correction import CorrectionState, predict, train
     from cryobridge.core.fourier.transforms import radius
     from cryobridge.schemas.correction import CorrectionOptions
 

@@ -20,8 +20,8 @@ from typing import Any
 import mrcfile
 import torch
 
+from cryobridge.core.correction import CorrectionState, predict, train
 from cryobridge.core.correction.posterior import fill
-from cryobridge.core.correction.training import CorrectionState, predict, train
 from cryobridge.core.fourier.filters import fsc_weight
 from cryobridge.core.fourier.shells import expand, radial_mean
 from cryobridge.core.fourier.transforms import forward

@@ -13,8 +13,8 @@ import time
 
 import torch
 
+from cryobridge.core.correction import CorrectionState, predict, train
 from cryobridge.core.correction.posterior import fill
-from cryobridge.core.correction.training import CorrectionState, predict, train
 from cryobridge.core.volume.phantom import PhantomPair, cone_regions, phantom_pair, truth_score
 from cryobridge.schemas.correction import CorrectionOptions
 

@@ -6,13 +6,13 @@ from typing import Any, Literal, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
-from .validation import StrictModel
+from .training import TrainingOptions
 
 Preset = Literal["tiny", "small", "medium", "published"]
 BASE_WIDTH: dict[Preset, int] = {"tiny": 8, "small": 16, "medium": 32, "published": 64}
 
 
-class CorrectionOptions(StrictModel):
+class CorrectionOptions(TrainingOptions):
     """How a network is trained on a pair of half-maps and used on them."""
 
     loss: Literal["published", "improved"] = Field("improved", description="the published loss, or ours")
@@ -34,21 +34,12 @@ class CorrectionOptions(StrictModel):
         description="side of prediction tiles, voxels",
         validation_alias=AliasChoices("crop_size", "predict_crop_size"),
     )
-    batch: int = Field(
-        4, ge=1, le=256, description="crops per step", validation_alias=AliasChoices("batch", "batch_size")
-    )
-    acc_batches: int = Field(1, ge=1, le=64, description="parts a batch is divided into, to save memory")
     steps: int | None = Field(None, ge=0, description="training steps; else epochs * n_subvolume / batch")
     epochs: int = Field(5, ge=0, description="passes over the crops")
     n_subvolume: int = Field(1000, ge=1, description="crops per epoch")
     warm_steps: int | None = Field(None, ge=0, description="steps when there is a network from the iteration before")
     fresh_crops: bool = Field(True, description="new crops in every step; false: drawn once, as published")
 
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="of AdamW, at its highest")
-    schedule: Literal["constant", "cosine"] = Field("cosine", description="how the learning rate goes on")
-    weight_decay: float = Field(0.01, ge=0, description="of AdamW")
-    gradient_clip: float | None = Field(1.0, gt=0, description="largest norm of a gradient")
-    ema: float = Field(0.98, ge=0, lt=1, description="decay of the averaged weights used for prediction; 0: the last")
     alpha: float = Field(1.0, ge=0, description="weight of the rotated term")
     beta: float = Field(0.5, ge=0, description="published loss: weight of the terms across halves")
     anchor: float = Field(
@@ -57,24 +48,11 @@ class CorrectionOptions(StrictModel):
     noise: float = Field(1.0, ge=0, description="our loss: noise like a half's own in rotated inputs, times this")
     free_rotations: float = Field(0.5, ge=0, le=1, description="our loss: share of batches turned by any rotation")
     margin: int = Field(2, ge=0, le=32, description="our loss: voxels at a crop's faces that do not count")
-    held_out: int = Field(0, ge=0, le=64, description="crops kept out of training to watch the loss")
-    held_out_every: int = Field(50, ge=1, description="steps between two looks at them")
-    patience: int | None = Field(None, ge=1, description="stop after so many looks without a better loss")
-
-    seed: int = Field(0, ge=0, lt=2**31, description="of everything random")
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of the network's arithmetic; a CPU always computes in float32"
-    )
-    compile: bool = Field(False, description="compile the network; only on a GPU")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.batch % self.acc_batches:
-            raise ValueError(f"batch {self.batch} is not a multiple of acc_batches {self.acc_batches}")
         if 2 * self.margin >= self.cube_size:
             raise ValueError(f"margin {self.margin} leaves nothing of cubes of {self.cube_size}")
-        if self.patience is not None and self.held_out == 0:
-            raise ValueError("patience needs held_out crops")
         return self
 
     @property

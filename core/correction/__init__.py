@@ -2,22 +2,22 @@
 
 from .draws import Choice, Draws
 from .ensemble import mean_and_spread
-from .losses import ImprovedTerms, Network, filtered, improved_loss, published_loss
+from .losses import ImprovedTerms, filtered, improved_loss, published_loss
 from .material import Material, check_maps, materials, normalised
 from .noise import pair_noise, solvent_noise
 from .posterior import fill, gain_from_fsc, on_scale_of, plausible
-from .state import CorrectionState, Learner, StoredLayout, stored_layout
-from .training import StepReport, predict, predict_steps, train
+from .prediction import predict, predict_steps
+from .state import CorrectionState, StoredLayout, stored_layout
+from .task import CorrectionTask
+from .training import train, trainer_of
 
 __all__ = [
     "Choice",
     "CorrectionState",
+    "CorrectionTask",
     "Draws",
     "ImprovedTerms",
-    "Learner",
     "Material",
-    "Network",
-    "StepReport",
     "StoredLayout",
     "check_maps",
     "fill",
@@ -36,4 +36,5 @@ __all__ = [
     "solvent_noise",
     "stored_layout",
     "train",
+    "trainer_of",
 ]

@@ -1,7 +1,8 @@
-"""Everything random of a training, drawn on the CPU from one seed and never from the maps themselves."""
+"""Everything random of a correction's training: which crops, which rotations. It follows from a seed and a step."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import torch
@@ -9,71 +10,115 @@ from torch import Tensor
 
 from cryobridge.schemas.correction import CorrectionOptions
 
+from ..training import generator_at
 from ..volume import draw_corners, possible_centres, random_matrices, random_turns
+
+_HELD_OUT, _FIXED, _ORDER, _STEP = range(4)
+_ORDERS_KEPT = 2
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The random choices of a step; the same for both learners, and independent of the maps."""
+    """The random choices of some samples; the same for every network, and independent of the maps. All on the CPU.
 
-    swaps: list[bool]
-    turns: list[int]
+    corners, noise_corners
+        (b, 3) first voxels z, y, x of the crops of the maps, and of their noise.
+    swaps
+        (b,) which half a network sees: 0 the first, 1 the other one.
+    turns
+        (b,) one of the 24 rotations of the cube.
+    matrices
+        (b, 3, 3) rotations that take the place of those, or None.
+    noise_signs
+        (b,) -1 or 1.
+    """
+
+    corners: Tensor
+    swaps: Tensor
+    turns: Tensor
     matrices: Tensor | None
     noise_corners: Tensor
     noise_signs: Tensor
 
-    def of(self, members: slice) -> Choice:
-        """The choices of some members of the batch."""
-        return Choice(
-            swaps=self.swaps[members],
-            turns=self.turns[members],
-            matrices=None if self.matrices is None else self.matrices[members],
-            noise_corners=self.noise_corners[members],
-            noise_signs=self.noise_signs[members],
-        )
-
 
 class Draws:
-    """Everything random of a training: which crops are kept out, and the choices of each step."""
+    """Chooses crops of a box and what is done with them.
 
-    def __init__(self, mask: Tensor, options: CorrectionOptions, generator: torch.Generator) -> None:
-        self._options, self._generator, self._box = options, generator, mask.shape[-1]
-        side = options.cube_size
+    Parameters
+    ----------
+    mask
+        (n, n, n), above 0 where crops may be centred.
+    options
+        Of the training.
+    seed
+        Of what is decided once: the crops kept out, and those of a training that draws its crops once.
+    """
+
+    def __init__(self, mask: Tensor, options: CorrectionOptions, seed: int) -> None:
+        self._options, self._box = options, mask.shape[-1]
         self._centres = possible_centres(mask)
-        self.held_out: Tensor | None = None
+        self.held_out: Choice | None = None
         if options.held_out:
-            self.held_out = self._corners(options.held_out)
-            # Crops overlap, so what is held out is where they are centred.
-            reach = max(1, side // 8)
-            apart = (self._centres[:, None] - (self.held_out + side // 2)[None]).abs().amax(dim=2) > reach
-            rest = self._centres[apart.all(dim=1)]
-            self._centres = rest if len(rest) else self._centres
-        self._fixed = None if options.fresh_crops else self._corners(options.n_subvolume)
-        self._order = torch.empty(0, dtype=torch.int64)
+            corners = self._corners(options.held_out, generator_at(seed, _HELD_OUT))
+            self.held_out = _fixed_choice(corners)
+            self._centres = _apart_from(self._centres, corners, options.cube_size)
+        self._fixed = None
+        if not options.fresh_crops:
+            self._fixed = self._corners(options.n_subvolume, generator_at(seed, _FIXED))
+        self._orders: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
 
-    def draw(self) -> tuple[Tensor, Choice]:
-        """Corners (batch, 3) of the next step's crops, and its other choices."""
-        options, generator = self._options, self._generator
-        count = options.batch
-        if self._fixed is None:
-            where = self._corners(count)
-        else:
-            while len(self._order) < count:
-                self._order = torch.cat((self._order, torch.randperm(len(self._fixed), generator=generator)))
-            where, self._order = self._fixed[self._order[:count]], self._order[count:]
+    def at(self, seed: int, step: int) -> Choice:
+        """The choices of a step."""
+        options, count = self._options, self._options.batch
+        generator = generator_at(seed, _STEP, step)
+        corners = self._corners(count, generator) if self._fixed is None else self._of_fixed(seed, step)
         free = float(torch.rand((), generator=generator)) < options.free_rotations
-        return where, Choice(
-            swaps=(torch.rand(count, generator=generator) < 0.5).tolist(),
-            turns=random_turns(count, generator, identity=options.loss == "published"),
+        identity = options.loss == "published"
+        return Choice(
+            corners=corners,
+            swaps=(torch.rand(count, generator=generator) < 0.5).long(),
+            turns=torch.tensor(random_turns(count, generator, identity=identity)),
             matrices=random_matrices(count, generator) if free else None,
-            noise_corners=self._corners(count),
-            noise_signs=torch.randint(0, 2, (count, 1, 1, 1, 1), generator=generator) * 2.0 - 1.0,
+            noise_corners=self._corners(count, generator),
+            noise_signs=torch.randint(0, 2, (count,), generator=generator) * 2.0 - 1.0,
         )
 
-    def skip(self, steps: int) -> None:
-        """Leave out the choices of so many steps, those that were trained before a resumed training goes on."""
-        for _ in range(steps):
-            self.draw()
+    def _of_fixed(self, seed: int, step: int) -> Tensor:
+        """Corners of a step where all were drawn once: each pass over them has an order of its own."""
+        assert self._fixed is not None  # noqa: S101 - only called where they are
+        count, size = self._options.batch, len(self._fixed)
+        places = range(step * count, (step + 1) * count)
+        return torch.stack([self._fixed[self._order(seed, place // size)[place % size]] for place in places])
 
-    def _corners(self, count: int) -> Tensor:
-        return draw_corners(self._centres, self._box, self._options.cube_size, count, self._generator)
+    def _order(self, seed: int, turn: int) -> Tensor:
+        key = seed, turn
+        if key not in self._orders:
+            assert self._fixed is not None  # noqa: S101 - see above
+            self._orders[key] = torch.randperm(len(self._fixed), generator=generator_at(seed, _ORDER, turn))
+            while len(self._orders) > _ORDERS_KEPT:
+                self._orders.popitem(last=False)
+        return self._orders[key]
+
+    def _corners(self, count: int, generator: torch.Generator) -> Tensor:
+        return draw_corners(self._centres, self._box, self._options.cube_size, count, generator)
+
+
+def _fixed_choice(corners: Tensor) -> Choice:
+    """What is done with the crops kept out: every time the same, each with a rotation of its own."""
+    count = len(corners)
+    return Choice(
+        corners=corners,
+        swaps=torch.arange(count) % 2,
+        turns=1 + torch.arange(count) % 23,
+        matrices=None,
+        noise_corners=corners.flip(0),
+        noise_signs=torch.ones(count),
+    )
+
+
+def _apart_from(centres: Tensor, corners: Tensor, side: int) -> Tensor:
+    """Centres away from those of the crops kept out; crops overlap, so what is held out is where they are centred."""
+    reach = max(1, side // 8)
+    apart = (centres[:, None] - (corners + side // 2)[None]).abs().amax(dim=2) > reach
+    rest = centres[apart.all(dim=1)]
+    return rest if len(rest) else centres

@@ -2,7 +2,8 @@
 
 Both ask the same of a network f with a Fourier filter F (the weight of the well-measured voxels): f must agree with
 the data where F lets them through, and must give back a rotated map R y from what F leaves of it. They get crops
-(b, 1, c, c, c) and the filter at the crop's size, and know nothing of maps, optimisers or files.
+(b, 1, c, c, c) and the filter at the crop's size, give terms by name whose sum is the loss, and know nothing of maps,
+optimisers or files.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ def published_loss(
     first: Tensor,
     second: Tensor | None,
     weight: Tensor,
-    turns: Sequence[int],
+    turns: Sequence[int] | Tensor,
     *,
     alpha: float = 1.0,
     beta: float = 0.5,
-) -> Tensor:
+) -> dict[str, Tensor]:
     """SpIsoNet's loss (Liu et al. 2025, doi 10.1038/s41592-024-02505-1).
 
     |F(y1) - x1| + alpha |z - R y1| + beta (|F(y1) - x2| + alpha |z - R y2|) with z = f(F(R y1)); all mean absolute.
@@ -46,17 +47,22 @@ def published_loss(
     weight
         (c, c, c // 2 + 1).
     turns
-        One of the 24 rotations for each sample.
+        One of the 24 rotations for each sample, as `turn_each` takes them.
+
+    Returns
+    -------
+    The four terms, scalars: `data` and `rotation`, and the same `across` the halves where there are two.
     """
     y1 = network(first)
     turned = turn_each(y1, turns)
     z = network(filtered(turned, weight))
     measured = filtered(y1, weight)
-    loss = _absolute(measured - first) + alpha * _absolute(z - turned)
+    terms = {"data": _absolute(measured - first), "rotation": alpha * _absolute(z - turned)}
     if second is None or beta == 0:
-        return loss
+        return terms
     other = turn_each(network(second), turns)
-    return loss + beta * (_absolute(measured - second) + alpha * _absolute(z - other))
+    across = {"data across": _absolute(measured - second), "rotation across": alpha * _absolute(z - other)}
+    return terms | {name: beta * value for name, value in across.items()}
 
 
 @dataclass(frozen=True)
@@ -81,13 +87,13 @@ def improved_loss(
     first: Tensor,
     target: Tensor,
     weight: Tensor,
-    turns: Sequence[int],
+    turns: Sequence[int] | Tensor,
     terms: ImprovedTerms,
     *,
     noise: Tensor | None = None,
     matrices: Tensor | None = None,
     window: Tensor | None = None,
-) -> Tensor:
+) -> dict[str, Tensor]:
     """Our loss: Fourier-weighted residuals, targets without gradient, rotated data as a target.
 
     With y = f(x1) and t = R y held fixed, z = f(F t + noise):
@@ -105,22 +111,27 @@ def improved_loss(
         What to add to the filtered rotated map so that it looks like a measured one; None adds nothing.
     matrices, window
         With these the rotated map is turned by (b, 3, 3) instead (inside the window), and only compared with itself.
+
+    Returns
+    -------
+    The terms, scalars: `data`, and `rotation` where alpha is not 0.
     """
     y = network(first)
-    loss = _inner(filtered(y - target, weight), terms.margin)
+    data = _inner(filtered(y - target, weight), terms.margin)
     if terms.alpha == 0:
-        return loss
+        return {"data": data}
     held = y.detach()
     if matrices is not None and window is not None:
         held = rotate(held, matrices) * window
-        return loss + terms.alpha * _inner(network(_degraded(held, weight, noise)) - held, terms.margin)
+        rotated = _inner(network(_degraded(held, weight, noise)) - held, terms.margin)
+        return {"data": data, "rotation": terms.alpha * rotated}
     held = turn_each(held, turns)
     z = network(_degraded(held, weight, noise))
     rotated = (1 - terms.anchor) * _inner(z - held, terms.margin)
     if terms.anchor > 0:
         back = turn_each_back(z, turns)
         rotated = rotated + terms.anchor * _inner(filtered(back - target, weight), terms.margin)
-    return loss + terms.alpha * rotated
+    return {"data": data, "rotation": terms.alpha * rotated}
 
 
 def _degraded(held: Tensor, weight: Tensor, noise: Tensor | None) -> Tensor:

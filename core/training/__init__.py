@@ -1,13 +1,35 @@
-"""Training a network, whatever it learns: this package knows no maps."""
+"""Training networks, whatever they learn: batches, steps, averages, ranks, records. This package knows no maps."""
 
-from .ranks import ALONE, Alone, Ranks, check_divides, share_of
+from .gradients import runner
+from .learned import STEPS, Learned
+from .learner import Learner
+from .parking import DeviceMover, Held, Mover, Parking
+from .ranks import ALONE, Ranks, check_divides, share_of
 from .record import TrainingRecord
+from .seeds import generator_at
+from .task import Batch, Network, Task, members_of, samples_in
+from .trainer import StepReport, Trainer
 
 __all__ = [
     "ALONE",
-    "Alone",
+    "STEPS",
+    "Batch",
+    "DeviceMover",
+    "Held",
+    "Learned",
+    "Learner",
+    "Mover",
+    "Network",
+    "Parking",
     "Ranks",
+    "StepReport",
+    "Task",
+    "Trainer",
     "TrainingRecord",
     "check_divides",
+    "generator_at",
+    "members_of",
+    "runner",
+    "samples_in",
     "share_of",
 ]

@@ -13,6 +13,7 @@ from .rotations import (
     turn_back,
     turn_each,
     turn_each_back,
+    turn_matrices,
 )
 from .subvolumes import cropped_to, draw_corners, padded_to, possible_centres, resampled_weight, take
 from .symmetry import POINT_GROUPS, operators, symmetrise, symmetrise_spectrum
@@ -53,4 +54,5 @@ __all__ = [
     "turn_back",
     "turn_each",
     "turn_each_back",
+    "turn_matrices",
 ]

@@ -50,14 +50,41 @@ def turn_back(volumes: Tensor, index: int) -> Tensor:
     return turned.permute(*range(lead), *(lead + axis for axis in inverse))
 
 
-def turn_each(volumes: Tensor, indices: Sequence[int]) -> Tensor:
-    """Rotate sample i of (b, c, d, d, d) by rotation indices[i] of the 24."""
-    return torch.stack([turn(volume, index) for volume, index in zip(volumes, indices, strict=True)])
+def turn_each(volumes: Tensor, turns: Sequence[int] | Tensor) -> Tensor:
+    """Rotate each sample of (b, c, d, d, d) by its own of the 24 rotations; exact.
+
+    Rotations are given by number or, where nothing may wait for numbers on the host, as `turn_matrices` (b, 3, 3).
+    """
+    if isinstance(turns, Tensor):
+        return _gathered(volumes, turns)
+    return torch.stack([turn(volume, index) for volume, index in zip(volumes, turns, strict=True)])
 
 
-def turn_each_back(volumes: Tensor, indices: Sequence[int]) -> Tensor:
+def turn_each_back(volumes: Tensor, turns: Sequence[int] | Tensor) -> Tensor:
     """Undo `turn_each`."""
-    return torch.stack([turn_back(volume, index) for volume, index in zip(volumes, indices, strict=True)])
+    if isinstance(turns, Tensor):
+        return _gathered(volumes, turns.transpose(1, 2))
+    return torch.stack([turn_back(volume, index) for volume, index in zip(volumes, turns, strict=True)])
+
+
+def turn_matrices(device: torch.device | str) -> Tensor:
+    """The 24 rotations as matrices (24, 3, 3) on z, y, x: a voxel of the result at r comes from M r."""
+    matrices = torch.zeros(len(CUBE_TURNS), 3, 3)
+    for matrix, (order, flips) in zip(matrices, CUBE_TURNS, strict=True):
+        for axis, source in enumerate(order):
+            matrix[source, axis] = -1.0 if axis in flips else 1.0
+    return matrices.to(device)
+
+
+def _gathered(volumes: Tensor, matrices: Tensor) -> Tensor:
+    """Each voxel of sample i of (b, c, d, d, d) from where matrices[i] (b, 3, 3) says, on centred coordinates."""
+    b, c, d = volumes.shape[:3]
+    # Twice the coordinates about the centre are whole numbers, and float32 holds them exactly.
+    axis = 2.0 * torch.arange(d, device=volumes.device) - (d - 1)
+    places = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).reshape(3, -1)
+    source = ((matrices.to(places) @ places + (d - 1)) / 2).round().long()
+    flat = (source[:, 0] * d + source[:, 1]) * d + source[:, 2]
+    return volumes.flatten(2).gather(2, flat[:, None].expand(b, c, -1)).view(b, c, d, d, d)
 
 
 def random_turns(count: int, generator: torch.Generator, *, identity: bool = True) -> list[int]:

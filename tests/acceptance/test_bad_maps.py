@@ -19,7 +19,7 @@ from support import bad_maps
 from support.bad_maps import BOX, VOXEL_SIZE_A, Spoil
 
 from cryobridge.bridge.worker import run
-from cryobridge.core.correction.state import CorrectionState
+from cryobridge.core.correction import CorrectionState
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.wrappers.formats import mrc
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from cryobridge.core.correction import CorrectionState, predict, train
 from cryobridge.core.correction.posterior import fill, plausible
-from cryobridge.core.correction.training import CorrectionState, predict, train
 from cryobridge.core.fourier.correlation import fsc
 from cryobridge.core.fourier.shells import shell_counts
 from cryobridge.core.fourier.transforms import apply_filter

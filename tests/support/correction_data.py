@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cryobridge.core.correction.training import CorrectionState
+from cryobridge.core.correction import CorrectionState
 from cryobridge.core.fourier.transforms import apply_filter, radius
 from cryobridge.core.volume.masks import soft_sphere
 from cryobridge.schemas.correction import CorrectionOptions

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import torch
 
-from cryobridge.core.correction import CorrectionState, StepReport, posterior, predict_steps, train
+from cryobridge.core.correction import CorrectionState, posterior, predict_steps, train
 from cryobridge.core.directional import crossing_radius, fsc3d, sampling_volume
 from cryobridge.core.fourier import angular_whiten, combine, fibonacci_directions, fsc_weight, lowpass, radius, whiten
+from cryobridge.core.training import StepReport
 from cryobridge.core.volume import soft_sphere
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import BadResult, DeadlineExceeded, InputInvalid

@@ -10,7 +10,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from cryobridge.core.correction import CorrectionState, Learner, StoredLayout, stored_layout
+from cryobridge.core.correction import CorrectionState, StoredLayout, stored_layout
+from cryobridge.core.training import Learner
 from cryobridge.schemas.correction import BASE_WIDTH, CorrectionOptions
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.spisonet.checkpoint import read_checkpoint

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from cryobridge.core.correction.losses import ImprovedTerms, filtered, improved_loss, published_loss
+from cryobridge.core.correction import losses
+from cryobridge.core.correction.losses import ImprovedTerms, filtered
 from cryobridge.core.fourier.transforms import radius
 from cryobridge.core.volume.rotations import random_matrices, spherical_window, turn
 
 SIDE = 8
+
+
+def improved_loss(*arguments: Any, **named: Any) -> Tensor:
+    """The sum of our loss's terms."""
+    return torch.stack(list(losses.improved_loss(*arguments, **named).values())).sum()
+
+
+def published_loss(*arguments: Any, **named: Any) -> Tensor:
+    """The sum of the published loss's terms."""
+    return torch.stack(list(losses.published_loss(*arguments, **named).values())).sum()
 
 
 @pytest.fixture

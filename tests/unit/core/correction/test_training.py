@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from support.correction_data import equal_states, noisy_pair, tiny_options
 from torch import Tensor
 
-from cryobridge.core.correction.training import CorrectionState, StepReport, predict, predict_steps, train
+from cryobridge.core.correction import CorrectionState, predict, predict_steps, train
 from cryobridge.core.fourier.transforms import apply_filter
+from cryobridge.core.training import StepReport
 from cryobridge.schemas.correction import CorrectionOptions
 
 

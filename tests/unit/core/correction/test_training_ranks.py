@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
 from support.correction_data import equal_states, noisy_pair, tiny_options
+from support.thread_ranks import Meeting, ThreadRanks, on_ranks
 from torch import Tensor
 
-from cryobridge.core.correction.training import CorrectionState, TrainingRecord, train
+from cryobridge.core.correction import CorrectionState, train
+from cryobridge.core.training import TrainingRecord
 from cryobridge.core.training.ranks import ALONE, Ranks, share_of
 from cryobridge.schemas.correction import CorrectionOptions
-
-
-class _Meeting:
-    """Where threads that play ranks lay down what they have and take up the mean."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.brought: list[list[Tensor]] = [[] for _ in range(count)]
-        self.barrier = threading.Barrier(count, timeout=60)
-
-
-class _ThreadRanks:
-    def __init__(self, index: int, meeting: _Meeting) -> None:
-        self.index, self.count, self._meeting = index, meeting.count, meeting
-
-    def mean_(self, tensors: list[Tensor]) -> None:
-        self._meeting.brought[self.index] = tensors
-        self._meeting.barrier.wait()
-        means = [torch.stack(same).mean(dim=0) for same in zip(*self._meeting.brought, strict=True)]
-        self._meeting.barrier.wait()
-        for tensor, mean in zip(tensors, means, strict=True):
-            tensor.copy_(mean)
-
-
-def _on_ranks(count: int, work: Callable[[Ranks], Any]) -> list[Any]:
-    """What `work` gives on each of so many ranks, played by threads."""
-    meeting = _Meeting(count)
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(work, [_ThreadRanks(index, meeting) for index in range(count)]))
 
 
 def _gradients(state: CorrectionState) -> Tensor:
@@ -62,7 +32,7 @@ def _alone_and_together(count: int, options: CorrectionOptions) -> tuple[Correct
     def work(own: Ranks) -> None:
         list(train(states[own.index], *data, options, record=records[own.index], ranks=own))
 
-    _on_ranks(count, work)
+    on_ranks(count, work)
     assert all(equal_states(state, states[0]) for state in states)
     assert all(other == records[0] for other in records)
     assert records[0].losses == pytest.approx(record.losses, rel=1e-5)
@@ -104,7 +74,7 @@ def test_with_batch_normalisation_all_ranks_still_agree() -> None:
     data = noisy_pair()
     options = tiny_options(batch=4, steps=2, norm="batch")
     states = [CorrectionState.new(options, "cpu") for _ in range(2)]
-    _on_ranks(2, lambda own: list(train(states[own.index], *data, options, ranks=own)))
+    on_ranks(2, lambda own: list(train(states[own.index], *data, options, ranks=own)))
     assert equal_states(*states)
 
 
@@ -112,7 +82,7 @@ def test_ranks_stop_early_at_the_same_step() -> None:
     data = noisy_pair()
     options = tiny_options(steps=30, held_out=3, held_out_every=1, patience=2, learning_rate=1e-12, schedule="constant")
     states = [CorrectionState.new(options, "cpu") for _ in range(2)]
-    reports = _on_ranks(2, lambda own: list(train(states[own.index], *data, options, ranks=own)))
+    reports = on_ranks(2, lambda own: list(train(states[own.index], *data, options, ranks=own)))
     assert reports[0] == reports[1]
     assert len(reports[0]) < 30
 
@@ -121,12 +91,12 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused() -> None:
     options = tiny_options(batch=4)
     state = CorrectionState.new(options, "cpu")
     with pytest.raises(ValueError, match="multiple of 3"):
-        next(train(state, *noisy_pair(), options, ranks=_ThreadRanks(0, _Meeting(3))))
+        next(train(state, *noisy_pair(), options, ranks=ThreadRanks(0, Meeting(3))))
     assert state.steps_done == 0
 
 
 def test_shares_are_disjoint_and_together_everything() -> None:
     things = list(range(7))
-    shares = [things[share_of(7, _ThreadRanks(index, _Meeting(3)))] for index in range(3)]
+    shares = [things[share_of(7, ThreadRanks(index, Meeting(3)))] for index in range(3)]
     assert sorted(thing for share in shares for thing in share) == things
     assert things[share_of(7, ALONE)] == things

@@ -8,7 +8,8 @@ import pytest
 import torch
 from support.correction_data import equal_states, noisy_pair, tiny_options
 
-from cryobridge.core.correction.training import CorrectionState, StepReport, TrainingRecord, predict, train
+from cryobridge.core.correction import CorrectionState, predict, train
+from cryobridge.core.training import StepReport, TrainingRecord
 from cryobridge.schemas.correction import CorrectionOptions
 
 BROKEN_OFF_AFTER = 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from cryobridge.core.volume.rotations import (
@@ -14,6 +15,7 @@ from cryobridge.core.volume.rotations import (
     turn_back,
     turn_each,
     turn_each_back,
+    turn_matrices,
 )
 
 
@@ -85,3 +87,12 @@ def test_window_is_one_inside_the_ball_and_zero_in_the_corners() -> None:
     assert float(window[0, 0, 0]) == 0
     for index in range(24):
         assert torch.allclose(turn(window, index), window)
+
+
+@pytest.mark.parametrize("side", [4, 5])
+def test_rotations_given_as_matrices_are_those_given_by_number(side: int) -> None:
+    volumes = torch.randn(24, 2, side, side, side, generator=torch.Generator().manual_seed(0))
+    numbers = list(range(24))
+    matrices = turn_matrices("cpu")[torch.tensor(numbers)]
+    assert torch.equal(turn_each(volumes, matrices), turn_each(volumes, numbers))
+    assert torch.equal(turn_each_back(volumes, matrices), turn_each_back(volumes, numbers))

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cryobridge.core.correction import CorrectionState, StepReport, predict_steps, train
-from cryobridge.core.training import Ranks, TrainingRecord
+from cryobridge.core.correction import CorrectionState, predict_steps, train
+from cryobridge.core.training import Ranks, StepReport, TrainingRecord
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import BadResult, CryobridgeError
 

@@ -10,8 +10,7 @@ import safetensors.torch
 import torch
 
 from cryobridge.bridge.worker.jobs.pretrained import load_network
-from cryobridge.core.correction.state import CorrectionState
-from cryobridge.core.correction.training import predict
+from cryobridge.core.correction import CorrectionState, predict
 from cryobridge.core.nets.unet3d import UNet3D
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import InputInvalid

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from support.map_jobs import read_back, run_map_job, write_maps
 
-from cryobridge.core.correction.state import CorrectionState
+from cryobridge.core.correction import CorrectionState
 from cryobridge.core.directional.correlation import conical_fsc
 from cryobridge.core.fourier.transforms import apply_filter
 from cryobridge.core.volume import phantom

@@ -1,0 +1,92 @@
+"""Runs a trained network over a whole half-map, tile by tile where the mask is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cryobridge.schemas.correction import CorrectionOptions
+
+from ..training import runner
+from ..volume import SMALLEST_TILE, tiled
+from .material import check_maps, normalised
+from .state import CorrectionState
+
+_DILATION_VOXELS = 4
+_TILES_AT_ONCE = 4
+
+
+def predict(
+    state: CorrectionState,
+    which_half: int,
+    volume: Tensor,
+    weight3d: Tensor,
+    mask: Tensor | None,
+    options: CorrectionOptions,
+) -> Tensor:
+    """Run the network of a half over its map where the mask, widened by 4 voxels, is; elsewhere the map stays.
+
+    Parameters
+    ----------
+    state
+        Trained with the same options.
+    which_half
+        1 or 2; in independent mode each has its own network.
+    volume
+        (n, n, n), as given to `train`.
+    weight3d, mask, options
+        As given to `train`.
+
+    Returns
+    -------
+    (n, n, n) float32 on the state's device, on the volume's scale. An untrained network that starts as the identity
+    gives the volume (with `filter_input`: the volume times the weight).
+
+    Raises
+    ------
+    ValueError
+        If shapes do not agree, or the map is not finite or constant.
+    """
+    result: Tensor | None = None
+    for step in predict_steps(state, which_half, volume, weight3d, mask, options):
+        result = step
+    if result is None:
+        raise ValueError("the prediction ended without a map")
+    return result
+
+
+def predict_steps(
+    state: CorrectionState,
+    which_half: int,
+    volume: Tensor,
+    weight3d: Tensor,
+    mask: Tensor | None,
+    options: CorrectionOptions,
+) -> Iterator[Tensor | None]:
+    """Do as `predict`, drawing None between batches of tiles and the map (n, n, n) at last."""
+    check_maps(weight3d, mask, volume)
+    n = volume.shape[-1]
+    mask = None if mask is None else mask.to(state.device)
+    seen, level, deviation = normalised(volume.to(state.device), weight3d.to(state.device), mask, options)
+    tile = max(options.crop_size, SMALLEST_TILE)
+    tile = tile if n > tile else 8 * math.ceil(n / 8)
+    where = None if mask is None else _dilated(mask > 0)
+    with torch.no_grad(), state.learner(which_half).averaged(options) as network:
+        run = runner(network, options, state.device)
+
+        def run_tiles(tiles: Tensor) -> Tensor:
+            result: Tensor = run(tiles.contiguous(memory_format=torch.channels_last_3d))
+            return result
+
+        for result in tiled(run_tiles, seen, where, tile, _TILES_AT_ONCE):
+            yield None if result is None else result * deviation + level
+
+
+def _dilated(inside: Tensor) -> Tensor:
+    reach = 2 * _DILATION_VOXELS + 1
+    grown = functional.max_pool3d(inside.float()[None, None], reach, stride=1, padding=_DILATION_VOXELS)
+    return grown[0, 0] > 0.5

@@ -1,0 +1,123 @@
+"""The correction of two half-maps as a task of `core.training`: batches of crops, losses, crops kept out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from cryobridge.schemas.correction import CorrectionOptions
+
+from ..training import Batch, Learned, Network
+from ..volume import spherical_window, take, turn_matrices
+from .draws import Choice, Draws
+from .losses import ImprovedTerms, improved_loss, published_loss
+from .material import Material
+
+
+class CorrectionTask:
+    """What the networks of a correction learn, each from its own material.
+
+    Parameters
+    ----------
+    learned
+        The networks by name.
+    materials
+        For each of them what its crops are taken from.
+    options
+        Of the training.
+    seed
+        Of the crops kept out, and of those that are drawn only once.
+    """
+
+    def __init__(self, learned: Learned, materials: list[Material], options: CorrectionOptions, seed: int) -> None:
+        self._learned = learned
+        self._materials = dict(zip(learned.named, materials, strict=True))
+        self._options = options
+        self._draws = Draws(materials[0].mask, options, seed)
+        self._turn_matrices = turn_matrices(learned.device) if learned.device.type != "cpu" else None
+        self._window = spherical_window(options.cube_size, learned.device)
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """The networks by name."""
+        return {name: learner.network for name, learner in self._learned.named.items()}
+
+    @property
+    def fixed_shapes(self) -> bool:
+        """Whether the losses run on the device alone: where rotations are tensors on it too."""
+        return self._turn_matrices is not None
+
+    def batch(self, seed: int, step: int) -> Batch:
+        """Crops of a step for every network, (batch, 1, c, c, c) each, and how they are turned."""
+        return self._samples(self._draws.at(seed, step))
+
+    def held_out(self) -> Batch | None:
+        """The crops kept out, each with the same rotation every time."""
+        return None if self._draws.held_out is None else self._samples(self._draws.held_out)
+
+    def losses(self, name: str, network: Network, batch: Batch) -> Mapping[str, Tensor]:
+        """Terms of the loss of one network."""
+        options, weight = self._options, self._materials[name].weight
+
+        def run(volumes: Tensor) -> Tensor:
+            result: Tensor = network(volumes.contiguous(memory_format=torch.channels_last_3d))
+            return result
+
+        seen, target = batch[f"{name}.seen"], batch[f"{name}.target"]
+        turns = batch["turns"] if self.fixed_shapes else batch["turns"].tolist()
+        if options.loss == "published":
+            other = batch.get(f"{name}.other")
+            return published_loss(run, seen, other, weight, turns, alpha=options.alpha, beta=options.beta)
+        matrices = batch.get("matrices")
+        return improved_loss(
+            run,
+            seen,
+            target,
+            weight,
+            turns,
+            ImprovedTerms(options.alpha, options.anchor, options.margin),
+            noise=batch.get(f"{name}.noise"),
+            matrices=matrices,
+            window=None if matrices is None else self._window,
+        )
+
+    def score(self, name: str, network: Network, batch: Batch) -> Tensor:
+        """The loss itself."""
+        return torch.stack(list(self.losses(name, network, batch).values())).sum()
+
+    def tensors(self) -> Iterator[Tensor]:
+        """The maps, noise and weights that crops are taken from."""
+        for material in self._materials.values():
+            yield from (volume for pair in material.pairs for volume in pair)
+            yield from (one for one in (material.noise, material.mask, material.weight) if one is not None)
+        yield self._window
+        if self._turn_matrices is not None:
+            yield self._turn_matrices
+
+    def _samples(self, choice: Choice) -> dict[str, Tensor]:
+        device = self._learned.device
+        found = {"turns": choice.turns if self._turn_matrices is None else self._turn_matrices[choice.turns.to(device)]}
+        if choice.matrices is not None:
+            found["matrices"] = choice.matrices.to(device)
+        for name, material in self._materials.items():
+            found |= {f"{name}.{key}": value for key, value in self._crops(material, choice).items()}
+        return found
+
+    def _crops(self, material: Material, choice: Choice) -> dict[str, Tensor]:
+        side = self._options.cube_size
+        if len(material.pairs) == 2:
+            of_halves = zip(*material.pairs, strict=True)
+            seen, target = (torch.stack([take(v, choice.corners, side) for v in kind]) for kind in of_halves)
+            order, row = choice.swaps, torch.arange(len(choice.swaps))
+            crops = {"seen": seen[order, row], "target": target[order, row]}
+            if self._options.loss == "published":
+                crops["other"] = seen[1 - order, row]
+        else:
+            seen, target = (take(volume, choice.corners, side) for volume in material.pairs[0])
+            crops = {"seen": seen, "target": target}
+        if material.noise is not None and self._options.loss == "improved":
+            signs = choice.noise_signs.view(-1, 1, 1, 1, 1).to(material.noise.device)
+            crops["noise"] = take(material.noise, choice.noise_corners, side) * signs
+        return crops

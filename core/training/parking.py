@@ -1,0 +1,91 @@
+"""Tensors of long work that wait on the host while something more urgent needs the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+Held = Callable[[], Iterable[Tensor]]
+"""Gives every tensor that some work keeps on the device at present."""
+
+
+class Mover(Protocol):
+    """Moves the content of tensors; the tensors stay the same objects, so whoever holds them notices nothing."""
+
+    def to_host(self, tensor: Tensor) -> bool:
+        """Leave nothing of it on the device; false if it was not there."""
+
+    def to_device(self, tensor: Tensor) -> None:
+        """Put it back where it was; if there is no room, raise torch's out-of-memory error and change nothing."""
+
+
+class DeviceMover:
+    """To pinned host memory and back, for one device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def to_host(self, tensor: Tensor) -> bool:
+        """Leave nothing of it on the device; false if it was not there."""
+        if tensor.device.type == "cpu":
+            return False
+        host = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True)
+        tensor.data = host.copy_(tensor.data)
+        return True
+
+    def to_device(self, tensor: Tensor) -> None:
+        """Put it back on the device."""
+        tensor.data = tensor.data.to(self._device)
+
+
+class Parking:
+    """What of one worker's work can be moved off its device, and is while it is parked.
+
+    Work says what it holds for as long as it does (`holding`); whoever has something more urgent parks it first.
+    """
+
+    def __init__(self, mover: Mover) -> None:
+        self._mover = mover
+        self._holders: list[Held] = []
+        self._parked: list[Tensor] = []
+
+    @contextmanager
+    def holding(self, held: Held) -> Iterator[None]:
+        """Have the tensors that `held` gives parked when somebody asks for it within this block."""
+        self._holders.append(held)
+        try:
+            yield
+        finally:
+            self._holders.remove(held)
+
+    def park(self) -> None:
+        """Move everything that is held to the host."""
+        parked = {id(tensor) for tensor in self._parked}
+        for held in self._holders:
+            for tensor in held():
+                if id(tensor) not in parked and self._mover.to_host(tensor):
+                    parked.add(id(tensor))
+                    self._parked.append(tensor)
+
+    def unpark(self) -> None:
+        """Move everything back.
+
+        Raises
+        ------
+        torch.OutOfMemoryError
+            If the device has no room for it at present. What was moved back is on the host again; ask later.
+        """
+        back: list[Tensor] = []
+        try:
+            for tensor in self._parked:
+                self._mover.to_device(tensor)
+                back.append(tensor)
+        except BaseException:
+            for tensor in back:
+                self._mover.to_host(tensor)
+            raise
+        self._parked = []
