@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import torch
 
+from cryobridge.core.training import DeviceMover, Parking
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import BadResult, InputInvalid
 from cryobridge.schemas.wire import Frame, Message
@@ -30,6 +31,7 @@ class Service:
         self.device = device
         self._halves: dict[str, KeptHalf] = {}
         self._warm = WarmStates(device)
+        self.parking = Parking(DeviceMover(device))
 
     def handlers(self) -> dict[str, Callable[[Frame], Steps]]:
         """The table that `WorkerLoop` serves from."""
@@ -62,7 +64,7 @@ class Service:
         warm, source = self._warm.find(first, options)
         log.info("iteration %d: %s state", first.iteration, source)
         try:
-            result = yield from correct_within_memory(first, second, options, warm, self.device)
+            result = yield from correct_within_memory(first, second, options, warm, self.device, self.parking)
         except BadResult:
             self._warm.drop(first.warm_key)
             raise

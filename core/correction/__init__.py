@@ -2,9 +2,11 @@
 
 from .draws import Choice, Draws
 from .ensemble import mean_and_spread
+from .finishing import Finish, finished
 from .losses import ImprovedTerms, filtered, improved_loss, published_loss
 from .material import Material, check_maps, materials, normalised
 from .noise import pair_noise, solvent_noise
+from .pair import LowResolutions, Plan, ReadyPair, Regularised, c_ref, prepare, prepared_inputs
 from .posterior import fill, gain_from_fsc, on_scale_of, plausible
 from .prediction import predict, predict_steps
 from .state import CorrectionState, StoredLayout, stored_layout
@@ -16,12 +18,19 @@ __all__ = [
     "CorrectionState",
     "CorrectionTask",
     "Draws",
+    "Finish",
     "ImprovedTerms",
+    "LowResolutions",
     "Material",
+    "Plan",
+    "ReadyPair",
+    "Regularised",
     "StoredLayout",
+    "c_ref",
     "check_maps",
     "fill",
     "filtered",
+    "finished",
     "gain_from_fsc",
     "improved_loss",
     "materials",
@@ -32,6 +41,8 @@ __all__ = [
     "plausible",
     "predict",
     "predict_steps",
+    "prepare",
+    "prepared_inputs",
     "published_loss",
     "solvent_noise",
     "stored_layout",

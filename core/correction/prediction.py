@@ -66,8 +66,12 @@ def predict_steps(
     weight3d: Tensor,
     mask: Tensor | None,
     options: CorrectionOptions,
+    held: list[Tensor] | None = None,
 ) -> Iterator[Tensor | None]:
-    """Do as `predict`, drawing None between batches of tiles and the map (n, n, n) at last."""
+    """Do as `predict`, drawing None between batches of tiles and the map (n, n, n) at last.
+
+    `held` is filled with the tensors that are kept on the device between two batches, but for the state's own.
+    """
     check_maps(weight3d, mask, volume)
     n = volume.shape[-1]
     mask = None if mask is None else mask.to(state.device)
@@ -82,7 +86,7 @@ def predict_steps(
             result: Tensor = run(tiles.contiguous(memory_format=torch.channels_last_3d))
             return result
 
-        for result in tiled(run_tiles, seen, where, tile, _TILES_AT_ONCE):
+        for result in tiled(run_tiles, seen, where, tile, _TILES_AT_ONCE, held):
             yield None if result is None else result * deviation + level
 
 

@@ -13,6 +13,7 @@ from .correlation import (
     sphericity,
     whole_shells,
 )
+from .resolutions import direction_resolutions, resolution_range
 from .sampling import DEFAULT_HALF_WIDTH, direction_density, sampling_volume, symmetric_views, view_directions
 
 __all__ = [
@@ -29,11 +30,13 @@ __all__ = [
     "conical_fsc",
     "crossing_radius",
     "direction_density",
+    "direction_resolutions",
     "direction_spread",
     "first_judged_shell",
     "fsc3d",
     "judged",
     "resolution_by_direction",
+    "resolution_range",
     "sampling_compensation",
     "sampling_volume",
     "sphericity",

@@ -4,7 +4,19 @@ from .combination import combine, match_spectrum, rescale, spectrum_ratio
 from .correlation import CorrectedFsc, corrected_fsc, fsc, phase_randomise, resolution, resolution_shell, spectrum_fsc
 from .directions import bin_directions, bin_index, fibonacci_directions, frequency_bins, icosphere
 from .filters import fsc_weight, fsc_weight_curve, lowpass, lowpass_raised_cosine, radial_filter, ramp_curve
-from .shells import Rounding, Weighting, expand, radial_mean, radial_sum, shell_counts, shell_index, shell_of_resolution
+from .shells import (
+    Rounding,
+    Weighting,
+    expand,
+    last_shell,
+    limit_shell,
+    radial_mean,
+    radial_sum,
+    shell_counts,
+    shell_index,
+    shell_of_resolution,
+    within_limit,
+)
 from .transforms import (
     apply_filter,
     box_size,
@@ -53,6 +65,8 @@ __all__ = [
     "half_of_centred",
     "icosphere",
     "inverse",
+    "last_shell",
+    "limit_shell",
     "lowpass",
     "lowpass_raised_cosine",
     "match_spectrum",
@@ -76,4 +90,5 @@ __all__ = [
     "squared_radius",
     "whiten",
     "whitening_curve",
+    "within_limit",
 ]

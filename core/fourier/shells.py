@@ -9,6 +9,7 @@ RELION's own loops do, which gives the plane kx = 0 double weight.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -102,3 +103,19 @@ def shell_of_resolution(n: int, voxel_size_A: float, resolution_A: float) -> flo
     if voxel_size_A <= 0 or resolution_A <= 0:
         raise ValueError(f"voxel size ({voxel_size_A} A) and resolution ({resolution_A} A) must be positive")
     return n * voxel_size_A / resolution_A
+
+
+def last_shell(n: int, voxel_size_A: float, resolution_A: float) -> int:
+    """The last shell of a box of n voxels within a resolution limit in Angstrom, at most n // 2."""
+    # A resolution that was read off a shell must give back that very shell.
+    return min(math.floor(shell_of_resolution(n, voxel_size_A, resolution_A) + 1e-6), n // 2)
+
+
+def limit_shell(n: int, voxel_size_A: float, resolution_A: float) -> int:
+    """The first shell that is left out of what goes up to a resolution limit in Angstrom, at most n // 2."""
+    return min(last_shell(n, voxel_size_A, resolution_A) + 1, n // 2)
+
+
+def within_limit(n: int, voxel_size_A: float, resolution_A: float, device: torch.device | str | None = None) -> Tensor:
+    """1 in the shells up to a resolution limit in Angstrom, 0 beyond; (n, n, n // 2 + 1)."""
+    return (shell_index(n, device) <= last_shell(n, voxel_size_A, resolution_A)).float()

@@ -32,6 +32,7 @@ class Learner:
         )
         self.average = {name: value.detach().clone() for name, value in network.named_parameters()}
         self._compiled: nn.Module | None = None
+        self._set_aside: dict[str, Tensor] = {}
 
     @property
     def device(self) -> torch.device:
@@ -56,14 +57,15 @@ class Learner:
     @contextmanager
     def averaged(self, options: TrainingOptions) -> Iterator[nn.Module]:
         """The network with its averaged weights, for as long as the block lasts, in evaluation mode."""
-        own = {name: value.detach().clone() for name, value in self.network.named_parameters()}
+        self._set_aside = {name: value.detach().clone() for name, value in self.network.named_parameters()}
         if options.ema > 0:
             self._load(self.average)
         self.network.eval()
         try:
             yield self.runnable(options)
         finally:
-            self._load(own)
+            self._load(self._set_aside)
+            self._set_aside = {}
             self.network.train()
 
     @torch.no_grad()
@@ -128,5 +130,6 @@ class Learner:
         yield from self.network.parameters()
         yield from self.network.buffers()
         yield from self.average.values()
+        yield from self._set_aside.values()
         for moments in self.optimiser.state.values():
             yield from (value for name, value in moments.items() if name != "step")

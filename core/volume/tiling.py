@@ -43,7 +43,12 @@ def tile_ramp(tile: int, device: torch.device, *, alone: bool = False) -> Tensor
 
 
 def tiled(
-    network: Callable[[Tensor], Tensor], volume: Tensor, where: Tensor | None, tile: int, batch: int
+    network: Callable[[Tensor], Tensor],
+    volume: Tensor,
+    where: Tensor | None,
+    tile: int,
+    batch: int,
+    held: list[Tensor] | None = None,
 ) -> Iterator[Tensor | None]:
     """Apply a network tile by tile.
 
@@ -58,6 +63,8 @@ def tiled(
         volume's value. None means everywhere.
     tile, batch
         Side of the tiles, tiles at a time.
+    held
+        Filled with the tensors that are kept from one batch to the next, so that they can be moved meanwhile.
 
     Yields
     ------
@@ -74,6 +81,8 @@ def tiled(
     if needed is not None:
         corners = [c for c in corners if bool(needed[_cube(c, tile)].any())]
     total = torch.zeros_like(padded)
+    if held is not None:
+        held += [volume, window, padded, total, *([] if where is None else [where])]
     for index in range(0, len(corners), batch):
         group = corners[index : index + batch]
         results = network(torch.stack([padded[_cube(corner, tile)] for corner in group]).unsqueeze(1))

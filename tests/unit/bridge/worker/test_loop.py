@@ -6,9 +6,9 @@ import threading
 import pytest
 import torch
 
-from cryobridge.bridge.worker.calls.correct import resolution_range
 from cryobridge.bridge.worker.loop import FrameQueue, Progress, WorkerLoop
 from cryobridge.bridge.worker.memory import is_out_of_memory
+from cryobridge.core.directional import resolution_range
 from cryobridge.core.fourier.transforms import radius
 from cryobridge.schemas.errors import BadResult
 from cryobridge.schemas.wire import Channel, Frame

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from cryobridge.core.directional import resolution_range
 from cryobridge.core.fourier import centred_spectrum
 from cryobridge.core.relion import Sharpened, agreement, sharpen
 from cryobridge.schemas.correction import CorrectionOptions
@@ -16,7 +17,6 @@ from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.map_correct import CorrectOptions, MapCorrectJob
 from cryobridge.schemas.validation import input_invalid
 
-from ....calls.correct import resolution_range
 from ....jobs.checkpoint import Checkpoints, digest_of
 from ....jobs.folder import REPORT_NAME, OutputFolder
 from ....jobs.pretrained import load_network

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from cryobridge.core.correction import mean_and_spread, posterior
 from cryobridge.core.diagnosis import power_changed, power_changed_where, rms_difference
+from cryobridge.core.directional import direction_resolutions
 from cryobridge.core.fourier import apply_filter, combine, fsc
 from cryobridge.core.volume import operators, symmetrise
 from cryobridge.schemas.errors import BadResult
 from cryobridge.schemas.map_correct import CorrectOptions
 
-from ....calls.correct import direction_resolutions
 from .prepare import Prepared, within_limit
 from .training import Trained
 

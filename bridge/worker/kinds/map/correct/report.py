@@ -8,12 +8,12 @@ from pathlib import Path
 
 from torch import Tensor
 
+from cryobridge.core.directional import direction_resolutions
 from cryobridge.core.fourier import lowpass, resolution
 from cryobridge.core.relion import Sharpened
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.map_correct import MapCorrectJob
 
-from ....calls.correct import direction_resolutions
 from ....report import chimerax, figures, methods, readings
 from ....report.levels import contour_levels
 from ....report.page import Figure, Report, as_html

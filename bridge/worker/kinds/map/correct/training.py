@@ -15,11 +15,11 @@ from cryobridge.core.training import Ranks, StepReport, TrainingRecord
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import BadResult, CryobridgeError
 
-from ....calls.correct import smaller_attempts
 from ....jobs.checkpoint import Checkpoint, Checkpoints
 from ....jobs.pretrained import load_network
 from ....loop import Progress
 from ....memory import give_back, is_out_of_memory
+from ....training.ladder import smaller_attempts
 from .prepare import Prepared
 
 TRAINING = "checkpoint"

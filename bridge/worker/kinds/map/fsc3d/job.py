@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from cryobridge.core.directional import resolution_range
 from cryobridge.core.fourier import centred_spectrum
 from cryobridge.schemas.maps import MapFsc3dJob
 
-from ....calls.correct import resolution_range
 from ....jobs.folder import REPORT_NAME, OutputFolder
 from ....jobs.runner import JobSteps
 from ....jobs.tables import curve_table

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from cryobridge.core.directional import direction_resolutions
 from cryobridge.schemas.maps import MapFsc3dJob
 
-from ....calls.correct import direction_resolutions
 from ....jobs.volumes import Pair
 from ....report import figures, methods, readings
 from ....report.page import Figure, Report, as_html

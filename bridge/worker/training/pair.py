@@ -1,0 +1,79 @@
+"""One network, or one for each half, trained on a prepared pair of half-maps and run over both.
+
+RELION's iteration, `map.correct` and the hold-out test of `map.diagnose` all train and predict here; what they do
+between two steps is their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+from torch import Tensor
+
+from cryobridge.core.correction import CorrectionState, Finish, ReadyPair, finished, predict_steps, trainer_of
+from cryobridge.core.training import ALONE, Parking, Ranks, StepReport, TrainingRecord
+from cryobridge.schemas.correction import CorrectionOptions
+from cryobridge.schemas.errors import BadResult
+
+
+def trained(
+    state: CorrectionState,
+    ready: ReadyPair,
+    options: CorrectionOptions,
+    record: TrainingRecord,
+    parking: Parking,
+    ranks: Ranks = ALONE,
+    advice: str = "",
+) -> Iterator[StepReport]:
+    """Train in place, one step for each value drawn; between two of them all of it may be parked.
+
+    `advice` ends the sentence of an error.
+
+    Raises
+    ------
+    BadResult
+        If the loss stops being finite, or there is nothing to learn from.
+    """
+    with parking.holding(ready.tensors):
+        try:
+            trainer = trainer_of(state, *ready.starts, ready.weight, ready.mask, options, record=record, ranks=ranks)
+            with parking.holding(trainer.held):
+                yield from trainer.run()
+        except ValueError as error:
+            raise BadResult(f"training failed: {error}{advice}") from error
+
+
+def predicted(
+    state: CorrectionState, ready: ReadyPair, which_half: int, options: CorrectionOptions, parking: Parking
+) -> Generator[None, None, Tensor]:
+    """The network's map (n, n, n) of half 1 or 2; yields between batches of tiles, and may be parked then.
+
+    Raises
+    ------
+    BadResult
+        If it ends without a map.
+    """
+    result: Tensor | None = None
+    volume, held = ready.starts[which_half - 1], list[Tensor]()
+    with parking.holding(ready.tensors), parking.holding(state.held), parking.holding(lambda: held):
+        for step in predict_steps(state, which_half, volume, ready.weight, ready.mask, options, held):
+            result = step
+            if step is None:
+                yield None
+    if result is None:
+        raise BadResult("the prediction ended without a map")
+    return result
+
+
+def usable(ready: ReadyPair, which_half: int, network_map: Tensor, how: Finish, what: str) -> Tensor:
+    """The corrected map (n, n, n) of a half, on the host.
+
+    Raises
+    ------
+    BadResult
+        If it is not finite or not on scale; `what` names the map.
+    """
+    try:
+        return finished(ready, which_half, network_map, how)
+    except ValueError as error:
+        raise BadResult(f"{what} of half {which_half} is not usable: {error}") from error

@@ -1,0 +1,81 @@
+"""From a network's map to the map that is handed out: put together with what was measured, and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from ..fourier import angular_whiten, apply_filter, combine, lowpass, within_limit
+from ..volume import symmetrise
+from .pair import ReadyPair
+from .posterior import fill, plausible
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How a network's map is put together with the data.
+
+    combine
+        fill: the network fills what the Wiener filter took away; published: its map as it is.
+    prior_variance
+        See `posterior.fill`.
+    low_pass
+        Low-pass the network's map at the limit.
+    keep_beyond
+        Take what lies beyond the limit from the half-map itself.
+    angular_whiten_from_A
+        Even out amplitudes over directions from here to the limit; None leaves them.
+    rotations
+        Point group (g, 3, 3) that is imposed on the network's map, or None.
+    """
+
+    combine: Literal["fill", "published"] = "fill"
+    prior_variance: float = 1.0
+    low_pass: bool = False
+    keep_beyond: bool = False
+    angular_whiten_from_A: float | None = None
+    rotations: Tensor | None = None
+
+
+def finished(ready: ReadyPair, which_half: int, network_map: Tensor, how: Finish) -> Tensor:
+    """Return the corrected map (n, n, n) of half 1 or 2, float32 on the host.
+
+    Parameters
+    ----------
+    ready
+        As the network was trained on.
+    which_half
+        1 or 2.
+    network_map
+        (n, n, n), what the network made of that half.
+    how
+        How it is put together.
+
+    Raises
+    ------
+    ValueError
+        If the result is not finite or not on the scale of what there would be without a network; says what is wrong.
+    """
+    index = which_half - 1
+    half, standard, gain = ready.halves[index], ready.standards[index], ready.gains[index]
+    voxel_A, limit_A = ready.voxel_size_A, ready.limit_A
+    result = network_map.to(half.device)
+    if how.rotations is not None:
+        result = symmetrise(result, how.rotations)
+    if how.low_pass:
+        result = lowpass(result, voxel_A, limit_A)
+    reference = standard
+    if how.combine == "fill":
+        # Within the limit the grey scale is that of the measured voxels, so nothing has to be matched at the joint.
+        result = fill(standard, result, gain, ready.mask, prior_variance=how.prior_variance)
+    elif how.keep_beyond:
+        result, reference = combine(result, half, voxel_A, limit_A, ready.mask), half
+    if how.angular_whiten_from_A is not None:
+        result = angular_whiten(result, voxel_A, how.angular_whiten_from_A, limit_A)
+    if (complaint := plausible(result, reference)) is not None:
+        raise ValueError(complaint)
+    if how.combine == "fill" and how.keep_beyond:
+        result = result + apply_filter(half, 1 - within_limit(ready.box, voxel_A, limit_A, half.device))
+    return result.float().cpu()

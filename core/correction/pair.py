@@ -1,0 +1,270 @@
+"""Two half-maps ready for a correction: what networks learn from, and what their maps are put together with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..directional import DEFAULT_HALF_ANGLE_DEG, Form, fsc3d
+from ..fourier import (
+    apply_filter,
+    combine,
+    expand,
+    fsc_weight,
+    limit_shell,
+    lowpass,
+    ramp_curve,
+    shell_of_resolution,
+    whiten,
+    within_limit,
+)
+from ..volume import symmetrise_spectrum
+from .posterior import gain_from_fsc
+
+TrainingWeight = Literal["fsc3d", "c_ref", "none"]
+_REFERENCE_EDGE_SHELLS = 5.0
+
+
+@dataclass(frozen=True)
+class LowResolutions:
+    """Maps (n, n, n) whose low resolutions take the place of those of each half-map, up to `resolution_A`."""
+
+    maps: tuple[Tensor | None, Tensor | None]
+    resolution_A: float
+
+
+@dataclass(frozen=True)
+class Regularised:
+    """What a refinement program has made of the same sums: its maps (n, n, n), and gains (n, n, n // 2 + 1)."""
+
+    standards: tuple[Tensor, Tensor]
+    gains: tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How two half-maps are prepared.
+
+    limit_A
+        Up to where the correction goes.
+    whiten_from_A
+        Level the spectrum from here to the limit before networks see it; None leaves it.
+    low_pass
+        Low-pass at the limit what networks see.
+    low
+        Low resolutions that replace the half-maps' own, or None.
+    measure_prepared
+        Measure the 3DFSC after whitening and replacing, as spIsoNet does inside RELION, instead of before.
+    half_angle_deg, form
+        Of the 3DFSC that says how well a voxel is measured.
+    given_fsc3d
+        (n, n, n // 2 + 1) that takes its place.
+    weighting, given_weight
+        How much a voxel counts in training: by the 3DFSC f itself, by C_ref = sqrt(2 f / (1 + f)), all alike up to the
+        limit; or by a weight (n, n, n // 2 + 1) of its own.
+    radial_weight
+        Weight what networks see shell by shell too.
+    rotations
+        Point group (g, 3, 3) that is imposed on what is known of directions, or None.
+    """
+
+    limit_A: float
+    whiten_from_A: float | None = None
+    low_pass: bool = False
+    low: LowResolutions | None = None
+    measure_prepared: bool = False
+    half_angle_deg: float = 10.0
+    form: Form = "phase_cosine"
+    given_fsc3d: Tensor | None = None
+    weighting: TrainingWeight = "fsc3d"
+    given_weight: Tensor | None = None
+    radial_weight: bool = False
+    rotations: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ReadyPair:
+    """Two half-maps ready for a correction. Maps (n, n, n), spectra (n, n, n // 2 + 1), all on one device.
+
+    halves
+        As they were given.
+    starts
+        What networks see.
+    standards, gains
+        What there would be without a network, and the gain in [0, 1) of each voxel's Wiener filter.
+    fsc3d
+        How well each voxel is measured, in [0, 1].
+    weight
+        How much each voxel counts in training.
+    mask
+        Or None, where the whole box counts.
+    """
+
+    halves: tuple[Tensor, Tensor]
+    starts: tuple[Tensor, Tensor]
+    standards: tuple[Tensor, Tensor]
+    gains: tuple[Tensor, Tensor]
+    fsc3d: Tensor
+    weight: Tensor
+    mask: Tensor | None
+    voxel_size_A: float
+    limit_A: float
+
+    @property
+    def box(self) -> int:
+        """Voxels along each axis."""
+        return self.fsc3d.shape[0]
+
+    def tensors(self) -> list[Tensor]:
+        """All of it that lies on the device."""
+        pairs = (*self.halves, *self.starts, *self.standards, *self.gains)
+        return [*pairs, self.fsc3d, self.weight, *([] if self.mask is None else [self.mask])]
+
+
+def prepare(
+    halves: tuple[Tensor, Tensor],
+    mask: Tensor | None,
+    voxel_size_A: float,
+    plan: Plan,
+    regularised: Regularised | None = None,
+) -> ReadyPair:
+    """Prepare two half-maps for a correction.
+
+    Parameters
+    ----------
+    halves
+        (n, n, n) each, not regularised.
+    mask
+        (n, n, n), 0 to 1, or None.
+    voxel_size_A
+        Of the maps.
+    plan
+        What is done, and in which order.
+    regularised
+        What the result is put together with; made from the half-maps and their 3DFSC where a program has left none.
+    """
+    n = halves[0].shape[-1]
+    bases, starts = halves, halves
+    if plan.measure_prepared:
+        bases = starts = _with_low(_whitened(halves, mask, voxel_size_A, plan), mask, voxel_size_A, plan.low)
+    well = plan.given_fsc3d
+    if well is None:
+        well = _measured(starts, mask, voxel_size_A, plan, plan.half_angle_deg, plan.form)
+    well = _symmetric(well, plan.rotations)
+    gain: Tensor | None = None
+    if regularised is None:
+        gain = _gain(halves, mask, voxel_size_A, plan)
+    if not plan.measure_prepared:
+        bases = _with_low(halves, mask, voxel_size_A, plan.low)
+        well, gain = _with_known(well, gain, voxel_size_A, plan.low)
+        starts = prepared_inputs(bases, mask, voxel_size_A, plan)
+    weight = plan.given_weight if plan.given_weight is not None else _weight(well, voxel_size_A, plan)
+    if plan.radial_weight:
+        starts = fsc_weight(starts[0], weight), fsc_weight(starts[1], weight)
+    if regularised is None:
+        assert gain is not None  # noqa: S101 - made above in this very case
+        gain = gain * within_limit(n, voxel_size_A, plan.limit_A, gain.device)
+        standards = apply_filter(bases[0], gain), apply_filter(bases[1], gain)
+        regularised = Regularised(standards, (gain, gain))
+    return ReadyPair(
+        halves=halves,
+        starts=starts,
+        standards=regularised.standards,
+        gains=regularised.gains,
+        fsc3d=well,
+        weight=weight,
+        mask=mask,
+        voxel_size_A=voxel_size_A,
+        limit_A=plan.limit_A,
+    )
+
+
+def prepared_inputs(
+    halves: tuple[Tensor, Tensor], mask: Tensor | None, voxel_size_A: float, plan: Plan
+) -> tuple[Tensor, Tensor]:
+    """What networks see of two half-maps (n, n, n): low-passed, whitened, or as they are."""
+    first, second = halves
+    if plan.low_pass:
+        first, second = (lowpass(half, voxel_size_A, plan.limit_A) for half in (first, second))
+    return _whitened((first, second), mask, voxel_size_A, plan)
+
+
+def c_ref(well: Tensor) -> Tensor:
+    """C_ref = sqrt(2 f / (1 + f)) of a half-map FSC f in [0, 1], any shape.
+
+    The correlation of the mean of both half-maps with the truth (Rosenthal & Henderson 2003,
+    doi 10.1016/j.jmb.2003.07.013).
+    """
+    return (2 * well / (1 + well)).sqrt()
+
+
+def _measured(
+    halves: Sequence[Tensor],
+    mask: Tensor | None,
+    voxel_size_A: float,
+    plan: Plan,
+    half_angle_deg: float,
+    form: Form,
+) -> Tensor:
+    n = halves[0].shape[-1]
+    last = limit_shell(n, voxel_size_A, plan.limit_A)
+    values = fsc3d(halves[0], halves[1], mask, limit_shell=last, half_angle_deg=half_angle_deg, form=form)
+    # Where the halves contradict each other there is nothing to trust, and a weight below 0 has no meaning.
+    return values.clamp(0.0, 1.0)
+
+
+def _gain(halves: tuple[Tensor, Tensor], mask: Tensor | None, voxel_size_A: float, plan: Plan) -> Tensor:
+    if plan.given_fsc3d is not None:
+        return _symmetric(gain_from_fsc(plan.given_fsc3d), plan.rotations)
+    # The gain follows from the FSC proper. Over wider caps it is less noisy: nearer to the truth, measured.
+    wide = _measured(halves, mask, voxel_size_A, plan, DEFAULT_HALF_ANGLE_DEG["sum_ratio"], "sum_ratio")
+    return _symmetric(gain_from_fsc(wide), plan.rotations)
+
+
+def _symmetric(spectrum: Tensor, rotations: Tensor | None) -> Tensor:
+    return spectrum if rotations is None else symmetrise_spectrum(spectrum, rotations)
+
+
+def _whitened(
+    halves: tuple[Tensor, Tensor], mask: Tensor | None, voxel_size_A: float, plan: Plan
+) -> tuple[Tensor, Tensor]:
+    """Both halves with a level spectrum; else a loss, a mean over voxels, would hear of low resolutions only."""
+    from_A = plan.whiten_from_A
+    if from_A is None or plan.limit_A >= from_A:
+        return halves
+    first, second = (whiten(half, voxel_size_A, from_A, plan.limit_A, mask) for half in halves)
+    return first, second
+
+
+def _with_low(
+    halves: tuple[Tensor, Tensor], mask: Tensor | None, voxel_size_A: float, low: LowResolutions | None
+) -> tuple[Tensor, Tensor]:
+    if low is None:
+        return halves
+    first, second = (
+        half if one is None else combine(one, half, voxel_size_A, low.resolution_A, mask)
+        for one, half in zip(low.maps, halves, strict=True)
+    )
+    return first, second
+
+
+def _with_known(
+    well: Tensor, gain: Tensor | None, voxel_size_A: float, low: LowResolutions | None
+) -> tuple[Tensor, Tensor | None]:
+    """What a reference brings counts as measured."""
+    if low is None:
+        return well, gain
+    n = well.shape[0]
+    edge = shell_of_resolution(n, voxel_size_A, low.resolution_A)
+    known = expand(ramp_curve(n, edge, _REFERENCE_EDGE_SHELLS, well.device), n)
+    return torch.maximum(well, known), None if gain is None else torch.maximum(gain, gain_from_fsc(known))
+
+
+def _weight(well: Tensor, voxel_size_A: float, plan: Plan) -> Tensor:
+    if plan.weighting == "none":
+        return within_limit(well.shape[0], voxel_size_A, plan.limit_A, well.device)
+    return well if plan.weighting == "fsc3d" else c_ref(well)
