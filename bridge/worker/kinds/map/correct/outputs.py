@@ -14,7 +14,7 @@ from cryobridge.core.diagnosis import power_changed, power_changed_where, rms_di
 from cryobridge.core.fourier import apply_filter, combine, fsc
 from cryobridge.core.volume import operators, symmetrise
 from cryobridge.schemas.errors import BadResult
-from cryobridge.schemas.map_correct import CorrectOptions
+from cryobridge.schemas.kinds.map.correct import CorrectOptions
 
 from ....calls.correct import direction_resolutions
 from .prepare import Prepared, within_limit

@@ -11,7 +11,7 @@ from torch import Tensor
 from cryobridge.core.fourier import lowpass, resolution
 from cryobridge.core.relion import Sharpened
 from cryobridge.schemas.correction import CorrectionOptions
-from cryobridge.schemas.map_correct import MapCorrectJob
+from cryobridge.schemas.kinds.map.correct import MapCorrectJob
 
 from ....calls.correct import direction_resolutions
 from ....report import chimerax, figures, methods, readings

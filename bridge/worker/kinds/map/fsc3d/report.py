@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from cryobridge.schemas.maps import MapFsc3dJob
+from cryobridge.schemas.kinds.map.fsc3d import MapFsc3dJob
 
 from ....calls.correct import direction_resolutions
 from ....jobs.volumes import Pair
