@@ -147,7 +147,7 @@ def _time_steps(options: dict[str, Any]) -> None:
     import torch
 
     from cryobridge.core.correction import CorrectionState, train
-    from cryobridge.schemas.map_correct import CorrectOptions
+    from cryobridge.schemas.kinds.map.correct import CorrectOptions
 
     torch.set_num_threads(1)
     network = CorrectOptions.model_validate({**options, "steps": TIMED_STEPS}).network_options("cpu")

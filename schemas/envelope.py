@@ -1,36 +1,27 @@
-"""The envelope that every kind of job has in common: inputs, output, options, and how it is run."""
+"""The envelope that every kind of job has in common: inputs, output, options, and how it is run.
+
+A kind is a subclass of `Job` that says what it is called; it registers itself, see `Job`.
+"""
 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, Field
+from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
+from .memory import MemoryEstimate
+from .outputs import Output
+from .paths import MAX_INPUT_PATHS, InputPath, OutputFolder, paths_of, with_paths
 from .validation import StrictModel
 
 JOB_SCHEMA = "cryobridge/job/1"
+JOB_NAME = "job.yaml"
+"""The job as it was run, in its output folder."""
 RESULT_NAME = "result.json"
-MAX_PATH_CHARACTERS = 4096
-
-
-def _plain_path(path: Path) -> Path:
-    text = str(path)
-    if not text.strip() or text == ".":
-        raise ValueError("a path is needed")
-    if len(text) > MAX_PATH_CHARACTERS:
-        raise ValueError(f"a path of more than {MAX_PATH_CHARACTERS} characters")
-    if any(ord(character) < 32 or ord(character) == 127 for character in text):
-        raise ValueError("a path must not hold line breaks or other control characters")
-    return path
-
-
-InputFile = Annotated[Path, AfterValidator(_plain_path)]
-"""A file that is read. Relative paths start at the folder of the job file."""
-OutputFolder = Annotated[Path, AfterValidator(_plain_path)]
-"""A folder that is made, with the result in it."""
 
 _DEVICES = re.compile(r"^(auto|cpu|gpu|(\d+|GPU-[0-9a-fA-F-]+)([,:](\d+|GPU-[0-9a-fA-F-]+))*)$")
 
@@ -68,21 +59,44 @@ class RunOptions(StrictModel):
 
 
 class Inputs(StrictModel):
-    """The files of a job; every kind has its own."""
+    """What a job reads; every kind has its own. Fields of paths have the types of `schemas.paths`."""
+
+    def paths(self) -> Iterator[InputPath]:
+        """Each path that was given, those of models and lists inside included."""
+        return paths_of(self)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        count = sum(1 for _ in self.paths())
+        if count > MAX_INPUT_PATHS:
+            raise ValueError(f"{count} files; a job takes at most {MAX_INPUT_PATHS}")
+        return self
 
 
 class Options(StrictModel):
-    """The choices of a job; every kind has its own, all with defaults."""
+    """The choices of a job; every kind has its own, with defaults where there can be any."""
 
 
-class Job(StrictModel):
+JOB_MODELS: dict[str, type[Job]] = {}
+"""The class of each kind, by its name. `schemas.job` fills it; a class that is defined later joins by itself."""
+
+
+class Job(StrictModel, ABC):
     """What every kind has in common.
+
+    A subclass whose field `kind` has a default is a kind, and registers itself under that name; one without is a base
+    of kinds. A kind declares its inputs, its options, what it leaves, and what it needs. Its docstring is the help of
+    its command and its line in the documents.
 
     `schema_version` is the key `schema` in files, a name that pydantic keeps for itself.
     """
 
     user_kind: ClassVar[bool] = True
     """False for kinds that only the daemon makes."""
+    shares_devices: ClassVar[bool] = False
+    """Whether several processes may do one job together, each on a device of its own."""
+    outputs: ClassVar[tuple[Output, ...]] = ()
+    """What a finished job leaves, besides `job.yaml`, `run.log` and `result.json`."""
 
     schema_version: Literal["cryobridge/job/1"] = Field("cryobridge/job/1", alias="schema")
     kind: str
@@ -91,17 +105,41 @@ class Job(StrictModel):
     options: Options
     run: RunOptions = Field(default_factory=RunOptions)
 
-    def input_files(self) -> Iterator[tuple[str, Path]]:
-        """Each input that was given, as (key, path)."""
-        for key, value in self.inputs:
-            if isinstance(value, Path):
-                yield key, value
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Register a kind. Pydantic's own hook: in `__init_subclass__` the fields are not there yet."""
+        name = cls.model_fields["kind"].default
+        if not isinstance(name, str):
+            return
+        other = JOB_MODELS.get(name)
+        if other is not None:
+            raise TypeError(f"kind {name}: {other.__module__}.{other.__qualname__} has this name already")
+        JOB_MODELS[name] = cls
+
+    @abstractmethod
+    def memory(self, box: int, device: str) -> MemoryEstimate:
+        """How much memory this job wants at its peak.
+
+        Parameters
+        ----------
+        box
+            Voxels along an axis of its maps: those that it reads or, where it has its own idea, `own_box`.
+        device
+            "cpu" or "cuda".
+        """
+
+    def own_box(self, device: str) -> int | None:
+        """Box of the volumes that a job makes whatever its inputs are; None where the inputs decide."""
+        return None
+
+    def paths(self) -> Iterator[InputPath]:
+        """Each path among the inputs: key, path, and what must lie there."""
+        return self.inputs.paths()
 
     def resolved(self, base: Path) -> Self:
         """The same job with absolute paths; relative ones start at `base`."""
-        paths = {key: base / path for key, path in self.input_files()}
         return self.model_copy(
-            update={"inputs": self.inputs.model_copy(update=paths), "output": base / self.output},
+            update={"inputs": with_paths(self.inputs, base.joinpath), "output": base / self.output},
         )
 
     def requested_as(self, request_id: str) -> Self:

@@ -1,62 +1,32 @@
 """The unit of work as users write it: one envelope for every kind, checked here and nowhere else.
 
 YAML and JSON files, the command line, the socket and later the web form and CryoSPARC all go through these models.
-A new kind is a model of its inputs, one of its options, a job class that names it, and an entry in `JOB_MODELS`.
+A new kind is a module of `schemas.kinds`: a model of its inputs, one of its options, and a job class that names it.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from pydantic.json_schema import models_json_schema
 
-from .envelope import JOB_SCHEMA, RESULT_NAME, InputFile, Inputs, Job
+from .envelope import JOB_MODELS, JOB_NAME, JOB_SCHEMA, RESULT_NAME, Job
 from .errors import InputInvalid, JobRejected
-from .map_correct import MapCorrectJob, MapDiagnoseJob
-from .maps import CheckJob, MapCombineJob, MapFsc3dJob, MapPostprocessJob, MapSamplingJob, MapWhitenJob
-from .relion import RelionOptions
-from .validation import StrictModel, input_invalid, names_of
+from .kinds import load_kinds
+from .paths import InputPath, Must
+from .validation import StrictModel, input_invalid, names_of, short
 
+__all__ = ["JOB_MODELS", "check_paths", "job_json_schema", "parse_job", "user_kinds"]
 
-class RelionInputs(Inputs):
-    """Which calls of which refinement belong to an iteration. The files themselves travel as descriptors."""
-
-    job_dir: InputFile
-    root: str = Field(min_length=1, max_length=255)
-    iteration: int = Field(ge=0)
-    part: Literal["class", "body"] = "class"
-    number: int = Field(1, ge=1)
-
-
-class RelionReconstructJob(Job):
-    """One iteration of a RELION refinement, as the daemon books it."""
-
-    user_kind: ClassVar[bool] = False
-
-    kind: Literal["relion.reconstruct"] = "relion.reconstruct"
-    inputs: RelionInputs
-    options: RelionOptions = Field(default_factory=RelionOptions)  # type: ignore[assignment]
-
-
-_MODELS: tuple[type[Job], ...] = (
-    MapFsc3dJob,
-    MapWhitenJob,
-    MapCombineJob,
-    MapCorrectJob,
-    MapPostprocessJob,
-    MapSamplingJob,
-    MapDiagnoseJob,
-    CheckJob,
-    RelionReconstructJob,
-)
-JOB_MODELS: dict[str, type[Job]] = {str(model.model_fields["kind"].default): model for model in _MODELS}
+load_kinds()
 
 
 def user_kinds() -> list[str]:
-    """The kinds that may be submitted."""
-    return [kind for kind, model in JOB_MODELS.items() if model.user_kind]
+    """The kinds that may be submitted, in the order of the alphabet."""
+    return sorted(kind for kind, model in JOB_MODELS.items() if model.user_kind)
 
 
 def parse_job(spec: object, source: str, *, internal: bool = False) -> Job:
@@ -84,13 +54,13 @@ def parse_job(spec: object, source: str, *, internal: bool = False) -> Job:
     if version is None:
         raise InputInvalid(f"{source}: 'schema' is missing; write 'schema: {JOB_SCHEMA}' as its first line")
     if version != JOB_SCHEMA:
-        raise InputInvalid(f"{source}: the schema is {_short(version)}; this cryobridge reads {JOB_SCHEMA}")
+        raise InputInvalid(f"{source}: the schema is {short(version)}; this cryobridge reads {JOB_SCHEMA}")
     kind = spec.get("kind")
     if not isinstance(kind, str):
         raise InputInvalid(f"{source}: 'kind' is missing; one of {', '.join(user_kinds())}")
     model = JOB_MODELS.get(kind)
     if model is None:
-        raise JobRejected(f"{source}: there is no kind {_short(kind)}; one of {', '.join(user_kinds())}")
+        raise JobRejected(f"{source}: there is no kind {short(kind)}; one of {', '.join(_nearest_first(kind))}")
     if not (model.user_kind or internal):
         raise JobRejected(f"{source}: {kind} jobs are made by RELION's own calls; submit {', '.join(user_kinds())}")
     _one_name_each(spec, model, source)
@@ -98,11 +68,6 @@ def parse_job(spec: object, source: str, *, internal: bool = False) -> Job:
         return model.model_validate(dict(spec))
     except ValidationError as error:
         raise input_invalid(error, model, source) from error
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _one_name_each(spec: Mapping[str, Any], model: type[Job], source: str) -> None:
@@ -118,26 +83,28 @@ def _one_name_each(spec: Mapping[str, Any], model: type[Job], source: str) -> No
                 raise InputInvalid(f"{source}: '{given[0]}' and '{given[1]}' in '{section}' are the same; give one")
 
 
+def _nearest_first(kind: str) -> list[str]:
+    """The kinds that may be submitted, those first that are written most like `kind`."""
+    word = kind[:80]
+    return sorted(user_kinds(), key=lambda known: -difflib.SequenceMatcher(None, word, known).ratio())
+
+
 def check_paths(job: Job) -> None:
     """Look for what would stop the job at once, before it is queued; nothing is changed.
 
     Raises
     ------
     InputInvalid
-        If an input is absent, no file or unreadable, or the output folder holds a finished result or is no folder.
+        If an input is absent, not what it must be or unreadable, or the output folder holds a finished result or is no
+        folder.
     """
-    for key, path in job.input_files():
+    for found in job.paths():
         try:
-            if path.is_dir():
-                raise InputInvalid(f"{path} ({key}) is a folder; give a file")
-            if not path.is_file():
-                raise InputInvalid(f"{path} ({key}) does not exist or is not a plain file")
-            with path.open("rb"):
-                pass
+            _check_path(found)
         except OSError as error:
-            raise InputInvalid(f"{path} ({key}) cannot be read: {error.strerror}") from error
-    halves = dict(job.input_files())
-    if "half1" in halves and "half2" in halves and halves["half1"].samefile(halves["half2"]):
+            raise InputInvalid(f"{found.path} ({found.key}) cannot be read: {error.strerror}") from error
+    halves = {found.key: found.path for found in job.paths() if found.key in ("half1", "half2")}
+    if len(halves) == 2 and halves["half1"].samefile(halves["half2"]):
         raise InputInvalid(f"{halves['half1']} and {halves['half2']} are the same file; give the two half-maps")
     if job.output.exists() and not job.output.is_dir():
         raise InputInvalid(f"{job.output} (output) is a file; give the name of a folder")
@@ -145,6 +112,25 @@ def check_paths(job: Job) -> None:
         raise InputInvalid(
             f"{job.output} (output) holds a finished result; give another folder, or set 'overwrite: true' under 'run'"
         )
+
+
+def _check_path(found: InputPath) -> None:
+    key, path, must = found
+    if must is Must.BE_FILE:
+        if path.is_dir():
+            raise InputInvalid(f"{path} ({key}) is a folder; give a file")
+        if not path.is_file():
+            raise InputInvalid(f"{path} ({key}) does not exist or is not a plain file")
+        with path.open("rb"):
+            return
+    if path.is_file():
+        raise InputInvalid(f"{path} ({key}) is a file; give {must.value}")
+    if not path.is_dir():
+        raise InputInvalid(f"{path} ({key}) does not exist or is not a folder")
+    next(path.iterdir(), None)
+    # A foreign program's folder says in its own way whether it is finished; whoever reads it asks.
+    if must is Must.BE_RUN and (path / JOB_NAME).exists() and not (path / RESULT_NAME).exists():
+        raise InputInvalid(f"{path} ({key}) holds a job that has not finished; wait for its end, or run it again")
 
 
 def job_json_schema() -> dict[str, Any]:

@@ -7,8 +7,6 @@ are refused: none of them has a place in a job.
 from __future__ import annotations
 
 import json
-import os
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,12 @@ import yaml
 from .envelope import Job
 from .errors import InputInvalid
 from .job import parse_job
+from .plain_file import read_bounded
 
 MAX_JOB_FILE_BYTES = 256 * 1024
 SUFFIXES = (".yaml", ".yml", ".json")
+_LONGEST_NUMBER = 64
+"""Characters. Numbers of base 60 take time that grows with the square of their length, and no option needs one."""
 
 
 def load_job(path: Path, *, base: Path | None = None) -> Job:
@@ -39,38 +40,16 @@ def load_job(path: Path, *, base: Path | None = None) -> Job:
     JobRejected
         If its kind cannot be submitted.
     """
-    job = parse_job(parse_text(read_bounded(path), path.name), path.name)
+    text = read_bounded(path, MAX_JOB_FILE_BYTES, is_a="a job file is a few lines")
+    job = parse_job(parse_text(text, path.name), path.name)
     return job.resolved((base or path.parent).absolute())
-
-
-def read_bounded(path: Path, limit_bytes: int = MAX_JOB_FILE_BYTES) -> str:
-    """The text of a plain file of at most `limit_bytes`; a pipe or a device is not waited for."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise InputInvalid(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise InputInvalid(f"{path}: is not a plain file; give a YAML or JSON file")
-        with open(fd, "rb", closefd=False) as file:
-            raw = file.read(limit_bytes + 1)
-    except OSError as error:
-        raise InputInvalid(f"{path}: cannot be read: {error.strerror}") from error
-    finally:
-        os.close(fd)
-    if len(raw) > limit_bytes:
-        raise InputInvalid(f"{path.name}: larger than {limit_bytes} bytes; a job file is a few lines")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputInvalid(f"{path.name}: not UTF-8 text (byte {error.start}); save it as plain text") from error
 
 
 def parse_text(text: str, name: str) -> Any:
     """What a YAML or JSON text holds; `name` chooses which and goes into messages."""
     try:
         if name.lower().endswith(".json"):
-            return json.loads(text, object_pairs_hook=_no_doubles)
+            return json.loads(text, object_pairs_hook=_no_doubles, parse_int=_whole_number)
         return yaml.load(text, Loader=_JobLoader)  # noqa: S506 - derived from SafeLoader
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
@@ -84,6 +63,12 @@ def parse_text(text: str, name: str) -> Any:
         raise InputInvalid(f"{name}: {what}") from error
 
 
+def _whole_number(digits: str) -> int:
+    if len(digits) > _LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(digits)} characters; the longest that is read has {_LONGEST_NUMBER}")
+    return int(digits)
+
+
 def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in pairs:
@@ -94,7 +79,7 @@ def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _JobLoader(yaml.SafeLoader):
-    """SafeLoader without references, merges and repeated keys."""
+    """SafeLoader without references, merges, repeated keys and numbers without end."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -111,3 +96,21 @@ class _JobLoader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' is given twice", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def bounded_int(self, node: yaml.ScalarNode) -> int:
+        _refuse_endless(node)
+        return int(self.construct_yaml_int(node))
+
+    def bounded_float(self, node: yaml.ScalarNode) -> float:
+        _refuse_endless(node)
+        return float(self.construct_yaml_float(node))
+
+
+_JobLoader.add_constructor("tag:yaml.org,2002:int", _JobLoader.bounded_int)
+_JobLoader.add_constructor("tag:yaml.org,2002:float", _JobLoader.bounded_float)
+
+
+def _refuse_endless(node: yaml.ScalarNode) -> None:
+    if len(node.value) > _LONGEST_NUMBER:
+        words = f"a number of {len(node.value)} characters; the longest that is read has {_LONGEST_NUMBER}"
+        raise yaml.constructor.ConstructorError(None, None, words, node.start_mark)

@@ -12,17 +12,29 @@ from pydantic import Field, ValidationError
 
 from .envelope import RESULT_NAME
 from .errors import InputInvalid
+from .outputs import OutputType
+from .plain_file import read_bounded
 from .validation import StrictModel, input_invalid
 
 MAX_RESULT_BYTES = 16 * 1024 * 1024
 
 
 class FileRecord(StrictModel):
-    """A file that went in or came out, recognisable later."""
+    """A file, or a folder, that went in, recognisable later.
+
+    A folder is known by the names, sizes and times of the files below it, not by what they hold: it may be terabytes.
+    """
 
     path: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size_bytes: int = Field(ge=0)
+
+
+class OutputRecord(FileRecord):
+    """A file that came out, and what its kind declares it to be; older results do not say."""
+
+    type: OutputType | None = None
+    role: str | None = None
 
 
 class JobResult(StrictModel):
@@ -32,7 +44,7 @@ class JobResult(StrictModel):
     kind: str
     versions: dict[str, str] = Field(description="cryobridge, python, torch, numpy ...")
     inputs: dict[str, FileRecord]
-    outputs: dict[str, FileRecord]
+    outputs: dict[str, OutputRecord]
     options: dict[str, Any] = Field(description="every option as used, defaults and automatic choices filled in")
     seeds: dict[str, int] = Field(default_factory=dict)
     device: str = Field(description="cpu, or the GPU's name and UUID")
@@ -57,13 +69,9 @@ def read_result(folder: Path) -> JobResult:
         If the folder holds no result, or one that was not written by this schema.
     """
     path = folder / RESULT_NAME
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_RESULT_BYTES + 1)
-    except OSError as error:
-        raise InputInvalid(f"{path}: cannot be read: {error.strerror}; the job has not finished") from error
-    if len(raw) > MAX_RESULT_BYTES:
-        raise InputInvalid(f"{path}: larger than {MAX_RESULT_BYTES} bytes; this is not a result of cryobridge")
+    if not path.exists():
+        raise InputInvalid(f"{path}: there is none; the job has not finished")
+    raw = read_bounded(path, MAX_RESULT_BYTES, is_a="this is not a result of cryobridge")
     try:
         return JobResult.model_validate_json(raw)
     except ValidationError as error:

@@ -10,6 +10,9 @@ from pydantic.fields import FieldInfo
 
 from .errors import InputInvalid
 
+_MOST_CHARACTERS = 80
+_MOST_BITS = 256
+
 
 class StrictModel(BaseModel):
     """A model whose unknown keys are errors and whose fields cannot be changed after checking."""
@@ -36,7 +39,7 @@ def input_invalid(error: ValidationError, model: type[BaseModel], source: str) -
     if first["type"] == "extra_forbidden":
         return InputInvalid(f"{source}: unknown key '{where}'{nearest_key(where, model)}{more}")
     value = first.get("input")
-    shown = "" if first["type"] == "missing" or isinstance(value, dict | list) else f" (it is {_short(value)})"
+    shown = "" if first["type"] == "missing" or isinstance(value, dict | list) else f" (it is {short(value)})"
     what = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
     return InputInvalid(f"{source}: '{where}': {what}{shown}{more}" if where else f"{source}: {what}{more}")
 
@@ -58,17 +61,23 @@ def nearest_key(unknown: str, model: type[BaseModel]) -> str:
     return f"; known keys: {', '.join(siblings or known)}"
 
 
+def short(value: object) -> str:
+    """A foreign value as it can stand in a sentence: at most 80 characters, whatever its size."""
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"a number of {value.bit_length()} bits"
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of thousands of digits out, one inside a list neither
+        return f"a {type(value).__name__} with a number that is far too long"
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 3]}..."
+
+
 def names_of(name: str, field: FieldInfo) -> list[str]:
     """A field's name in files, then the peers' names that are accepted for it."""
     names = [field.alias or name]
     if isinstance(field.validation_alias, AliasChoices):
         names += [choice for choice in field.validation_alias.choices if isinstance(choice, str) and choice != name]
     return names
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _keys(model: type[BaseModel], place: str = "") -> Iterator[str]:

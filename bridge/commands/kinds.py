@@ -201,7 +201,7 @@ def _default(field: FieldInfo) -> str:
 def _network_names(options: Any) -> dict[str, str]:
     """The options of a network's training, if the kind trains one, with their defaults on each kind of device."""
     from cryobridge.schemas.correction import CorrectionOptions
-    from cryobridge.schemas.map_correct import CorrectOptions
+    from cryobridge.schemas.kinds.map.correct import CorrectOptions
 
     if not issubclass(options, CorrectOptions):
         return {}

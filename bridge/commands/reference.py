@@ -21,7 +21,7 @@ from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.envelope import RunOptions
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.job import JOB_MODELS, user_kinds
-from cryobridge.schemas.map_correct import CorrectOptions
+from cryobridge.schemas.kinds.map.correct import CorrectOptions
 from cryobridge.schemas.relion import ENVIRONMENT, RelionOptions
 from cryobridge.schemas.validation import names_of
 

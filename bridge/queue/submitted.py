@@ -267,7 +267,7 @@ class JobQueue:
 
     def _check_paths(self, job: Job, uid: int) -> None:
         """The daemon must not read or write for another user what that user may have no right to."""
-        paths = [*(path for _, path in job.input_files()), job.output]
+        paths = [*(found.path for found in job.paths()), job.output]
         for path in paths:
             if not path.is_absolute():
                 raise JobRejected(f"{path}: a submitted job needs absolute paths")

@@ -193,7 +193,7 @@ class Inbox:
 
     def _only_in_job_roots(self, job: Job, claim: str) -> None:
         """A daemon must not read or write for another user what that user may have no right to."""
-        for key, path in (*job.input_files(), ("output", job.output)):
+        for key, path in (*((found.key, found.path) for found in job.paths()), ("output", job.output)):
             if not inside(path, self._job_roots):
                 raise InputInvalid(f"{claim}: {path} ({key}) lies outside the daemon's job_roots; ask its operator")
 

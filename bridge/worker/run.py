@@ -23,8 +23,6 @@ from ..progress import shown_progress
 if TYPE_CHECKING:
     from cryobridge.schemas.envelope import Job
 
-_SHARED_KINDS = ("map.correct",)
-
 
 def main() -> int:
     """Run the job of a file; say how far it is on standard error, print its result as JSON with `--json`."""
@@ -40,7 +38,7 @@ def main() -> int:
         end_with_parent()
     try:
         job = load_job(arguments.job, base=arguments.base)
-        if rank > 0 and job.kind not in _SHARED_KINDS:
+        if rank > 0 and not job.shares_devices:
             return EXIT_OK
         result = _run(job, arguments.device, quiet=rank > 0)
     except CryobridgeError as error:

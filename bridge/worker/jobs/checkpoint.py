@@ -24,12 +24,13 @@ from cryobridge.schemas.envelope import Job
 from cryobridge.schemas.errors import CryobridgeError
 from cryobridge.wrappers.formats.whole_file import whole_file, write_all
 
+from .input_records import InputRecords
+
 log = logging.getLogger(__name__)
 
 _NOTE = "cryobridge"
 _ENDING = ".safetensors"
 _PARTS = "..*.part"
-_BLOCK_BYTES = 2**22
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Checkpoints:
         return self._folder / f".{name}{_ENDING}"
 
 
-def digest_of(job: Job, options: Mapping[str, Any]) -> str:
+def digest_of(job: Job, options: Mapping[str, Any], inputs: InputRecords | None = None) -> str:
     """A digest of all that decides a job's result: its kind, options and the content of its inputs.
 
     Parameters
@@ -122,7 +123,10 @@ def digest_of(job: Job, options: Mapping[str, Any]) -> str:
         With absolute paths.
     options
         As used, with the defaults of the device filled in.
+    inputs
+        Knows the hashes of inputs that were read before.
     """
+    known = inputs or InputRecords()
     spec = job.as_spec()
     digest = hashlib.sha256(
         json.dumps(
@@ -130,11 +134,8 @@ def digest_of(job: Job, options: Mapping[str, Any]) -> str:
             sort_keys=True,
         ).encode()
     )
-    for key, path in job.input_files():
-        digest.update(f"\0{key}\0".encode())
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
+    for found in job.paths():
+        digest.update(f"\0{found.key}\0{known.hash_of(found.path)}".encode())
     return digest.hexdigest()
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import fcntl
-import hashlib
 import json
 import logging
 import os
@@ -24,19 +23,26 @@ import torch
 import yaml
 
 from cryobridge import __version__
-from cryobridge.schemas.envelope import RESULT_NAME, Job
+from cryobridge.schemas.envelope import JOB_NAME, RESULT_NAME, Job
 from cryobridge.schemas.errors import CryobridgeError, InputInvalid
-from cryobridge.schemas.result import FileRecord, JobResult
+from cryobridge.schemas.jobfile import parse_text
+from cryobridge.schemas.outputs import output_of
+from cryobridge.schemas.paths import Must
+from cryobridge.schemas.plain_file import read_bounded
+from cryobridge.schemas.result import JobResult, OutputRecord
 from cryobridge.schemas.wire import Message
 from cryobridge.wrappers.formats import mrc
 from cryobridge.wrappers.formats.whole_file import whole_file, write_all
 
+from .input_records import InputRecords, file_record
+
 log = logging.getLogger(__name__)
 
-JOB_NAME = "job.yaml"
 LOG_NAME = "run.log"
 _LOCK_NAME = ".lock"
 REPORT_NAME = "report.html"
+_MAX_OWN_JOB_BYTES = 16 * 1024 * 1024
+"""Of `job.yaml`: longer than what users write, since every path is absolute there."""
 
 
 class OutputFolder:
@@ -58,6 +64,8 @@ class OutputFolder:
     ----------
     path
         The folder.
+    inputs
+        Records of the inputs, so that each is read for its hash only once.
     resumed
         Whether an earlier attempt at this very job has left its files there.
 
@@ -71,11 +79,13 @@ class OutputFolder:
     def __init__(self, job: Job, device: torch.device, *, writes: bool = True) -> None:
         self.job = job
         self.path = job.output
+        self.inputs = InputRecords()
         self._device = device
         self._started = time.monotonic()
         self._started_at = _now()
         self._marks: dict[str, float] = {}
         self._outputs: list[str] = []
+        self._unsaid: list[str] = []
         self._opened = not writes
         self._writes = writes
         self._lock: int | None = None
@@ -103,6 +113,8 @@ class OutputFolder:
             self.write_text(JOB_NAME, yaml.safe_dump(self.job.as_spec(), sort_keys=False), is_output=False)
         words = "goes on after an interruption" if self.resumed else "begins"
         self.log(f"{self.job.kind} {words}: cryobridge {__version__}, torch {torch.__version__}, {self._device}")
+        for line in self._unsaid:
+            self.log(line)
 
     def close(self) -> None:
         """Let others in; called once, at the end of the job."""
@@ -111,6 +123,13 @@ class OutputFolder:
             (self.path / _LOCK_NAME).unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = None
+
+    def log_once_begun(self, line: str) -> None:
+        """Add a line to the log when there is one: nothing is made for it."""
+        if self._opened:
+            self.log(line)
+        else:
+            self._unsaid.append(line)
 
     def progressed(self, text: str) -> None:
         """Note in the log how far the job is, if it has begun to write."""
@@ -200,8 +219,8 @@ class OutputFolder:
         result = JobResult(
             kind=self.job.kind,
             versions=_versions(),
-            inputs={key: _record(path) for key, path in self.job.input_files()},
-            outputs={name: _record(self.path / name) for name in self._outputs},
+            inputs={found.key: self.inputs.record(found.path) for found in self.job.paths()},
+            outputs={name: self._output_record(name) for name in self._outputs},
             options=dict(self.job.options.model_dump(mode="json") if options is None else options),
             seeds=dict(seeds or {}),
             device=_device_name(self._device),
@@ -215,27 +234,40 @@ class OutputFolder:
         loaded: Message = json.loads(result.as_json())
         return loaded
 
+    def _output_record(self, name: str) -> OutputRecord:
+        declared = output_of(self.job.outputs, name)
+        found = file_record(self.path / name)
+        return OutputRecord(
+            path=found.path,
+            sha256=found.sha256,
+            size_bytes=found.size_bytes,
+            type=None if declared is None else declared.type,
+            role=None if declared is None else declared.role,
+        )
+
     def _claim(self, name: str) -> None:
         """Take a name for an output; never one under which the job's own input lies."""
         target = self.path / name
-        for key, path in self.job.input_files():
-            if target.exists() and target.samefile(path):
-                raise InputInvalid(f"{path} ({key}): would be replaced by the result; give another output folder")
+        for found in self.job.paths() if target.exists() else ():
+            if target.samefile(found.path):
+                raise InputInvalid(
+                    f"{found.path} ({found.key}): would be replaced by the result; give another output folder"
+                )
         if name not in self._outputs:
             self._outputs.append(name)
 
     def _same_job_before(self) -> bool:
-        try:
-            before = yaml.safe_load((self.path / JOB_NAME).read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
-            return False
-        return isinstance(before, dict) and _without_run(before) == _without_run(self.job.as_spec())
+        before = read_own_job(self.path / JOB_NAME)
+        return before is not None and _without_run(before) == _without_run(self.job.as_spec())
 
     def _refuse_inputs_inside(self) -> None:
         """With overwriting allowed, an input could be replaced by a result of its name."""
         here = self.path.resolve()
-        for key, path in self.job.input_files():
-            if here in (path.parent.resolve(), path.resolve().parent):
+        for key, path, must in self.job.paths():
+            there = path.resolve()
+            if must is not Must.BE_FILE and (there in (here, *here.parents) or here in there.parents):
+                raise InputInvalid(f"{path} ({key}): must not hold the output folder, nor lie in it; give another")
+            if must is Must.BE_FILE and here in (path.parent.resolve(), there.parent):
                 raise InputInvalid(f"{path} ({key}): lies in the output folder; give another output folder")
 
     def _keep_others_out(self) -> None:
@@ -285,20 +317,21 @@ class OutputFolder:
             )
 
 
+def read_own_job(path: Path) -> dict[str, Any] | None:
+    """The job that an output folder says it is of; None where it says none that can be read. Nothing is waited for."""
+    try:
+        spec = parse_text(read_bounded(path, _MAX_OWN_JOB_BYTES), path.name)
+    except InputInvalid:
+        return None
+    return spec if isinstance(spec, dict) else None
+
+
 def _without_run(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in spec.items() if key != "run"}
 
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _record(path: Path) -> FileRecord:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**22):
-            digest.update(block)
-    return FileRecord(path=str(path), sha256=digest.hexdigest(), size_bytes=path.stat().st_size)
 
 
 def _versions() -> dict[str, str]:

@@ -4,36 +4,56 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import os
 from collections.abc import Callable, Generator
 from typing import Any
 
 import torch
-import yaml
 
-from cryobridge.schemas.envelope import Job
+from cryobridge.core.training import ALONE
+from cryobridge.schemas.envelope import JOB_NAME, Job
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.job import check_paths, parse_job
+from cryobridge.schemas.outputs import undeclared
 from cryobridge.schemas.result import read_result
 from cryobridge.schemas.wire import Message
 
 from ..loop import Progress
-from .folder import JOB_NAME, OutputFolder
+from ..training.ranks import ranks_from_environment
+from .context import Context
+from .deadline import Deadline
+from .folder import OutputFolder, read_own_job
+from .room import FreeMemory, shortages
+
+log = logging.getLogger(__name__)
 
 JobSteps = Generator[Progress | None, None, Message]
-Runner = Callable[[Any, torch.device, OutputFolder], JobSteps]
+Runner = Callable[[Any, Context], JobSteps]
 
 KINDS = "cryobridge.bridge.worker.kinds"
 """Kind `family.name` is run by the module `family.name` in here, loaded when the first such job comes."""
+_ANY_MEMORY = FreeMemory()
 
 
-def run_job(spec: object, device: torch.device) -> JobSteps:
+def run_job(spec: object, device: torch.device, free: FreeMemory = _ANY_MEMORY) -> JobSteps:
     """Run one job; return its result as JSON values.
+
+    Parameters
+    ----------
+    spec
+        What was read from somewhere.
+    device
+        To compute on.
+    free
+        How free memory is found out, for a warning before the job starts.
 
     Raises
     ------
     InputInvalid, JobRejected
         If the job or one of its files cannot be used.
+    DeadlineExceeded
+        If it takes longer than its `run.deadline_s`.
     """
     job = parse_job(spec, "job")
     finished = _finished_before(job)
@@ -41,24 +61,46 @@ def run_job(spec: object, device: torch.device) -> JobSteps:
         yield Progress("an earlier attempt had finished this job", 1.0)
         return finished
     check_paths(job)
-    runner: Runner = importlib.import_module(f"{KINDS}.{job.kind}").run
+    runner = runner_of(job.kind)
     threads = torch.get_num_threads()
     torch.set_num_threads(job.run.threads or threads)
     try:
-        folder = OutputFolder(job, device, writes=int(os.environ.get("RANK", "0")) == 0)
+        context = _context(job, device)
         try:
-            return (yield from _noted(runner(job, device, folder), folder))
+            for line in shortages(job, device, free):
+                context.folder.log_once_begun(line)
+                yield Progress(line)
+            result = yield from _watched(runner(job, context), context)
+            _complain(job, result)
+            return result
         except Exception as error:
-            folder.failed(str(error))
+            context.folder.failed(str(error))
             raise
         finally:
-            folder.close()
+            context.folder.close()
     finally:
         torch.set_num_threads(threads)
 
 
-def _noted(steps: JobSteps, folder: OutputFolder) -> JobSteps:
-    """Pass the steps on, and keep what is said at every tenth of the way in the folder's log."""
+def runner_of(kind: str) -> Runner:
+    """The function that does the jobs of a kind."""
+    runner: Runner = importlib.import_module(f"{KINDS}.{kind}").run
+    return runner
+
+
+def _context(job: Job, device: torch.device) -> Context:
+    leads = int(os.environ.get("RANK", "0")) == 0
+    return Context(
+        device=device,
+        folder=OutputFolder(job, device, writes=leads),
+        ranks=ranks_from_environment(device) if job.shares_devices else ALONE,
+        # One process tells the time for all: the others end with it.
+        deadline=Deadline(job.run.deadline_s if leads else None),
+    )
+
+
+def _watched(steps: JobSteps, context: Context) -> JobSteps:
+    """Pass the steps on, look at the clock, and keep what is said at every tenth of the way in the folder's log."""
     noted = -1
     with contextlib.closing(steps):
         while True:
@@ -69,8 +111,15 @@ def _noted(steps: JobSteps, folder: OutputFolder) -> JobSteps:
                 return result
             if progress is not None and progress.fraction is not None and int(10 * progress.fraction) > noted:
                 noted = int(10 * progress.fraction)
-                folder.progressed(progress.text)
+                context.folder.progressed(progress.text)
             yield progress
+            context.deadline.check()
+
+
+def _complain(job: Job, result: Message) -> None:
+    """Log where a job left other files than its kind declares: our mistake, and no reason to lose a result."""
+    for complaint in undeclared(job.outputs, result.get("outputs", {})) if result else ():
+        log.error("%s: %s", job.kind, complaint)
 
 
 def _finished_before(job: Job) -> Message | None:
@@ -78,13 +127,11 @@ def _finished_before(job: Job) -> Message | None:
 
     Only a request that is named can be told from another that happens to read the same.
     """
-    if job.run.request_id is None:
+    if job.run.request_id is None or read_own_job(job.output / JOB_NAME) != job.as_spec():
         return None
     try:
-        if yaml.safe_load((job.output / JOB_NAME).read_text()) != job.as_spec():
-            return None
         return read_result(job.output).model_dump(mode="json", by_alias=True)
-    except (OSError, yaml.YAMLError, InputInvalid):
+    except InputInvalid:
         return None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.maps import HalfMapInputs
+from cryobridge.schemas.half_maps import HalfMapInputs
 from cryobridge.wrappers.formats import mrc
 
 _SMALLEST_BOX = 8

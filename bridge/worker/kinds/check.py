@@ -19,18 +19,18 @@ from cryobridge.core.correction import CorrectionState, predict, train
 from cryobridge.core.volume import PhantomPair, phantom_pair
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import BadResult, CryobridgeError, OutOfMemory
-from cryobridge.schemas.map_correct import CorrectOptions
-from cryobridge.schemas.maps import CheckJob
+from cryobridge.schemas.kinds.check import BOXES, CheckJob
+from cryobridge.schemas.kinds.map.correct import CorrectOptions
 
 from ...pool.devices import nvidia_gpus
-from ..jobs.folder import REPORT_NAME, OutputFolder
+from ..jobs.context import Context
+from ..jobs.folder import REPORT_NAME
 from ..jobs.runner import JobSteps
 from ..loop import Progress
 from ..memory import is_out_of_memory
 from ..report.page import Report, as_html
 
 _STEPS = {"cpu": 4, "cuda": 10}
-_BOX = {"cpu": 48, "cuda": 96}
 _GB = 1e9
 _LITTLE_DISK_GB = 2.0
 _BUSY = 1.5
@@ -46,14 +46,15 @@ class Timing:
     prediction_s: float
 
 
-def run(job: CheckJob, device: torch.device, folder: OutputFolder) -> JobSteps:
+def run(job: CheckJob, context: Context) -> JobSteps:
     """Train a few steps on a simulated pair, predict a map, and write down how fast that was and what room there is."""
+    device, folder = context.device, context.folder
     name, memory_gb = _hardware(device)
     yield Progress(f"{name}, {memory_gb:.0f} GB of memory, torch {torch.__version__}", 0.1)
     defaults = CorrectOptions().network_options(device.type)
     options = defaults.model_copy(update={"steps": _STEPS[device.type]})
-    pair = phantom_pair(_BOX[device.type])
-    yield Progress(f"made a pair of half-maps of {_BOX[device.type]}^3", 0.3)
+    pair = phantom_pair(BOXES[device.type])
+    yield Progress(f"made a pair of half-maps of {BOXES[device.type]}^3", 0.3)
     try:
         timing = yield from _work(pair, device, options)
     except (RuntimeError, ValueError, MemoryError) as error:

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from cryobridge.schemas.errors import CryobridgeError, InputInvalid, JobRejected
 from cryobridge.schemas.job import (
     JOB_MODELS,
-    RelionReconstructJob,
     check_paths,
     job_json_schema,
     parse_job,
     user_kinds,
 )
 from cryobridge.schemas.jobfile import MAX_JOB_FILE_BYTES, load_job, parse_text
-from cryobridge.schemas.maps import MapFsc3dJob
+from cryobridge.schemas.kinds.map.fsc3d import MapFsc3dJob
+from cryobridge.schemas.kinds.relion.reconstruct import RelionReconstructJob
 
 GOOD = """\
 schema: cryobridge/job/1
@@ -77,7 +77,7 @@ def test_a_spec_comes_back_as_the_same_job() -> None:
 def test_relative_paths_start_at_the_job_file(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text(GOOD.replace("mask.mrc", "/masks/m.mrc"))
     job = load_job(tmp_path / "job.yaml")
-    assert dict(job.input_files()) == {
+    assert {key: path for key, path, _ in job.paths()} == {
         "half1": tmp_path / "half1.mrc",
         "half2": tmp_path / "half2.mrc",
         "mask": Path("/masks/m.mrc"),

@@ -8,7 +8,7 @@ import pytest
 
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.job import parse_job
-from cryobridge.schemas.map_correct import CorrectOptions, MapCorrectJob
+from cryobridge.schemas.kinds.map.correct import CorrectOptions, MapCorrectJob
 
 
 def job(**options: Any) -> MapCorrectJob:

@@ -8,9 +8,10 @@ import torch
 
 from cryobridge.core.fourier import combine, fsc, shell_of_resolution
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.maps import MapCombineJob
+from cryobridge.schemas.kinds.map.combine import MapCombineJob
 
-from ...jobs.folder import REPORT_NAME, OutputFolder
+from ...jobs.context import Context
+from ...jobs.folder import REPORT_NAME
 from ...jobs.runner import JobSteps
 from ...jobs.tables import curve_table
 from ...jobs.volumes import Volume, read_map, read_mask
@@ -27,8 +28,9 @@ STATEMENT = (
 )
 
 
-def run(job: MapCombineJob, device: torch.device, folder: OutputFolder) -> JobSteps:
+def run(job: MapCombineJob, context: Context) -> JobSteps:
     """Write the combined map, its agreement with both maps, and the report."""
+    device, folder = context.device, context.folder
     threshold_A = job.options.threshold_resolution_A
     high = read_map(job.inputs.high)
     low = read_map(job.inputs.low, like=high)

@@ -9,7 +9,7 @@ import torch
 from cryobridge.core.directional import fsc3d, sphericity
 from cryobridge.core.fourier import fsc, resolution
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.maps import Form, HalfMapInputs
+from cryobridge.schemas.half_maps import Form, HalfMapInputs
 
 from ...jobs.volumes import Pair
 

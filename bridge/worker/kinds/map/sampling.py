@@ -18,10 +18,11 @@ from cryobridge.core.directional import (
 )
 from cryobridge.core.fourier import centred_spectrum, fibonacci_directions, radius, shell_of_resolution
 from cryobridge.core.volume import operators
-from cryobridge.schemas.maps import MapSamplingJob
+from cryobridge.schemas.kinds.map.sampling import MapSamplingJob
 from cryobridge.wrappers.formats.particles import read_views
 
-from ...jobs.folder import REPORT_NAME, OutputFolder
+from ...jobs.context import Context
+from ...jobs.folder import REPORT_NAME
 from ...jobs.runner import JobSteps
 from ...loop import Progress
 from ...report import figures, methods, readings
@@ -40,8 +41,9 @@ _HARDLY = 0.1
 """Share of an even distribution's density below which a direction counts as hardly sampled; ours."""
 
 
-def run(job: MapSamplingJob, device: torch.device, folder: OutputFolder) -> JobSteps:
+def run(job: MapSamplingJob, context: Context) -> JobSteps:
     """Write the sampling density (the origin at the centre of the box, 1 where it is best) and the report."""
+    device, folder = context.device, context.folder
     options = job.options
     angles = torch.from_numpy(read_views(job.inputs.particles)).to(device)
     group = operators(options.symmetry).to(device)

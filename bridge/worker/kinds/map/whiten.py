@@ -16,9 +16,10 @@ from cryobridge.core.fourier import (
     whiten,
 )
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.maps import MapWhitenJob
+from cryobridge.schemas.kinds.map.whiten import MapWhitenJob
 
-from ...jobs.folder import REPORT_NAME, OutputFolder
+from ...jobs.context import Context
+from ...jobs.folder import REPORT_NAME
 from ...jobs.runner import JobSteps
 from ...jobs.tables import curve_table
 from ...jobs.volumes import Volume, read_map, read_mask
@@ -32,8 +33,9 @@ RESULT = "whitened.mrc"
 STATEMENT = "Whitening raises noise together with signal: the map looks sharper, and its resolution stays as it is."
 
 
-def run(job: MapWhitenJob, device: torch.device, folder: OutputFolder) -> JobSteps:
+def run(job: MapWhitenJob, context: Context) -> JobSteps:
     """Write the whitened map, its spectrum before and after, and the report."""
+    device, folder = context.device, context.folder
     options, inputs = job.options, job.inputs
     volume = read_map(inputs.map)
     mask = None if inputs.mask is None else read_mask(inputs.mask, volume)

@@ -14,17 +14,16 @@ from cryobridge.core.fourier import centred_spectrum
 from cryobridge.core.relion import Sharpened, agreement, sharpen
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.map_correct import CorrectOptions, MapCorrectJob
+from cryobridge.schemas.kinds.map.correct import CorrectOptions, MapCorrectJob
 from cryobridge.schemas.validation import input_invalid
 
-from ....jobs.checkpoint import Checkpoints, digest_of
+from ....jobs.context import Context
 from ....jobs.folder import REPORT_NAME, OutputFolder
 from ....jobs.pretrained import load_network
 from ....jobs.runner import JobSteps
 from ....jobs.tables import curve_table, loss_table
 from ....jobs.volumes import read_map, read_pair, read_spectrum
 from ....loop import Progress, scaled
-from ....training.ranks import ranks_from_environment
 from ..measured import sphericity_or_none
 from .outputs import CorrectedPair, outcome
 from .prepare import Prepared, prepare, whitened
@@ -34,15 +33,14 @@ from .training import Training
 _PREPARED, _TRAINED = 0.05, 0.95
 
 
-def run(job: MapCorrectJob, device: torch.device, folder: OutputFolder) -> JobSteps:
+def run(job: MapCorrectJob, context: Context) -> JobSteps:
     """Measure, train, predict, put together; write maps, tables, the network and the report."""
+    device, folder = context.device, context.folder
     network = _network_options(job, device)
-    ranks = ranks_from_environment(device)
     _check_files(job, network)
     yield Progress("measuring the half-maps", 0.0)
     prepared = prepare(job, device)
-    leads = ranks.index == 0
-    if leads:
+    if context.leads:
         folder.mark("measure")
         _begin(job, prepared, folder)
     best_A, worst_A = resolution_range(prepared.fsc3d, prepared.pair.voxel_size_A, job.options.half_angle_deg)
@@ -54,13 +52,13 @@ def run(job: MapCorrectJob, device: torch.device, folder: OutputFolder) -> JobSt
         networks=job.options.ensemble,
         start=job.inputs.network,
         device=device,
-        checkpoints=Checkpoints(folder.path, digest_of(job, network.model_dump(mode="json")), read_only=not leads),
+        checkpoints=context.checkpoints(network.model_dump(mode="json")),
         every_s=job.options.checkpoint_every_s,
-        say=folder.log if leads else _nothing,
-        ranks=ranks,
+        say=context.say,
+        ranks=context.ranks,
     )
     trained = yield from scaled(_PREPARED, _TRAINED, training.results())
-    if not leads:
+    if not context.leads:
         return {}
     folder.mark("train")
     yield Progress("putting the final maps together", _TRAINED)
@@ -208,7 +206,3 @@ def _mean(values: list[float]) -> float | None:
 def _finite(value: float) -> float | None:
     """The value to four digits; None where there is none, since JSON knows neither infinity nor NaN."""
     return round(value, 4) if math.isfinite(value) else None
-
-
-def _nothing(_: str) -> None:
-    """Say nothing: what the first of several processes says is enough."""

@@ -15,7 +15,7 @@ from cryobridge.core.directional import direction_resolutions
 from cryobridge.core.fourier import apply_filter, combine, fsc
 from cryobridge.core.volume import operators, symmetrise
 from cryobridge.schemas.errors import BadResult
-from cryobridge.schemas.map_correct import CorrectOptions
+from cryobridge.schemas.kinds.map.correct import CorrectOptions
 
 from .prepare import Prepared, within_limit
 from .training import Trained

@@ -25,7 +25,7 @@ from cryobridge.core.fourier import (
 )
 from cryobridge.core.volume import operators, soft_sphere, solvent_mask, symmetrise_spectrum
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.map_correct import CorrectOptions, MapCorrectJob
+from cryobridge.schemas.kinds.map.correct import CorrectOptions, MapCorrectJob
 
 from ....jobs.volumes import Pair, Volume, read_map, read_pair, read_spectrum
 from ..measured import Measured

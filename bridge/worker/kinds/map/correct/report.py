@@ -12,7 +12,7 @@ from cryobridge.core.directional import direction_resolutions
 from cryobridge.core.fourier import lowpass, resolution
 from cryobridge.core.relion import Sharpened
 from cryobridge.schemas.correction import CorrectionOptions
-from cryobridge.schemas.map_correct import MapCorrectJob
+from cryobridge.schemas.kinds.map.correct import MapCorrectJob
 
 from ....report import chimerax, figures, methods, readings
 from ....report.levels import contour_levels

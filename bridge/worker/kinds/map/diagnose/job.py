@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from cryobridge.core.fourier import centred_spectrum
 from cryobridge.core.volume import operators
-from cryobridge.schemas.map_correct import MapDiagnoseJob
+from cryobridge.schemas.kinds.map.diagnose import MapDiagnoseJob
 
+from ....jobs.context import Context
 from ....jobs.folder import REPORT_NAME, OutputFolder
 from ....jobs.runner import JobSteps
 from ....jobs.tables import curve_table
@@ -33,8 +32,9 @@ from .report import notes_on, page, statements_on
 _MEASURED, _HELD_OUT, _CONTROLLED = 0.2, 0.8, 0.95
 
 
-def run(job: MapDiagnoseJob, device: torch.device, folder: OutputFolder) -> JobSteps:
+def run(job: MapDiagnoseJob, context: Context) -> JobSteps:
     """Measure, judge views and correction, test a network if there is one; write tables and the report."""
+    device, folder = context.device, context.folder
     options, inputs = job.options, job.inputs
     pair = read_pair(inputs)
     voxel_A, angle = pair.voxel_size_A, options.half_angle_deg
@@ -61,7 +61,7 @@ def run(job: MapDiagnoseJob, device: torch.device, folder: OutputFolder) -> JobS
 
     held_out = tested = None
     if options.hold_out:
-        steps = hold_out(job, measured, voxel_A, directions, symmetry, folder, device)
+        steps = hold_out(job, measured, voxel_A, directions, symmetry, context)
         held_out = yield from scaled(_MEASURED, _HELD_OUT, steps)
         folder.mark("hold_out")
         network = network or held_out.network

@@ -29,9 +29,10 @@ from cryobridge.core.training import ALONE
 from cryobridge.schemas.correction import BASE_WIDTH, CorrectionOptions
 from cryobridge.schemas.envelope import JOB_SCHEMA
 from cryobridge.schemas.errors import BadResult, InputInvalid
-from cryobridge.schemas.map_correct import CorrectOptions, MapCorrectJob, MapDiagnoseJob
+from cryobridge.schemas.kinds.map.correct import CorrectOptions, MapCorrectJob
+from cryobridge.schemas.kinds.map.diagnose import MapDiagnoseJob
 
-from ....jobs.checkpoint import Checkpoints, digest_of
+from ....jobs.context import Context
 from ....jobs.folder import OutputFolder
 from ....jobs.pretrained import layout_of, load_network
 from ....loop import Progress
@@ -134,14 +135,13 @@ def hold_out(
     voxel_A: float,
     directions: Directions,
     symmetry: Tensor | None,
-    folder: OutputFolder,
-    device: torch.device,
+    context: Context,
 ) -> Generator[Progress | None, None, HoldOut]:
     """Spoil a well-measured cone, run the correction as `map.correct` does by default, and score it in the cone.
 
     Progress goes from 0 to 1.
     """
-    options = job.options
+    options, device, folder = job.options, context.device, context.folder
     angle = options.half_angle_deg
     worst, best = worst_and_best(directions.curves, directions.vectors, angle, symmetry)
     cone = Cone(directions.vectors[best : best + 1], angle).with_mates(symmetry)
@@ -157,9 +157,9 @@ def hold_out(
         networks=1,
         start=None,
         device=device,
-        checkpoints=Checkpoints(folder.path, digest_of(job, network.model_dump(mode="json"))),
+        checkpoints=context.checkpoints(network.model_dump(mode="json")),
         every_s=_CHECKPOINT_EVERY_S,
-        say=folder.log,
+        say=context.say,
         ranks=ALONE,
     )
     trained = (yield from training.results())[0]

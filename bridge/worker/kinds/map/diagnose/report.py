@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cryobridge.core.directional import first_judged_shell
 from cryobridge.core.fourier import resolution
-from cryobridge.schemas.map_correct import MapDiagnoseJob
+from cryobridge.schemas.kinds.map.diagnose import MapDiagnoseJob
 
 from ....jobs.volumes import Pair
 from ....report import figures, methods, readings
@@ -210,7 +210,7 @@ def _of_controls(controls: Controls, voxel_A: float, box: int) -> _Panel:
 
 def _facts(job: MapDiagnoseJob, pair: Pair, measured: Measured, found: Findings) -> dict[str, str]:
     agreed, spread = found.agreement, found.directions.spread
-    facts = {key: str(path) for key, path in job.input_files()}
+    facts = {found.key: str(found.path) for found in job.paths()}
     facts |= {
         "box": f"{pair.box} voxels of {angstrom(pair.voxel_size_A)}",
         "judged to": angstrom(measured.limit_A),

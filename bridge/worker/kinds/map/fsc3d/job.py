@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-
 from cryobridge.core.directional import resolution_range
 from cryobridge.core.fourier import centred_spectrum
-from cryobridge.schemas.maps import MapFsc3dJob
+from cryobridge.schemas.kinds.map.fsc3d import MapFsc3dJob
 
-from ....jobs.folder import REPORT_NAME, OutputFolder
+from ....jobs.context import Context
+from ....jobs.folder import REPORT_NAME
 from ....jobs.runner import JobSteps
 from ....jobs.tables import curve_table
 from ....jobs.volumes import read_pair
@@ -17,8 +16,9 @@ from ..measured import STATEMENT, Measured, sphericity_or_none
 from . import report as fsc3d_report
 
 
-def run(job: MapFsc3dJob, device: torch.device, folder: OutputFolder) -> JobSteps:
+def run(job: MapFsc3dJob, context: Context) -> JobSteps:
     """Compute, write `FSC3D.mrc` (the origin at the centre of the box), `fsc.csv` and the report."""
+    device, folder = context.device, context.folder
     options = job.options
     pair = read_pair(job.inputs)
     folder.mark("read")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from cryobridge.core.directional import direction_resolutions
-from cryobridge.schemas.maps import MapFsc3dJob
+from cryobridge.schemas.kinds.map.fsc3d import MapFsc3dJob
 
 from ....jobs.volumes import Pair
 from ....report import figures, methods, readings

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from cryobridge.core.fourier import resolution, resolution_shell
 from cryobridge.core.relion import Agreement, Sharpened, agreement, sharpen
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.maps import MapPostprocessJob
+from cryobridge.schemas.kinds.map.postprocess import MapPostprocessJob
 
-from ....jobs.folder import REPORT_NAME, OutputFolder
+from ....jobs.context import Context
+from ....jobs.folder import REPORT_NAME
 from ....jobs.runner import JobSteps
 from ....jobs.tables import curve_table
 from ....jobs.volumes import Pair, read_pair
@@ -24,8 +23,9 @@ RESULT = "postprocessed.mrc"
 MASKED = "postprocessed_masked.mrc"
 
 
-def run(job: MapPostprocessJob, device: torch.device, folder: OutputFolder) -> JobSteps:
+def run(job: MapPostprocessJob, context: Context) -> JobSteps:
     """Write the sharpened map, alone and masked, the curves it was made by, and the report."""
+    device, folder = context.device, context.folder
     options = job.options
     pair = read_pair(job.inputs)
     folder.mark("read")

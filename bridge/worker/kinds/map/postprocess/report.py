@@ -8,7 +8,7 @@ import torch
 
 from cryobridge.core.fourier import resolution as fsc_resolution
 from cryobridge.core.relion import Agreement, Sharpened
-from cryobridge.schemas.maps import MapPostprocessJob, PostprocessOptions
+from cryobridge.schemas.kinds.map.postprocess import MapPostprocessJob, PostprocessOptions
 
 from ....jobs.volumes import Pair
 from ....report import figures, methods, readings

@@ -30,7 +30,7 @@ def test_a_working_machine_is_told_how_fast_it_is(tmp_path: Path) -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less work, where its amount does not matter."""
-    monkeypatch.setattr(check, "_BOX", {"cpu": 24})
+    monkeypatch.setattr(check, "BOXES", {"cpu": 24})
     monkeypatch.setattr(check, "_STEPS", {"cpu": 2})
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from support.correction_job import correction_job, finish, read, steps_of
 
-from cryobridge.bridge.worker.jobs import checkpoint
+from cryobridge.bridge.worker.jobs import checkpoint, runner
 from cryobridge.bridge.worker.kinds.map.correct import job as correct
 from cryobridge.bridge.worker.kinds.map.correct import training as correct_training
 from cryobridge.schemas.errors import BadResult
@@ -122,6 +122,7 @@ def test_only_the_first_of_several_processes_writes(tmp_path: Path, monkeypatch:
         def mean_(self, tensors: list[torch.Tensor]) -> None:
             """The other process has the same."""
 
-    monkeypatch.setattr(correct, "ranks_from_environment", lambda _: Second())
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(runner, "ranks_from_environment", lambda _: Second())
     assert finish(correction_job(tmp_path)) == {}
     assert not (tmp_path / "out").exists()

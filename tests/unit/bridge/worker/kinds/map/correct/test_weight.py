@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cryobridge.bridge.worker.kinds.map.correct.prepare import training_weight
-from cryobridge.schemas.map_correct import CorrectOptions
+from cryobridge.schemas.kinds.map.correct import CorrectOptions
 
 
 @pytest.mark.parametrize("noise", [0.3, 1.0, 3.0])

@@ -1,14 +1,17 @@
-"""The kinds of jobs that train on half-maps: the correction, and the diagnosis of half-maps and corrections."""
+"""`map.correct`: two half-maps corrected for directions that are measured badly."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, Field
 
-from .correction import CorrectionOptions
-from .envelope import InputFile, Job, Options
-from .maps import HalfMapInputs, limit_field, symmetry_field
+from ...correction import CorrectionOptions
+from ...envelope import Job, Options
+from ...half_maps import HalfMapInputs, limit_field, symmetry_field
+from ...memory import MemoryEstimate, volumes
+from ...outputs import REPORT, Output
+from ...paths import InputFile
 
 
 class CorrectInputs(HalfMapInputs):
@@ -116,49 +119,27 @@ class CorrectOptions(CorrectionOptions, Options):
 class MapCorrectJob(Job):
     """Correct two half-maps for directions that are measured badly."""
 
+    shares_devices: ClassVar[bool] = True
+    outputs: ClassVar[tuple[Output, ...]] = (
+        Output("corrected_half1.mrc", "half_map", "half1", "half-map 1, corrected"),
+        Output("corrected_half2.mrc", "half_map", "half2", "half-map 2, corrected"),
+        Output("corrected.mrc", "map", "map", "mean of the corrected half-maps"),
+        Output("postprocessed.mrc", "map", "sharpened", "sharpened mean of the corrected half-maps", always=False),
+        Output("spread.mrc", "map", "spread", "how far networks from different seeds differ, by voxel", always=False),
+        Output("mask.mrc", "mask", "mask", "the mask that was made, where none was given", always=False),
+        Output("FSC3D.mrc", "fourier_volume", "fsc3d", "the 3DFSC, where none was given", always=False),
+        Output("network.safetensors", "model", "network", "the network, to start a later job from"),
+        Output("fsc.csv", "table", "fsc", "FSC of the half-maps before and after, by shell"),
+        Output("loss.csv", "table", "loss", "loss of the training by step"),
+        Output("change.csv", "table", "change", "share of the power changed, by shell and direction"),
+        Output("corrected.cxc", "script", "script", "shows the map before and after in ChimeraX"),
+        REPORT,
+    )
+
     kind: Literal["map.correct"] = "map.correct"
     inputs: CorrectInputs
     options: CorrectOptions = Field(default_factory=CorrectOptions)
 
-
-class DiagnoseInputs(HalfMapInputs):
-    """Half-maps to judge and, where there are, their corrected maps and their particles."""
-
-    corrected1: InputFile | None = Field(None, description="half-map 1 after a correction")
-    corrected2: InputFile | None = Field(None, description="half-map 2 after a correction")
-    particles: InputFile | None = Field(
-        None,
-        validation_alias=AliasChoices("particles", "star_file"),
-        description="particles with their views: RELION .star or CryoSPARC .cs",
-    )
-    network: InputFile | None = Field(None, description="network.safetensors of the correction, for its controls")
-
-    @model_validator(mode="after")
-    def _both_corrected(self) -> Self:
-        if (self.corrected1 is None) != (self.corrected2 is None):
-            raise ValueError("corrected1 and corrected2 go together; give both")
-        return self
-
-
-class DiagnoseOptions(Options):
-    """Options of `map.diagnose`."""
-
-    limit_resolution_A: float | None = limit_field("judge")
-    half_angle_deg: float = Field(
-        20.0, gt=0, le=90, description="half the opening of the cone of a directional FSC, in degrees"
-    )
-    symmetry: str = symmetry_field()
-    hold_out: bool = Field(
-        False, description="spoil a well measured direction, correct, and see what comes back (trains a network)"
-    )
-    steps: int | None = Field(None, ge=1, description="training steps of the hold-out test; by device if empty")
-    mode: Literal["shared", "independent"] = Field("shared", description="networks of the hold-out test")
-    seed: int = Field(0, ge=0, lt=2**31, description="of everything random")
-
-
-class MapDiagnoseJob(Job):
-    """Say how well a pair of half-maps is measured by direction, and what a correction did to them."""
-
-    kind: Literal["map.diagnose"] = "map.diagnose"
-    inputs: DiagnoseInputs
-    options: DiagnoseOptions = Field(default_factory=DiagnoseOptions)
+    def memory(self, box: int, device: str) -> MemoryEstimate:
+        """MEMDOC."""
+        return MemoryEstimate(volumes(10, box), volumes(10, box))

@@ -1,0 +1,83 @@
+"""Fields and inputs that several kinds of jobs on maps have in common.
+
+The names that users of spIsoNet know are accepted beside ours.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import AliasChoices, Field, model_validator
+
+from .envelope import Inputs
+from .paths import InputFile
+
+Form = Literal["phase_cosine", "sum_ratio"]
+"""How a 3DFSC is computed: mean phase cosine, as spIsoNet, or ratio of sums (Tan et al. 2017)."""
+
+
+def limit_field(verb: str) -> Any:
+    """Declare the resolution that a job goes up to; none means where the FSC falls below 0.143."""
+    return Field(
+        None,
+        gt=0,
+        validation_alias=AliasChoices("limit_resolution_A", "limit_res"),
+        description=f"{verb} up to this resolution, in Angstrom; where the FSC falls below 0.143 if empty",
+    )
+
+
+def symmetry_field() -> Any:
+    """Declare a point group."""
+    return Field(
+        "C1",
+        pattern=r"^(?i:[CD][1-9][0-9]{0,2}|T|O|I[1-4]?)$",
+        validation_alias=AliasChoices("symmetry", "sym"),
+        description="point group in RELION's names, e.g. C3, D7, O, I1",
+    )
+
+
+def mask_field(description: str = "mask, 0 to 1, the same box") -> Any:
+    """Declare a mask that may be left out."""
+    return Field(None, validation_alias=AliasChoices("mask", "mask_file"), description=description)
+
+
+def seed_field() -> Any:
+    """Declare the seed of everything random."""
+    return Field(0, ge=0, lt=2**31, description="of everything random")
+
+
+def particles_field(default: Any = ...) -> Any:
+    """Declare a table of particles with their views; needed, if no default is given."""
+    return Field(
+        default,
+        validation_alias=AliasChoices("particles", "star_file"),
+        description="particles with their views: RELION .star or CryoSPARC .cs",
+        examples=["particles.star"],
+    )
+
+
+class MapInputs(Inputs):
+    """One map."""
+
+    map: InputFile = Field(
+        validation_alias=AliasChoices("map", "h1", "in_name", "input"), description="the map (MRC, cubic)"
+    )
+
+
+class HalfMapInputs(Inputs):
+    """Two half-maps of one reconstruction and, if wanted, a mask on the same grid."""
+
+    half1: InputFile = Field(
+        validation_alias=AliasChoices("half1", "h1", "i1", "h", "half_map1"), description="half-map 1 (MRC, cubic)"
+    )
+    half2: InputFile = Field(
+        validation_alias=AliasChoices("half2", "h2", "i2", "half_map2"),
+        description="half-map 2, the same box and voxel size",
+    )
+    mask: InputFile | None = mask_field()
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        if self.half1 == self.half2:
+            raise ValueError(f"half1 and half2 are the same file, {self.half1}; give the two half-maps")
+        return self

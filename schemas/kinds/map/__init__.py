@@ -1,0 +1,1 @@
+"""Kinds of jobs on maps and half-maps."""

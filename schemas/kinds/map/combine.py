@@ -1,0 +1,55 @@
+"""`map.combine`: low resolutions of one map, high resolutions of another."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import AliasChoices, Field
+
+from ...envelope import Inputs, Job, Options
+from ...half_maps import mask_field
+from ...memory import MemoryEstimate, volumes
+from ...outputs import REPORT, Output
+from ...paths import InputFile
+
+
+class CombineInputs(Inputs):
+    """Two maps on one grid, each good at its own resolutions."""
+
+    low: InputFile = Field(
+        validation_alias=AliasChoices("low", "low_map"), description="map to take the low resolutions from"
+    )
+    high: InputFile = Field(
+        validation_alias=AliasChoices("high", "high_map"), description="map to take the high resolutions from"
+    )
+    mask: InputFile | None = mask_field("where the two are put on one scale")
+
+
+class CombineOptions(Options):
+    """Options of `map.combine`."""
+
+    threshold_resolution_A: float = Field(
+        gt=0,
+        validation_alias=AliasChoices("threshold_resolution_A", "threshold_res"),
+        description="resolution where one map gives way to the other, in Angstrom",
+        examples=[10.0],
+    )
+
+
+class MapCombineJob(Job):
+    """Low resolutions of one map, high resolutions of another."""
+
+    outputs: ClassVar[tuple[Output, ...]] = (
+        Output("combined.mrc", "map", "map", "low resolutions of one map, high ones of the other"),
+        Output("fsc.csv", "table", "fsc", "FSC of the combined map with both, by shell"),
+        Output("combined.cxc", "script", "script", "shows the three maps in ChimeraX"),
+        REPORT,
+    )
+
+    kind: Literal["map.combine"] = "map.combine"
+    inputs: CombineInputs
+    options: CombineOptions
+
+    def memory(self, box: int, device: str) -> MemoryEstimate:
+        """MEMDOC."""
+        return MemoryEstimate(volumes(10, box), volumes(10, box))

@@ -1,0 +1,51 @@
+"""`map.fsc3d`: the Fourier shell correlation of two half-maps by direction."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import AliasChoices, Field
+
+from ...envelope import Job, Options
+from ...half_maps import Form, HalfMapInputs, limit_field
+from ...memory import MemoryEstimate, volumes
+from ...outputs import REPORT, Output
+
+
+class Fsc3dOptions(Options):
+    """Options of `map.fsc3d`."""
+
+    limit_resolution_A: float | None = limit_field("compute")
+    half_angle_deg: float = Field(
+        10.0,
+        gt=0,
+        le=90,
+        validation_alias=AliasChoices("half_angle_deg", "cone_sampling_angle"),
+        description="half the opening of the cone that is averaged over, in degrees",
+    )
+    form: Form = Field(
+        "phase_cosine", description="mean phase cosine (as spIsoNet), or ratio of sums (Tan et al. 2017)"
+    )
+    keep_high_resolution: bool = Field(
+        False,
+        validation_alias=AliasChoices("keep_high_resolution", "keep_highres"),
+        description="give full weight beyond the limit resolution",
+    )
+
+
+class MapFsc3dJob(Job):
+    """The Fourier shell correlation of two half-maps by direction."""
+
+    outputs: ClassVar[tuple[Output, ...]] = (
+        Output("FSC3D.mrc", "fourier_volume", "fsc3d", "the 3DFSC, the origin at the centre of the box"),
+        Output("fsc.csv", "table", "fsc", "FSC by shell"),
+        REPORT,
+    )
+
+    kind: Literal["map.fsc3d"] = "map.fsc3d"
+    inputs: HalfMapInputs
+    options: Fsc3dOptions = Field(default_factory=Fsc3dOptions)
+
+    def memory(self, box: int, device: str) -> MemoryEstimate:
+        """MEMDOC."""
+        return MemoryEstimate(volumes(10, box), volumes(10, box))

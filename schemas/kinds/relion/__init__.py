@@ -1,0 +1,1 @@
+"""What the daemon books of RELION's own calls."""

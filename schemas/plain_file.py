@@ -1,0 +1,47 @@
+"""Small text files from anybody: plain, bounded in size, UTF-8, and never waited for."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from .errors import InputInvalid
+
+
+def read_bounded(path: Path, limit_bytes: int, *, is_a: str = "a file of this sort is a few lines") -> str:
+    """The text of a plain file of at most `limit_bytes`; a pipe or a device is not waited for.
+
+    Parameters
+    ----------
+    path
+        The file; links are followed.
+    limit_bytes
+        Larger ones are refused before they are read whole.
+    is_a
+        What a user expects of such a file, for the message about one that is too large.
+
+    Raises
+    ------
+    InputInvalid
+        If it cannot be read, is no plain file, too large, or not UTF-8.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise InputInvalid(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise InputInvalid(f"{path}: is not a plain file, but a folder, a pipe or a device")
+        with open(fd, "rb", closefd=False) as file:
+            raw = file.read(limit_bytes + 1)
+    except OSError as error:
+        raise InputInvalid(f"{path}: cannot be read: {error.strerror}") from error
+    finally:
+        os.close(fd)
+    if len(raw) > limit_bytes:
+        raise InputInvalid(f"{path.name}: larger than {limit_bytes} bytes; {is_a}")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputInvalid(f"{path.name}: not UTF-8 text (byte {error.start}); save it as plain text") from error
