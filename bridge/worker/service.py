@@ -125,6 +125,6 @@ class Service:
 
     def job(self, frame: Frame) -> Steps:
         """Run a job of the job schema."""
-        result = yield from run_job(frame.message["spec"], self.device)
+        result = yield from run_job(frame.message["spec"], self.device, parking=self.parking)
         give_back(self.device)
         return {"type": "done", "result": result}

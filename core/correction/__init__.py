@@ -6,7 +6,7 @@ from .finishing import Finish, finished
 from .losses import ImprovedTerms, filtered, improved_loss, published_loss
 from .material import Material, check_maps, materials, normalised
 from .noise import pair_noise, solvent_noise
-from .pair import LowResolutions, Plan, ReadyPair, Regularised, c_ref, prepare, prepared_inputs
+from .pair import LowResolutions, Plan, ReadyPair, Regularised, prepare, prepared_inputs, training_weight
 from .posterior import fill, gain_from_fsc, on_scale_of, plausible
 from .prediction import predict, predict_steps
 from .state import CorrectionState, StoredLayout, stored_layout
@@ -26,7 +26,6 @@ __all__ = [
     "ReadyPair",
     "Regularised",
     "StoredLayout",
-    "c_ref",
     "check_maps",
     "fill",
     "filtered",
@@ -48,4 +47,5 @@ __all__ = [
     "stored_layout",
     "train",
     "trainer_of",
+    "training_weight",
 ]

@@ -193,13 +193,13 @@ def prepared_inputs(
     return _whitened((first, second), mask, voxel_size_A, plan)
 
 
-def c_ref(well: Tensor) -> Tensor:
-    """C_ref = sqrt(2 f / (1 + f)) of a half-map FSC f in [0, 1], any shape.
+def training_weight(well: Tensor, weighting: TrainingWeight) -> Tensor:
+    """How much each Fourier voxel counts in training, from a 3DFSC f in [0, 1], (n, n, n // 2 + 1).
 
-    The correlation of the mean of both half-maps with the truth (Rosenthal & Henderson 2003,
-    doi 10.1016/j.jmb.2003.07.013).
+    f itself, or C_ref = sqrt(2 f / (1 + f)), the correlation of the mean of both half-maps with the truth (Rosenthal &
+    Henderson 2003, doi 10.1016/j.jmb.2003.07.013): f alone takes away much that is still measured.
     """
-    return (2 * well / (1 + well)).sqrt()
+    return well if weighting == "fsc3d" else (2 * well / (1 + well)).sqrt()
 
 
 def _measured(
@@ -267,4 +267,4 @@ def _with_known(
 def _weight(well: Tensor, voxel_size_A: float, plan: Plan) -> Tensor:
     if plan.weighting == "none":
         return within_limit(well.shape[0], voxel_size_A, plan.limit_A, well.device)
-    return well if plan.weighting == "fsc3d" else c_ref(well)
+    return training_weight(well, plan.weighting)

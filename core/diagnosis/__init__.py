@@ -1,6 +1,6 @@
 """Tests of a correction: what it changed, what it brings back, what it makes of nothing."""
 
-from .change import POLAR_BINS, power_changed, power_changed_where, rms_difference
+from .change import POLAR_BINS, power_changed, power_changed_by_measure, power_changed_where, rms_difference
 from .controls import corrected_for_control, noise_pair, phase_randomised_pair, power_gain
 from .holdout import Cone, HeldOut, degrade, mean_score, score, worst_and_best
 
@@ -14,6 +14,7 @@ __all__ = [
     "noise_pair",
     "phase_randomised_pair",
     "power_changed",
+    "power_changed_by_measure",
     "power_changed_where",
     "power_gain",
     "rms_difference",

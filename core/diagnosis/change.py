@@ -13,6 +13,8 @@ from torch import Tensor
 from ..fourier import check_same_box, check_spectrum, forward, frequency_axes, friedel_weights, radius, shell_index
 
 POLAR_BINS = 9
+WELL_MEASURED, BADLY_MEASURED = 0.7, 0.3
+"""Ours: 3DFSC from which on, and up to which, a Fourier voxel counts as measured well or badly."""
 
 
 def power_changed(
@@ -95,3 +97,21 @@ def power_changed_where(before: Tensor, after: Tensor, region: Tensor, mask: Ten
 
     there = total(before)
     return total(after - before) / there if there > 0 else math.nan
+
+
+def power_changed_by_measure(
+    before: Tensor, after: Tensor, fsc3d: Tensor, region: Tensor, mask: Tensor | None = None
+) -> tuple[float, float]:
+    """Shares of the power altered in well and in badly measured Fourier voxels; NaN where there are none.
+
+    Parameters
+    ----------
+    before, after, mask
+        Maps (n, n, n).
+    fsc3d
+        (n, n, n//2+1), what says how well a voxel is measured.
+    region
+        Boolean (n, n, n//2+1), the voxels that count.
+    """
+    well = power_changed_where(before, after, region & (fsc3d >= WELL_MEASURED), mask)
+    return well, power_changed_where(before, after, region & (fsc3d <= BADLY_MEASURED), mask)

@@ -83,8 +83,22 @@ def _correct(
     parking: Parking,
 ) -> Generator[Progress | None, None, Corrected]:
     started = time.monotonic()
-    deadline = first.options.deadline_s
     ready = _ready(first, second, options, device)
+    with parking.holding(ready.tensors):
+        return (yield from _corrected(first, second, ready, options, warm, device, parking, started))
+
+
+def _corrected(
+    first: KeptHalf,
+    second: KeptHalf,
+    ready: ReadyPair,
+    options: CorrectionOptions,
+    warm: CorrectionState | None,
+    device: torch.device,
+    parking: Parking,
+    started: float,
+) -> Generator[Progress | None, None, Corrected]:
+    deadline = first.options.deadline_s
     angle_deg = first.options.cone_half_angle_deg
     best_A, worst_A = resolution_range(ready.fsc3d, ready.voxel_size_A, angle_deg)
     reach = f"3DFSC {best_A:.1f}-{worst_A:.1f} A by direction"
@@ -101,8 +115,8 @@ def _correct(
         yield Progress(f"training {report.step}/{report.steps}, loss {report.loss:.3f}", report.step / report.steps)
     train_s = time.monotonic() - train_started
     how, maps = _finish(first), list[Tensor]()
-    for half in (first, second):
-        network_map = yield from predicted(state, ready, half.half, options, parking)
+    for half, seen in zip((first, second), ready.starts, strict=True):
+        network_map = yield from predicted(state, half.half, seen, ready.weight, ready.mask, options, parking)
         maps.append(usable(ready, half.half, network_map, how, "the network's map"))
     losses = record.losses
     mode = "one network per half-set" if options.mode == "independent" else "one network for both half-sets"

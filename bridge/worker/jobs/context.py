@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from cryobridge.core.training import ALONE, Ranks
+from cryobridge.core.training import ALONE, DeviceMover, Parking, Ranks
 
 from .checkpoint import Checkpoints, digest_of
 from .deadline import Deadline
@@ -30,12 +30,15 @@ class Context:
         The processes that do the job together; `ALONE` for kinds that do not share devices.
     deadline
         The runner looks at it between two steps; a step that takes long may look too.
+    parking
+        What the job keeps on the device is named here, so that it can be moved away between two steps.
     """
 
     device: torch.device
     folder: OutputFolder
     ranks: Ranks = ALONE
     deadline: Deadline = field(default_factory=lambda: Deadline(None))
+    parking: Parking = field(default_factory=lambda: Parking(DeviceMover(torch.device("cpu"))))
 
     @property
     def leads(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors
@@ -21,42 +22,54 @@ _ZIP = b"PK\x03\x04"
 _LEARNED = ("network.", "average.")
 
 
-def load_network(path: Path, options: CorrectionOptions, device: torch.device | str) -> CorrectionState:
-    """Start a correction from a stored network.
+@dataclass(frozen=True)
+class StoredNetwork:
+    """A network as a file holds it, read once.
 
-    Only what was learned is taken over: the training to come is of other maps, so it counts its own steps and its
-    optimiser begins anew. In independent mode a single network is given to both halves, which are then no longer
-    independent if it was trained on both.
+    layout
+        What its networks are.
+    learned
+        What each of them has learned, by name.
+    """
+
+    path: Path
+    layout: StoredLayout
+    learned: list[dict[str, Tensor]]
+
+    def started(self, options: CorrectionOptions, device: torch.device | str) -> CorrectionState:
+        """Start a correction.
+
+        Only what was learned is taken over: the training to come is of other maps, so it counts its own steps and its
+        optimiser begins anew. In independent mode a single network is given to both halves, which are then no longer
+        independent if it was trained on both.
+
+        Raises
+        ------
+        InputInvalid
+            If the options want another network; one sentence.
+        """
+        _check_options(self.path, self.layout, options)
+        state = CorrectionState.new(options, device)
+        for index, learner in enumerate(state.learners):
+            _load(self.path, learner, self.learned[index % len(self.learned)])
+        return state
+
+
+def read_network(path: Path) -> StoredNetwork:
+    """Read a stored network.
 
     Parameters
     ----------
     path
         `network.safetensors` of an earlier correction, or spIsoNet's `.pt`; told apart by content.
-    options
-        Of the correction that begins; preset and norm must be those of the network.
 
     Raises
     ------
     InputInvalid
-        If the file cannot be read or is no such network, or the options want another; one sentence.
+        If the file cannot be read or is no such network; one sentence.
     """
     layout, learned = _read(path)
-    _check_options(path, layout, options)
-    state = CorrectionState.new(options, device)
-    for index, learner in enumerate(state.learners):
-        _load(path, learner, learned[index % len(learned)])
-    return state
-
-
-def layout_of(path: Path) -> StoredLayout:
-    """Tell what a stored network is, to choose options that fit it.
-
-    Raises
-    ------
-    InputInvalid
-        If the file cannot be read or is no such network.
-    """
-    return _read(path)[0]
+    return StoredNetwork(path, layout, learned)
 
 
 def _read(path: Path) -> tuple[StoredLayout, list[dict[str, Tensor]]]:

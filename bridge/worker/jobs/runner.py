@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from cryobridge.core.training import ALONE
+from cryobridge.core.training import ALONE, DeviceMover, Parking
 from cryobridge.schemas.envelope import JOB_NAME, Job
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.job import check_paths, parse_job
@@ -36,7 +36,9 @@ KINDS = "cryobridge.bridge.worker.kinds"
 _ANY_MEMORY = FreeMemory()
 
 
-def run_job(spec: object, device: torch.device, free: FreeMemory = _ANY_MEMORY) -> JobSteps:
+def run_job(
+    spec: object, device: torch.device, free: FreeMemory = _ANY_MEMORY, parking: Parking | None = None
+) -> JobSteps:
     """Run one job; return its result as JSON values.
 
     Parameters
@@ -47,6 +49,8 @@ def run_job(spec: object, device: torch.device, free: FreeMemory = _ANY_MEMORY) 
         To compute on.
     free
         How free memory is found out, for a warning before the job starts.
+    parking
+        Where the job says what it keeps on the device; one of its own if None.
 
     Raises
     ------
@@ -65,7 +69,7 @@ def run_job(spec: object, device: torch.device, free: FreeMemory = _ANY_MEMORY) 
     threads = torch.get_num_threads()
     torch.set_num_threads(job.run.threads or threads)
     try:
-        context = _context(job, device)
+        context = _context(job, device, parking or Parking(DeviceMover(device)))
         try:
             for line in shortages(job, device, free):
                 context.folder.log_once_begun(line)
@@ -88,7 +92,7 @@ def runner_of(kind: str) -> Runner:
     return runner
 
 
-def _context(job: Job, device: torch.device) -> Context:
+def _context(job: Job, device: torch.device, parking: Parking) -> Context:
     leads = int(os.environ.get("RANK", "0")) == 0
     return Context(
         device=device,
@@ -96,6 +100,7 @@ def _context(job: Job, device: torch.device) -> Context:
         ranks=ranks_from_environment(device) if job.shares_devices else ALONE,
         # One process tells the time for all: the others end with it.
         deadline=Deadline(job.run.deadline_s if leads else None),
+        parking=parking,
     )
 
 

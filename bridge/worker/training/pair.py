@@ -25,7 +25,7 @@ def trained(
     ranks: Ranks = ALONE,
     advice: str = "",
 ) -> Iterator[StepReport]:
-    """Train in place, one step for each value drawn; between two of them all of it may be parked.
+    """Train in place, one step for each value drawn; between two of them it may be parked.
 
     `advice` ends the sentence of an error.
 
@@ -34,19 +34,31 @@ def trained(
     BadResult
         If the loss stops being finite, or there is nothing to learn from.
     """
-    with parking.holding(ready.tensors):
-        try:
-            trainer = trainer_of(state, *ready.starts, ready.weight, ready.mask, options, record=record, ranks=ranks)
-            with parking.holding(trainer.held):
-                yield from trainer.run()
-        except ValueError as error:
-            raise BadResult(f"training failed: {error}{advice}") from error
+    try:
+        trainer = trainer_of(state, *ready.starts, ready.weight, ready.mask, options, record=record, ranks=ranks)
+        with parking.holding(trainer.held):
+            yield from trainer.run()
+    except ValueError as error:
+        raise BadResult(f"training failed: {error}{advice}") from error
 
 
 def predicted(
-    state: CorrectionState, ready: ReadyPair, which_half: int, options: CorrectionOptions, parking: Parking
+    state: CorrectionState,
+    which_half: int,
+    volume: Tensor,
+    weight: Tensor,
+    mask: Tensor | None,
+    options: CorrectionOptions,
+    parking: Parking,
 ) -> Generator[None, None, Tensor]:
-    """The network's map (n, n, n) of half 1 or 2; yields between batches of tiles, and may be parked then.
+    """The network's map (n, n, n) of half 1 or 2 from what it sees of it; may be parked where it yields.
+
+    Parameters
+    ----------
+    state, which_half, volume, weight, mask, options
+        See `core.correction.predict`.
+    parking
+        Where what is kept between two batches of tiles is named.
 
     Raises
     ------
@@ -54,9 +66,9 @@ def predicted(
         If it ends without a map.
     """
     result: Tensor | None = None
-    volume, held = ready.starts[which_half - 1], list[Tensor]()
-    with parking.holding(ready.tensors), parking.holding(state.held), parking.holding(lambda: held):
-        for step in predict_steps(state, which_half, volume, ready.weight, ready.mask, options, held):
+    held = list[Tensor]()
+    with parking.holding(state.held), parking.holding(lambda: held):
+        for step in predict_steps(state, which_half, volume, weight, mask, options, held):
             result = step
             if step is None:
                 yield None

@@ -7,7 +7,7 @@ import math
 import torch
 
 from cryobridge.core.directional import fsc3d, sphericity
-from cryobridge.core.fourier import fsc, resolution
+from cryobridge.core.fourier import fsc, limit_shell, resolution
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.half_maps import Form, HalfMapInputs
 
@@ -47,7 +47,11 @@ class Measured:
                 f"{inputs.half1} and {inputs.half2} agree at no resolution (FSC below 0.143 in shell 1); check "
                 "that they belong together, or give limit_resolution_A"
             )
-        self.limit_shell = min(int(pair.box * pair.voxel_size_A / self.limit_A + 1), pair.box // 2)
+        self.limit_shell = limit_shell(pair.box, pair.voxel_size_A, self.limit_A)
+
+    def tensors(self) -> list[torch.Tensor]:
+        """All of it that lies on the device."""
+        return [self.half1, self.half2, self.curve, *([] if self.mask is None else [self.mask])]
 
     def fsc3d(self, half_angle_deg: float, form: Form, *, keep_high_resolution: bool = False) -> torch.Tensor:
         """Return the 3DFSC up to the limit, (n, n, n // 2 + 1)."""

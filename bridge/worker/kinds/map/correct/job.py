@@ -19,16 +19,14 @@ from cryobridge.schemas.validation import input_invalid
 
 from ....jobs.context import Context
 from ....jobs.folder import REPORT_NAME, OutputFolder
-from ....jobs.pretrained import load_network
 from ....jobs.runner import JobSteps
 from ....jobs.tables import curve_table, loss_table
-from ....jobs.volumes import read_map, read_pair, read_spectrum
 from ....loop import Progress, scaled
+from ....training.ensemble import Ensemble
 from ..measured import sphericity_or_none
 from .outputs import CorrectedPair, outcome
-from .prepare import Prepared, prepare, whitened
+from .prepare import Prepared, prepare, read_files, whitened
 from .report import Correction, page, script
-from .training import Training
 
 _PREPARED, _TRAINED = 0.05, 0.95
 
@@ -37,27 +35,29 @@ def run(job: MapCorrectJob, context: Context) -> JobSteps:
     """Measure, train, predict, put together; write maps, tables, the network and the report."""
     device, folder = context.device, context.folder
     network = _network_options(job, device)
-    _check_files(job, network)
+    files = read_files(job.inputs, network)
     yield Progress("measuring the half-maps", 0.0)
-    prepared = prepare(job, device)
+    prepared = prepare(job, files, device)
     if context.leads:
         folder.mark("measure")
         _begin(job, prepared, folder)
     best_A, worst_A = resolution_range(prepared.fsc3d, prepared.pair.voxel_size_A, job.options.half_angle_deg)
     words = f"correcting to {prepared.limit_A:.2f} A, 3DFSC {best_A:.2f}-{worst_A:.2f} A by direction"
     yield Progress(words, _PREPARED)
-    training = Training(
-        prepared=prepared,
+    training = Ensemble(
+        ready=prepared.ready,
         options=network,
         networks=job.options.ensemble,
-        start=job.inputs.network,
+        start=files.network,
         device=device,
         checkpoints=context.checkpoints(network.model_dump(mode="json")),
         every_s=job.options.checkpoint_every_s,
         say=context.say,
+        parking=context.parking,
         ranks=context.ranks,
     )
-    trained = yield from scaled(_PREPARED, _TRAINED, training.results())
+    with context.parking.holding(prepared.ready.tensors):
+        trained = yield from scaled(_PREPARED, _TRAINED, training.results())
     if not context.leads:
         return {}
     folder.mark("train")
@@ -73,7 +73,7 @@ def run(job: MapCorrectJob, context: Context) -> JobSteps:
         statements=[*correction.statements, *warnings],
         seeds={f"network {index + 1}": network.seed + index for index in range(len(trained))},
     )
-    training.checkpoints.remove(*training.names)
+    training.clear()
     return result
 
 
@@ -101,18 +101,6 @@ def _as_used(options: CorrectOptions, network: CorrectionOptions, prepared: Prep
         "whiten": whitened(options, prepared.limit_A),
         "combine": options.combination,
     }
-
-
-def _check_files(job: MapCorrectJob, network: CorrectionOptions) -> None:
-    """Read every file once before anything is computed or written; that takes seconds, a training takes hours."""
-    inputs = job.inputs
-    pair = read_pair(inputs)
-    if inputs.fsc3d is not None:
-        read_spectrum(inputs.fsc3d, pair.half1)
-    if inputs.reference is not None:
-        read_map(inputs.reference, like=pair.half1)
-    if inputs.network is not None:
-        load_network(inputs.network, network, "cpu")
 
 
 def _begin(job: MapCorrectJob, prepared: Prepared, folder: OutputFolder) -> None:

@@ -9,19 +9,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cryobridge.core.correction import mean_and_spread, posterior
-from cryobridge.core.diagnosis import power_changed, power_changed_where, rms_difference
+from cryobridge.core.correction import Finish, mean_and_spread
+from cryobridge.core.diagnosis import power_changed, power_changed_by_measure, rms_difference
 from cryobridge.core.directional import direction_resolutions
-from cryobridge.core.fourier import apply_filter, combine, fsc
-from cryobridge.core.volume import operators, symmetrise
-from cryobridge.schemas.errors import BadResult
+from cryobridge.core.fourier import fsc, within_limit
+from cryobridge.core.volume import operators
 from cryobridge.schemas.kinds.map.correct import CorrectOptions
 
-from .prepare import Prepared, within_limit
-from .training import Trained
-
-_WELL, _BADLY = 0.7, 0.3
-"""3DFSC from which on, and up to which, a Fourier voxel counts as measured well or badly."""
+from ....training.ensemble import Trained
+from ....training.pair import usable
+from .prepare import Prepared
 
 
 @dataclass(frozen=True)
@@ -76,9 +73,9 @@ def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOpti
     BadResult
         If a map is not finite or not on the scale of its half-map.
     """
-    rotations = operators(options.symmetry)
+    how = finish_of(options)
     each = [
-        [_finished(prepared, half, volume, rotations, options) for half, volume in enumerate(one.maps)]
+        [usable(prepared.ready, half, volume, how, "the corrected map") for half, volume in enumerate(one.maps, 1)]
         for one in trained
     ]
     half1, half2 = (torch.stack([maps[half] for maps in each]).mean(0) for half in (0, 1))
@@ -87,7 +84,8 @@ def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOpti
     before, after = (originals[0] + originals[1]) / 2, (first + second) / 2
     directions, resolutions = direction_resolutions(fsc3d, prepared.pair.voxel_size_A, options.half_angle_deg)
     axis = directions[resolutions.argmax()]
-    within = _within(prepared) > 0
+    within = within_limit(prepared.pair.box, prepared.pair.voxel_size_A, prepared.limit_A, fsc3d.device) > 0
+    well, badly = power_changed_by_measure(before, after, fsc3d, within, mask)
     return CorrectedPair(
         half1=half1,
         half2=half2,
@@ -95,33 +93,21 @@ def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOpti
         fsc_after=fsc(first, second, mask).cpu(),
         axis=axis.cpu(),
         change=power_changed(before, after, axis, mask).cpu(),
-        changed_well=power_changed_where(before, after, within & (fsc3d >= _WELL), mask),
-        changed_badly=power_changed_where(before, after, within & (fsc3d <= _BADLY), mask),
+        changed_well=well,
+        changed_badly=badly,
         moved=rms_difference(before, after, mask),
         correlation=_correlation(before, after, mask),
     )
 
 
-def _finished(prepared: Prepared, half: int, network_map: Tensor, rotations: Tensor, options: CorrectOptions) -> Tensor:
-    """The corrected map of half 0 or 1: of its own data and its network's map, on its own grey scale."""
-    base, original = prepared.bases[half], prepared.originals[half]
-    result = symmetrise(network_map.to(base.device), rotations)
-    if options.combination == "fill":
-        # Within the limit the grey scale is that of the measured voxels, so nothing has to be matched at the joint.
-        standard, variance = apply_filter(base, prepared.gain), options.prior_variance
-        result = posterior.fill(standard, result, prepared.gain, prepared.mask, prior_variance=variance)
-        complaint = posterior.plausible(result, standard)
-        result = result + apply_filter(original, 1 - _within(prepared))
-    else:
-        result = combine(result, original, prepared.pair.voxel_size_A, prepared.limit_A, prepared.mask)
-        complaint = posterior.plausible(result, original)
-    if complaint is not None:
-        raise BadResult(f"the corrected map of half {half + 1} is not usable: {complaint}")
-    return result.float().cpu()
-
-
-def _within(prepared: Prepared) -> Tensor:
-    return within_limit(prepared.pair.box, prepared.pair.voxel_size_A, prepared.limit_A, prepared.fsc3d.device)
+def finish_of(options: CorrectOptions) -> Finish:
+    """How the options put a network's map together with the data."""
+    return Finish(
+        combine=options.combination,
+        prior_variance=options.prior_variance,
+        keep_beyond=True,
+        rotations=operators(options.symmetry),
+    )
 
 
 def _correlation(before: Tensor, after: Tensor, mask: Tensor | None) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from cryobridge.core.directional import direction_resolutions
-from cryobridge.core.fourier import lowpass, resolution
+from cryobridge.core.fourier import last_shell, lowpass, resolution
 from cryobridge.core.relion import Sharpened
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.kinds.map.correct import MapCorrectJob
@@ -19,10 +19,10 @@ from ....report.levels import contour_levels
 from ....report.page import Figure, Report, as_html
 from ....report.quantities import angstrom, percent
 from ....report.statements import independence
+from ....training.ensemble import Trained
 from ..measured import sphericity_or_none
 from .outputs import CorrectedPair
-from .prepare import WHITEN_FROM_A, Prepared, last_shell, whitened
-from .training import Trained
+from .prepare import WHITEN_FROM_A, Prepared, whitened
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..measured import sphericity_or_none
+from .controls import Controls
+from .hold_out import HoldOut
 from .measure import Changed, Directions, OverallFsc, Views
-from .network import Controls, HoldOut
 
 
 @dataclass(frozen=True)

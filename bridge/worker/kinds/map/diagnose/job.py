@@ -15,7 +15,9 @@ from ....jobs.tables import curve_table
 from ....jobs.volumes import Pair, read_map, read_pair
 from ....loop import Progress, scaled
 from ..measured import Measured
+from .controls import controls
 from .findings import Findings
+from .hold_out import hold_out
 from .measure import (
     agreement,
     by_direction,
@@ -26,7 +28,7 @@ from .measure import (
     view_table,
     views_of,
 )
-from .network import controls, hold_out, stored_network
+from .network import stored_network
 from .report import notes_on, page, statements_on
 
 _MEASURED, _HELD_OUT, _CONTROLLED = 0.2, 0.8, 0.95
@@ -60,15 +62,16 @@ def run(job: MapDiagnoseJob, context: Context) -> JobSteps:
     yield Progress(f"cFAR {directions.cfar:.2f}, {spread.best_A:.2f}-{spread.worst_A:.2f} A by direction", _MEASURED)
 
     held_out = tested = None
-    if options.hold_out:
-        steps = hold_out(job, measured, voxel_A, directions, symmetry, context)
-        held_out = yield from scaled(_MEASURED, _HELD_OUT, steps)
-        folder.mark("hold_out")
-        network = network or held_out.network
-    if network is not None:
-        steps_of_controls = controls(measured, voxel_A, network, options.seed)
-        tested = yield from scaled(_HELD_OUT, _CONTROLLED, steps_of_controls)
-        folder.mark("controls")
+    with context.parking.holding(measured.tensors):
+        if options.hold_out:
+            steps = hold_out(job, measured, voxel_A, directions, symmetry, context)
+            held_out = yield from scaled(_MEASURED, _HELD_OUT, steps)
+            folder.mark("hold_out")
+            network = network or held_out.network
+        if network is not None:
+            steps_of_controls = controls(measured, voxel_A, network, options.seed, context.parking)
+            tested = yield from scaled(_HELD_OUT, _CONTROLLED, steps_of_controls)
+            folder.mark("controls")
     found = Findings(agreed, volume, directions, views, change, held_out, tested)
     yield Progress("writing the report", _CONTROLLED)
     _write(pair, found, folder)

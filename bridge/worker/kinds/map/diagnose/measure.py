@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cryobridge.core.diagnosis import power_changed, power_changed_where, rms_difference
+from cryobridge.core.diagnosis import power_changed, power_changed_by_measure, rms_difference
 from cryobridge.core.directional import (
     area_ratio,
     conical_fsc,
@@ -25,8 +25,6 @@ from ..measured import Measured
 
 _DIRECTIONS = 300
 _FEWEST_SHELLS = 16
-_WELL, _BADLY = 0.8, 0.2
-"""Ours: 3DFSC from and up to which a Fourier voxel is called measured well or badly."""
 
 
 @dataclass(frozen=True)
@@ -183,11 +181,11 @@ def changed(
     """What a correction did to the mean of the half-maps, and how its half-maps agree."""
     mask = measured.mask
     before, after = (measured.half1 + measured.half2) / 2, (corrected1 + corrected2) / 2
-    inside = fsc3d != 0.0
+    well, badly = power_changed_by_measure(before, after, fsc3d, fsc3d != 0.0, mask)
     return Changed(
         power=power_changed(before, after, directions.vectors[directions.worst], mask),
-        well=power_changed_where(before, after, inside & (fsc3d >= _WELL), mask),
-        badly=power_changed_where(before, after, inside & (fsc3d <= _BADLY), mask),
+        well=well,
+        badly=badly,
         moved=rms_difference(before, after, mask),
         fsc=fsc(corrected1, corrected2, mask),
         directions=by_direction(corrected1, corrected2, mask, voxel_size_A, measured.limit_shell, half_angle_deg),

@@ -17,9 +17,10 @@ from ....report import figures, methods, readings
 from ....report.page import Figure, Report, as_html
 from ....report.quantities import angstrom, in_digits, percent
 from ..measured import STATEMENT, Measured, sphericity_or_none
+from .controls import Controls
 from .findings import Findings, xyz
+from .hold_out import HoldOut
 from .measure import Changed, Views
-from .network import Controls, HoldOut
 
 _FEWEST_VIEWS = 1000
 

@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from cryobridge.bridge.worker.jobs.pretrained import load_network
+from cryobridge.bridge.worker.jobs.pretrained import read_network
 from cryobridge.core.correction import CorrectionState, predict
 from cryobridge.core.nets.unet3d import UNet3D
 from cryobridge.schemas.correction import CorrectionOptions
@@ -26,6 +26,11 @@ PARTS = {
     "decoders.": "decoder.module_dict.conv_stack_",
     "last.": "final.",
 }
+
+
+def load_network(path, options, device):
+    """Read a network and start a correction from it."""
+    return read_network(path).started(options, device)
 
 
 def options(**chosen: Any) -> CorrectionOptions:

@@ -12,7 +12,8 @@ from support.correction_job import correction_job, finish, read, steps_of
 
 from cryobridge.bridge.worker.jobs import checkpoint, runner
 from cryobridge.bridge.worker.kinds.map.correct import job as correct
-from cryobridge.bridge.worker.kinds.map.correct import training as correct_training
+from cryobridge.bridge.worker.training import pair
+from cryobridge.core.training import Trainer
 from cryobridge.schemas.errors import BadResult
 
 MAPS = ("corrected_half1.mrc", "corrected_half2.mrc", "corrected.mrc", "spread.mrc")
@@ -74,18 +75,25 @@ def test_a_full_disk_costs_the_checkpoint_only(tmp_path: Path, monkeypatch: pyte
 
 def test_out_of_memory_means_smaller_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
-    train = correct_training.train
+    trainer_of = pair.trainer_of
 
-    def hungry(*arguments: Any, **named: Any) -> Iterator[Any]:
+    class Hungry:
+        def __init__(self, options: Any, trainer: Any) -> None:
+            self._options, self._trainer, self.held = options, trainer, trainer.held
+
+        def run(self) -> Iterator[Any]:
+            steps = self._trainer.run()
+            yield next(steps)
+            if self._options.acc_batches == 1:
+                raise torch.OutOfMemoryError("too much")
+            yield from steps
+
+    def hungry(*arguments: Any, **named: Any) -> Hungry:
         options = arguments[5]
         tried.append(options.acc_batches)
-        steps = train(*arguments, **named)
-        yield next(steps)
-        if options.acc_batches == 1:
-            raise torch.OutOfMemoryError("too much")
-        yield from steps
+        return Hungry(options, trainer_of(*arguments, **named))
 
-    monkeypatch.setattr(correct_training, "train", hungry)
+    monkeypatch.setattr(pair, "trainer_of", hungry)
     result = finish(correction_job(tmp_path))
     assert tried == [1, 2]
     assert result["metrics"]["steps"] == 2
@@ -97,7 +105,7 @@ def test_a_loss_that_is_not_finite_is_one_sentence(tmp_path: Path, monkeypatch: 
         raise ValueError("the loss is nan at step 3 of 5")
         yield
 
-    monkeypatch.setattr(correct_training, "train", diverging)
+    monkeypatch.setattr(Trainer, "run", diverging)
     with pytest.raises(BadResult, match=r"the loss is nan at step 3 of 5; try a lower learning_rate") as caught:
         finish(correction_job(tmp_path))
     assert "\n" not in str(caught.value)
@@ -109,7 +117,7 @@ def test_a_map_that_is_not_finite_is_never_written(tmp_path: Path, monkeypatch: 
     def broken(_: Any, __: int, volume: torch.Tensor, *___: Any) -> Iterator[torch.Tensor]:
         yield torch.full_like(volume, torch.nan)
 
-    monkeypatch.setattr(correct_training, "predict_steps", broken)
+    monkeypatch.setattr(pair, "predict_steps", broken)
     with pytest.raises(BadResult, match="half 1 is not usable: values that are not finite"):
         finish(correction_job(tmp_path))
     assert not (tmp_path / "out/corrected_half1.mrc").exists()

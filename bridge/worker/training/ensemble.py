@@ -1,30 +1,29 @@
-"""`map.correct`, second part: networks trained one after another, with checkpoints, and the maps that they make."""
+"""Networks of one job, trained one after another with checkpoints, and the maps that they make of both halves."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from cryobridge.core.correction import CorrectionState, predict_steps, train
-from cryobridge.core.training import Ranks, StepReport, TrainingRecord
+from cryobridge.core.correction import CorrectionState, ReadyPair
+from cryobridge.core.training import Parking, Ranks, StepReport, TrainingRecord
 from cryobridge.schemas.correction import CorrectionOptions
-from cryobridge.schemas.errors import BadResult, CryobridgeError
+from cryobridge.schemas.errors import CryobridgeError
 
-from ....jobs.checkpoint import Checkpoint, Checkpoints
-from ....jobs.pretrained import load_network
-from ....loop import Progress
-from ....memory import give_back, is_out_of_memory
-from ....training.ladder import smaller_attempts
-from .prepare import Prepared
+from ..jobs.checkpoint import Checkpoint, Checkpoints
+from ..jobs.pretrained import StoredNetwork
+from ..loop import Progress
+from .ladder import smaller_attempts, within_memory
+from .pair import predicted, trained
 
 TRAINING = "checkpoint"
 _PREDICTION = 0.1
 _MOMENTS = ("exp_avg.", "exp_avg_sq.", "step.")
+_ADVICE = "; try a lower learning_rate or another seed"
 
 
 @dataclass(frozen=True)
@@ -52,35 +51,38 @@ class Trained:
 
 
 @dataclass
-class Training:
+class Ensemble:
     """How the networks of a job are trained.
 
     Parameters
     ----------
-    prepared
+    ready
         What from.
     options
         Of the first network; the others differ in the seed.
     networks
         How many.
     start
-        File of the network to start from, or None.
+        The network to start from, or None.
     checkpoints, every_s
         Where the work is kept, and how many seconds there are between two checkpoints of a training.
     say
         Takes a line for the log.
+    parking
+        Where what is trained may be moved off the device between two steps; the pair is its owner's to name.
     ranks
         Processes that train together. The first of them predicts.
     """
 
-    prepared: Prepared
+    ready: ReadyPair
     options: CorrectionOptions
     networks: int
-    start: Path | None
+    start: StoredNetwork | None
     device: torch.device
     checkpoints: Checkpoints
     every_s: float
     say: Callable[[str], None]
+    parking: Parking
     ranks: Ranks
     _saved: float = field(default=0.0, init=False)
 
@@ -93,8 +95,6 @@ class Training:
         ------
         BadResult
             If the loss stops being finite.
-        InputInvalid
-            If the network to start from cannot be used.
         """
         found = []
         for index in range(self.networks):
@@ -104,46 +104,25 @@ class Training:
             found.append(one)
         return found
 
-    @property
-    def names(self) -> list[str]:
-        """The checkpoints that may be there."""
-        return [TRAINING, *(_finished_name(index) for index in range(self.networks))]
+    def clear(self) -> None:
+        """Remove the checkpoints: the job is finished."""
+        self.checkpoints.remove(TRAINING, *(_finished_name(index) for index in range(self.networks)))
 
     def _within_memory(self, index: int) -> Generator[Progress | None, None, Trained]:
-        attempts = smaller_attempts(self._options_of(index))
-        for number, attempt in enumerate(attempts, 1):
-            try:
-                return (yield from self._one(index, attempt))
-            except (MemoryError, RuntimeError) as error:
-                # One of several ranks cannot change its batches alone.
-                if not is_out_of_memory(error) or number == len(attempts) or self.ranks.count > 1:
-                    raise
-                self.say(f"out of memory, trying smaller batches: {error}")
-            give_back(self.device)
-            yield Progress("out of memory: trying again with smaller batches")
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        attempts = smaller_attempts(self.options.model_copy(update={"seed": self.options.seed + index}))
+        # One of several ranks cannot change its batches alone.
+        attempts = attempts if self.ranks.count == 1 else attempts[:1]
+        return (yield from within_memory(attempts, lambda one, _: self._one(index, one), self.device, self.say))
 
     def _one(self, index: int, options: CorrectionOptions) -> Generator[Progress | None, None, Trained]:
         state, record, seconds = self._begin(index, options)
         resumed_at, started = seconds, time.monotonic()
         self._saved = started
-        steps = train(
-            state,
-            *self.prepared.starts,
-            self.prepared.weight,
-            self.prepared.mask,
-            options,
-            record=record,
-            ranks=self.ranks,
-        )
-        try:
-            for report in steps:
-                seconds = resumed_at + time.monotonic() - started
-                if time.monotonic() - self._saved >= self.every_s:
-                    self._keep(index, state, record, seconds)
-                yield self._progress(index, report)
-        except ValueError as error:
-            raise BadResult(f"training failed: {error}; try a lower learning_rate or another seed") from error
+        for report in trained(state, self.ready, options, record, self.parking, self.ranks, _ADVICE):
+            seconds = resumed_at + time.monotonic() - started
+            if time.monotonic() - self._saved >= self.every_s:
+                self._keep(index, state, record, seconds)
+            yield self._progress(index, report)
         self._keep(index, state, record, seconds)
         if self.ranks.index > 0:
             nothing = torch.empty(0)
@@ -153,23 +132,13 @@ class Training:
             which = "" if self.networks == 1 else f" by network {index + 1} of {self.networks}"
             share = 1 - _PREDICTION * (3 - half) / 2
             yield Progress(f"predicting half-map {half}{which}", self._fraction(index, share))
-            maps.append((yield from self._predicted(state, half, options)))
+            volume, weight, mask = self.ready.starts[half - 1], self.ready.weight, self.ready.mask
+            network_map = yield from predicted(state, half, volume, weight, mask, options, self.parking)
+            maps.append(network_map.cpu())
         learned = {key: value for key, value in state.tensors().items() if not _is_moment(key)}
-        trained = Trained(maps[0], maps[1], learned, record, seconds)
-        self._write(_finished_name(index), _as_checkpoint(trained))
-        return trained
-
-    def _predicted(
-        self, state: CorrectionState, half: int, options: CorrectionOptions
-    ) -> Generator[Progress | None, None, Tensor]:
-        result: Tensor | None = None
-        volume = self.prepared.starts[half - 1]
-        for step in predict_steps(state, half, volume, self.prepared.weight, self.prepared.mask, options):
-            result = step
-            yield None
-        if result is None:
-            raise BadResult("the prediction ended without a map")
-        return result.cpu()
+        found = Trained(maps[0], maps[1], learned, record, seconds)
+        self._write(_finished_name(index), _as_checkpoint(found))
+        return found
 
     def _begin(self, index: int, options: CorrectionOptions) -> tuple[CorrectionState, TrainingRecord, float]:
         """The state and record to go on with: of the checkpoint, of the network that was given, or new."""
@@ -180,7 +149,7 @@ class Training:
             self.say(f"network {index + 1}: goes on after step {len(record.losses)}")
             return state, record, float(kept.note["seconds"])
         if self.start is not None:
-            return load_network(self.start, options, self.device), TrainingRecord(), 0.0
+            return self.start.started(options, self.device), TrainingRecord(), 0.0
         return CorrectionState.new(options, self.device), TrainingRecord(), 0.0
 
     def _keep(self, index: int, state: CorrectionState, record: TrainingRecord, seconds: float) -> None:
@@ -204,9 +173,6 @@ class Training:
         network = {key.removeprefix("network/"): value for key, value in kept.tensors.items() if "/" in key}
         return Trained(kept.tensors["map1"], kept.tensors["map2"], network, _record(kept), float(kept.note["seconds"]))
 
-    def _options_of(self, index: int) -> CorrectionOptions:
-        return self.options.model_copy(update={"seed": self.options.seed + index})
-
     def _progress(self, index: int, report: StepReport) -> Progress:
         which = "" if self.networks == 1 else f"network {index + 1} of {self.networks}, "
         held_out = "" if report.held_out_loss is None else f" ({report.held_out_loss:.3f} held out)"
@@ -227,11 +193,11 @@ def _is_moment(name: str) -> bool:
     return name.partition(".")[2].startswith(_MOMENTS)
 
 
-def _as_checkpoint(trained: Trained) -> Checkpoint:
-    tensors = {"map1": trained.map1, "map2": trained.map2}
-    tensors |= {f"network/{name}": value for name, value in trained.network.items()}
-    record = trained.record
-    note = {"seconds": trained.seconds, "losses": record.losses, "held_out": record.held_out}
+def _as_checkpoint(found: Trained) -> Checkpoint:
+    tensors = {"map1": found.map1, "map2": found.map2}
+    tensors |= {f"network/{name}": value for name, value in found.network.items()}
+    record = found.record
+    note = {"seconds": found.seconds, "losses": record.losses, "held_out": record.held_out}
     return Checkpoint(tensors, note)
 
 

@@ -1,0 +1,145 @@
+"""The directional hold-out test of `map.diagnose`: spoil a well measured direction, correct, see what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cryobridge.core.correction import CorrectionState
+from cryobridge.core.diagnosis import Cone, HeldOut, degrade, mean_score, score, worst_and_best
+from cryobridge.core.directional import judged
+from cryobridge.core.fourier import apply_filter, resolution_shell
+from cryobridge.core.training import ALONE
+from cryobridge.schemas.envelope import JOB_SCHEMA
+from cryobridge.schemas.kinds.map.correct import MapCorrectJob
+from cryobridge.schemas.kinds.map.diagnose import MapDiagnoseJob
+
+from ....jobs.context import Context
+from ....jobs.folder import OutputFolder
+from ....loop import Progress
+from ....training.ensemble import Ensemble
+from ..correct.outputs import outcome
+from ..correct.prepare import prepare, read_files
+from ..measured import Measured
+from .measure import Directions
+from .network import Network
+
+_CHECKPOINT_EVERY_S = 60.0
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """What a correction brought back into a cone that was made bad.
+
+    axis, like
+        Unit vectors (3,) z, y, x of the cone, and of the worst direction that it was made like.
+    curves
+        By name, (n // 2 + 1,): FSC between the halves in the cone as measured and as spoilt; FSC to the map as measured
+        before and after the correction.
+    before, after
+        Means of the latter two over the shells that count; NaN where the cone could not be made worse.
+    losses
+        Of the training, one a step.
+    network
+        The network, for the controls.
+    """
+
+    axis: Tensor
+    like: Tensor
+    curves: dict[str, Tensor]
+    before: float
+    after: float
+    losses: list[float]
+    network: Network
+
+
+def hold_out(
+    job: MapDiagnoseJob,
+    measured: Measured,
+    voxel_A: float,
+    directions: Directions,
+    symmetry: Tensor | None,
+    context: Context,
+) -> Generator[Progress | None, None, HoldOut]:
+    """Spoil a well-measured cone, run the correction as `map.correct` does by default, and score it in the cone.
+
+    Progress goes from 0 to 1.
+    """
+    options, device, folder = job.options, context.device, context.folder
+    angle = options.half_angle_deg
+    worst, best = worst_and_best(directions.curves, directions.vectors, angle, symmetry)
+    cone = Cone(directions.vectors[best : best + 1], angle).with_mates(symmetry)
+    like = Cone(directions.vectors[worst : worst + 1], angle).with_mates(symmetry)
+    generator = torch.Generator().manual_seed(options.seed)
+    spoilt = degrade(measured.half1, measured.half2, cone, like, generator)
+    correction = _spoilt_job(job, spoilt, measured, voxel_A, folder)
+    network = correction.options.network_options(device.type)
+    prepared = prepare(correction, read_files(correction.inputs, network), device)
+    training = Ensemble(
+        ready=prepared.ready,
+        options=network,
+        networks=1,
+        start=None,
+        device=device,
+        checkpoints=context.checkpoints(network.model_dump(mode="json")),
+        every_s=_CHECKPOINT_EVERY_S,
+        say=context.say,
+        parking=context.parking,
+        ranks=ALONE,
+    )
+    with context.parking.holding(prepared.ready.tensors):
+        trained = (yield from training.results())[0]
+    found = outcome(prepared, [trained], correction.options)
+    training.clear()
+    # What one would have without a network: the same weights, nothing filled in.
+    standard = apply_filter((spoilt.half1 + spoilt.half2) / 2, prepared.ready.gains[0])
+    full = (measured.half1 + measured.half2) / 2
+    before, after = (score(volume, full, cone, measured.mask) for volume in (standard, found.mean.to(device)))
+    shells = _counted(spoilt.fsc_before, spoilt.fsc_aimed, angle)
+    return HoldOut(
+        axis=directions.vectors[best].cpu(),
+        like=directions.vectors[worst].cpu(),
+        curves={
+            "halves_as_measured": spoilt.fsc_before,
+            "halves_spoilt": spoilt.fsc_aimed,
+            "to_measured_before": before,
+            "to_measured_after": after,
+        },
+        before=mean_score(before, shells),
+        after=mean_score(after, shells),
+        losses=list(trained.record.losses),
+        network=Network(CorrectionState.from_tensors(trained.network, network, device), network),
+    )
+
+
+def _spoilt_job(
+    job: MapDiagnoseJob, spoilt: HeldOut, measured: Measured, voxel_A: float, folder: OutputFolder
+) -> MapCorrectJob:
+    """The correction of the spoilt half-maps, which are written so that it can be repeated and looked at."""
+    options = job.options
+    paths = {}
+    for key, half in (("half1", spoilt.half1), ("half2", spoilt.half2)):
+        name = f"hold_out_{key}.mrc"
+        folder.write_map(name, half, voxel_A)
+        paths[key] = folder.path / name
+    chosen = {"mode": options.mode, "seed": options.seed, "symmetry": options.symmetry}
+    if options.steps is not None:
+        chosen["steps"] = options.steps
+    return MapCorrectJob.model_validate(
+        {
+            "schema": JOB_SCHEMA,
+            "inputs": {**paths, "mask": job.inputs.mask},
+            "output": folder.path,
+            "options": {**chosen, "limit_resolution_A": measured.limit_A},
+        }
+    )
+
+
+def _counted(measured: Tensor, aimed: Tensor, half_angle_deg: float) -> Tensor:
+    """Shells (m,) in which the cone had been measured and was made worse."""
+    shell = torch.arange(measured.shape[0], device=measured.device)
+    last = resolution_shell(judged(measured[None], half_angle_deg)[0])
+    return (shell > 0) & (shell <= last) & (aimed < measured)
