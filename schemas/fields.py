@@ -77,7 +77,7 @@ def text(limit: int, *, least: int = 0, default: Any = REQUIRED, omitted: bool =
     return FieldRule(read, default, omitted=omitted)
 
 
-def line(*, default: Any = "", limit: int = MAX_LINE_CHARACTERS) -> Any:
+def line(*, default: Any = REQUIRED, limit: int = MAX_LINE_CHARACTERS) -> Any:
     """A text for people. One that is too long is cut: nothing may fail because its explanation is long."""
 
     def read(name: str, value: object) -> str:
@@ -143,7 +143,7 @@ def number(least: float = -_LARGEST, most: float = _LARGEST, *, default: Any = R
     return FieldRule(read, default, omitted=omitted)
 
 
-def fraction(*, default: Any = None) -> Any:
+def fraction(*, default: Any = REQUIRED) -> Any:
     """How much is done; whatever is no number counts as not known, because progress decides nothing."""
 
     def read(name: str, value: object) -> float | None:

@@ -105,8 +105,8 @@ class Hello(TypedFrame):
 
     type = "hello"
     protocol: int = fields.whole(0, 10**6, default=0)
-    client: str = fields.line(limit=64)
-    version: str = fields.line(limit=64)
+    client: str = fields.line(default="", limit=64)
+    version: str = fields.line(default="", limit=64)
     pid: int | None = fields.whole(0, 2**31 - 1, default=None)
 
 
@@ -117,7 +117,7 @@ class Welcome(TypedFrame):
     protocol: int = fields.whole(0, 10**6)
     version: str = fields.line(limit=64, default="unknown")
     state: str = fields.text(32, default="")
-    reason: str = fields.line()
+    reason: str = fields.line(default="")
     daemon_id: str = fields.text(200, default="")
     pid: int | None = fields.whole(0, 2**31 - 1, default=None)
 
@@ -128,7 +128,7 @@ class Refused(TypedFrame):
     type = "error"
     ok: bool = fields.flag(default=False)
     code: AnyCode = fields.code(default=Code.FAILED)
-    text: str = fields.line()
+    text: str = fields.line(default="")
 
 
 # ---- from the hook
@@ -152,7 +152,7 @@ class CallFrame(TypedFrame):
     """
 
     type = "call"
-    call_id: str = fields.line(limit=200)
+    call_id: str = fields.line(default="", limit=200)
     key: IterationName = fields.record(IterationName)
     halves: tuple[int, ...] = fields.checked(_halves)
     environment: dict[str, str] = fields.texts(default={})
@@ -223,7 +223,7 @@ class CorrectedReady(TypedFrame):
     size: int = fields.whole(0, 2**63 - 1)
     crc32: int = fields.whole(0, 2**32 - 1)
     ticket: str = fields.text(64, least=1)
-    line: str = fields.line()
+    line: str = fields.line(default="")
     session: WrittenFile | None = fields.record(WrittenFile, default=None)
 
 
@@ -233,7 +233,7 @@ class Answer(TypedFrame):
     type = "answer"
     half: int | None = fields.whole(0, 2, default=None)
     code: AnyCode = fields.code()
-    line: str = fields.line()
+    line: str = fields.line(default="")
 
 
 class Commit(TypedFrame):
@@ -247,8 +247,8 @@ class CallProgress(TypedFrame):
     """What is being done for a call, for RELION's log."""
 
     type = "progress"
-    text: str = fields.line()
-    fraction: float | None = fields.fraction()
+    text: str = fields.line(default="")
+    fraction: float | None = fields.fraction(default=None)
 
 
 class Heartbeat(TypedFrame):
@@ -269,6 +269,7 @@ class CallFailed(TypedFrame):
 FIRST_WORDS = Family[Hello]("the first frame must be hello", Hello)
 Greeting = Welcome | Refused
 GREETING = Family[Greeting]("a daemon does not greet with '{}'", Welcome, Refused)
+CALLS = Family[CallFrame]("a call does not begin with '{}'", CallFrame)
 FromHook = CallFrame | Verified | Bye
 FROM_HOOK = Family[FromHook]("a hook does not send '{}'", CallFrame, Verified, Bye)
 ToHook = StandardReady | Waiting | CorrectedReady | Answer | Commit | CallProgress | Heartbeat | CallFailed | Refused

@@ -139,8 +139,8 @@ class JobProgress(TypedFrame):
 
     type = "progress"
     job_id: str = fields.text(_MAX_JOB_ID_CHARACTERS, default="")
-    text: str = fields.line()
-    fraction: float | None = fields.fraction()
+    text: str = fields.line(default="")
+    fraction: float | None = fields.fraction(default=None)
 
 
 Request = (

@@ -119,8 +119,8 @@ class WorkerReady(TypedFrame):
 
     type = "ready"
     pid: int | None = fields.whole(0, 2**31 - 1, default=None)
-    device: str = fields.line(limit=200)
-    device_name: str = fields.line(limit=200)
+    device: str = fields.line(default="", limit=200)
+    device_name: str = fields.line(default="", limit=200)
     start_s: float = fields.number(0, default=0.0)
 
 
@@ -148,8 +148,8 @@ class TaskProgress(TaskWord):
     """What is being done for a task."""
 
     type = "progress"
-    text: str = fields.line()
-    fraction: float | None = fields.fraction()
+    text: str = fields.line(default="")
+    fraction: float | None = fields.fraction(default=None)
 
 
 class StandardMade(TaskWord):
@@ -171,7 +171,7 @@ class StandardMade(TaskWord):
     style: str = fields.text(32, default="")
     due: bool = fields.flag()
     code: AnyCode | None = fields.code(default=None)
-    line: str = fields.line()
+    line: str = fields.line(default="")
     wait_partner_s: float | None = fields.number(0, default=None)
     deadline_s: float | None = fields.number(0, default=None)
 
@@ -182,7 +182,7 @@ class CorrectedMade(TaskWord):
     type = "corrected"
     ends_task = True
     maps: dict[str, WrittenFile] = fields.records(WrittenFile)
-    line: str = fields.line()
+    line: str = fields.line(default="")
     session: WrittenFile | None = fields.record(WrittenFile, default=None)
     metrics: dict[str, Any] = fields.table(default={})
 
@@ -201,7 +201,7 @@ class TaskFailed(TaskWord):
     type = "failed"
     ends_task = True
     code: AnyCode = fields.code(default=Code.FAILED)
-    text: str = fields.line()
+    text: str = fields.line(default="")
 
 
 class TaskForgotten(TaskWord):
