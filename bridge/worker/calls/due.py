@@ -66,25 +66,25 @@ def decide(
         return Due(False, Code.MULTI_BODY, "bodies of a multi-body refinement are not corrected")
     if facts.sequential_halves:
         return Due(False, Code.SEQUENTIAL, "--sequential_halves_recons never gives both halves at a time")
+    early = _too_early(options, facts, iteration, resolution_A)
+    return Due(True) if early is None else Due(False, Code.NOT_DUE, early)
+
+
+def _too_early(
+    options: RelionOptions, facts: RefinementFacts, iteration: int, resolution_A: float | None
+) -> str | None:
+    """What the refinement has not reached yet; None when a correction is worth its time."""
     if iteration < options.start_iteration:
-        return Due(False, Code.NOT_DUE, f"correction starts at iteration {options.start_iteration} (now {iteration})")
+        return f"correction starts at iteration {options.start_iteration} (now {iteration})"
     if facts.healpix_order is None and options.start_healpix > 0:
-        return Due(False, Code.NOT_DUE, "the sampling file of the previous iteration cannot be read")
+        return "the sampling file of the previous iteration cannot be read"
     if facts.healpix_order is not None and facts.healpix_order < options.start_healpix:
-        return Due(
-            False,
-            Code.NOT_DUE,
-            f"correction starts at healpix order {options.start_healpix} (now {facts.healpix_order})",
-        )
+        return f"correction starts at healpix order {options.start_healpix} (now {facts.healpix_order})"
     if resolution_A is None:
-        return Due(False, Code.NOT_DUE, "the two half-maps do not agree at any resolution yet")
+        return "the two half-maps do not agree at any resolution yet"
     if resolution_A > options.start_resolution_A:
-        return Due(
-            False,
-            Code.NOT_DUE,
-            f"correction starts at {options.start_resolution_A:g} A (now {resolution_A:.1f} A)",
-        )
-    return Due(True)
+        return f"correction starts at {options.start_resolution_A:g} A (now {resolution_A:.1f} A)"
+    return None
 
 
 def _correct_command(facts: RefinementFacts) -> str:

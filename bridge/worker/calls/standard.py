@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -83,13 +83,9 @@ def standard_half(
     started = time.monotonic()
     descriptors = named_descriptors(frame.fd_names, fds)
     prefix = f"half{frame.half}."
-    description = read_description(_given(descriptors, f"{prefix}star"), name="the call's STAR file")
-    sums = read_sums(
-        description, *(_given(descriptors, f"{prefix}{part}") for part in ("data_real", "data_imag", "weight"))
-    )
-    facts = _facts(descriptors)
-    chosen = None if frame.hook_settings is None else frame.hook_settings.as_settings()
-    options, notes = resolve_options(frame.environment, facts.command_line, frame.settings, chosen)
+    sums = _sums(descriptors, prefix)
+    description, facts = sums.description, _facts(descriptors)
+    options, notes = _options(frame, facts)
     voxel_size_A = description.pixel_size_A or facts.pixel_size_A
     if voxel_size_A is None:
         raise InputInvalid("the pixel size is neither in the call (RELION 3.1) nor in the previous model file")
@@ -130,6 +126,17 @@ def standard_half(
         deadline_s=options.deadline_s,
     )
     return kept, reply
+
+
+def _sums(descriptors: Mapping[str, int], prefix: str) -> Sums:
+    description = read_description(_given(descriptors, f"{prefix}star"), name="the call's STAR file")
+    parts = (_given(descriptors, f"{prefix}{part}") for part in ("data_real", "data_imag", "weight"))
+    return read_sums(description, *parts)
+
+
+def _options(frame: HalfTask, facts: RefinementFacts) -> tuple[RelionOptions, list[str]]:
+    chosen = None if frame.hook_settings is None else frame.hook_settings.as_settings()
+    return resolve_options(frame.environment, facts.command_line, frame.settings, chosen)
 
 
 def _standard_map(sums: Sums, style: Style, use_gridding: bool | None, device: torch.device) -> torch.Tensor:
@@ -209,7 +216,7 @@ def _gridding(options: RelionOptions, facts: RefinementFacts) -> bool | None:
     return False if "--skip_gridding" in words else None
 
 
-def _given(descriptors: dict[str, int], name: str) -> int:
+def _given(descriptors: Mapping[str, int], name: str) -> int:
     fd = descriptors.get(name)
     if fd is None:
         raise InputInvalid(f"the hook did not hand over '{name}'; hook and daemon do not match")
