@@ -12,10 +12,13 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import cryobridge
 from cryobridge.schemas import errors, wire
+from cryobridge.schemas.frames import FrameInvalid
+from cryobridge.schemas.messages import GREETING, Heartbeat, Hello, Refused, Welcome
+from cryobridge.schemas.requests import TO_COMMAND, JobProgress, Request, RequestReply, WaitForJob
 from cryobridge.schemas.state import TERMINAL
 
 CONNECT_TIMEOUT_S = 5.0
@@ -37,12 +40,12 @@ class DaemonClient:
     Attributes
     ----------
     welcome
-        The daemon's greeting: protocol, version, daemon_id, state.
+        The daemon's greeting.
     path
         The socket that answered.
     """
 
-    def __init__(self, channel: wire.Channel, path: Path, welcome: wire.Message) -> None:
+    def __init__(self, channel: wire.Channel, path: Path, welcome: Welcome) -> None:
         self._channel = channel
         self.path = path
         self.welcome = welcome
@@ -60,25 +63,19 @@ class DaemonClient:
         """
         path, sock = _connect_first(environment if environment is not None else os.environ, timeout_s)
         channel = wire.Channel(sock)
+        hello = Hello(protocol=wire.PROTOCOL, client="cli", version=cryobridge.__version__, pid=os.getpid())
         try:
-            channel.send(
-                {
-                    "type": "hello",
-                    "protocol": wire.PROTOCOL,
-                    "client": "cli",
-                    "version": cryobridge.__version__,
-                    "pid": os.getpid(),
-                }
-            )
-            welcome = _next(channel, timeout_s)
+            channel.send(hello.as_message())
+            with contextlib.closing(channel.receive(timeout_s)) as frame:
+                welcome = _greeting(frame.message)
         except (wire.WireError, TimeoutError) as error:
             channel.close()
             raise errors.DaemonUnavailable(
                 f"the daemon at {path} does not answer ({error}); look at its log, or end it and run 'cryobridge serve'"
             ) from error
-        if welcome.get("type") != "welcome" or welcome.get("protocol") != wire.PROTOCOL:
+        if not isinstance(welcome, Welcome) or welcome.protocol != wire.PROTOCOL:
             channel.close()
-            other = welcome.get("version") or welcome.get("text") or "unknown"
+            other = welcome.version if isinstance(welcome, Welcome) else welcome.text
             raise errors.DaemonUnavailable(
                 f"the daemon at {path} is of another version ({other}; this is {cryobridge.__version__}); "
                 "restart it with this version's 'cryobridge serve'"
@@ -97,17 +94,15 @@ class DaemonClient:
         """End the connection."""
         self._channel.close()
 
-    def request(self, type_: str, *, on_progress: OnProgress | None = None, **fields: Any) -> wire.Message:
+    def request(self, asked: Request, *, on_progress: OnProgress | None = None) -> wire.Message:
         """Ask one thing; the daemon may be silent for at most `wire.SILENCE_LIMIT_S`.
 
         Parameters
         ----------
-        type_
-            The frame's type, e.g. `status`.
+        asked
+            What is asked for.
         on_progress
             Takes each report of progress (text, fraction or None) that comes before the reply.
-        fields
-            The rest of the frame.
 
         Returns
         -------
@@ -122,14 +117,17 @@ class DaemonClient:
             If the daemon went away or silent.
         """
         try:
-            self._channel.send({"type": type_, **fields})
+            self._channel.send(asked.as_message())
             reply = _next(self._channel, wire.SILENCE_LIMIT_S, on_progress)
+        except FrameInvalid as error:
+            raise errors.DaemonUnavailable(f"the daemon at {self.path} makes no sense ({error}); restart it") from error
         except (wire.WireError, TimeoutError) as error:
-            raise errors.DaemonUnavailable(f"the daemon at {self.path} went away while asked for '{type_}'") from error
-        if reply["type"] == "error" or reply.get("ok") is False:
-            text = str(reply.get("text") or "the daemon refused without saying why")
-            raise _ERRORS.get(str(reply.get("code")), errors.CryobridgeError)(text)
-        return {key: value for key, value in reply.items() if key not in ("type", "ok")}
+            raise errors.DaemonUnavailable(
+                f"the daemon at {self.path} went away while asked for '{asked.type}'"
+            ) from error
+        if isinstance(reply, Refused):
+            raise _ERRORS.get(reply.code, errors.CryobridgeError)(reply.text or "the daemon refused without saying why")
+        return reply.answer
 
     def wait(
         self,
@@ -149,7 +147,7 @@ class DaemonClient:
         end = None if timeout_s is None else clock() + timeout_s
         while True:
             left = WAIT_SLICE_S if end is None else max(0.0, min(WAIT_SLICE_S, end - clock()))
-            reply = self.request("wait", job_id=job_id, timeout_s=left, on_progress=on_progress)
+            reply = self.request(WaitForJob(job_id=job_id, timeout_s=left), on_progress=on_progress)
             if reply.get("state") in TERMINAL:
                 return reply
             if end is not None and clock() >= end:
@@ -158,18 +156,24 @@ class DaemonClient:
                 )
 
 
-def _next(channel: wire.Channel, timeout_s: float, on_progress: OnProgress | None = None) -> wire.Message:
+def _greeting(message: wire.Message) -> Welcome | Refused:
+    """A daemon's first words; what cannot be read is taken for a refusal, since another version may greet otherwise."""
+    try:
+        return GREETING.decode(message)
+    except FrameInvalid as error:
+        return Refused(text=str(error))
+
+
+def _next(channel: wire.Channel, timeout_s: float, on_progress: OnProgress | None = None) -> RequestReply | Refused:
     """The next frame that is an answer; heartbeats before it only show that the daemon lives."""
     while True:
-        frame = channel.receive(timeout_s)
-        with contextlib.closing(frame):
-            if frame.type == "progress":
-                fraction = frame.message.get("fraction")
-                if on_progress:
-                    known = float(fraction) if isinstance(fraction, int | float) else None
-                    on_progress(str(frame.message.get("text", "")), known)
-            elif frame.type != "heartbeat":
-                return frame.message
+        with contextlib.closing(channel.receive(timeout_s)) as frame:
+            told = TO_COMMAND.decode(frame.message)
+        if isinstance(told, JobProgress):
+            if on_progress:
+                on_progress(told.text, told.fraction)
+        elif not isinstance(told, Heartbeat):
+            return told
 
 
 def _connect_first(environment: Mapping[str, str], timeout_s: float) -> tuple[Path, socket.socket]:

@@ -2,56 +2,52 @@
 
 from __future__ import annotations
 
+from .codes import AnyCode, Code
+
 
 class CryobridgeError(Exception):
     """Something failed in a way that has a name. `code` travels in replies, logs and metrics."""
 
-    code = "failed"
+    code: AnyCode = Code.FAILED
 
 
 class InputInvalid(CryobridgeError):  # noqa: N818 - the field name users read
     """A file or value from outside is missing, truncated, NaN, mismatched or hostile."""
 
-    code = "input_invalid"
+    code = Code.INPUT_INVALID
 
 
 class JobRejected(CryobridgeError):  # noqa: N818
     """A job was refused before it started (unknown kind, bad option, queue full, not allowed)."""
 
-    code = "rejected"
+    code = Code.REJECTED
 
 
 class DeadlineExceeded(CryobridgeError):  # noqa: N818
     """There was not enough time."""
 
-    code = "timeout"
+    code = Code.TIMEOUT
 
 
 class OutOfMemory(CryobridgeError):  # noqa: N818
     """Host or device memory ran out after every smaller attempt."""
 
-    code = "oom"
-
-
-class WorkerDied(CryobridgeError):  # noqa: N818
-    """The worker process ended or went silent."""
-
-    code = "worker_died"
+    code = Code.OOM
 
 
 class BadResult(CryobridgeError):  # noqa: N818
     """The network's map was not finite, not on scale or not of the right shape; it is never handed out."""
 
-    code = "bad_result"
+    code = Code.BAD_RESULT
 
 
 class Cancelled(CryobridgeError):  # noqa: N818
     """Somebody asked for the job to stop."""
 
-    code = "cancelled"
+    code = Code.CANCELLED
 
 
 class DaemonUnavailable(CryobridgeError):  # noqa: N818
     """No daemon answers, or it is of another version, busy or draining."""
 
-    code = "no_daemon"
+    code = Code.NO_DAEMON

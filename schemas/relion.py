@@ -3,6 +3,9 @@
 They come from four places, later ones winning: our defaults, the environment (`ISONET_*`, the names that
 spIsoNet's users know, and `CRYOBRIDGE_*`), flags in RELION's own command line (`--keep_lowres`), and a
 `cryobridge.yaml` in the job folder.
+
+Four of them are also the hook's own; `hook_settings` is the only reader of those. Here they are taken as it read them,
+and a file in which one of them means something else to a YAML parser is refused.
 """
 
 from __future__ import annotations
@@ -13,20 +16,21 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
+from . import hook_settings
 from .correction import CorrectionOptions
 from .errors import InputInvalid
+from .hook_settings import DEFAULTS, HookSettings
 from .validation import StrictModel, input_invalid
 
 Style = Literal["auto", "stock", "relion3", "relion5"]
-SETTINGS_NAME = "cryobridge.yaml"
-MAX_SETTINGS_BYTES = 64 * 1024
+SETTINGS_NAME = hook_settings.FILE_NAME
 
 
 class RelionOptions(StrictModel):
     """Everything that can be chosen for the calls of one refinement."""
 
     style: Style = Field("auto", description="whose standard map to make; auto: that of the calling RELION")
-    correction: bool = Field(True, description="false: only ever the standard map")
+    correction: bool = Field(DEFAULTS.correction, description="false: only ever the standard map")
     start_healpix: int = Field(3, ge=0, le=12, description="correct from this healpix order on")
     start_resolution_A: float = Field(15.0, gt=0, description="correct once the FSC=0.143 resolution is better")
     whitening: bool = Field(True, description="flatten the spectrum before training")
@@ -54,19 +58,26 @@ class RelionOptions(StrictModel):
     retrain_each_iteration: bool = Field(False, description="forget the network between iterations")
     start_iteration: int = Field(1, ge=1, description="correct from this iteration on")
     partner_wait_s: float = Field(120.0, gt=0, description="how long one half waits for the other")
-    deadline_s: float | None = Field(None, gt=0, description="longest time for one call of RELION, all included")
-    strict: bool = Field(False, description="the hook exits 1 when it had to fall back")
-    keep_volumes: bool = Field(False, description="keep RELION's padded input volumes")
+    deadline_s: float | None = Field(
+        DEFAULTS.deadline_s, gt=0, description="longest time for one call of RELION, all included"
+    )
+    strict: bool = Field(DEFAULTS.strict, description="the hook exits 1 when it had to fall back")
+    keep_volumes: bool = Field(DEFAULTS.keep_volumes, description="keep RELION's padded input volumes")
     network: dict[str, Any] = Field(default_factory=dict, description="options of the training")
 
 
 def _boolean(text: str) -> bool:
-    lowered = text.strip().lower()
-    if lowered in ("true", "1", "yes", "on"):
-        return True
-    if lowered in ("false", "0", "no", "off"):
-        return False
-    raise ValueError(f"'{text}' is neither True nor False")
+    value = hook_settings.flag(text)
+    if value is None:
+        raise ValueError(f"'{text}' is neither True nor False")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = hook_settings.seconds(text)
+    if value is None:
+        raise ValueError(f"'{text}' is no number of seconds")
+    return value
 
 
 # ISONET_ name -> (our key, how to read it); keys with a dot go to the network's options.
@@ -89,12 +100,12 @@ _ISONET: dict[str, tuple[str, Callable[[str], Any]]] = {
 }
 _CRYOBRIDGE: dict[str, tuple[str, Callable[[str], Any]]] = {
     "CRYOBRIDGE_STYLE": ("style", str),
-    "CRYOBRIDGE_CORRECTION": ("correction", _boolean),
+    hook_settings.VARIABLES["correction"]: ("correction", _boolean),
     "CRYOBRIDGE_START_ITERATION": ("start_iteration", int),
     "CRYOBRIDGE_PARTNER_WAIT_S": ("partner_wait_s", float),
-    "CRYOBRIDGE_DEADLINE_S": ("deadline_s", float),
-    "CRYOBRIDGE_STRICT": ("strict", _boolean),
-    "CRYOBRIDGE_KEEP_VOLUMES": ("keep_volumes", _boolean),
+    hook_settings.VARIABLES["deadline_s"]: ("deadline_s", _seconds),
+    hook_settings.VARIABLES["strict"]: ("strict", _boolean),
+    hook_settings.VARIABLES["keep_volumes"]: ("keep_volumes", _boolean),
     "CRYOBRIDGE_STEPS": ("network.steps", int),
     "CRYOBRIDGE_WARM_STEPS": ("network.warm_steps", int),
     "CRYOBRIDGE_PRESET": ("network.preset", str),
@@ -106,7 +117,10 @@ ENVIRONMENT = {**_ISONET, **_CRYOBRIDGE}
 
 
 def resolve_options(
-    environment: Mapping[str, str], command_line: str = "", settings: str | None = None
+    environment: Mapping[str, str],
+    command_line: str = "",
+    settings: str | None = None,
+    chosen: HookSettings | None = None,
 ) -> tuple[RelionOptions, list[str]]:
     """Put the options of a call together.
 
@@ -118,6 +132,9 @@ def resolve_options(
         RELION's command line, from the comment of its optimiser file.
     settings
         Text of the job folder's `cryobridge.yaml`, or None.
+    chosen
+        The hook's own settings as the hook read them; None where no hook of this version has, then they are read here
+        in the same way.
 
     Returns
     -------
@@ -129,7 +146,8 @@ def resolve_options(
     Raises
     ------
     InputInvalid
-        If the settings file is not YAML of known keys with values in range.
+        If the settings file is too large, is not YAML of known keys with values in range, or holds one of the hook's
+        own settings in a way that the hook does not read.
     """
     values: dict[str, Any] = {}
     notes: list[str] = []
@@ -145,13 +163,38 @@ def resolve_options(
             notes.append(f"{name}={text} is not understood; its default is used")
     if "--keep_lowres" in command_line.split():
         values["keep_lowres"] = True
-    values = _merge(values, _read_settings(settings))
+    in_file = _read_settings(settings)
     try:
-        return _checked(values), notes
+        options = _checked(_merge(values, in_file))
     except ValidationError as error:
         model = CorrectionOptions if error.title == CorrectionOptions.__name__ else RelionOptions
         source = SETTINGS_NAME if model is RelionOptions else f"{SETTINGS_NAME}, network"
         raise input_invalid(error, model, source) from error
+    _check_hook_settings(settings or "", in_file, options)
+    chosen = chosen or hook_settings.read(settings, environment)
+    return options.model_copy(update={key: getattr(chosen, key) for key in hook_settings.KEYS}), notes
+
+
+def _check_hook_settings(text: str, in_file: Mapping[str, Any], options: RelionOptions) -> None:
+    """Refuse a file that says one thing to a YAML parser and another to the hook.
+
+    Raises
+    ------
+    InputInvalid
+        Names the first such key and says how to write it.
+    """
+    seen = hook_settings.in_file(text)
+    as_read = hook_settings.read(text, {})
+    for key in hook_settings.KEYS:
+        alike = (key in seen) == (key in in_file) and (
+            key not in seen or getattr(as_read, key) == getattr(options, key)
+        )
+        if not alike or key in hook_settings.said_twice(text):
+            example = "90" if key == "deadline_s" else "true"
+            raise InputInvalid(
+                f"{SETTINGS_NAME}: '{key}' is not written as the hook reads it; write it once, on a line of its own "
+                f"that begins with it: {key}: {example}"
+            )
 
 
 def _checked(values: dict[str, Any]) -> RelionOptions:
@@ -164,8 +207,8 @@ def _checked(values: dict[str, Any]) -> RelionOptions:
 def _read_settings(text: str | None) -> dict[str, Any]:
     if not text:
         return {}
-    if len(text) > MAX_SETTINGS_BYTES:
-        raise InputInvalid(f"{SETTINGS_NAME}: larger than {MAX_SETTINGS_BYTES} bytes; it should be a few lines")
+    if len(text) > hook_settings.MAX_FILE_BYTES:
+        raise InputInvalid(hook_settings.TOO_LARGE)
     try:
         loaded = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:

@@ -11,6 +11,7 @@ import click
 
 from cryobridge.schemas import wire
 from cryobridge.schemas.errors import DaemonUnavailable
+from cryobridge.schemas.requests import AskProcesses, AskStatus, DrainDaemon, ReadLog, StopDaemon, WaitForJob
 from cryobridge.schemas.state import TERMINAL
 
 from ..client import DaemonClient, degradations
@@ -41,7 +42,7 @@ def status(as_json: bool) -> int:
     """Say how the daemon is: ready (exit 0), not running (3), degraded or draining (4)."""
     try:
         with DaemonClient.connect() as client:
-            reply = client.request("status")
+            reply = client.request(AskStatus())
     except DaemonUnavailable as error:
         if as_json:
             render.as_json({"state": "not running", "text": str(error)})
@@ -89,7 +90,7 @@ def _fallback(fallback: dict[str, Any] | None) -> str:
 def ps(as_json: bool) -> None:
     """List what runs or waits now, and the refinements that are kept warm."""
     with DaemonClient.connect() as client:
-        reply = client.request("ps")
+        reply = client.request(AskProcesses())
     if as_json:
         render.as_json(reply)
         return
@@ -121,7 +122,7 @@ def logs(job_id: str, follow: bool, as_json: bool) -> None:
     printed = 0
     with DaemonClient.connect() as client:
         while True:
-            reply = client.request("logs", job_id=job_id)
+            reply = client.request(ReadLog(job_id=job_id))
             if as_json:
                 render.as_json(reply)
                 return
@@ -129,7 +130,7 @@ def logs(job_id: str, follow: bool, as_json: bool) -> None:
             for line in lines[printed:]:
                 click.echo(render.printable(line))
             printed = len(lines)
-            if not follow or client.request("wait", job_id=job_id, timeout_s=0).get("state") in TERMINAL:
+            if not follow or client.request(WaitForJob(job_id=job_id, timeout_s=0.0)).get("state") in TERMINAL:
                 return
             time.sleep(FOLLOW_PAUSE_S)
 
@@ -139,7 +140,7 @@ def logs(job_id: str, follow: bool, as_json: bool) -> None:
 def drain(as_json: bool) -> None:
     """Let the daemon finish what runs and take nothing new; RELION's calls get the standard map meanwhile."""
     with DaemonClient.connect() as client:
-        reply = client.request("drain")
+        reply = client.request(DrainDaemon())
     if as_json:
         render.as_json(reply)
     else:
@@ -151,8 +152,8 @@ def drain(as_json: bool) -> None:
 def stop(no_wait: bool) -> int:
     """End the daemon: running calls are answered first, jobs stop at a checkpoint and go on at the next start."""
     with DaemonClient.connect() as client:
-        pid = client.welcome.get("pid")
-        client.request("stop")
+        pid = client.welcome.pid
+        client.request(StopDaemon())
         path = client.path
     end = time.monotonic() + STOP_WAIT_S
     while not no_wait:

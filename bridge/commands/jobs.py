@@ -9,6 +9,7 @@ import click
 
 from cryobridge.schemas import wire
 from cryobridge.schemas.errors import DeadlineExceeded
+from cryobridge.schemas.requests import CancelJob, ListJobs, SubmitJob
 from cryobridge.schemas.state import TERMINAL, JobState
 
 from ..client import DaemonClient
@@ -42,7 +43,7 @@ def hand_over(spec: wire.Message, *, wait_too: bool, as_json: bool) -> int:
     if spec["run"]["request_id"] is None:
         spec = {**spec, "run": {**spec["run"], "request_id": secrets.token_hex(8)}}
     with DaemonClient.connect() as client:
-        reply = client.request("submit", spec=spec)
+        reply = client.request(SubmitJob(spec=spec))
         if as_json and not wait_too:
             render.as_json(reply)
         elif not as_json:
@@ -74,7 +75,7 @@ def run_job(job_file: Path, processes: int) -> int:
 def list_jobs(limit: int, as_json: bool) -> None:
     """List jobs, newest first."""
     with DaemonClient.connect() as client:
-        reply = client.request("jobs", limit=limit)
+        reply = client.request(ListJobs(limit=limit))
     if as_json:
         render.as_json(reply)
         return
@@ -124,7 +125,7 @@ def cancel(job_ids: tuple[str, ...], as_json: bool) -> None:
     replies = {}
     with DaemonClient.connect() as client:
         for job_id in job_ids:
-            replies[job_id] = client.request("cancel", job_id=job_id)
+            replies[job_id] = client.request(CancelJob(job_id=job_id))
             if not as_json:
                 click.echo(f"{job_id}: {_cancelled(replies[job_id].get('state'))}")
     if as_json:

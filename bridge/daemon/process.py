@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 
 from cryobridge import __version__
+from cryobridge.schemas.codes import Code
 from cryobridge.schemas.config import DaemonConfig, Loaded
 from cryobridge.schemas.errors import CryobridgeError
 from cryobridge.schemas.wire import EXIT_FAILED, EXIT_OK, Message
@@ -106,7 +107,8 @@ class Daemon:
             self.sessions,
             self._requests,
             self._welcome,
-            {"daemon_id": self._daemon_id, "pid": os.getpid()},
+            self._daemon_id,
+            os.getpid(),
             config.limits.connections,
         )
         self._watching = Watching(loop, config, self.sessions, self.jobs, store)
@@ -151,7 +153,7 @@ class Daemon:
 
     async def close(self) -> None:
         """Answer whoever still waits, end the workers, let everything go."""
-        self.sessions.fail_all("cancelled", "the daemon was stopped")
+        self.sessions.fail_all(Code.CANCELLED, "the daemon was stopped")
         self.pool.stop()
         end = self._loop.time() + SAY_GOODBYE_S
         while self.server.unsent and self._loop.time() < end:

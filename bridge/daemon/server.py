@@ -15,6 +15,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cryobridge import __version__
+from cryobridge.schemas.codes import AnyCode, Code
+from cryobridge.schemas.frames import FrameInvalid, TypedFrame
+from cryobridge.schemas.messages import FIRST_WORDS, FROM_HOOK, Bye, CallFrame, Refused, Verified, Welcome
 from cryobridge.schemas.wire import PROTOCOL, Frame, Message, peer_uid
 
 from ..pool.connection import Connection
@@ -35,10 +38,10 @@ class Hooks(Protocol):
     def call(self, link: HookLink, frame: Frame) -> None:
         """A call; the frame's descriptors go over."""
 
-    def verified(self, link: HookLink, message: Message) -> None:
+    def verified(self, link: HookLink, frame: Verified) -> None:
         """A corrected map was checked."""
 
-    def bye(self, link: HookLink, message: Message) -> None:
+    def bye(self, link: HookLink, frame: Bye) -> None:
         """The hook leaves with a word."""
 
     def gone(self, link: HookLink) -> None:
@@ -81,14 +84,14 @@ class Client:
         """When something was last sent, on the loop's clock."""
         return self.connection.last_sent
 
-    def send(self, message: Message) -> None:
+    def send(self, frame: TypedFrame) -> None:
         """Queue a frame; never blocks."""
-        self.connection.send(message)
+        self.connection.send(frame.as_message())
 
-    def refuse(self, code: str, text: str) -> None:
+    def refuse(self, code: AnyCode, text: str) -> None:
         """Say why, and hang up."""
         self._hello_limit.cancel()
-        self.send({"type": "error", "code": code, "text": text})
+        self.send(Refused(code=code, text=text))
         self.connection.close_when_sent()
         self._loop.call_later(REFUSAL_LIMIT_S, self.connection.close)
         self._server.left(self)
@@ -104,7 +107,7 @@ class Client:
         except Exception as error:  # the request handler: one bad request must not end the daemon
             log.exception("a request failed", extra={"type": frame.type, "uid": self.uid})
             frame.close()
-            self.refuse("failed", f"the daemon could not handle '{frame.type}' ({type(error).__name__})")
+            self.refuse(Code.FAILED, f"the daemon could not handle '{frame.type}' ({type(error).__name__})")
 
     def _closed(self, reason: str) -> None:
         self._hello_limit.cancel()
@@ -113,7 +116,7 @@ class Client:
 
     def _no_hello(self) -> None:
         if not self.kind:
-            self.refuse("rejected", "no hello came")
+            self.refuse(Code.REJECTED, "no hello came")
 
 
 class Server:
@@ -125,8 +128,8 @@ class Server:
         Listening, non-blocking.
     welcome
         Gives the state ("ready", "draining", "busy") and the reason, for the greeting.
-    greeting
-        More fields of the greeting, e.g. `daemon_id`.
+    daemon_id, pid
+        Of this daemon, for the greeting.
     """
 
     def __init__(
@@ -136,7 +139,8 @@ class Server:
         hooks: Hooks,
         requests: Requests,
         welcome: Callable[[], tuple[str, str]],
-        greeting: Message,
+        daemon_id: str,
+        pid: int,
         max_connections: int,
     ) -> None:
         self._loop = loop
@@ -144,7 +148,8 @@ class Server:
         self._hooks = hooks
         self._requests = requests
         self._welcome = welcome
-        self._greeting = greeting
+        self._daemon_id = daemon_id
+        self._pid = pid
         self._max_connections = max_connections
         self._clients: set[Client] = set()
         self._listening = False
@@ -180,7 +185,7 @@ class Server:
         elif client.kind != HOOK:
             frame.close()
             self._requests.handle(client, frame.message)
-        elif frame.type == "call":
+        elif frame.type == CallFrame.type:
             self._hooks.call(client, frame)
         else:
             frame.close()
@@ -198,33 +203,39 @@ class Server:
     # ---- inside
 
     def _hook_frame(self, client: Client, message: Message) -> None:
-        if message["type"] == "verified":
-            self._hooks.verified(client, message)
-        elif message["type"] == "bye":
-            self._hooks.bye(client, message)
-        else:
-            client.refuse("rejected", f"a hook does not send '{message['type']}'")
+        try:
+            frame = FROM_HOOK.decode(message)
+        except FrameInvalid as error:
+            client.refuse(error.code, str(error))
+            return
+        if isinstance(frame, Verified):
+            self._hooks.verified(client, frame)
+        elif isinstance(frame, Bye):
+            self._hooks.bye(client, frame)
 
     def _greet(self, client: Client, frame: Frame) -> None:
         frame.close()
-        if frame.type != "hello":
-            client.refuse("rejected", "the first frame must be hello")
+        try:
+            hello = FIRST_WORDS.decode(frame.message)
+        except FrameInvalid as error:
+            client.refuse(error.code, str(error))
             return
         state, reason = self._welcome()
         client.send(
-            {
-                "type": "welcome",
-                "protocol": PROTOCOL,
-                "version": __version__,
-                "state": state,
-                "reason": reason,
-                **self._greeting,
-            }
+            Welcome(
+                protocol=PROTOCOL,
+                version=__version__,
+                state=state,
+                reason=reason,
+                daemon_id=self._daemon_id,
+                pid=self._pid,
+            )
         )
-        if frame.message.get("protocol") != PROTOCOL:
-            client.refuse("rejected", f"this daemon speaks protocol {PROTOCOL}, version {__version__}; restart it")
+        if hello.protocol != PROTOCOL:
+            text = f"this daemon speaks protocol {PROTOCOL}, version {__version__}; restart it"
+            client.refuse(Code.REJECTED, text)
             return
-        client.kind = str(frame.message.get("client") or "unknown")[:64]
+        client.kind = hello.client or "unknown"
 
     def _accept(self) -> None:
         while True:
@@ -255,7 +266,7 @@ class Server:
             sock.close()  # gone between connect and accept
             return
         if len(self._clients) >= self._max_connections or self._too_many_of(client.uid):
-            client.refuse("rejected", "too many connections; try again later")
+            client.refuse(Code.REJECTED, "too many connections; try again later")
             return
         self._clients.add(client)
 

@@ -24,6 +24,7 @@ from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable, InputI
 from cryobridge.schemas.job import parse_job
 from cryobridge.schemas.jobfile import load_job
 from cryobridge.schemas.relion import resolve_options
+from cryobridge.schemas.requests import AskStatus, SubmitJob
 from cryobridge.schemas.result import read_result
 from cryobridge.wrappers.formats import mrc
 
@@ -189,7 +190,7 @@ def check_daemon(environment: Mapping[str, str]) -> Iterator[Finding]:
     """A daemon answers, is of this version and is well."""
     try:
         with DaemonClient.connect(environment) as client:
-            status = client.request("status")
+            status = client.request(AskStatus())
     except DaemonUnavailable as error:
         if "no daemon is running" not in str(error):
             yield Finding("daemon", Level.FAIL, str(error))
@@ -288,7 +289,7 @@ def _by_daemon(job_file: Path, environment: Mapping[str, str], timeout_s: float)
     try:
         with DaemonClient.connect(environment) as client:
             try:
-                job_id = str(client.request("submit", spec=spec)["job_id"])
+                job_id = str(client.request(SubmitJob(spec=spec))["job_id"])
             except JobRejected:
                 return None
             end = client.wait(job_id, timeout_s)

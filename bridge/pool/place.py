@@ -17,10 +17,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
-from cryobridge.schemas.wire import Message
+from cryobridge.schemas.codes import AnyCode
+from cryobridge.schemas.worker_messages import TaskSaying, Work
 
 from .connection import Connection
-from .scheduler import Priority
+from .scheduler import Priority, TaskView, WorkerView
 
 WORKER_COMMAND = (sys.executable, "-I", "-m", "cryobridge.bridge.worker")
 MAX_LOG_BYTES = 8 * 1024 * 1024
@@ -67,10 +68,10 @@ def spawner(command: Sequence[str] = WORKER_COMMAND) -> Spawn:
 class TaskOwner(Protocol):
     """Who is told what becomes of a task."""
 
-    def task_frame(self, task: Task, message: Message) -> None:
+    def task_frame(self, task: Task, frame: TaskSaying) -> None:
         """The worker said something about the task."""
 
-    def task_lost(self, task: Task, code: str, text: str) -> None:
+    def task_lost(self, task: Task, code: AnyCode, text: str) -> None:
         """The task will never be answered: its worker ended or none can start."""
 
 
@@ -83,7 +84,7 @@ class Task:
     """
 
     id: str
-    message: Message
+    frame: Work
     owner: TaskOwner | None
     priority: Priority
     order: int = 0
@@ -99,6 +100,11 @@ class Task:
     def is_call(self) -> bool:
         """Whether a RELION waits for it."""
         return self.priority is Priority.CALL
+
+    @property
+    def view(self) -> TaskView:
+        """What the scheduler sees of it."""
+        return TaskView(self.id, self.priority, self.order, self.session, self.devices)
 
     def close_fds(self) -> None:
         """Close descriptors that were not sent."""
@@ -159,6 +165,14 @@ class Worker:
     def busy(self) -> bool:
         """Whether it has unanswered work."""
         return any(task.busy for task in self.tasks.values())
+
+    @property
+    def view(self) -> WorkerView:
+        """What the scheduler sees of it."""
+        calls = sum(task.busy and task.is_call for task in self.tasks.values())
+        jobs = sum(not task.is_call for task in self.tasks.values())
+        ready = self.state is WorkerState.READY and self.terminated_at is None
+        return WorkerView(self.name, self.device, ready, len(self.sessions), calls, jobs)
 
     def failed(self, now: float, text: str) -> None:
         """Note an unwanted end and when to try again."""

@@ -11,22 +11,37 @@ import itertools
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cryobridge.schemas.codes import AnyCode, Code
 from cryobridge.schemas.config import Deadlines
-from cryobridge.schemas.wire import Frame, Message
+from cryobridge.schemas.frames import FrameInvalid
+from cryobridge.schemas.wire import Frame
+from cryobridge.schemas.worker_messages import (
+    FROM_WORKER,
+    CancelTask,
+    ForgetTask,
+    PrepareSession,
+    ReleaseSession,
+    StandardMade,
+    StopWorker,
+    TaskProgress,
+    TaskSaying,
+    TaskWord,
+    WorkerHeartbeat,
+    WorkerReady,
+)
 
 from .connection import Connection
 from .place import Process, Spawn, Task, Worker, WorkerState, exit_text, spawner
-from .scheduler import Priority, TaskView, WorkerView, place
+from .scheduler import Priority, place
 
 log = logging.getLogger(__name__)
 
 _TERM_S = 5.0
 _EXIT_STATUS_S = 0.05
-_ENDS_TASK = frozenset({"failed", "done", "corrected"})
 
 
 class Pool:
@@ -75,7 +90,7 @@ class Pool:
         """Take a task over, with its descriptors; it is sent as soon as a worker is ready for it."""
         task.order = next(self._order)
         if task.is_call and all(worker.broken for worker in self.workers):
-            self._lose(task, "worker_died", self._why_broken())
+            self._lose(task, Code.WORKER_DIED, self._why_broken())
             return
         self._waiting[task.id] = task
         self._pump()
@@ -85,7 +100,7 @@ class Pool:
         worker = self._named(worker_name)
         task.order = next(self._order)
         if worker is None or worker.state is not WorkerState.READY:
-            self._lose(task, "worker_died", "the worker that held the standard maps has ended")
+            self._lose(task, Code.WORKER_DIED, "the worker that held the standard maps has ended")
             return
         self._give(task, worker)
 
@@ -97,7 +112,7 @@ class Pool:
         if detach:
             task.owner = None
         if self._waiting.pop(task.id, None) is not None:
-            self._lose(task, "cancelled", "cancelled before it started")
+            self._lose(task, Code.CANCELLED, "cancelled before it started")
             return
         worker = self._named(task.worker)
         if worker is None or task.id not in worker.tasks or worker.connection is None:
@@ -105,7 +120,7 @@ class Pool:
         if task.busy:
             if task.cancel_at is None:
                 task.cancel_at = self._clock() + self._deadlines.cancel_s
-                worker.connection.send({"type": "cancel", "task": task.id})
+                worker.connection.send(CancelTask(task=task.id).as_message())
         else:
             self._forget(task, worker)
 
@@ -113,10 +128,9 @@ class Pool:
         """Let the worker drop what it keeps of a task; a task still being worked on is cancelled."""
         self.cancel(task)
 
-    def prepare(self, session: str, message: Message, fds: list[int]) -> None:
+    def prepare(self, frame: PrepareSession) -> None:
         """Let the session's worker get ready before the first call; nobody waits for an answer."""
-        body = {**message, "type": "prepare", "session": session}
-        self.submit(Task(f"prepare:{session}", body, None, Priority.CALL, session=session, fds=fds))
+        self.submit(Task(f"prepare:{frame.session}", frame, None, Priority.CALL, session=frame.session))
 
     def release(self, session: str) -> None:
         """Let the worker drop a session's warm state."""
@@ -124,7 +138,7 @@ class Pool:
             if session in worker.sessions:
                 worker.sessions.discard(session)
                 if worker.connection is not None:
-                    worker.connection.send({"type": "release", "session": session})
+                    worker.connection.send(ReleaseSession(session=session).as_message())
 
     def is_heard(self, task: Task) -> bool:
         """Whether the worker that has (or will get) the task shows signs of life."""
@@ -148,14 +162,14 @@ class Pool:
         self._stopping = True
         for worker in self.workers:
             if worker.connection is not None:
-                worker.connection.send({"type": "stop"})
+                worker.connection.send(StopWorker().as_message())
 
     def kill(self) -> None:
         """End all workers now."""
         self._stopping = True
         for task in list(self._waiting.values()):
             self._waiting.pop(task.id, None)
-            self._lose(task, "worker_died", "the daemon is stopping")
+            self._lose(task, Code.WORKER_DIED, "the daemon is stopping")
         for worker in self.workers:
             if worker.alive:
                 self._end(worker, "was stopped", wanted=True)
@@ -186,11 +200,6 @@ class Pool:
     def snapshot(self) -> list[dict[str, Any]]:
         """What `status` shows of the workers."""
         return [worker.snapshot() for worker in self.workers]
-
-    @property
-    def waiting(self) -> int:
-        """Tasks that wait for a worker."""
-        return len(self._waiting)
 
     @property
     def degraded(self) -> str | None:
@@ -240,34 +249,46 @@ class Pool:
         if worker.process is not process or not worker.alive:
             return
         worker.heard_at = self._clock()
-        message = frame.message
-        if frame.type == "ready":
+        try:
+            word = FROM_WORKER.decode(frame.message)
+        except FrameInvalid as error:
+            self._senseless(worker, frame, error)
+            return
+        if isinstance(word, WorkerReady):
             worker.state = WorkerState.READY
-            worker.device_name = str(message.get("device_name", ""))
+            worker.device_name = word.device_name
             worker.started_at = worker.idle_since = worker.heard_at
             log.info("worker ready", extra={"worker": worker.name, "device_name": worker.device_name})
             self._pump()
-        elif frame.type == "heartbeat":
-            rss = message.get("rss_bytes")
-            worker.rss_bytes = rss if isinstance(rss, int) else worker.rss_bytes
-        else:
-            self._task_frame(worker, frame.type, message)
+        elif isinstance(word, WorkerHeartbeat):
+            worker.rss_bytes = worker.rss_bytes if word.rss_bytes is None else word.rss_bytes
+        elif isinstance(word, TaskWord):
+            self._task_frame(worker, word)
 
-    def _task_frame(self, worker: Worker, kind: str, message: Message) -> None:
-        task = worker.tasks.get(str(message.get("task")))
+    def _senseless(self, worker: Worker, frame: Frame, error: FrameInvalid) -> None:
+        """A worker's word that cannot be understood costs the task that it is about, nothing else."""
+        log.error("a worker makes no sense", extra={"worker": worker.name, "error": str(error)})
+        task = worker.tasks.get(str(frame.message.get("task")))
+        if task is not None:
+            self._forget(task, worker)
+            self._lose(task, Code.BAD_RESULT, f"the worker said something that makes no sense ({error})")
+            self._pump()
+
+    def _task_frame(self, worker: Worker, word: TaskSaying) -> None:
+        task = worker.tasks.get(word.task)
         if task is None:
             return  # a late word on a task that was given up
-        if kind in _ENDS_TASK:
+        if word.ends_task:
             del worker.tasks[task.id]
             task.busy = False
-        elif kind == "standard":
+        elif isinstance(word, StandardMade):
             task.busy = False
             if task.owner is None:
                 self._forget(task, worker)
         worker.idle_since = self._clock()
         if task.owner is not None:
-            task.owner.task_frame(task, message)
-        if kind != "progress":
+            task.owner.task_frame(task, word)
+        if not isinstance(word, TaskProgress):
             self._pump()
 
     def _closed(self, worker: Worker, process: Process, reason: str) -> None:
@@ -330,16 +351,16 @@ class Pool:
         lost = list(worker.tasks.values())
         worker.tasks.clear()
         for task in lost:
-            self._lose(task, "worker_died", f"the worker {why}")
+            self._lose(task, Code.WORKER_DIED, f"the worker {why}")
         self._lose_if_broken()
 
     def _lose_if_broken(self) -> None:
         if all(worker.broken for worker in self.workers):
             for task in [task for task in self._waiting.values() if task.is_call]:
                 self._waiting.pop(task.id, None)
-                self._lose(task, "worker_died", self._why_broken())
+                self._lose(task, Code.WORKER_DIED, self._why_broken())
 
-    def _lose(self, task: Task, code: str, text: str) -> None:
+    def _lose(self, task: Task, code: AnyCode, text: str) -> None:
         task.close_fds()
         task.busy = False
         owner, task.owner = task.owner, None
@@ -350,10 +371,10 @@ class Pool:
         """Send every waiting task for which there is a ready worker."""
         if not self._waiting or self._stopping:
             return
-        tasks = [
-            TaskView(task.id, task.priority, task.order, task.session, task.devices) for task in self._waiting.values()
-        ]
-        for placement in place(self._views(), tasks, dict(self._homes())):
+        workers = [worker.view for worker in self.workers if worker.alive]
+        tasks = [task.view for task in self._waiting.values()]
+        homes = {session: worker.name for worker in self.workers for session in worker.sessions}
+        for placement in place(workers, tasks, homes):
             worker = self._named(placement.worker)
             task = self._waiting.pop(placement.task, None)
             if worker is not None and task is not None:
@@ -361,31 +382,18 @@ class Pool:
 
     def _give(self, task: Task, worker: Worker) -> None:
         if worker.connection is None:
-            self._lose(task, "worker_died", "the worker has ended")
+            self._lose(task, Code.WORKER_DIED, "the worker has ended")
             return
         task.worker = worker.name
         fds, task.fds = task.fds, []
         if task.session is not None:
             worker.sessions.add(task.session)
-        if task.message["type"] != "prepare":
+        if not isinstance(task.frame, PrepareSession):
             task.busy = True
             worker.tasks[task.id] = task
-        worker.connection.send(task.message, fds)
+        worker.connection.send(task.frame.as_message(), fds)
 
     def _forget(self, task: Task, worker: Worker) -> None:
         worker.tasks.pop(task.id, None)
         if worker.connection is not None:
-            worker.connection.send({"type": "forget", "task": task.id})
-
-    def _views(self) -> Iterator[WorkerView]:
-        for worker in self.workers:
-            if worker.alive:
-                calls = sum(task.busy and task.is_call for task in worker.tasks.values())
-                jobs = sum(not task.is_call for task in worker.tasks.values())
-                ready = worker.state is WorkerState.READY and worker.terminated_at is None
-                yield WorkerView(worker.name, worker.device, ready, len(worker.sessions), calls, jobs)
-
-    def _homes(self) -> Iterator[tuple[str, str]]:
-        for worker in self.workers:
-            for session in worker.sessions:
-                yield session, worker.name
+            worker.connection.send(ForgetTask(task=task.id).as_message())

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cryobridge.schemas.codes import Code
 from cryobridge.schemas.errors import CryobridgeError
 from cryobridge.schemas.state import MAX_ATTEMPTS, TERMINAL, JobState, may_become
 
@@ -29,7 +30,7 @@ RELION_KIND = "relion.reconstruct"
 class StoreUnavailable(CryobridgeError):  # noqa: N818 - the field name users read
     """The database cannot be read or written (disk full, permission, another daemon)."""
 
-    code = "store"
+    code = Code.STORE
 
 
 class WrongTransition(Exception):  # noqa: N818
@@ -151,14 +152,14 @@ class Store:
 
     def cancel(self, job_id: str, text: str = "cancelled on request") -> StoredJob:
         """It was given up."""
-        return self._move(job_id, JobState.CANCELLED, "cancelled", text)
+        return self._move(job_id, JobState.CANCELLED, Code.CANCELLED, text)
 
     def interrupt(self, job_id: str, reason: str, text: str) -> StoredJob:
         """Its worker or the daemon ended; queue it again, or give up after too many attempts."""
         with self.together():
             job = self._move(job_id, JobState.INTERRUPTED, reason, text)
             if job.abort_requested:
-                return self._move(job_id, JobState.CANCELLED, "cancelled", "cancelled on request")
+                return self._move(job_id, JobState.CANCELLED, Code.CANCELLED, "cancelled on request")
             if job.kind == RELION_KIND:
                 # Its hooks have fallen back long ago; nobody waits.
                 return self._move(job_id, JobState.FAILED, reason, text)
@@ -182,7 +183,7 @@ class Store:
         with self.together():
             left = self._rows("WHERE state IN (?, ?)", (JobState.RUNNING.value, JobState.INTERRUPTED.value))
             return [
-                self.interrupt(job.id, "worker_died", why)
+                self.interrupt(job.id, Code.WORKER_DIED, why)
                 if job.state is JobState.RUNNING
                 else self._move(job.id, JobState.FAILED if job.kind == RELION_KIND else JobState.QUEUED, None, "")
                 for job in left

@@ -14,12 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from cryobridge.schemas.codes import AnyCode, Code
 from cryobridge.schemas.config import Limits
 from cryobridge.schemas.envelope import Job
 from cryobridge.schemas.errors import JobRejected
 from cryobridge.schemas.job import parse_job
 from cryobridge.schemas.state import TERMINAL, JobState
-from cryobridge.schemas.wire import Message
+from cryobridge.schemas.worker_messages import JobDone, JobTask, TaskFailed, TaskProgress, TaskSaying
 
 from ..pool.devices import task_devices
 from ..pool.place import Task
@@ -49,7 +50,7 @@ class _Running:
     deadline_s: float | None
     started: float | None = None
     noted: float = 0.0
-    progress: Message | None = None
+    progress: TaskProgress | None = None
     late: bool = False
 
 
@@ -140,7 +141,7 @@ class JobQueue:
         """Have `callback` called with the id of every job that ends."""
         self._waiters.append(callback)
 
-    def progress(self, job_id: str) -> Message | None:
+    def progress(self, job_id: str) -> TaskProgress | None:
         """The last progress of a running job."""
         active = self._active.get(job_id)
         return None if active is None else active.progress
@@ -164,7 +165,7 @@ class JobQueue:
             self._workers.cancel(active.task)
             del self._active[active.job.id]
             if active.started is not None:
-                self._try(partial(self._store.interrupt, active.job.id, "cancelled", "the daemon stopped"))
+                self._try(partial(self._store.interrupt, active.job.id, Code.CANCELLED, "the daemon stopped"))
 
     def tick(self, now: float) -> None:
         """Act on deadlines, and note that waiting jobs have started."""
@@ -179,28 +180,25 @@ class JobQueue:
 
     # ---- from the pool
 
-    def task_frame(self, task: Task, message: Message) -> None:
+    def task_frame(self, task: Task, frame: TaskSaying) -> None:
         """A worker's word on a job (`TaskOwner`)."""
-        active = self._active.get(str(task.message["job_id"]))
-        if active is None or active.task is not task:
+        active = self._running(task)
+        if active is None:
             return
         self._begin(active)
-        kind = message["type"]
-        if kind == "progress":
-            self._note(active, message)
-        elif kind == "done":
-            result = message.get("result")
-            self._end(active, lambda: self._store.succeed(active.job.id, result if isinstance(result, dict) else {}))
-        elif kind == "failed":
-            code, text = str(message.get("code", "failed")), str(message.get("text", ""))
-            self._end(active, lambda: self._given_up(active, code, text))
+        if isinstance(frame, TaskProgress):
+            self._note(active, frame)
+        elif isinstance(frame, JobDone):
+            self._end(active, lambda: self._store.succeed(active.job.id, frame.result))
+        elif isinstance(frame, TaskFailed):
+            self._end(active, lambda: self._given_up(active, frame.code, frame.text))
 
-    def task_lost(self, task: Task, code: str, text: str) -> None:
+    def task_lost(self, task: Task, code: AnyCode, text: str) -> None:
         """The job's worker is gone, or the job was cancelled before it began (`TaskOwner`)."""
-        active = self._active.get(str(task.message["job_id"]))
-        if active is None or active.task is not task:
+        active = self._running(task)
+        if active is None:
             return
-        if code == "cancelled":
+        if code == Code.CANCELLED:
             self._end(active, lambda: self._store.cancel(active.job.id))
             return
         self._begin(active)
@@ -211,19 +209,23 @@ class JobQueue:
 
     # ---- inside
 
+    def _running(self, task: Task) -> _Running | None:
+        """The job that a task is for; None when it was given up, or was handed over again since."""
+        active = self._active.get(task.frame.job_id) if isinstance(task.frame, JobTask) else None
+        return active if active is not None and active.task is task else None
+
     def _hand_over(self, stored: StoredJob) -> None:
         run = stored.spec.get("run")
         run = run if isinstance(run, dict) else {}
         priority = Priority(stored.priority) if stored.priority in (1, 2) else Priority.BATCH
-        task_id = f"job-{stored.id}-{stored.attempts}"
-        message = {"type": "job", "task": task_id, "job_id": stored.id, "spec": stored.spec}
+        frame = JobTask(task=f"job-{stored.id}-{stored.attempts}", job_id=stored.id, spec=stored.spec)
         try:
             devices = task_devices(str(run.get("devices", "auto")), self._devices)
         except JobRejected as error:
             # It was accepted when there were other devices.
             self._try(partial(self._store.fail, stored.id, error.code, str(error)))
             return
-        task = Task(task_id, message, self, priority, devices=devices)
+        task = Task(frame.task, frame, self, priority, devices=devices)
         self._active[stored.id] = _Running(stored, task, run.get("deadline_s"))
         self._workers.submit(task)
 
@@ -233,10 +235,12 @@ class JobQueue:
             active.started = self._clock()
             self._try(lambda: self._store.start(active.job.id))
 
-    def _given_up(self, active: _Running, code: str, text: str) -> StoredJob:
+    def _given_up(self, active: _Running, code: AnyCode, text: str) -> StoredJob:
         if active.late:
-            return self._store.fail(active.job.id, "timeout", f"took longer than deadline_s = {active.deadline_s:g} s")
-        if code == "cancelled":
+            return self._store.fail(
+                active.job.id, Code.TIMEOUT, f"took longer than deadline_s = {active.deadline_s:g} s"
+            )
+        if code == Code.CANCELLED:
             return self._store.cancel(active.job.id)
         return self._store.fail(active.job.id, code, text)
 
@@ -249,12 +253,12 @@ class JobQueue:
                 callback(stored.id)
         return stored
 
-    def _note(self, active: _Running, message: Message) -> None:
-        active.progress = {"text": str(message.get("text", "")), "fraction": message.get("fraction")}
+    def _note(self, active: _Running, told: TaskProgress) -> None:
+        active.progress = told
         now = self._clock()
         if now - active.noted >= NOTE_EVERY_S or not active.noted:
             active.noted = now
-            self._try(lambda: self._store.note(active.job.id, "progress", str(message.get("text", ""))))
+            self._try(lambda: self._store.note(active.job.id, "progress", told.text))
 
     def _try(self, change: Callable[[], T]) -> T | None:
         try:

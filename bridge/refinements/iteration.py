@@ -14,26 +14,39 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from cryobridge.schemas.codes import AnyCode, Code
 from cryobridge.schemas.config import Deadlines
-from cryobridge.schemas.wire import Message
+from cryobridge.schemas.frames import TypedFrame
+from cryobridge.schemas.messages import (
+    Answer,
+    CallFailed,
+    CallFrame,
+    CallProgress,
+    Commit,
+    CorrectedReady,
+    StandardReady,
+    Verified,
+    Waiting,
+)
+from cryobridge.schemas.worker_messages import (
+    CorrectedMade,
+    CorrectTask,
+    HalfTask,
+    StandardMade,
+    TaskFailed,
+    TaskProgress,
+    TaskSaying,
+)
 
 from ..pool.place import Task
 from ..pool.scheduler import Priority
-from .call import CallKey, HookCall
-
-FAILURES = frozenset(
-    {
-        *("failed", "input_invalid", "rejected", "timeout", "oom", "worker_died", "bad_result"),
-        *("cancelled", "no_daemon", "partner_missing"),
-    }
-)
-"""Codes that say something went wrong; all others say that no correction was to be made."""
+from .call import CallKey
 
 
 class Link(Protocol):
     """A hook's connection, as far as an iteration needs it."""
 
-    def send(self, message: Message) -> None:
+    def send(self, frame: TypedFrame) -> None:
         """Queue a frame; never blocks, does nothing when the hook is gone."""
 
 
@@ -83,18 +96,18 @@ class WaitingHalf:
 class Verdict:
     """Why the iteration ends with the standard map, or that it was corrected."""
 
-    code: str
+    code: AnyCode
     line: str
 
     @property
     def corrected(self) -> bool:
         """Whether both halves use the corrected map."""
-        return self.code == "corrected"
+        return self.code == Code.CORRECTED
 
     @property
     def failed(self) -> bool:
         """Whether a correction was wanted and could not be had; else the standard map was as planned."""
-        return self.code in FAILURES
+        return self.code.is_failure
 
 
 @dataclass(eq=False)
@@ -131,71 +144,65 @@ class Iteration:
 
     # ---- what happens to it
 
-    def join(self, call: HookCall, number: int, link: Link, fds: list[int]) -> None:
-        """Take half `number` of a call in; takes over `fds`, which are those `call.half_fds` names."""
+    def join(self, call: CallFrame, number: int, link: Link, names: list[str], fds: list[int]) -> None:
+        """Take half `number` of a call in, with the descriptors that `names` names; takes those over."""
         now = self.touched_at = self.clock()
-        names, _ = call.half_fds(number, list(range(len(call.fd_names))))
-        task = Task(
-            id=f"{self.id[:12]}-{number}-{uuid.uuid4().hex[:8]}",
-            message={
-                "type": "half",
-                "session": call.key.session,
-                "iteration": call.key.iteration,
-                "half": number,
-                "number": call.key.number,
-                "kind": call.key.kind,
-                "environment": call.environment,
-                "settings": call.settings,
-                "fd_names": names,
-            },
-            owner=self,
-            priority=Priority.CALL,
-            session=call.key.session,
-            fds=fds,
+        frame = HalfTask(
+            task=f"{self.id[:12]}-{number}-{uuid.uuid4().hex[:8]}",
+            session=self.key.session,
+            iteration=call.key.iteration,
+            half=number,
+            number=call.key.number,
+            kind=call.key.kind,
+            environment=call.environment,
+            settings=call.settings,
+            hook_settings=call.hook_settings,
+            fd_names=tuple(names),
         )
-        task.message["task"] = task.id
+        task = Task(frame.task, frame, owner=self, priority=Priority.CALL, session=self.key.session, fds=fds)
         half = WaitingHalf(number, link, task, deadline=now + self.deadlines.standard_s)
         self.halves[number] = half
         if len(self.halves) == len(self.wanted):
             self.deadline = None  # nobody is missing any more
         self.workers.submit(task)
 
-    def task_frame(self, task: Task, message: Message) -> None:
+    def task_frame(self, task: Task, frame: TaskSaying) -> None:
         """A worker's word on one of the tasks (`TaskOwner`)."""
-        kind = message["type"]
         self.touched_at = self.clock()
         half = self._half_of(task)
-        if kind == "progress":
-            self._progress(half, message)
-        elif kind == "failed":
-            self.task_lost(task, str(message.get("code", "failed")), str(message.get("text", "")))
-        elif half is not None and kind == "standard" and half.state is HalfState.COMPUTING:
-            self._standard(half, message)
-        elif half is None and kind == "corrected" and self.verdict is None:
-            self._corrected(message)
+        if isinstance(frame, TaskProgress):
+            self._progress(half, frame)
+        elif isinstance(frame, TaskFailed):
+            self.task_lost(task, frame.code, frame.text)
+        elif half is not None and isinstance(frame, StandardMade) and half.state is HalfState.COMPUTING:
+            self._standard(half, frame)
+        elif half is None and isinstance(frame, CorrectedMade) and self.verdict is None:
+            self._corrected(frame)
 
-    def task_lost(self, task: Task, code: str, text: str) -> None:
+    def task_lost(self, task: Task, code: AnyCode, text: str) -> None:
         """A task failed or its worker is gone (`TaskOwner`)."""
         half = self._half_of(task)
         if half is not None and half.state is HalfState.COMPUTING:
             half.state = HalfState.DONE
-            half.link.send({"type": "failed", "half": half.number, "code": code, "text": text})
+            half.link.send(CallFailed(half=half.number, code=code, text=text))
             self.fail(code, f"the other half failed: {text}" if len(self.wanted) > 1 else text)
         else:
             self.fail(code, text)
 
-    def verify(self, link: Link, number: int, ticket: str) -> None:
+    def verify(self, link: Link, frame: Verified) -> None:
         """A hook has checked its corrected map."""
-        half = self.halves.get(number)
-        if half is None or half.link is not link or half.state is not HalfState.VERIFYING or ticket != self.ticket:
+        half = self.halves.get(frame.half)
+        if half is None or half.link is not link or half.state is not HalfState.VERIFYING:
             return
-        self.verified.add(number)
+        if frame.ticket != self.ticket:
+            return
+        self.verified.add(frame.half)
         if self.verified >= self.wanted:
             for link in dict.fromkeys(half.link for half in self.halves.values()):
-                link.send({"type": "commit", "ticket": self.ticket})
+                link.send(Commit(ticket=self.ticket))
             for half in self.halves.values():
                 half.state = HalfState.DONE
-            self.verdict, self.deadline = Verdict("corrected", self.line), None
+            self.verdict, self.deadline = Verdict(Code.CORRECTED, self.line), None
             self._tidy()
             self.on_verdict(self, self.verdict)
 
@@ -207,26 +214,26 @@ class Iteration:
         if gone:
             left = any(half.state is not HalfState.DONE for half in self.halves.values())
             if left:
-                self.fail("partner_missing", "the hook of the other half has gone")
+                self.fail(Code.PARTNER_MISSING, "the hook of the other half has gone")
             else:
-                self.fail("cancelled", "the hook has gone")
+                self.fail(Code.CANCELLED, "the hook has gone")
 
     def tick(self, now: float) -> None:
         """Act on deadlines that have passed."""
         for half in list(self.halves.values()):
             if half.state is HalfState.COMPUTING and now >= half.deadline:
                 self.workers.cancel(half.task)
-                self.task_lost(half.task, "timeout", f"no standard map after {self.deadlines.standard_s:.0f} s")
+                self.task_lost(half.task, Code.TIMEOUT, f"no standard map after {self.deadlines.standard_s:.0f} s")
         if self.deadline is not None and now >= self.deadline and self.verdict is None:
             if self.joint is not None:
-                self.fail("timeout", "the correction took longer than its deadline")
+                self.fail(Code.TIMEOUT, "the correction took longer than its deadline")
             elif self.ticket:
-                self.fail("partner_missing", "the other half did not confirm its corrected map in time")
+                self.fail(Code.PARTNER_MISSING, "the other half did not confirm its corrected map in time")
             else:
                 missing = " and ".join(str(number) for number in sorted(self.wanted - self.halves.keys()))
-                self.fail("partner_missing", f"half {missing} did not call in time")
+                self.fail(Code.PARTNER_MISSING, f"half {missing} did not call in time")
 
-    def fail(self, code: str, line: str) -> None:
+    def fail(self, code: AnyCode, line: str) -> None:
         """The standard map it is, for every half that is not finished; a half still computing hears it later."""
         new = self.verdict is None
         if new:
@@ -257,27 +264,19 @@ class Iteration:
     def _half_of(self, task: Task) -> WaitingHalf | None:
         return next((half for half in self.halves.values() if half.task is task), None)
 
-    def _progress(self, half: WaitingHalf | None, message: Message) -> None:
-        frame = {"type": "progress", "text": str(message.get("text", "")), "fraction": message.get("fraction")}
+    def _progress(self, half: WaitingHalf | None, told: TaskProgress) -> None:
+        frame = CallProgress(text=told.text, fraction=told.fraction)
         receivers = [half] if half is not None else list(self.halves.values())
         for link in dict.fromkeys(one.link for one in receivers if one.state is not HalfState.DONE):
             link.send(frame)
 
-    def _standard(self, half: WaitingHalf, message: Message) -> None:
+    def _standard(self, half: WaitingHalf, made: StandardMade) -> None:
         half.has_standard = True
         half.state = HalfState.READY
-        half.deadline_s = _seconds(message.get("deadline_s"))
-        half.link.send(
-            {
-                "type": "standard",
-                "half": half.number,
-                "size": message.get("size"),
-                "crc32": message.get("crc32"),
-                "seconds": message.get("seconds"),
-            }
-        )
-        if message.get("due") is not True or self.wanted == {0}:
-            half.own = Verdict(str(message.get("code") or "not_due"), str(message.get("line") or ""))
+        half.deadline_s = made.deadline_s or None
+        half.link.send(StandardReady(half=half.number, size=made.size, crc32=made.crc32, seconds=made.seconds))
+        if not made.due or self.wanted == {0}:
+            half.own = Verdict(made.code or Code.NOT_DUE, made.line)
         if self.verdict is not None:
             self._answer(half)
             self._tidy()
@@ -286,9 +285,8 @@ class Iteration:
         elif all(one.state is HalfState.READY for one in self.halves.values()) and self._complete():
             self._correct()
         elif not self._complete():
-            wait_s = _seconds(message.get("wait_partner_s")) or self.deadlines.partner_s
-            self.deadline = self.clock() + wait_s
-            half.link.send({"type": "waiting", "half": half.number})
+            self.deadline = self.clock() + (made.wait_partner_s or self.deadlines.partner_s)
+            half.link.send(Waiting(half=half.number))
 
     def _complete(self) -> bool:
         return self.halves.keys() >= self.wanted
@@ -296,63 +294,48 @@ class Iteration:
     def _correct(self) -> None:
         first, second = (self.halves[number] for number in (1, 2))
         if first.task.worker is None or first.task.worker != second.task.worker:
-            self.fail("worker_died", "the two standard maps are not with the same worker any more")
+            self.fail(Code.WORKER_DIED, "the two standard maps are not with the same worker any more")
             return
         limits = [half.deadline_s for half in (first, second) if half.deadline_s is not None]
         # The worker gives up by itself at the users' deadline; ours is for one that does not.
         limit_s = min(limits) * 1.1 + 5.0 if limits else self.deadlines.correct_s
         self.deadline = self.clock() + limit_s
-        task_id = f"{self.id[:12]}-joint"
-        self.joint = Task(
-            id=task_id,
-            message={"type": "correct", "task": task_id, "half1": first.task.id, "half2": second.task.id},
-            owner=self,
-            priority=Priority.CALL,
-            session=self.key.session,
-        )
+        frame = CorrectTask(task=f"{self.id[:12]}-joint", half1=first.task.id, half2=second.task.id)
+        self.joint = Task(frame.task, frame, owner=self, priority=Priority.CALL, session=self.key.session)
         for half in (first, second):
             half.state = HalfState.CORRECTING
         self.workers.submit_to(self.joint, first.task.worker)
 
-    def _corrected(self, message: Message) -> None:
+    def _corrected(self, made: CorrectedMade) -> None:
         self.joint = None
-        maps = message.get("maps")
-        if not isinstance(maps, dict) or not all(isinstance(maps.get(str(number)), dict) for number in self.wanted):
-            self.fail("bad_result", "the worker's answer does not name both maps")
+        if not {str(number) for number in self.wanted} <= made.maps.keys():
+            self.fail(Code.BAD_RESULT, "the worker's answer does not name both maps")
             return
         self.ticket = uuid.uuid4().hex
-        self.line = str(message.get("line", ""))
-        metrics = message.get("metrics")
-        self.metrics = metrics if isinstance(metrics, dict) else {}
+        self.line = made.line
+        self.metrics = made.metrics
         self.deadline = self.clock() + self.deadlines.verify_s
         for half in self.halves.values():
             half.state = HalfState.VERIFYING
-            written = maps[str(half.number)]
+            written = made.maps[str(half.number)]
             half.link.send(
-                {
-                    "type": "corrected",
-                    "half": half.number,
-                    "size": written.get("size"),
-                    "crc32": written.get("crc32"),
-                    "ticket": self.ticket,
-                    "line": self.line,
-                    "session": message.get("session"),
-                }
+                CorrectedReady(
+                    half=half.number,
+                    size=written.size,
+                    crc32=written.crc32,
+                    ticket=self.ticket,
+                    line=self.line,
+                    session=made.session,
+                )
             )
 
     def _answer(self, half: WaitingHalf) -> None:
         assert self.verdict is not None  # noqa: S101 - only called after the decision
         half.state = HalfState.DONE
         why = half.own or self.verdict
-        half.link.send({"type": "answer", "half": half.number, "code": why.code, "line": why.line})
+        half.link.send(Answer(half=half.number, code=why.code, line=why.line))
 
     def _tidy(self) -> None:
         for half in self.halves.values():
             if half.state is HalfState.DONE:
                 self.workers.forget(half.task)
-
-
-def _seconds(value: object) -> float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
-        return float(value)
-    return None

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 
+from cryobridge.schemas.codes import Code
+
 from ..pool.scheduler import Priority
 from ..queue.store import RELION_KIND, Store, StoreUnavailable, WrongTransition
 from .iteration import Iteration, Verdict
@@ -51,7 +53,7 @@ class Books:
         try:
             if self._store.get(iteration.id) is None:
                 return
-            if verdict.code == "cancelled":
+            if verdict.code == Code.CANCELLED:
                 self._store.cancel(iteration.id, verdict.line)
             elif verdict.failed:
                 self._store.fail(iteration.id, verdict.code, verdict.line)

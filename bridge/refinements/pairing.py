@@ -12,12 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from cryobridge.schemas.codes import AnyCode, Code
 from cryobridge.schemas.config import Deadlines
-from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.wire import HEARTBEAT_S, Frame, Message
+from cryobridge.schemas.frames import FrameInvalid
+from cryobridge.schemas.messages import CALLS, Bye, CallFailed, Heartbeat, Verified
+from cryobridge.schemas.wire import HEARTBEAT_S, Frame
+from cryobridge.schemas.worker_messages import PrepareSession
 
 from ..pool.place import Task
-from .call import CallKey, HookCall, duplicate, read_call
+from .call import CallKey, duplicate
 from .iteration import Iteration, Link, Verdict, Workers
 from .program import Refinement, Refiner, find_refiner
 
@@ -50,7 +53,7 @@ class HookLink(Link, Protocol):
 class SessionWorkers(Workers, Protocol):
     """The part of `bridge.pool.pool.Pool` that is needed here."""
 
-    def prepare(self, session: str, message: Message, fds: list[int]) -> None:
+    def prepare(self, frame: PrepareSession) -> None:
         """Let a worker get ready for a session."""
 
     def release(self, session: str) -> None:
@@ -78,7 +81,7 @@ class Fallback:
     session: str
     uid: int
     iteration: int
-    code: str
+    code: AnyCode
     line: str
 
 
@@ -131,37 +134,38 @@ class Sessions:
     def call(self, link: HookLink, frame: Frame) -> None:
         """A hook's call; takes over the frame's descriptors. A bad call is answered with `failed`."""
         try:
-            call = read_call(frame.message, len(frame.fds), link.uid)
-            own = [duplicate(call.half_fds(half, frame.fds)[1]) for half in call.halves]
-        except InputInvalid as error:
-            link.send({"type": "failed", "code": error.code, "text": str(error)})
+            call = CALLS.decode(frame.message)
+            shares = [call.half_fds(half, frame.fds) for half in call.halves]
+            own = [(names, duplicate(fds)) for names, fds in shares]
+        except FrameInvalid as error:
+            link.send(CallFailed(code=error.code, text=str(error)))
             return
         except OSError as error:
-            link.send({"type": "failed", "code": "failed", "text": f"too many open files in the daemon ({error})"})
+            link.send(CallFailed(code=Code.FAILED, text=f"too many open files in the daemon ({error})"))
             return
         finally:
             frame.close()
-        self._note_call(link, call)
-        iteration, new = self._iteration_for(call)
+        key = CallKey.of(call.key, link.uid)
+        self._note_call(link, key, call.halves)
+        iteration, new = self._iteration_for(key, call.halves)
         self._links.setdefault(link, []).append(iteration)
-        for half, fds in zip(call.halves, own, strict=True):
-            iteration.join(call, half, link, fds)
+        for half, (names, fds) in zip(call.halves, own, strict=True):
+            iteration.join(call, half, link, names, fds)
         if new:
             # After the work is under way: the disk may be slow.
             self._ledger.begin_iteration(iteration)
             if iteration.verdict is not None:
                 self._ledger.end_iteration(iteration, iteration.verdict)
 
-    def verified(self, link: HookLink, message: Message) -> None:
+    def verified(self, link: HookLink, frame: Verified) -> None:
         """A hook has checked a corrected map."""
         for iteration in self._links.get(link, []):
-            iteration.verify(link, message.get("half", -1), str(message.get("ticket")))
+            iteration.verify(link, frame)
 
-    def bye(self, link: HookLink, message: Message) -> None:
+    def bye(self, link: HookLink, frame: Bye) -> None:
         """A hook says what it used, and leaves."""
-        used = message.get("used")
         for iteration in self._links.get(link, []):
-            log.info("hook left", extra={"job_id": iteration.id, "label": iteration.key.label, "used": used})
+            log.info("hook left", extra={"job_id": iteration.id, "label": iteration.key.label, "used": frame.used})
         self._leave(link)
 
     def gone(self, link: HookLink) -> None:
@@ -184,7 +188,7 @@ class Sessions:
             self._looked_at = now
             self._look_at_refinements(now)
 
-    def fail_all(self, code: str, line: str) -> None:
+    def fail_all(self, code: AnyCode, line: str) -> None:
         """Give every waiting hook its standard map; those without one are told that there will be none."""
         for iteration in list(self._all):
             for half in iteration.halves.values():
@@ -193,15 +197,15 @@ class Sessions:
 
     # ---- from the watcher and the commands
 
-    def prepare(self, session: str, uid: int, message: Message, fds: list[int]) -> None:
+    def prepare(self, frame: PrepareSession, uid: int) -> None:
         """A refinement was noticed before its first call."""
-        now = self._clock()
+        now, session = self._clock(), frame.session
         job_dir, _, root = session.rpartition("/")
         refinement = self._refinements.setdefault(
             session, Refinement(session, uid, job_dir, root, time.time(), last_call=now)
         )
         refinement.watched, refinement.ended = True, None
-        self._workers.prepare(session, message, fds)
+        self._workers.prepare(frame)
 
     def progress(self, session: str, iteration: int) -> None:
         """A watched refinement has finished an iteration."""
@@ -226,7 +230,7 @@ class Sessions:
         """Give both halves of a running iteration their standard map; false if it does not run."""
         for iteration in self._all:
             if iteration.id == job_id and not iteration.quiet:
-                iteration.fail("cancelled", "cancelled on request")
+                iteration.fail(Code.CANCELLED, "cancelled on request")
                 return True
         return False
 
@@ -264,17 +268,17 @@ class Sessions:
 
     # ---- inside
 
-    def _iteration_for(self, call: HookCall) -> tuple[Iteration, bool]:
-        single = call.halves in ((1,), (2,))
+    def _iteration_for(self, key: CallKey, halves: tuple[int, ...]) -> tuple[Iteration, bool]:
+        single = halves in ((1,), (2,))
         if single:
-            known = self._open.get(call.key)
-            if known is not None and call.halves[0] not in known.halves:
+            known = self._open.get(key)
+            if known is not None and halves[0] not in known.halves:
                 return known, False
             if known is not None and not known.quiet:
-                known.fail("cancelled", "the same half of this iteration called again")
+                known.fail(Code.CANCELLED, "the same half of this iteration called again")
         iteration = Iteration(
-            key=call.key,
-            wanted=frozenset((1, 2) if single else call.halves),
+            key=key,
+            wanted=frozenset((1, 2) if single else halves),
             workers=self._workers,
             deadlines=self._deadlines,
             clock=self._clock,
@@ -283,13 +287,12 @@ class Sessions:
         if single:
             if known is not None and known.quiet:
                 self._drop(known)
-            self._open[call.key] = iteration
+            self._open[key] = iteration
         self._all.append(iteration)
         return iteration, True
 
-    def _note_call(self, link: HookLink, call: HookCall) -> None:
+    def _note_call(self, link: HookLink, key: CallKey, halves: tuple[int, ...]) -> None:
         now = self.last_call = self._clock()
-        key = call.key
         refinement = self._refinements.get(key.session)
         if refinement is None:
             refinement = Refinement(key.session, key.uid, key.job_dir, key.root, time.time(), last_call=now)
@@ -299,8 +302,8 @@ class Sessions:
             refinement.refiner = self._find(link.pid)
         refinement.last_call, refinement.ended = now, None
         refinement.iteration = key.iteration
-        refinement.calls += len(call.halves)
-        log.info("call", extra={"label": key.label, "halves": list(call.halves), "session": key.session})
+        refinement.calls += len(halves)
+        log.info("call", extra={"label": key.label, "halves": list(halves), "session": key.session})
 
     def _decided(self, iteration: Iteration, verdict: Verdict) -> None:
         refinement = self._refinements.get(iteration.key.session)
@@ -343,7 +346,7 @@ class Sessions:
             return
         tasks = [half.task for one in iterations for half in one.halves.values() if half.link is link]
         if all(self._workers.is_heard(task) for task in tasks):
-            link.send({"type": "heartbeat"})
+            link.send(Heartbeat())
 
     def _sweep(self, now: float) -> None:
         quiet = [one for one in self._all if one.quiet]

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from cryobridge.schemas.config import DaemonConfig
 from cryobridge.schemas.errors import DaemonUnavailable
-from cryobridge.schemas.wire import Message
+from cryobridge.schemas.worker_messages import PrepareSession
 
 from ..queue.store import Store
 from ..queue.submitted import JobQueue
@@ -65,11 +65,11 @@ class Watching:
 
     def prepare(self, refinement: Mapping[str, Any]) -> None:
         """A refinement runs that will call."""
-        fields: Message = {key: value for key, value in refinement.items() if key not in ("type", "session")}
         name = str(refinement["session"])
         self._owners[name] = uid = _owner(name)
-        session = session_name(uid, name)
-        self._tell(lambda: self._sessions.prepare(session, uid, fields, []))
+        known = {key: value for key, value in refinement.items() if key in PrepareSession.rules}
+        frame = PrepareSession(**{**known, "session": session_name(uid, name)})
+        self._tell(lambda: self._sessions.prepare(frame, uid))
 
     def progress(self, session: str, iteration: int) -> None:
         """A refinement has finished an iteration."""

@@ -10,6 +10,7 @@ import sys
 import time
 
 from cryobridge.schemas.wire import Channel
+from cryobridge.schemas.worker_messages import WorkerReady
 
 
 def main() -> int:
@@ -38,13 +39,8 @@ def main() -> int:
     torch.set_num_threads(arguments.threads or len(os.sched_getaffinity(0)))
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     loop = WorkerLoop(Channel(socket.socket(fileno=arguments.fd)), Service(device).handlers())
-    loop.run(
-        {
-            "device": arguments.device,
-            "device_name": name,
-            "start_s": round(time.monotonic() - started, 3),
-        }
-    )
+    start_s = round(time.monotonic() - started, 3)
+    loop.run(WorkerReady(pid=os.getpid(), device=arguments.device, device_name=name, start_s=start_s))
     return 0
 
 

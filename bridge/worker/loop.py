@@ -12,14 +12,29 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psutil
 
-from cryobridge.schemas.errors import Cancelled, CryobridgeError, OutOfMemory
-from cryobridge.schemas.wire import Channel, ClosedError, Frame, Message
+from cryobridge.schemas.codes import AnyCode, Code
+from cryobridge.schemas.errors import Cancelled, CryobridgeError
+from cryobridge.schemas.frames import FrameInvalid
+from cryobridge.schemas.wire import Channel, ClosedError, Frame
+from cryobridge.schemas.worker_messages import (
+    TO_WORKER,
+    CancelTask,
+    FromWorker,
+    PrepareSession,
+    ReleaseSession,
+    StopWorker,
+    TaskFailed,
+    TaskProgress,
+    ToWorker,
+    WorkerHeartbeat,
+    WorkerReady,
+)
 
 from .memory import is_out_of_memory
 
@@ -28,9 +43,6 @@ T = TypeVar("T")
 
 BEAT_S = 2.0
 PROGRESS_EVERY_S = 10.0
-
-URGENCY = {"stop": 0, "cancel": 0, "forget": 0, "half": 1, "prepare": 1, "release": 1, "correct": 2, "job": 3}
-"""Smaller goes first. A task gives way, between its steps, to anything of smaller number."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +53,8 @@ class Progress:
     fraction: float | None = None
 
 
-Steps = Generator[Progress | None, None, Message]
-"""Long work: yields between steps, returns the fields of its final reply."""
+Steps = Generator[Progress | None, None, FromWorker]
+"""Long work: yields between steps, returns its final reply."""
 
 
 def scaled(
@@ -60,18 +72,37 @@ def scaled(
         yield progress
 
 
+@dataclass
+class Received:
+    """A frame from the daemon with the descriptors that came with it, which are closed when it has been handled."""
+
+    frame: ToWorker
+    carrier: Frame
+
+    @property
+    def fds(self) -> list[int]:
+        """The descriptors, in the order of the frame's names."""
+        return self.carrier.fds
+
+    @property
+    def task(self) -> str:
+        """The task that it is about; empty where it is about none."""
+        return "" if isinstance(self.frame, StopWorker | PrepareSession | ReleaseSession) else self.frame.task
+
+
 class FrameQueue:
     """Frames from the daemon, most urgent first, in order of arrival within one urgency."""
 
     def __init__(self) -> None:
-        self._queues: dict[int, deque[Frame]] = {rank: deque() for rank in set(URGENCY.values())}
+        ranks = {frame.urgency for frame in TO_WORKER.frames.values()}
+        self._queues: dict[int, deque[Received]] = {rank: deque() for rank in sorted(ranks)}
         self._changed = threading.Condition()
         self._closed = False
 
-    def put(self, frame: Frame) -> None:
+    def put(self, received: Received) -> None:
         """Queue a frame (reader thread)."""
         with self._changed:
-            self._queues[URGENCY[frame.type]].append(frame)
+            self._queues[received.frame.urgency].append(received)
             self._changed.notify()
 
     def close(self) -> None:
@@ -80,13 +111,13 @@ class FrameQueue:
             self._closed = True
             self._changed.notify()
 
-    def take(self, below: int | None = None, *, wait: bool = True) -> Frame | None:
+    def take(self, below: int | None = None, *, wait: bool = True) -> Received | None:
         """Return the next frame of urgency under `below` (any when None); None when there is none to come."""
         with self._changed:
             while True:
-                for rank in sorted(self._queues):
-                    if (below is None or rank < below) and self._queues[rank]:
-                        return self._queues[rank].popleft()
+                for rank, queue in self._queues.items():
+                    if (below is None or rank < below) and queue:
+                        return queue.popleft()
                 if not wait or self._closed:
                     return None
                 self._changed.wait()
@@ -100,11 +131,11 @@ class WorkerLoop:
     channel
         The connection to the daemon.
     handlers
-        For each frame type but `stop` and `cancel`: a function of the frame that returns `Steps`.
-        The handler owns the frame's descriptors.
+        For each frame type but `stop` and `cancel`: a function of the frame and its descriptors that returns `Steps`.
+        The descriptors are closed when it has ended.
     """
 
-    def __init__(self, channel: Channel, handlers: dict[str, Callable[[Frame], Steps]]) -> None:
+    def __init__(self, channel: Channel, handlers: Mapping[str, Callable[[Any, list[int]], Steps]]) -> None:
         self._channel = channel
         self._handlers = handlers
         self._inbox = FrameQueue()
@@ -112,22 +143,22 @@ class WorkerLoop:
         self._cancelled: set[str] = set()
         self._stopping = threading.Event()
 
-    def run(self, hello: Message) -> None:
-        """Greet with `hello`, then work until `stop` or the end of the connection."""
-        self.send({"type": "ready", "pid": os.getpid(), **hello})
+    def run(self, ready: WorkerReady) -> None:
+        """Greet with `ready`, then work until `stop` or the end of the connection."""
+        self.send(ready)
         threading.Thread(target=self._read, name="reader", daemon=True).start()
         threading.Thread(target=self._beat, name="beat", daemon=True).start()
         while not self._stopping.is_set():
-            frame = self._inbox.take()
-            if frame is None:
+            received = self._inbox.take()
+            if received is None:
                 return
-            self._handle(frame)
+            self._handle(received)
 
-    def send(self, message: Message) -> None:
+    def send(self, frame: FromWorker) -> None:
         """Send to the daemon from any thread; a daemon that is gone ends the process, since nobody waits any more."""
         try:
             with self._send_lock:
-                self._channel.send(message)
+                self._channel.send(frame.as_message())
         except ClosedError:
             self._end()
 
@@ -138,14 +169,23 @@ class WorkerLoop:
             except ClosedError:
                 self._end()
                 return
-            if frame.type == "cancel":
-                self._cancelled.add(str(frame.message.get("task")))
-                frame.close()
-            elif frame.type in URGENCY:
-                self._inbox.put(frame)
-            else:
-                log.warning("unknown frame %s from the daemon", frame.type)
-                frame.close()
+            self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
+        """Queue what is to be done; note what is to be given up; answer for a task that cannot be understood."""
+        try:
+            asked = TO_WORKER.decode(frame.message)
+        except FrameInvalid as error:
+            frame.close()
+            log.warning("a frame from the daemon is passed over: %s", error)
+            if TO_WORKER.knows(frame.message) and isinstance(task := frame.message.get("task"), str):
+                self._fail(task, error.code, str(error))
+            return
+        if isinstance(asked, CancelTask):
+            self._cancelled.add(asked.task)
+            frame.close()
+        else:
+            self._inbox.put(Received(asked, frame))
 
     def _end(self) -> None:
         """End the process at once, unless it is ending anyway: computing on for nobody would keep a device busy."""
@@ -156,27 +196,26 @@ class WorkerLoop:
     def _beat(self) -> None:
         process = psutil.Process()
         while not self._stopping.wait(BEAT_S):
-            self.send({"type": "heartbeat", "rss_bytes": process.memory_info().rss})
+            self.send(WorkerHeartbeat(rss_bytes=process.memory_info().rss))
 
-    def _handle(self, frame: Frame) -> None:
-        if frame.type == "stop":
+    def _handle(self, received: Received) -> None:
+        frame, task = received.frame, received.task
+        if isinstance(frame, StopWorker):
             self._stopping.set()
-            frame.close()
+            received.carrier.close()
             return
-        task = str(frame.message.get("task", ""))
-        rank = URGENCY[frame.type]
         try:
-            self._advance(self._handlers[frame.type](frame), task, rank)
+            self._advance(self._handlers[frame.type](frame, received.fds), task, frame.urgency)
         except CryobridgeError as error:
             self._fail(task, error.code, str(error))
         except Exception as error:  # the main loop: one bad task must not end the others
             if is_out_of_memory(error):
-                self._fail(task, OutOfMemory.code, f"out of memory ({error})")
+                self._fail(task, Code.OOM, f"out of memory ({error})")
             else:
                 log.exception("task %s failed", task)
-                self._fail(task, "failed", f"{type(error).__name__}: {error}")
+                self._fail(task, Code.FAILED, f"{type(error).__name__}: {error}")
         finally:
-            frame.close()
+            received.carrier.close()
             self._cancelled.discard(task)
 
     def _advance(self, steps: Steps, task: str, rank: int) -> None:
@@ -188,19 +227,17 @@ class WorkerLoop:
             try:
                 progress = next(steps)
             except StopIteration as end:
-                reply: Message | None = end.value
-                if reply is not None:
-                    self.send({"task": task, **reply})
+                reply: FromWorker = end.value
+                self.send(reply)
                 return
             if progress is not None:
                 now = time.monotonic()
                 if progress.fraction is None or now - last_said >= PROGRESS_EVERY_S:
                     last_said = now
-                    self.send({"type": "progress", "task": task, "text": progress.text, "fraction": progress.fraction})
+                    self.send(TaskProgress(task=task, text=progress.text, fraction=progress.fraction))
             while not self._stopping.is_set() and (urgent := self._inbox.take(rank, wait=False)) is not None:
                 self._handle(urgent)
 
-    def _fail(self, task: str, code: str, text: str) -> None:
+    def _fail(self, task: str, code: AnyCode, text: str) -> None:
         log.warning("task %s: %s: %s", task, code, text)
-        reply: dict[str, Any] = {"type": "failed", "task": task, "code": code, "text": " ".join(text.split())[:2000]}
-        self.send(reply)
+        self.send(TaskFailed(task=task, code=code, text=" ".join(text.split())[:2000]))

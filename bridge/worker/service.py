@@ -5,13 +5,27 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from cryobridge.core.training import DeviceMover, Parking
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import BadResult, InputInvalid
-from cryobridge.schemas.wire import Frame, Message
+from cryobridge.schemas.messages import WrittenFile
+from cryobridge.schemas.worker_messages import (
+    CorrectedMade,
+    CorrectTask,
+    ForgetTask,
+    HalfTask,
+    JobDone,
+    JobTask,
+    PrepareSession,
+    ReleaseSession,
+    SessionPrepared,
+    SessionReleased,
+    TaskForgotten,
+)
 from cryobridge.wrappers.formats import mrc
 
 from .calls.correct import correct_within_memory
@@ -33,31 +47,30 @@ class Service:
         self._warm = WarmStates(device)
         self.parking = Parking(DeviceMover(device))
 
-    def handlers(self) -> dict[str, Callable[[Frame], Steps]]:
+    def handlers(self) -> dict[str, Callable[[Any, list[int]], Steps]]:
         """The table that `WorkerLoop` serves from."""
         return {
-            "half": self.half,
-            "correct": self.correct,
-            "forget": self.forget,
-            "prepare": self.prepare,
-            "release": self.release,
-            "job": self.job,
+            HalfTask.type: self.half,
+            CorrectTask.type: self.correct,
+            ForgetTask.type: self.forget,
+            PrepareSession.type: self.prepare,
+            ReleaseSession.type: self.release,
+            JobTask.type: self.job,
         }
 
-    def half(self, frame: Frame) -> Steps:
+    def half(self, frame: HalfTask, fds: list[int]) -> Steps:
         """Answer one call with its standard map; keep the half when a correction is due."""
-        kept, reply = yield from standard_half(frame, self.device)
-        if reply["due"]:
+        kept, reply = yield from standard_half(frame, fds, self.device)
+        if reply.due:
             # The frame's descriptors are closed when this handler ends; the joint step needs its own.
             kept.descriptors = {name: os.dup(fd) for name, fd in kept.descriptors.items()}
             self._halves[kept.task] = kept
         give_back(self.device)
         return reply
 
-    def correct(self, frame: Frame) -> Steps:
+    def correct(self, frame: CorrectTask, _fds: list[int]) -> Steps:
         """Correct an iteration whose two halves are here; both maps are written before anything is said."""
-        first = self._halves.get(str(frame.message["half1"]))
-        second = self._halves.get(str(frame.message["half2"]))
+        first, second = self._halves.get(frame.half1), self._halves.get(frame.half2)
         if first is None or second is None:
             raise InputInvalid("a half of this iteration is not here any more")
         options = CorrectionOptions.for_device(self.device.type, **first.options.network)
@@ -73,58 +86,53 @@ class Service:
                 # Whatever happened, a state that is kept waits on the host: RELION takes the device's memory next.
                 warm.to(torch.device("cpu"))
             give_back(self.device)
-        maps: dict[str, Message] = {}
+        maps: dict[str, WrittenFile] = {}
         for half, volume in ((first, result.map1), (second, result.map2)):
             written = mrc.write(half.descriptors["corrected"], volume.numpy(), half.voxel_size_A)
-            maps[str(half.half)] = {"size": written.size, "crc32": written.crc32}
-        session: Message | None = None
+            maps[str(half.half)] = WrittenFile(size=written.size, crc32=written.crc32)
+        session: WrittenFile | None = None
         if "session_out" in first.descriptors:
             yield Progress("keeping the network for the next iteration")
             size, crc32 = write_state(first.descriptors["session_out"], first, options, result.state)
-            session = {"size": size, "crc32": crc32}
+            session = WrittenFile(size=size, crc32=crc32)
         self._warm.keep(first, options, result.state)
         give_back(self.device)
-        return {
-            "type": "corrected",
-            "maps": maps,
-            "line": result.line,
-            "session": session,
-            "metrics": {**result.metrics, "warm_from": source},
-        }
+        metrics = {**result.metrics, "warm_from": source}
+        return CorrectedMade(task=frame.task, maps=maps, line=result.line, session=session, metrics=metrics)
 
-    def forget(self, frame: Frame) -> Steps:
+    def forget(self, frame: ForgetTask, _fds: list[int]) -> Steps:
         """Drop what is kept of one call."""
-        half = self._halves.pop(str(frame.message["task"]), None)
+        half = self._halves.pop(frame.task, None)
         if half is not None:
             for fd in half.descriptors.values():
                 os.close(fd)
         yield None
-        return {"type": "forgotten"}
+        return TaskForgotten(task=frame.task)
 
-    def prepare(self, frame: Frame) -> Steps:
+    def prepare(self, frame: PrepareSession, _fds: list[int]) -> Steps:
         """Get ready for a refinement that was noticed before its first call.
 
         The slow part, importing torch, is over by the time a worker reads its first frame; on a GPU the context
         and the transform plans for the announced box are made here too.
         """
-        box = int(frame.message.get("box") or 0)
+        box = frame.box or 0
         yield None
         if self.device.type == "cuda" and 0 < box <= 1024:
             volume = torch.zeros((box, box, box), device=self.device)
             torch.fft.rfftn(volume)
             del volume
             give_back(self.device)
-        return {"type": "prepared", "session": frame.message.get("session")}
+        return SessionPrepared(session=frame.session)
 
-    def release(self, frame: Frame) -> Steps:
+    def release(self, frame: ReleaseSession, _fds: list[int]) -> Steps:
         """Forget a refinement that is over."""
-        self._warm.release(str(frame.message["session"]))
+        self._warm.release(frame.session)
         give_back(self.device)
         yield None
-        return {"type": "released", "session": frame.message["session"]}
+        return SessionReleased(session=frame.session)
 
-    def job(self, frame: Frame) -> Steps:
+    def job(self, frame: JobTask, _fds: list[int]) -> Steps:
         """Run a job of the job schema."""
-        result = yield from run_job(frame.message["spec"], self.device, parking=self.parking)
+        result = yield from run_job(frame.spec, self.device, parking=self.parking)
         give_back(self.device)
-        return {"type": "done", "result": result}
+        return JobDone(task=frame.task, result=result)

@@ -6,7 +6,10 @@ import gc
 import os
 
 from cryobridge.bridge.pool.place import Task
+from cryobridge.schemas.codes import Code
+from cryobridge.schemas.frames import TypedFrame
 from cryobridge.schemas.wire import Frame, Message
+from cryobridge.schemas.worker_messages import FROM_WORKER, PrepareSession
 
 
 class Clock:
@@ -33,7 +36,7 @@ class FakePool:
     def submit(self, task: Task) -> None:
         if self.refuse:
             task.close_fds()
-            task.owner.task_lost(task, "worker_died", self.refuse)
+            task.owner.task_lost(task, Code.WORKER_DIED, self.refuse)
             return
         task.worker = "worker-0"
         task.busy = True
@@ -53,8 +56,8 @@ class FakePool:
     def forget(self, task: Task) -> None:
         self.cancel(task)
 
-    def prepare(self, session: str, message: Message, fds: list[int]) -> None:
-        self.prepared.append(session)
+    def prepare(self, frame: PrepareSession) -> None:
+        self.prepared.append(frame.session)
 
     def release(self, session: str) -> None:
         self.released.append(session)
@@ -69,18 +72,21 @@ class FakePool:
         self.kept[task.id] = task
         task.busy = False
         fields = {"code": "" if due else "not_due", "line": "" if due else "too early", **more}
-        task.owner.task_frame(
-            task, {"type": "standard", "task": task.id, "size": 10, "crc32": 1, "seconds": 0.1, "due": due, **fields}
-        )
+        made = {"half": task.frame.half, "size": 10, "crc32": 1, "seconds": 0.1}
+        self._say(task, "standard", **made, due=due, **fields)
 
     def corrected(self, task: Task, **more) -> None:
         del self.tasks[task.id]
         maps = {"1": {"size": 10, "crc32": 11}, "2": {"size": 10, "crc32": 12}}
-        task.owner.task_frame(task, {"type": "corrected", "task": task.id, "maps": maps, "line": "fine", **more})
+        self._say(task, "corrected", maps=maps, line="fine", **more)
 
     def failed(self, task: Task, code: str = "oom", text: str = "no memory") -> None:
         del self.tasks[task.id]
-        task.owner.task_frame(task, {"type": "failed", "task": task.id, "code": code, "text": text})
+        self._say(task, "failed", code=code, text=text)
+
+    def _say(self, task: Task, kind: str, **fields) -> None:
+        """What a worker sends, as the daemon decodes it."""
+        task.owner.task_frame(task, FROM_WORKER.decode({"type": kind, "task": task.id, **fields}))
 
     def die(self) -> None:
         lost = [*self.tasks.values(), *self.kept.values()]
@@ -88,14 +94,14 @@ class FakePool:
         self.kept.clear()
         for task in lost:
             if task.owner is not None:
-                task.owner.task_lost(task, "worker_died", "the worker was ended by SIGKILL")
+                task.owner.task_lost(task, Code.WORKER_DIED, "the worker was ended by SIGKILL")
 
     def only(self, kind: str) -> Task:
-        (task,) = [task for task in self.tasks.values() if task.message["type"] == kind]
+        (task,) = [task for task in self.tasks.values() if task.frame.type == kind]
         return task
 
     def half(self, number: int) -> Task:
-        (task,) = [task for task in self.tasks.values() if task.message.get("half") == number]
+        (task,) = [task for task in self.tasks.values() if getattr(task.frame, "half", None) == number]
         return task
 
 
@@ -109,8 +115,8 @@ class FakeHook:
         self.last_sent = 0.0
         self.sent: list[Message] = []
 
-    def send(self, message: Message) -> None:
-        self.sent.append(message)
+    def send(self, frame: TypedFrame) -> None:
+        self.sent.append(frame.as_message())
 
     def types(self) -> list[str]:
         return [message["type"] for message in self.sent]

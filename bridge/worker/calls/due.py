@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from cryobridge.schemas.codes import Code
 from cryobridge.schemas.relion import RelionOptions
 from cryobridge.wrappers.relion.jobdir import RefinementFacts, option_value
 
@@ -17,7 +18,7 @@ class Due:
     """`due`: correct this call once both halves are in. Else `code` and `line` say why it stays standard."""
 
     due: bool
-    code: str = ""
+    code: Code | None = None
     line: str = ""
 
 
@@ -48,42 +49,42 @@ def decide(
         "class", or "body" of a multi-body refinement.
     """
     if not options.correction:
-        return Due(False, "off", "correction is switched off")
+        return Due(False, Code.OFF, "correction is switched off")
     if facts.gradient:
-        return Due(False, "gradient", "a gradient refinement is not corrected")
+        return Due(False, Code.GRADIENT, "a gradient refinement is not corrected")
     if half == 0:
         if "--auto_refine" in facts.command_line or "--split_random_halves" in facts.command_line:
             return Due(
                 False,
-                "joined",
+                Code.JOINED,
                 "the last, joined reconstruction and its resolution stay RELION's own; to correct its half-maps: "
                 f"{_correct_command(facts)}",
             )
-        return Due(False, "no_half_sets", "no half-sets here (3D classification), nothing to learn from")
+        return Due(False, Code.NO_HALF_SETS, "no half-sets here (3D classification), nothing to learn from")
     if kind == "body":
         # The only mask RELION names is the whole particle's, which is not where a body's map has its density.
-        return Due(False, "multi_body", "bodies of a multi-body refinement are not corrected")
+        return Due(False, Code.MULTI_BODY, "bodies of a multi-body refinement are not corrected")
     if facts.sequential_halves:
-        return Due(False, "sequential", "--sequential_halves_recons never gives both halves at a time")
+        return Due(False, Code.SEQUENTIAL, "--sequential_halves_recons never gives both halves at a time")
+    early = _too_early(options, facts, iteration, resolution_A)
+    return Due(True) if early is None else Due(False, Code.NOT_DUE, early)
+
+
+def _too_early(
+    options: RelionOptions, facts: RefinementFacts, iteration: int, resolution_A: float | None
+) -> str | None:
+    """What the refinement has not reached yet; None when a correction is worth its time."""
     if iteration < options.start_iteration:
-        return Due(False, "not_due", f"correction starts at iteration {options.start_iteration} (now {iteration})")
+        return f"correction starts at iteration {options.start_iteration} (now {iteration})"
     if facts.healpix_order is None and options.start_healpix > 0:
-        return Due(False, "not_due", "the sampling file of the previous iteration cannot be read")
+        return "the sampling file of the previous iteration cannot be read"
     if facts.healpix_order is not None and facts.healpix_order < options.start_healpix:
-        return Due(
-            False,
-            "not_due",
-            f"correction starts at healpix order {options.start_healpix} (now {facts.healpix_order})",
-        )
+        return f"correction starts at healpix order {options.start_healpix} (now {facts.healpix_order})"
     if resolution_A is None:
-        return Due(False, "not_due", "the two half-maps do not agree at any resolution yet")
+        return "the two half-maps do not agree at any resolution yet"
     if resolution_A > options.start_resolution_A:
-        return Due(
-            False,
-            "not_due",
-            f"correction starts at {options.start_resolution_A:g} A (now {resolution_A:.1f} A)",
-        )
-    return Due(True)
+        return f"correction starts at {options.start_resolution_A:g} A (now {resolution_A:.1f} A)"
+    return None
 
 
 def _correct_command(facts: RefinementFacts) -> str:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from cryobridge.core.fourier import resolution
-from cryobridge.core.relion import SumsGeometry, reconstruct, wiener_gain
+from cryobridge.core.relion import Style, SumsGeometry, reconstruct, wiener_gain
+from cryobridge.schemas.codes import Code
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.relion import RelionOptions, resolve_options
-from cryobridge.schemas.wire import Frame, Message
+from cryobridge.schemas.worker_messages import HalfTask, StandardMade
 from cryobridge.wrappers.formats import mrc, star
 from cryobridge.wrappers.relion.jobdir import MAX_TEXT_BYTES, RefinementFacts, refinement_facts
 from cryobridge.wrappers.relion.sums import Sums, read_description, read_sums
@@ -42,7 +43,6 @@ class KeptHalf:
     facts: RefinementFacts
     standard: torch.Tensor
     fsc: torch.Tensor
-    environment: dict[str, str] = field(default_factory=dict)
     unregularised: torch.Tensor | None = None
     gain: torch.Tensor | None = None
     mask: torch.Tensor | None = None
@@ -60,15 +60,16 @@ class KeptHalf:
         return resolution(self.fsc, self.voxel_size_A, 0.5 if self.options.fsc_05 else 0.143, box=self.box)
 
 
-def named_descriptors(frame: Frame) -> dict[str, int]:
+def named_descriptors(names: Sequence[str], fds: Sequence[int]) -> dict[str, int]:
     """Match a frame's descriptors with the names it gives them."""
-    names = frame.message.get("fd_names", [])
-    if not isinstance(names, list) or len(names) != len(frame.fds):
-        raise InputInvalid(f"{len(frame.fds)} descriptors came under {len(names)} names; hook and daemon do not match")
-    return dict(zip(map(str, names), frame.fds, strict=True))
+    if len(names) != len(fds):
+        raise InputInvalid(f"{len(fds)} descriptors came under {len(names)} names; hook and daemon do not match")
+    return dict(zip(names, fds, strict=True))
 
 
-def standard_half(frame: Frame, device: torch.device) -> Generator[Progress | None, None, tuple[KeptHalf, Message]]:
+def standard_half(
+    frame: HalfTask, fds: Sequence[int], device: torch.device
+) -> Generator[Progress | None, None, tuple[KeptHalf, StandardMade]]:
     """Make the standard map of one call and say whether a correction is due.
 
     Yields between the reading and the reconstruction. Returns the half to keep (still without what only a
@@ -80,17 +81,11 @@ def standard_half(frame: Frame, device: torch.device) -> Generator[Progress | No
         If RELION's files are missing, truncated, not finite or do not fit together.
     """
     started = time.monotonic()
-    message = frame.message
-    descriptors = named_descriptors(frame)
-    half = int(message["half"])
-    prefix = f"half{half}."
-    description = read_description(_given(descriptors, f"{prefix}star"), name="the call's STAR file")
-    sums = read_sums(
-        description, *(_given(descriptors, f"{prefix}{part}") for part in ("data_real", "data_imag", "weight"))
-    )
-    facts = _facts(descriptors)
-    environment = {str(k): str(v) for k, v in message.get("environment", {}).items()}
-    options, notes = resolve_options(environment, facts.command_line, message.get("settings"))
+    descriptors = named_descriptors(frame.fd_names, fds)
+    prefix = f"half{frame.half}."
+    sums = _sums(descriptors, prefix)
+    description, facts = sums.description, _facts(descriptors)
+    options, notes = _options(frame, facts)
     voxel_size_A = description.pixel_size_A or facts.pixel_size_A
     if voxel_size_A is None:
         raise InputInvalid("the pixel size is neither in the call (RELION 3.1) nor in the previous model file")
@@ -98,7 +93,55 @@ def standard_half(frame: Frame, device: torch.device) -> Generator[Progress | No
         yield Progress(note)
 
     style = description.style if options.style == "auto" else options.style
-    fsc = torch.from_numpy(description.fsc)
+    standard = _standard_map(sums, style, _gridding(options, facts), device)
+    written = mrc.write(_given(descriptors, f"{prefix}standard"), standard.numpy(), voxel_size_A)
+    yield None
+
+    kept = KeptHalf(
+        task=frame.task,
+        warm_key=f"{frame.session}#{frame.kind}{frame.number:03d}",
+        half=frame.half,
+        iteration=frame.iteration,
+        voxel_size_A=voxel_size_A,
+        geometry=description.geometry,
+        options=options,
+        facts=facts,
+        standard=standard,
+        fsc=torch.from_numpy(description.fsc),
+    )
+    verdict = _verdict(kept, frame.kind, has_room=f"{prefix}corrected" in descriptors)
+    if verdict.due:
+        _prepare_correction(kept, sums, descriptors, device)
+    reply = StandardMade(
+        task=frame.task,
+        half=frame.half,
+        size=written.size,
+        crc32=written.crc32,
+        seconds=round(time.monotonic() - started, 3),
+        style=style,
+        due=verdict.due,
+        code=verdict.code,
+        line=verdict.line,
+        wait_partner_s=options.partner_wait_s,
+        deadline_s=options.deadline_s,
+    )
+    return kept, reply
+
+
+def _sums(descriptors: Mapping[str, int], prefix: str) -> Sums:
+    description = read_description(_given(descriptors, f"{prefix}star"), name="the call's STAR file")
+    parts = (_given(descriptors, f"{prefix}{part}") for part in ("data_real", "data_imag", "weight"))
+    return read_sums(description, *parts)
+
+
+def _options(frame: HalfTask, facts: RefinementFacts) -> tuple[RelionOptions, list[str]]:
+    chosen = None if frame.hook_settings is None else frame.hook_settings.as_settings()
+    return resolve_options(frame.environment, facts.command_line, frame.settings, chosen)
+
+
+def _standard_map(sums: Sums, style: Style, use_gridding: bool | None, device: torch.device) -> torch.Tensor:
+    """Reconstruct as RELION does; (n, n, n), on the host."""
+    description = sums.description
     standard = reconstruct(
         sums.data.to(device),
         sums.weight.to(device),
@@ -106,54 +149,28 @@ def standard_half(frame: Frame, device: torch.device) -> Generator[Progress | No
         description.tau2,
         fudge=description.fudge,
         style=style,
-        use_gridding=_asked_gridding(facts.command_line) if options.style == "auto" else None,
+        use_gridding=use_gridding,
     ).cpu()
     if not torch.isfinite(standard).all():
         raise InputInvalid("the reconstruction from RELION's sums is not finite; look at the data and weight files")
-    written = mrc.write(_given(descriptors, f"{prefix}standard"), standard.numpy(), voxel_size_A)
-    yield None
+    return standard
 
-    fsc_A = resolution(fsc, voxel_size_A, 0.143, box=description.geometry.box)
+
+def _verdict(kept: KeptHalf, kind: str, *, has_room: bool) -> Due:
+    """Whether to correct this half; `has_room`: the hook handed over a file for the corrected map."""
+    fsc_A = resolution(kept.fsc, kept.voxel_size_A, 0.143, box=kept.box)
     verdict = decide(
-        options,
-        facts,
-        half=half,
-        iteration=int(message["iteration"]),
+        kept.options,
+        kept.facts,
+        half=kept.half,
+        iteration=kept.iteration,
         resolution_A=None if math.isinf(fsc_A) else fsc_A,
-        kind=str(message["kind"]),
+        kind=kind,
     )
-    if verdict.due and f"{prefix}corrected" not in descriptors:
+    if verdict.due and not has_room:
         # The hook makes room for both maps before it calls; where it could not, it hands over one file only.
-        verdict = Due(False, "disk_full", "there is no room on the disk for a corrected map")
-    kept = KeptHalf(
-        task=str(message["task"]),
-        warm_key=f"{message['session']}#{message['kind']}{int(message['number']):03d}",
-        half=half,
-        iteration=int(message["iteration"]),
-        voxel_size_A=voxel_size_A,
-        geometry=description.geometry,
-        options=options,
-        facts=facts,
-        standard=standard,
-        fsc=fsc,
-        environment=environment,
-    )
-    if verdict.due:
-        _prepare_correction(kept, sums, descriptors, device)
-    reply: Message = {
-        "type": "standard",
-        "half": half,
-        "size": written.size,
-        "crc32": written.crc32,
-        "seconds": round(time.monotonic() - started, 3),
-        "style": style,
-        "due": verdict.due,
-        "code": verdict.code,
-        "line": verdict.line,
-        "wait_partner_s": options.partner_wait_s,
-        "deadline_s": options.deadline_s,
-    }
-    return kept, reply
+        return Due(False, Code.DISK_FULL, "there is no room on the disk for a corrected map")
+    return verdict
 
 
 def _prepare_correction(kept: KeptHalf, sums: Sums, descriptors: dict[str, int], device: torch.device) -> None:
@@ -191,15 +208,15 @@ def _facts(descriptors: dict[str, int]) -> RefinementFacts:
     return refinement_facts(**texts)
 
 
-def _asked_gridding(command_line: str) -> bool | None:
+def _gridding(options: RelionOptions, facts: RefinementFacts) -> bool | None:
     """Say what RELION was told of gridding; None when nothing, so that the style's own default holds."""
-    words = command_line.split()
+    words = facts.command_line.split() if options.style == "auto" else []
     if "--dont_skip_gridding" in words:
         return True
     return False if "--skip_gridding" in words else None
 
 
-def _given(descriptors: dict[str, int], name: str) -> int:
+def _given(descriptors: Mapping[str, int], name: str) -> int:
     fd = descriptors.get(name)
     if fd is None:
         raise InputInvalid(f"the hook did not hand over '{name}'; hook and daemon do not match")
@@ -218,4 +235,5 @@ def _angles_deg(fd: int) -> torch.Tensor:
 
 
 def _text(fd: int) -> str:
+    """The beginning of one of RELION's files, as much as can be of use: what is looked for stands there."""
     return os.pread(fd, MAX_TEXT_BYTES, 0).decode(errors="replace")

@@ -11,6 +11,7 @@ from support.scripted_daemon import ScriptedDaemon, scripted_daemon
 
 from cryobridge.bridge.client import DaemonClient, degradations
 from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable, DeadlineExceeded, JobRejected
+from cryobridge.schemas.requests import AskStatus, CancelJob, SubmitJob, WaitForJob
 
 
 @pytest.fixture
@@ -25,11 +26,12 @@ def connect(path: Path) -> DaemonClient:
 
 def test_a_request_gets_its_reply(daemon: ScriptedDaemon) -> None:
     daemon.replies("status", state="ready", uptime_s=3)
+    daemon.replies("cancel")
     with connect(daemon.path) as client:
-        assert client.welcome["daemon_id"] == "test"
-        assert client.request("status") == {"state": "ready", "uptime_s": 3}
-        client.request("status", depth=1)
-    assert daemon.requests == [{"type": "status"}, {"type": "status", "depth": 1}]
+        assert client.welcome.daemon_id == "test"
+        assert client.request(AskStatus()) == {"state": "ready", "uptime_s": 3}
+        client.request(CancelJob(job_id="7"))
+    assert daemon.requests == [{"type": "status"}, {"type": "cancel", "job_id": "7"}]
 
 
 def test_heartbeats_before_the_reply_are_passed_over(daemon: ScriptedDaemon) -> None:
@@ -39,7 +41,7 @@ def test_heartbeats_before_the_reply_are_passed_over(daemon: ScriptedDaemon) -> 
         {"type": "reply", "state": "failed"},
     ]
     with connect(daemon.path) as client:
-        assert client.request("wait")["state"] == "failed"
+        assert client.request(WaitForJob(job_id="7"))["state"] == "failed"
 
 
 @pytest.mark.parametrize(
@@ -48,14 +50,14 @@ def test_heartbeats_before_the_reply_are_passed_over(daemon: ScriptedDaemon) -> 
 def test_an_error_keeps_its_name(daemon: ScriptedDaemon, code: str, kind: type[CryobridgeError]) -> None:
     daemon.answers["submit"] = lambda _: {"type": "error", "code": code, "text": "the queue is full"}
     with connect(daemon.path) as client, pytest.raises(kind, match="the queue is full") as caught:
-        client.request("submit")
+        client.request(SubmitJob(spec={}))
     assert type(caught.value) is kind
 
 
 def test_a_daemon_that_leaves_is_said(daemon: ScriptedDaemon) -> None:
     daemon.answers["status"] = lambda _: None
     with connect(daemon.path) as client, pytest.raises(DaemonUnavailable, match="went away while asked for 'status'"):
-        client.request("status")
+        client.request(AskStatus())
 
 
 def test_without_a_daemon_the_message_says_where_and_what_to_do(tmp_path: Path) -> None:

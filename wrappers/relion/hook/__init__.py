@@ -1,1 +1,1 @@
-"""The executable that RELION calls. Standard library and `schemas.wire` only."""
+"""The executable that RELION calls. Standard library and a few light schemas only."""

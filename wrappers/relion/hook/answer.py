@@ -9,10 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from cryobridge.schemas import wire
+from cryobridge.schemas import hook_settings, wire
+from cryobridge.schemas.codes import Code
+from cryobridge.schemas.messages import Bye
 
-from . import settings as settings_file
-from .call import Call, CallInvalidError, Surroundings, look_around, read_call, read_text, remove_quietly
+from . import settings
+from .call import (
+    Call,
+    CallInvalidError,
+    Surroundings,
+    TooLargeError,
+    look_around,
+    read_call,
+    read_whole_text,
+    remove_quietly,
+)
 from .conversation import Conversation, EndedError, HalfWork, Outcome
 from .daemon import NoDaemonError, connect
 from .mapcheck import expected_size
@@ -54,9 +65,10 @@ def answer(star: str, environment: Mapping[str, str], *, strict: bool = False, k
         call = read_call(star)
     except CallInvalidError as error:
         return _without_understanding(star, str(error))
-    text = _settings_text(call)
-    wishes = settings_file.read(text, environment)
+    text, mistake = _settings_text(call)
+    wishes = settings.read(text, environment)
     visit = Visit(call, wishes, text, environment, started)
+    visit.mistake = mistake
     visit.strict = strict or wishes.strict
     visit.keep_volumes = keep_volumes or wishes.keep_volumes
     try:
@@ -74,10 +86,15 @@ def _without_understanding(star: str, why: str) -> int:
         return error.status
 
 
-def _settings_text(call: Call) -> str | None:
-    with contextlib.suppress(OSError):
-        return read_text(call.name.beside(settings_file.FILE_NAME), settings_file.LARGEST_FILE_BYTES)
-    return None
+def _settings_text(call: Call) -> tuple[str | None, str | None]:
+    """The text of the job folder's settings file, if there is one, and what is wrong with it as a file."""
+    path = call.name.beside(hook_settings.FILE_NAME)
+    try:
+        return read_whole_text(path, hook_settings.MAX_FILE_BYTES), None
+    except TooLargeError:
+        return None, hook_settings.TOO_LARGE
+    except OSError:
+        return None, None
 
 
 class Visit:
@@ -91,6 +108,7 @@ class Visit:
         self.text = text
         self.environment = environment
         self.started = started
+        self.mistake: str | None = None
         self.strict = False
         self.keep_volumes = False
         self.deadline = started + wishes.deadline_s if wishes.deadline_s else None
@@ -112,7 +130,7 @@ class Visit:
             self._place(reply.chosen)
         except OSError as error:
             if reply.outcome.used == CORRECTED or not is_full(error):
-                return self._fall_back(Outcome("", "failed", f"the map cannot be written ({error.strerror})", True))
+                return self._fall_back(Outcome("", Code.FAILED, f"the map cannot be written ({error.strerror})", True))
             say(f"no map: there is no room for it on the disk of {call.folder or '.'}", call.name.label)
             return wire.EXIT_FAILED
         return self._finish(reply.outcome)
@@ -138,19 +156,22 @@ class Visit:
         """Let a daemon make the map."""
         call = self.call
         if call.dimensions != 3:
-            return Reply(Outcome("", "two_dimensional", "two-dimensional references are not corrected", False), None)
+            line = "two-dimensional references are not corrected"
+            return Reply(Outcome("", Code.TWO_DIMENSIONAL, line, False), None)
+        if self.mistake is not None:
+            return Reply(Outcome("", Code.INPUT_INVALID, self.mistake, True), None)
         try:
             self.surroundings = look_around(call.name)
             self.channel, welcome = connect(self.environment, self.wishes.silence_s)
-            return self._talk(self.channel, str(welcome.get("daemon_id", "")))
+            return self._talk(self.channel, welcome.daemon_id)
         except NoDaemonError as error:
-            return Reply(Outcome("", "no_daemon", str(error), True), None)
+            return Reply(Outcome("", Code.NO_DAEMON, str(error), True), None)
         except CallInvalidError as error:
-            return Reply(Outcome("", "input_invalid", str(error), True), None)
+            return Reply(Outcome("", Code.INPUT_INVALID, str(error), True), None)
         except wire.WireError as error:
-            return Reply(Outcome("", "lost", f"the daemon went away ({error})", True), None)
+            return Reply(Outcome("", Code.LOST, f"the daemon went away ({error})", True), None)
         except OSError as error:
-            return Reply(Outcome("", "failed", f"the call cannot be made ({error.strerror or error})", True), None)
+            return Reply(Outcome("", Code.FAILED, f"the call cannot be made ({error.strerror or error})", True), None)
 
     def _talk(self, channel: wire.Channel, daemon_id: str) -> Reply:
         """Send the call on the open connection and see it through."""
@@ -180,7 +201,7 @@ class Visit:
 
     def _look_for_partner(self, conversation: Conversation) -> None:
         if self.surroundings.sequential:
-            raise EndedError("sequential", "RELION runs the halves one after the other (--sequential_halves_recons)")
+            raise EndedError(Code.SEQUENTIAL, "RELION runs the halves one after the other (--sequential_halves_recons)")
         if self.meeting is not None:
             conversation.on_tick = self.meeting.look
 
@@ -205,7 +226,7 @@ class Visit:
         except (CallInvalidError, NoDaemonError, wire.WireError, OSError) as error:
             with contextlib.suppress(OSError):
                 write_note(f"{role.stem}.answer", {"standard": f"the halves could not be joined ({error})"})
-            return Reply(Outcome(STANDARD, "lost", f"the halves could not be joined ({error})", True), work.standard)
+            return Reply(Outcome(STANDARD, Code.LOST, f"the halves could not be joined ({error})", True), work.standard)
         conversation = self._conversation(JointConversation, channel, works, session_out)
         outcome = conversation.host(role, meeting)
         if outcome.used == CORRECTED and corrected is not None:
@@ -232,6 +253,7 @@ class Visit:
             self.surroundings,
             self.environment,
             self.text,
+            self.wishes,
             session if session_out is not None else None,
             session_out,
         )
@@ -308,7 +330,8 @@ class Visit:
         """Make the standard map without a daemon and put it in place."""
         self._hang_up()
         try:
-            output = self._kept(make_standard(self.call, inputs_are_bad=outcome.code == "input_invalid"))
+            inputs_are_bad = outcome.code == Code.INPUT_INVALID and self.mistake is None
+            output = self._kept(make_standard(self.call, inputs_are_bad=inputs_are_bad))
             self._place(output)
         except StandardFailedError as error:
             say(f"no map: {outcome.line}; {error}", self.call.name.label)
@@ -330,6 +353,6 @@ class Visit:
         self._remove_volumes()
         if self.channel is not None:
             with contextlib.suppress(wire.WireError, OSError):
-                used = {str(self.call.name.half): outcome.used}
-                self.channel.send({"type": "bye", "used": used, "seconds": round(elapsed, 3)})
+                bye = Bye(used={str(self.call.name.half): outcome.used}, seconds=round(elapsed, 3))
+                self.channel.send(bye.as_message())
         return wire.EXIT_FAILED if outcome.failed and self.strict else wire.EXIT_OK

@@ -6,14 +6,19 @@ Reads text in a bounded way and opens; what the numbers mean is the daemon's bus
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from dataclasses import dataclass, field
 
 from .names import CallName, base_root, optimiser_of, parse_call
 
-_STAR_BYTES = 256 * 1024
+STAR_BYTES = 256 * 1024
 _LARGEST_BOX = 4096
+
+
+class TooLargeError(OSError):
+    """A file is larger than what it should hold can be."""
 
 
 class CallInvalidError(Exception):
@@ -62,8 +67,8 @@ class Call:
         return os.path.dirname(self.result)
 
 
-def read_text(path: str, limit_bytes: int = _STAR_BYTES) -> str:
-    """Read the beginning of a regular file as text.
+def read_text(path: str, limit_bytes: int = STAR_BYTES) -> str:
+    """Read the beginning of a regular file as text; all that is looked for in RELION's files stands there.
 
     Raises
     ------
@@ -73,6 +78,24 @@ def read_text(path: str, limit_bytes: int = _STAR_BYTES) -> str:
     fd = open_regular(path)
     with open(fd, "rb") as file:
         return file.read(limit_bytes).decode("utf-8", "replace")
+
+
+def read_whole_text(path: str, limit_bytes: int) -> str:
+    """Read a regular file as text, all of it.
+
+    Raises
+    ------
+    TooLargeError
+        If it is larger than the limit: what is cut must not be taken for the whole.
+    OSError
+        If it cannot be opened, or is not a regular file.
+    """
+    fd = open_regular(path)
+    with open(fd, "rb") as file:
+        data = file.read(limit_bytes + 1)
+    if len(data) > limit_bytes:
+        raise TooLargeError(errno.EINVAL, f"larger than {limit_bytes} bytes", path)
+    return data.decode("utf-8", "replace")
 
 
 def open_regular(path: str) -> int:

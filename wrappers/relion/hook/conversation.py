@@ -11,6 +11,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cryobridge.schemas import wire
+from cryobridge.schemas.codes import AnyCode, Code
+from cryobridge.schemas.frames import FrameInvalid
+from cryobridge.schemas.messages import (
+    TO_HOOK,
+    Answer,
+    CallFailed,
+    CallProgress,
+    Commit,
+    CorrectedReady,
+    Refused,
+    StandardReady,
+    ToHook,
+    Verified,
+    Waiting,
+    WrittenFile,
+)
 
 from .call import Call
 from .mapcheck import MapError, MapFacts, check_map, checksum
@@ -24,30 +40,12 @@ _SHOWN_STEP = 0.1
 _SHOWN_EVERY_S = 30.0
 # A correction changes a map; it does not change the scale of its density by a factor like this.
 _LARGEST_SCALE_CHANGE = 20.0
-# Why a daemon may answer with the standard map although a correction was wanted. All other codes are as planned.
-FAILURES = frozenset(
-    {
-        "failed",
-        "input_invalid",
-        "rejected",
-        "timeout",
-        "oom",
-        "worker_died",
-        "bad_result",
-        "cancelled",
-        "no_daemon",
-        "partner_missing",
-        "disk_full",
-        "silent",
-        "lost",
-    }
-)
 
 
 class EndedError(Exception):
     """The conversation is over without an answer."""
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: AnyCode, text: str) -> None:
         super().__init__(text)
         self.code = code
 
@@ -86,13 +84,13 @@ class Outcome:
     used
         "corrected", "standard", or "" when the daemon left no whole map.
     code, line
-        Why, as a stable word and as a sentence for RELION's log.
+        Why, as a code and as a sentence for RELION's log.
     failed
         Whether something went wrong (a correction not being due is not a failure).
     """
 
     used: str
-    code: str
+    code: AnyCode
     line: str
     failed: bool
 
@@ -147,29 +145,26 @@ class Conversation:
         try:
             while True:
                 frame = self._next()
-                try:
-                    outcome = self._handle(frame.message)
-                finally:
-                    frame.close()
+                outcome = None if frame is None else self._handle(frame)
                 if outcome is not None:
                     return outcome
         except EndedError as error:
             return self.ended(error.code, str(error))
         except wire.ClosedError:
-            return self.ended("lost", f"the daemon went away after {time.monotonic() - self.began:.1f} s")
-        except (wire.WireError, KeyError, TypeError, ValueError) as error:
-            return self.ended("lost", f"the daemon said something that makes no sense ({error!r})")
+            return self.ended(Code.LOST, f"the daemon went away after {time.monotonic() - self.began:.1f} s")
+        except (wire.WireError, FrameInvalid) as error:
+            return self.ended(Code.LOST, f"the daemon said something that makes no sense ({error})")
         except OSError as error:
-            return self.ended("lost", f"the connection to the daemon broke ({error.strerror or error})")
+            return self.ended(Code.LOST, f"the connection to the daemon broke ({error.strerror or error})")
 
-    def ended(self, code: str, text: str) -> Outcome:
+    def ended(self, code: AnyCode, text: str) -> Outcome:
         """The outcome after a failure: what both halves decided if this one had already agreed, else standard."""
         if self.ticket is not None:
             choice = self._decide(self.ticket, STANDARD)
             if choice == CORRECTED:
-                return Outcome(CORRECTED, "", self.line, failed=False)
+                return Outcome(CORRECTED, Code.CORRECTED, self.line, failed=False)
         if self.works[self.mine].standard_facts is not None:
-            return Outcome(STANDARD, code, text, failed=code != "sequential")
+            return Outcome(STANDARD, code, text, failed=code.is_failure)
         return Outcome("", code, text, failed=True)
 
     def _decide(self, ticket: str, choice: str) -> str:
@@ -179,14 +174,15 @@ class Conversation:
             # Nothing can be written in the job folder any more: the other half cannot either.
             return STANDARD
 
-    def _next(self) -> wire.Frame:
+    def _next(self) -> ToHook | None:
+        """Wait for the next frame; None for one of a type that only a newer daemon sends."""
         while True:
             now = time.monotonic()
             if self.deadline is not None and now >= self.deadline:
-                raise EndedError("timeout", f"the deadline passed after {now - self.began:.1f} s")
+                raise EndedError(Code.TIMEOUT, f"the deadline passed after {now - self.began:.1f} s")
             silent_since = self.heard + self.settings.silence_s
             if now >= silent_since:
-                raise EndedError("silent", f"the daemon was silent for {self.settings.silence_s:.0f} s")
+                raise EndedError(Code.SILENT, f"the daemon was silent for {self.settings.silence_s:.0f} s")
             limit = silent_since if self.deadline is None else min(silent_since, self.deadline)
             step = limit - now if self.on_tick is None else min(limit - now, TICK_S)
             try:
@@ -197,69 +193,76 @@ class Conversation:
                 self.on_tick()
             if frame is not None:
                 self.heard = time.monotonic()
-                return frame
+                frame.close()
+                return TO_HOOK.decode(frame.message) if TO_HOOK.knows(frame.message) else None
 
-    def _handle(self, message: wire.Message) -> Outcome | None:
-        kind = message["type"]
-        if kind == "progress":
-            self._show(str(message.get("text", "")), message.get("fraction"))
-        elif kind == "standard":
-            self._take_standard(message)
-        elif kind == "waiting":
+    def _handle(self, frame: ToHook) -> Outcome | None:
+        if isinstance(frame, CallProgress):
+            self._show(frame.text, frame.fraction)
+        elif isinstance(frame, StandardReady):
+            self._take_standard(frame)
+        elif isinstance(frame, Waiting):
             if self.on_waiting is not None:
                 self.on_waiting()
-        elif kind == "corrected":
-            self.take_corrected(message)
-        elif kind == "answer":
-            return self._answer(message)
-        elif kind == "commit":
-            return self._commit(message)
-        elif kind in {"failed", "error"}:
-            raise EndedError(str(message.get("code", "failed")), str(message.get("text", "the daemon gave no reason")))
+        elif isinstance(frame, CorrectedReady):
+            self.take_corrected(frame)
+        elif isinstance(frame, Answer):
+            return self._answer(frame)
+        elif isinstance(frame, Commit):
+            return self._commit(frame)
+        elif isinstance(frame, CallFailed | Refused):
+            raise EndedError(frame.code, frame.text)
         return None
 
-    def _show(self, text: str, fraction: object) -> None:
+    def work_of(self, half: int) -> HalfWork:
+        """The files of a half.
+
+        Raises
+        ------
+        FrameInvalid
+            If the call is not about that half.
+        """
+        if half not in self.works:
+            raise FrameInvalid(f"half {half} was not asked for")
+        return self.works[half]
+
+    def _show(self, text: str, fraction: float | None) -> None:
         """Print progress: every new stage, but of a stage with a fraction a line per tenth or half minute."""
         if not text or text == self._shown:
             return
-        if isinstance(fraction, int | float):
+        if fraction is not None:
             if self.mine == 2 and len(self.works) == 1:
                 # The halves share the long stages, and half 1 prints them into the same log.
                 return
             now = time.monotonic()
             if 0 <= fraction - self._shown_fraction < _SHOWN_STEP and now - self._shown_at < _SHOWN_EVERY_S:
                 return
-            self._shown_fraction, self._shown_at = float(fraction), now
+            self._shown_fraction, self._shown_at = fraction, now
         self._shown = text
         say(text, self.label)
 
-    def _take_standard(self, message: wire.Message) -> None:
-        work = self.works[int(message["half"])]
+    def _take_standard(self, frame: StandardReady) -> None:
+        work = self.work_of(frame.half)
         try:
-            work.standard_facts = check_map(
-                work.standard.fd, work.call.shape, size=int(message["size"]), crc32=int(message["crc32"])
-            )
+            work.standard_facts = check_map(work.standard.fd, work.call.shape, size=frame.size, crc32=frame.crc32)
         except MapError as error:
-            raise EndedError("bad_result", f"the daemon's standard map was refused: {error}") from error
+            raise EndedError(Code.BAD_RESULT, f"the daemon's standard map was refused: {error}") from error
 
-    def _answer(self, message: wire.Message) -> Outcome | None:
-        if int(message.get("half", self.mine)) != self.mine:
+    def _answer(self, frame: Answer) -> Outcome | None:
+        if frame.half not in (None, self.mine):
             return None
-        code = str(message.get("code", ""))
-        line = str(message.get("line", ""))
         if self.ticket is not None:
             # The daemon gave up after this half had agreed; the other half may have seen a commit before that.
-            return self.ended(code, line)
+            return self.ended(frame.code, frame.line)
         if self.works[self.mine].standard_facts is None:
-            raise EndedError("bad_result", "the daemon answered without a map")
-        return Outcome(STANDARD, code, line, failed=code in FAILURES)
+            raise EndedError(Code.BAD_RESULT, "the daemon answered without a map")
+        return Outcome(STANDARD, frame.code, frame.line, failed=frame.code.is_failure)
 
-    def take_corrected(self, message: wire.Message) -> None:
+    def take_corrected(self, frame: CorrectedReady) -> None:
         """Check a corrected map; agree to it, or see to it that nobody uses it."""
-        ticket = self.agreeable(message)
-        self.agree(int(message["half"]), ticket)
+        self.agree(frame.half, self.agreeable(frame))
 
-    def agreeable(self, message: wire.Message) -> str:
+    def agreeable(self, frame: CorrectedReady) -> str:
         """Check a corrected map and return its ticket.
 
         Raises
@@ -267,28 +270,27 @@ class Conversation:
         EndedError
             If it is not whole or not on scale. The other half is then bound to the standard map too.
         """
-        ticket = message["ticket"]
-        if not is_ticket(ticket):
-            raise EndedError("bad_result", "the daemon's ticket is malformed")
-        self.line = str(message.get("line", ""))
+        if not is_ticket(frame.ticket):
+            raise EndedError(Code.BAD_RESULT, "the daemon's ticket is malformed")
+        self.line = frame.line
         try:
-            self._check_corrected(self.works[int(message["half"])], message)
+            self._check_corrected(self.work_of(frame.half), frame)
         except MapError as error:
-            self._decide(ticket, STANDARD)
-            raise EndedError("bad_result", f"the corrected map was refused: {error}") from error
-        self._check_session(message.get("session"))
-        return str(ticket)
+            self._decide(frame.ticket, STANDARD)
+            raise EndedError(Code.BAD_RESULT, f"the corrected map was refused: {error}") from error
+        self._check_session(frame.session)
+        return frame.ticket
 
     def agree(self, half: int, ticket: str) -> None:
         """Tell the daemon that a half's corrected map has arrived whole."""
         if half == self.mine:
             self.ticket = ticket
-        self.channel.send({"type": "verified", "half": half, "ticket": ticket})
+        self.channel.send(Verified(half=half, ticket=ticket).as_message())
 
-    def _check_corrected(self, work: HalfWork, message: wire.Message) -> None:
+    def _check_corrected(self, work: HalfWork, frame: CorrectedReady) -> None:
         if work.corrected is None or work.standard_facts is None:
             raise MapError("none was asked for")
-        facts = check_map(work.corrected.fd, work.call.shape, size=int(message["size"]), crc32=int(message["crc32"]))
+        facts = check_map(work.corrected.fd, work.call.shape, size=frame.size, crc32=frame.crc32)
         before, after = work.standard_facts.rms, facts.rms
         if not before / _LARGEST_SCALE_CHANGE <= after <= before * _LARGEST_SCALE_CHANGE:
             raise MapError(f"its density deviates by {after:.3g} where the standard map's does by {before:.3g}")
@@ -298,15 +300,15 @@ class Conversation:
         except OSError as error:
             raise MapError(f"it did not reach the disk ({error.strerror})") from error
 
-    def _check_session(self, announced: object) -> None:
-        if self.session_out is None or not isinstance(announced, dict):
+    def _check_session(self, announced: WrittenFile | None) -> None:
+        if self.session_out is None or announced is None:
             return
         fd = self.session_out.fd
-        self.session_is_whole = os.fstat(fd).st_size == announced.get("size") and checksum(fd) == announced.get("crc32")
+        self.session_is_whole = os.fstat(fd).st_size == announced.size and checksum(fd) == announced.crc32
 
-    def _commit(self, message: wire.Message) -> Outcome | None:
-        if self.ticket is None or message.get("ticket") != self.ticket:
+    def _commit(self, frame: Commit) -> Outcome | None:
+        if self.ticket is None or frame.ticket != self.ticket:
             return None
         if self._decide(self.ticket, CORRECTED) == CORRECTED:
-            return Outcome(CORRECTED, "", self.line, failed=False)
-        return Outcome(STANDARD, "partner_missing", "the other half fell back to it", failed=True)
+            return Outcome(CORRECTED, Code.CORRECTED, self.line, failed=False)
+        return Outcome(STANDARD, Code.PARTNER_MISSING, "the other half fell back to it", failed=True)

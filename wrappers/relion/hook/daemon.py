@@ -14,6 +14,8 @@ from pathlib import Path
 
 from cryobridge import __version__
 from cryobridge.schemas import wire
+from cryobridge.schemas.frames import FrameInvalid
+from cryobridge.schemas.messages import GREETING, Hello, Refused, Welcome
 
 START_LIMIT_S = 20.0
 _CONNECT_LIMIT_S = 2.0
@@ -26,7 +28,7 @@ class NoDaemonError(Exception):
     """No daemon takes this call; the message says why."""
 
 
-def connect(environment: Mapping[str, str], silence_s: float) -> tuple[wire.Channel, wire.Message]:
+def connect(environment: Mapping[str, str], silence_s: float) -> tuple[wire.Channel, Welcome]:
     """Find or start a daemon and greet it.
 
     Returns
@@ -80,22 +82,14 @@ def _is_trusted(path: Path, sock: socket.socket) -> bool:
     return wire.peer_uid(sock)[1] in {os.getuid(), 0}
 
 
-def _greet(sock: socket.socket, silence_s: float) -> tuple[wire.Channel, wire.Message]:
+def _greet(sock: socket.socket, silence_s: float) -> tuple[wire.Channel, Welcome]:
     channel = wire.Channel(sock)
     try:
-        channel.send(
-            {
-                "type": "hello",
-                "protocol": wire.PROTOCOL,
-                "client": "relion-hook",
-                "version": __version__,
-                "pid": os.getpid(),
-            }
-        )
+        hello = Hello(protocol=wire.PROTOCOL, client="relion-hook", version=__version__, pid=os.getpid())
+        channel.send(hello.as_message())
         frame = channel.receive(silence_s)
-        welcome = frame.message
         frame.close()
-        _check_welcome(welcome)
+        welcome = _welcome(frame.message)
     except TimeoutError as error:
         channel.close()
         raise NoDaemonError(f"the daemon did not answer within {silence_s:.0f} s") from error
@@ -108,18 +102,23 @@ def _greet(sock: socket.socket, silence_s: float) -> tuple[wire.Channel, wire.Me
     return channel, welcome
 
 
-def _check_welcome(welcome: wire.Message) -> None:
-    if welcome["type"] == "error":
-        raise NoDaemonError(f"the daemon refused ({welcome.get('text', welcome.get('code', 'no reason given'))})")
-    if welcome["type"] != "welcome" or welcome.get("protocol") != wire.PROTOCOL:
+def _welcome(message: wire.Message) -> Welcome:
+    try:
+        greeting = GREETING.decode(message)
+    except FrameInvalid as error:
         raise NoDaemonError(
-            f"the daemon is of another version ({welcome.get('version', 'unknown')}, this hook {__version__}); "
-            "restart it"
+            f"the daemon is of another version ({error}; this hook {__version__}); restart it"
+        ) from error
+    if isinstance(greeting, Refused):
+        raise NoDaemonError(f"the daemon refused ({greeting.text or greeting.code})")
+    if greeting.protocol != wire.PROTOCOL:
+        raise NoDaemonError(
+            f"the daemon is of another version ({greeting.version}, this hook {__version__}); restart it"
         )
-    state = welcome.get("state")
-    if state != "ready":
-        reason = welcome.get("reason")
-        raise NoDaemonError(f"the daemon is {state}" + (f" ({reason})" if reason else ""))
+    if greeting.state != "ready":
+        reason = f" ({greeting.reason})" if greeting.reason else ""
+        raise NoDaemonError(f"the daemon is {greeting.state}{reason}")
+    return greeting
 
 
 def _start(path: Path, environment: Mapping[str, str]) -> socket.socket:

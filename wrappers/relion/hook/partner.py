@@ -15,6 +15,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from cryobridge.schemas.codes import AnyCode, Code, code_of
+from cryobridge.schemas.messages import CorrectedReady
+
 from .call import read_text, remove_quietly
 from .conversation import TICK_S, Conversation, EndedError, HalfWork, Outcome
 from .mapcheck import MapError, check_map
@@ -205,34 +208,33 @@ class JointConversation(Conversation):
             with contextlib.suppress(OSError):
                 write_note(f"{self.role.stem}.beat", {"beats": self._beats})
         if self._guest_pulse.is_dead(read_note(self.meeting.partner_here)):
-            raise EndedError("partner_missing", "the other half went away")
+            raise EndedError(Code.PARTNER_MISSING, "the other half went away")
         if self._offered is not None and not self._guest_agreed:
             note = read_note(f"{self.role.stem}.verified")
             if note is not None and note.get("ticket") == self._offered:
                 self._guest_agreed = True
                 self.agree(self._guest, self._offered)
 
-    def take_corrected(self, message: dict[str, Any]) -> None:
+    def take_corrected(self, frame: CorrectedReady) -> None:
         """Check a corrected map; agree to the own one, offer the guest's."""
-        ticket = self.agreeable(message)
-        half = int(message["half"])
-        if half == self.mine:
-            self.agree(half, ticket)
+        ticket = self.agreeable(frame)
+        if frame.half == self.mine:
+            self.agree(frame.half, ticket)
             return
-        corrected = self.works[half].corrected
+        corrected = self.work_of(frame.half).corrected
         if corrected is None or corrected.path is None:
-            raise EndedError("bad_result", "there is no file for the other half's corrected map")
+            raise EndedError(Code.BAD_RESULT, "there is no file for the other half's corrected map")
         note = {
             "ticket": ticket,
             "name": os.path.basename(corrected.path),
-            "size": int(message["size"]),
-            "crc32": int(message["crc32"]),
+            "size": frame.size,
+            "crc32": frame.crc32,
             "line": self.line,
         }
         try:
             write_note(f"{self.role.stem}.answer", note)
         except OSError as error:
-            raise EndedError("disk_full", f"the other half cannot be answered ({error.strerror})") from error
+            raise EndedError(Code.DISK_FULL, f"the other half cannot be answered ({error.strerror})") from error
         self._offered = ticket
 
 
@@ -252,24 +254,24 @@ def follow(
     ticket: str | None = None
     line = ""
     text = ""
-    code = "partner_missing"
+    code: AnyCode = Code.PARTNER_MISSING
     while True:
         meeting.beat()
         if pulse.is_dead(read_note(f"{role.stem}.beat")):
             text = f"the other half's hook showed no life for {settings.silence_s:.0f} s"
             break
         if deadline is not None and time.monotonic() >= deadline:
-            code, text = "timeout", f"the deadline passed after {time.monotonic() - began:.1f} s"
+            code, text = Code.TIMEOUT, f"the deadline passed after {time.monotonic() - began:.1f} s"
             break
         note = read_note(f"{role.stem}.answer")
         if note is not None and "standard" in note:
-            code, text = str(note.get("code", code)), str(note["standard"])
+            code, text = code_of(str(note.get("code", code))), str(note["standard"])
             break
         if note is not None and ticket is None:
             try:
                 offered = _open_offer(note, work, role)
             except MapError as error:
-                code, text = "bad_result", f"the corrected map was refused: {error}"
+                code, text = Code.BAD_RESULT, f"the corrected map was refused: {error}"
                 if is_ticket(note.get("ticket")):
                     _settle(work.call.name, str(note["ticket"]), STANDARD)
                 break
@@ -284,7 +286,7 @@ def follow(
         time.sleep(TICK_S)
     # After agreeing, the choice is no longer this hook's alone: whoever writes it first decides for both.
     if ticket is not None and _settle(work.call.name, ticket, STANDARD) == CORRECTED:
-        return Outcome(CORRECTED, "", line, failed=False), offered
+        return Outcome(CORRECTED, Code.CORRECTED, line, failed=False), offered
     return Outcome(STANDARD, code, text, failed=True), offered
 
 

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 
 from cryobridge.schemas import wire
+from cryobridge.schemas.hook_settings import HookSettings
+from cryobridge.schemas.messages import CallFrame, IterationName, SettingsOfHook
 
 from .call import CallInvalidError, Descriptors, Surroundings, open_inputs
 from .conversation import HalfWork
@@ -29,6 +31,7 @@ def send_call(
     surroundings: Surroundings,
     environment: Mapping[str, str],
     settings_text: str | None,
+    settings: HookSettings,
     session_in: str | None,
     session_out: Output | None,
 ) -> None:
@@ -58,23 +61,23 @@ def send_call(
             descriptors.open("session_in", session_in)
         if session_out is not None:
             descriptors.lend("session_out", session_out.fd)
-        message: wire.Message = {
-            "type": "call",
-            "call_id": f"{name.stem}-{os.urandom(6).hex()}",
-            "key": {
-                "job_dir": name.job_dir,
-                "root": name.root,
-                "iteration": name.iteration,
-                "kind": name.kind,
-                "number": name.number,
-            },
-            "halves": sorted(works),
-            "environment": travelling_environment(environment),
-            "settings": settings_text,
-            "result_names": {str(half): work.call.result for half, work in works.items()},
-            "fd_names": descriptors.names,
-        }
-        channel.send(message, descriptors.fds)
+        frame = CallFrame(
+            call_id=f"{name.stem}-{os.urandom(6).hex()}",
+            key=IterationName(
+                job_dir=name.job_dir,
+                root=name.root,
+                iteration=name.iteration,
+                kind="body" if name.kind == "body" else "class",
+                number=name.number,
+            ),
+            halves=tuple(sorted(works)),
+            environment=travelling_environment(environment),
+            settings=settings_text,
+            hook_settings=SettingsOfHook.of(settings),
+            result_names={str(half): work.call.result for half, work in works.items()},
+            fd_names=tuple(descriptors.names),
+        )
+        channel.send(frame.as_message(), descriptors.fds)
     finally:
         descriptors.close()
 

@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 
-from .call import Call, read_text, remove_quietly
+from .call import STAR_BYTES, Call, read_whole_text, remove_quietly
 from .mapcheck import MapError, check_map, expected_size
 from .outputs import Output, is_full, unique
 
@@ -141,7 +141,7 @@ def _is_short_of_room(call: Call, result: str) -> bool:
 def _redirected_star(call: Call, folder: str, stem: str, result: str, table: str) -> str:
     """Copy the STAR file with other result names."""
     lines = []
-    for line in read_text(call.star).splitlines(keepends=True):
+    for line in read_whole_text(call.star, STAR_BYTES).splitlines(keepends=True):
         words = line.split(None, 1)
         if words and words[0] == "_rlnExtReconsResult":
             lines.append(f"_rlnExtReconsResult {result}\n")

@@ -20,7 +20,9 @@ from cryobridge.bridge.refinements.ledger import Books
 from cryobridge.bridge.refinements.pairing import Sessions
 from cryobridge.schemas.config import Deadlines, Limits
 from cryobridge.schemas.errors import JobRejected
+from cryobridge.schemas.frames import TypedFrame
 from cryobridge.schemas.state import JobState
+from cryobridge.schemas.worker_messages import JobDone, TaskProgress
 
 ME = os.getuid()
 STRANGER = 54321
@@ -32,8 +34,8 @@ class Asker:
         self.uid = uid
         self.sent: list[dict[str, Any]] = []
 
-    def send(self, message: dict[str, Any]) -> None:
-        self.sent.append(message)
+    def send(self, frame: TypedFrame) -> None:
+        self.sent.append(frame.as_message())
 
 
 class Bench:
@@ -188,10 +190,10 @@ def test_an_iteration_whose_beginning_was_booked_only_in_part_does_no_harm(
 def test_iterations_are_booked_as_jobs_with_their_end(bench: Bench) -> None:
     hook = FakeHook([0])
     bench.sessions.call(hook, call_frame([0]))
-    bench.pool.standard(bench.pool.half(0), due=False, code="class3d", line="no half-sets")
+    bench.pool.standard(bench.pool.half(0), due=False, code="no_half_sets", line="no half-sets")
     (job,) = bench.store.newest(5)
     assert (job.kind, job.state, job.text) == (RELION_KIND, JobState.SUCCEEDED, "no half-sets")
-    assert job.result == {"used": "standard", "code": "class3d", "metrics": {}}
+    assert job.result == {"used": "standard", "code": "no_half_sets", "metrics": {}}
 
 
 def test_cancelling_a_running_iteration_is_open_to_its_owner(bench: Bench) -> None:
@@ -211,9 +213,9 @@ def test_a_waiting_client_gets_beats_progress_and_one_reply(bench: Bench) -> Non
     bench.clock.now += 4
     bench.requests.tick(bench.clock.now)
     task = bench.job_task()
-    bench.jobs.task_frame(task, {"type": "progress", "text": "half way", "fraction": 0.5})
+    bench.jobs.task_frame(task, TaskProgress(task=task.id, text="half way", fraction=0.5))
     bench.requests.tick(bench.clock.now)
-    bench.jobs.task_frame(task, {"type": "done", "result": {"x": 1}})
+    bench.jobs.task_frame(task, JobDone(task=task.id, result={"x": 1}))
     assert [message["type"] for message in asker.sent] == ["heartbeat", "progress", "reply"]
     assert asker.sent[-1]["state"] == "succeeded"
     bench.requests.tick(bench.clock.now + 100)
@@ -225,7 +227,8 @@ def test_a_client_that_left_is_not_written_to(bench: Bench) -> None:
     asker = Asker(ME)
     bench.requests.handle(asker, {"type": "wait", "job_id": job_id, "timeout_s": 60})
     bench.requests.gone(asker)
-    bench.jobs.task_frame(bench.job_task(), {"type": "done", "result": {}})
+    task = bench.job_task()
+    bench.jobs.task_frame(task, JobDone(task=task.id, result={}))
     assert asker.sent == []
 
 

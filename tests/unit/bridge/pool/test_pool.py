@@ -17,6 +17,10 @@ from cryobridge.bridge.pool.pool import Pool
 from cryobridge.bridge.pool.scheduler import Priority
 from cryobridge.schemas.config import Deadlines
 from cryobridge.schemas.wire import Channel, Message
+from cryobridge.schemas.worker_messages import HalfTask, JobTask, TaskSaying
+
+MADE = {"half": 1, "size": 10, "crc32": 1, "due": True}
+"""What a worker says of a standard map."""
 
 
 class FakeProcess:
@@ -57,11 +61,11 @@ class FakeProcess:
 
 class Owner:
     def __init__(self) -> None:
-        self.frames: list[Message] = []
+        self.frames: list[TaskSaying] = []
         self.lost: list[tuple[str, str, str]] = []
 
-    def task_frame(self, task: Task, message: Message) -> None:
-        self.frames.append(message)
+    def task_frame(self, task: Task, frame: TaskSaying) -> None:
+        self.frames.append(frame)
 
     def task_lost(self, task: Task, code: str, text: str) -> None:
         self.lost.append((task.id, code, text))
@@ -103,7 +107,7 @@ class Bench:
     def call(self, name: str, session: str | None = "s") -> Task:
         return Task(
             name,
-            {"type": "half", "task": name},
+            HalfTask(task=name, session="s", iteration=1, half=1, number=1, kind="class", fd_names=("mask",)),
             self.owner,
             Priority.CALL,
             session=session,
@@ -111,7 +115,7 @@ class Bench:
         )
 
     def job(self, name: str) -> Task:
-        return Task(name, {"type": "job", "task": name}, self.owner, Priority.BATCH)
+        return Task(name, JobTask(task=name, job_id=name, spec={}), self.owner, Priority.BATCH)
 
     def close(self) -> None:
         self.pool.kill()
@@ -147,12 +151,12 @@ def on_loop(**options: Any) -> Callable[[Callable[[Bench], Coroutine[Any, Any, N
 @on_loop()
 async def test_a_call_waits_for_the_workers_start_and_then_goes_with_its_descriptors(bench: Bench) -> None:
     bench.pool.submit(bench.call("a"))
-    assert bench.pool.waiting == 1
+    assert bench.started[-1].heard() == []
     worker = await bench.ready()
     assert [(frame["task"], frame["n_fds"]) for frame in worker.heard()] == [("a", 1)]
-    worker.say("standard", task="a", due=True)
+    worker.say("standard", task="a", **MADE)
     await settle()
-    assert [frame["type"] for frame in bench.owner.frames] == ["standard"]
+    assert [frame.type for frame in bench.owner.frames] == ["standard"]
 
 
 @on_loop()
@@ -161,7 +165,7 @@ async def test_silence_ends_a_worker_and_everything_it_had_is_lost(bench: Bench)
     busy, kept = bench.call("busy"), bench.call("kept")
     bench.pool.submit(busy)
     bench.pool.submit(kept)
-    worker.say("standard", task="kept", due=True)
+    worker.say("standard", task="kept", **MADE)
     await settle()
     await bench.later(14)
     assert worker.signals == []
@@ -284,8 +288,8 @@ async def test_what_is_said_of_a_cancelled_or_unknown_task_reaches_nobody(bench:
     bench.pool.submit(task)
     bench.pool.cancel(task)
     worker.heard()
-    worker.say("standard", task="a", due=True)
-    worker.say("corrected", task="never heard of")
+    worker.say("standard", task="a", **MADE)
+    worker.say("corrected", task="never heard of", maps={})
     worker.say("what is this")
     await settle()
     assert bench.owner.frames == []

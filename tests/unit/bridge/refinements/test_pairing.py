@@ -10,7 +10,9 @@ from support.fake_pool import Clock, FakeHook, FakeLedger, FakePool, call_frame,
 
 from cryobridge.bridge.refinements.pairing import MEMO_S, RELEASE_AFTER_S, Sessions
 from cryobridge.bridge.refinements.program import Refiner
+from cryobridge.schemas.codes import Code
 from cryobridge.schemas.config import Deadlines
+from cryobridge.schemas.messages import Bye, Verified
 
 
 class Bench:
@@ -52,7 +54,7 @@ def to_verification(bench: Bench) -> tuple[FakeHook, FakeHook]:
 
 
 def verify(bench: Bench, hook: FakeHook, half: int) -> None:
-    bench.sessions.verified(hook, {"type": "verified", "half": half, "ticket": hook.last("corrected")["ticket"]})
+    bench.sessions.verified(hook, Verified(half=half, ticket=hook.last("corrected")["ticket"]))
 
 
 def test_two_halves_are_corrected_together_and_released_in_the_same_moment(bench: Bench) -> None:
@@ -104,7 +106,7 @@ def test_the_other_half_missing_ends_with_the_standard_map_and_so_does_the_late_
     assert first.terminal() == []
     bench.wait(2)
     assert first.terminal()[0]["code"] == "partner_missing"
-    bench.sessions.bye(first, {"type": "bye", "used": {"1": "standard"}})
+    bench.sessions.bye(first, Bye(used={"1": "standard"}))
     second = bench.call(2)
     bench.pool.standard(bench.pool.half(2))
     assert second.terminal()[0]["code"] == "partner_missing"
@@ -136,7 +138,7 @@ def test_a_late_half_is_remembered_for_a_while_only(bench: Bench) -> None:
     first = bench.call(1)
     bench.pool.standard(bench.pool.half(1))
     bench.wait(200)
-    bench.sessions.bye(first, {"type": "bye"})
+    bench.sessions.bye(first, Bye())
     bench.wait(MEMO_S + 1)
     second = bench.call(2)
     bench.pool.standard(bench.pool.half(2))
@@ -218,8 +220,8 @@ def test_a_hook_that_leaves_before_the_commit_means_the_standard_map_for_the_oth
 def test_an_unconfirmed_map_is_not_committed(bench: Bench) -> None:
     first, second = to_verification(bench)
     verify(bench, first, 1)
-    bench.sessions.verified(second, {"type": "verified", "half": 2, "ticket": "of another iteration"})
-    bench.sessions.verified(first, {"type": "verified", "half": 2, "ticket": first.last("corrected")["ticket"]})
+    bench.sessions.verified(second, Verified(half=2, ticket="of another iteration"))
+    bench.sessions.verified(first, Verified(half=2, ticket=first.last("corrected")["ticket"]))
     assert first.terminal() == []
     bench.wait(Deadlines().verify_s + 1)
     assert first.terminal()[0]["type"] == second.terminal()[0]["type"] == "answer"
@@ -244,8 +246,8 @@ def test_a_standard_map_that_takes_too_long_is_a_failure(bench: Bench) -> None:
 
 def test_joined_and_class3d_calls_never_wait(bench: Bench) -> None:
     hook = bench.call(0)
-    bench.pool.standard(bench.pool.half(0), due=False, code="class3d", line="no half-sets")
-    assert hook.terminal() == [{"type": "answer", "half": 0, "code": "class3d", "line": "no half-sets"}]
+    bench.pool.standard(bench.pool.half(0), due=False, code="no_half_sets", line="no half-sets")
+    assert hook.terminal() == [{"type": "answer", "half": 0, "code": "no_half_sets", "line": "no half-sets"}]
     other = bench.call(0, number=2)
     bench.pool.standard(bench.pool.half(0), due=True)
     assert other.terminal()[0]["type"] == "answer"
@@ -334,13 +336,13 @@ def test_descriptors_of_calls_do_not_stay(bench: Bench) -> None:
 
 def test_half_gets_its_own_and_the_common_descriptors(bench: Bench) -> None:
     bench.call(1, 2)
-    assert bench.pool.half(2).message["fd_names"] == [
+    assert bench.pool.half(2).frame.fd_names == (
         "half2.star",
         "half2.data_real",
         "half2.standard",
         "half2.corrected",
         "mask",
-    ]
+    )
 
 
 def test_no_worker_at_all_is_said_at_once(bench: Bench) -> None:
@@ -354,7 +356,7 @@ def test_a_stopping_daemon_answers_everyone(bench: Bench) -> None:
     first = bench.call(1)
     bench.pool.standard(bench.pool.half(1))
     second = bench.call(2)
-    bench.sessions.fail_all("cancelled", "the daemon was stopped")
+    bench.sessions.fail_all(Code.CANCELLED, "the daemon was stopped")
     assert [one["type"] for one in first.terminal()] == ["answer"]
     assert [one["type"] for one in second.terminal()] == ["failed"]
     assert bench.sessions.open_calls == 0
@@ -364,7 +366,7 @@ def test_a_refinement_is_let_go_some_time_after_its_program_has_ended(bench: Ben
     bench.refiner = Refiner(os.getpid(), psutil.Process().create_time())
     hook = bench.call(1)
     bench.pool.standard(bench.pool.half(1), due=False)
-    bench.sessions.bye(hook, {"type": "bye"})
+    bench.sessions.bye(hook, Bye())
     bench.wait(10_000)
     assert bench.pool.released == []
     assert bench.sessions.alive()
@@ -380,7 +382,7 @@ def test_a_refinement_is_let_go_some_time_after_its_program_has_ended(bench: Ben
 def test_a_refinement_whose_program_cannot_be_seen_is_let_go_after_the_keep_alive(bench: Bench) -> None:
     hook = bench.call(1)
     bench.pool.standard(bench.pool.half(1), due=False)
-    bench.sessions.bye(hook, {"type": "bye"})
+    bench.sessions.bye(hook, Bye())
     bench.wait(590)
     assert bench.pool.released == []
     bench.wait(20)

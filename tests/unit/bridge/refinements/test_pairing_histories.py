@@ -9,6 +9,7 @@ from support.fake_pool import Clock, FakeHook, FakeLedger, FakePool, call_frame
 
 from cryobridge.bridge.refinements.pairing import Sessions
 from cryobridge.schemas.config import Deadlines
+from cryobridge.schemas.messages import Bye, Verified
 
 
 class Histories(RuleBasedStateMachine):
@@ -37,7 +38,7 @@ class Histories(RuleBasedStateMachine):
         self.sessions.call(hook, call_frame(halves, iteration, root))
 
     def _pick(self, data: st.DataObject, kind: str):
-        tasks = [task for task in self.pool.tasks.values() if task.message["type"] == kind]
+        tasks = [task for task in self.pool.tasks.values() if task.frame.type == kind]
         return data.draw(st.sampled_from(tasks)) if tasks else None
 
     @rule(data=st.data(), due=st.sampled_from([True, True, True, False]))
@@ -66,7 +67,7 @@ class Histories(RuleBasedStateMachine):
             hook = data.draw(st.sampled_from(agreeing))
             for message in hook.sent:
                 if message["type"] == "corrected":
-                    self.sessions.verified(hook, {"half": message["half"], "ticket": message["ticket"]})
+                    self.sessions.verified(hook, Verified(half=message["half"], ticket=message["ticket"]))
 
     @rule(data=st.data(), politely=st.booleans())
     def leave(self, data: st.DataObject, politely: bool) -> None:
@@ -76,7 +77,7 @@ class Histories(RuleBasedStateMachine):
                 self.left.add(hook)
             self.present.remove(hook)
             if politely:
-                self.sessions.bye(hook, {"type": "bye"})
+                self.sessions.bye(hook, Bye())
             self.sessions.gone(hook)
 
     @rule(seconds=st.sampled_from([1.0, 50.0, 121.0, 1000.0]))

@@ -14,6 +14,7 @@ from cryobridge.bridge.watch.announce import Watching
 from cryobridge.schemas.config import DaemonConfig
 from cryobridge.schemas.errors import JobRejected
 from cryobridge.schemas.state import JobState
+from cryobridge.schemas.worker_messages import PrepareSession
 
 
 class Parts:
@@ -28,8 +29,8 @@ class Parts:
         self.calls.append((name, value))
         self.threads.add(threading.get_ident())
 
-    def prepare(self, session: str, uid: int, message: dict, fds: list[int]) -> None:
-        self._note("prepare", (session, uid, message))
+    def prepare(self, frame: PrepareSession, uid: int) -> None:
+        self._note("prepare", (frame, uid))
 
     def progress(self, session: str, iteration: int) -> None:
         self._note("progress", (session, iteration))
@@ -96,7 +97,7 @@ def test_a_watched_refinement_has_the_name_that_its_owners_calls_will_have(
     _, parts, _ = run(question)
     name = f"{owner}:{session}"
     assert parts.calls == [
-        ("prepare", (name, owner, {"box": 64})),
+        ("prepare", (PrepareSession(session=name, box=64), owner)),
         ("progress", (name, 3)),
         ("release", name),
     ]

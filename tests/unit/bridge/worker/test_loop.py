@@ -6,31 +6,51 @@ import threading
 import pytest
 import torch
 
-from cryobridge.bridge.worker.loop import FrameQueue, Progress, WorkerLoop
+from cryobridge.bridge.worker.loop import FrameQueue, Progress, Received, WorkerLoop
 from cryobridge.bridge.worker.memory import is_out_of_memory
 from cryobridge.core.directional import resolution_range
 from cryobridge.core.fourier.transforms import radius
 from cryobridge.schemas.errors import BadResult
 from cryobridge.schemas.wire import Channel, Frame
+from cryobridge.schemas.worker_messages import (
+    CorrectTask,
+    HalfTask,
+    JobDone,
+    JobTask,
+    StandardMade,
+    WorkerReady,
+)
+
+ASKED = {
+    "job": {"job_id": "1", "spec": {}},
+    "correct": {"half1": "1", "half2": "2"},
+    "half": {"session": "/a/run", "iteration": 1, "half": 1, "number": 1, "kind": "class", "fd_names": ()},
+}
+"""What a task asks for besides its name."""
 
 
-def frame(kind, task=""):
-    return Frame({"type": kind, "task": task})
+def received(kind, task=""):
+    asked = {one.type: one for one in (JobTask, CorrectTask, HalfTask)}[kind](task=task, **ASKED[kind])
+    return Received(asked, Frame(asked.as_message()))
+
+
+def asking(kind, task):
+    return received(kind, task).frame.as_message()
 
 
 def test_the_inbox_hands_out_the_most_urgent_first_and_keeps_order_within():
     inbox = FrameQueue()
     for kind, task in (("job", "a"), ("correct", "b"), ("half", "c"), ("half", "d")):
-        inbox.put(frame(kind, task))
-    assert [inbox.take().message["task"] for _ in range(4)] == ["c", "d", "b", "a"]
+        inbox.put(received(kind, task))
+    assert [inbox.take().task for _ in range(4)] == ["c", "d", "b", "a"]
     assert inbox.take(wait=False) is None
 
 
 def test_only_what_is_more_urgent_interrupts():
     inbox = FrameQueue()
-    inbox.put(frame("correct", "b"))
+    inbox.put(received("correct", "b"))
     assert inbox.take(below=2, wait=False) is None
-    assert inbox.take(below=3, wait=False).message["task"] == "b"
+    assert inbox.take(below=3, wait=False).task == "b"
 
 
 @pytest.fixture
@@ -42,7 +62,7 @@ def daemon():
         ours, theirs = socket.socketpair()
         channel = Channel(ours)
         loop = WorkerLoop(Channel(theirs), handlers)
-        thread = threading.Thread(target=loop.run, args=({"device": "none"},), daemon=True)
+        thread = threading.Thread(target=loop.run, args=(WorkerReady(device="none", device_name="none"),), daemon=True)
         thread.start()
         ends.append((channel, thread))
         assert channel.receive(5).type == "ready"
@@ -64,21 +84,21 @@ def receive(channel):
 def test_a_call_is_served_between_two_steps_of_a_job(daemon):
     begun, go_on = threading.Event(), threading.Event()
 
-    def job(_):
+    def job(asked, _):
         begun.set()
         go_on.wait(5)
         yield None
         yield None
-        return {"type": "done"}
+        return JobDone(task=asked.task, result={})
 
-    def half(_):
+    def half(asked, _):
         yield None
-        return {"type": "standard"}
+        return StandardMade(task=asked.task, half=1, size=1, crc32=1, due=True)
 
     channel = daemon(job=job, half=half)
-    channel.send({"type": "job", "task": "long"})
+    channel.send(asking("job", "long"))
     assert begun.wait(5)
-    channel.send({"type": "half", "task": "urgent"})
+    channel.send(asking("half", "urgent"))
     # The frame has to be queued before the job's first step ends; the reader needs a moment.
     threading.Timer(0.3, go_on.set).start()
     assert [receive(channel)["task"] for _ in range(2)] == ["urgent", "long"]
@@ -87,7 +107,7 @@ def test_a_call_is_served_between_two_steps_of_a_job(daemon):
 def test_cancelling_ends_a_task_between_steps_and_closes_its_work(daemon):
     closed = threading.Event()
 
-    def job(_):
+    def job(_asked, _fds):
         try:
             yield Progress("begun")
             while True:
@@ -96,7 +116,7 @@ def test_cancelling_ends_a_task_between_steps_and_closes_its_work(daemon):
             closed.set()
 
     channel = daemon(job=job)
-    channel.send({"type": "job", "task": "endless"})
+    channel.send(asking("job", "endless"))
     assert receive(channel)["text"] == "begun"
     channel.send({"type": "cancel", "task": "endless"})
     assert receive(channel)["code"] == "cancelled"
@@ -104,18 +124,18 @@ def test_cancelling_ends_a_task_between_steps_and_closes_its_work(daemon):
 
 
 def test_an_error_fails_its_task_with_a_code_and_the_next_is_served(daemon):
-    def job(asked):
+    def job(asked, _):
         yield Progress("begun")
-        if asked.message["task"] == "bad":
+        if asked.task == "bad":
             raise BadResult("not finite")
-        if asked.message["task"] == "worse":
+        if asked.task == "worse":
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 1 bytes")
-        return {"type": "done"}
+        return JobDone(task=asked.task, result={})
 
     channel = daemon(job=job)
     codes = {}
     for task in ("bad", "worse", "good"):
-        channel.send({"type": "job", "task": task})
+        channel.send(asking("job", task))
         assert receive(channel)["text"] == "begun"
         answer = receive(channel)
         codes[task] = answer.get("code", answer["type"])
