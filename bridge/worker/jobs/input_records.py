@@ -65,9 +65,7 @@ def _folder_record(folder: Path) -> FileRecord:
     digest, total = hashlib.sha256(), 0
     for count, (name, size, changed_ns) in enumerate(_listing(folder)):
         if count == _MOST_ENTRIES:
-            raise InputInvalid(
-                f"{folder}: holds more than {_MOST_ENTRIES} files; give one of this job's own"
-            )
+            raise InputInvalid(f"{folder}: holds more than {_MOST_ENTRIES} files; give one of this job's own")
         digest.update(json.dumps([name, size, changed_ns]).encode())
         total += size
     return FileRecord(path=str(folder), sha256=digest.hexdigest(), size_bytes=total)

@@ -43,7 +43,7 @@ from ..measured import Measured
 from .measure import Directions
 
 _CHECKPOINT_EVERY_S = 60.0
-_WEIGHT_HALF_ANGLE_DEG = CorrectOptions.model_fields["half_angle_deg"].default
+_WEIGHT_HALF_ANGLE_DEG = CorrectOptions().half_angle_deg
 _RANDOMISE_BELOW = 0.8
 _CONTROL_OFFSET = 2
 """Shells from where phases are random to where they count, as in the correction for a mask."""
