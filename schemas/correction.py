@@ -81,6 +81,11 @@ class CorrectionOptions(TrainingOptions):
         return cls.model_validate({**defaults, **chosen})
 
     @classmethod
+    def defaults_on(cls, device: str) -> dict[str, Any]:
+        """What is used on a device where nothing is chosen."""
+        return cls.for_device(device).model_dump()
+
+    @classmethod
     def published(cls, device: str, **chosen: Any) -> Self:
         """The method as published, in the sizes that suit the device."""
         return cls.for_device(device, **{**_PUBLISHED, **chosen})

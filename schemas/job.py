@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.json_schema import models_json_schema
 
+from .describe import describe_kind
 from .envelope import JOB_MODELS, JOB_NAME, JOB_SCHEMA, RESULT_NAME, Job
 from .errors import InputInvalid, JobRejected
 from .kinds import load_kinds
@@ -134,9 +135,12 @@ def _check_path(found: InputPath) -> None:
 
 
 def job_json_schema() -> dict[str, Any]:
-    """The JSON Schema of every job that may be submitted."""
+    """The JSON Schema of every job that may be submitted, with an example of each kind."""
     models = [JOB_MODELS[kind] for kind in user_kinds()]
     references, document = models_json_schema([(model, "validation") for model in models], by_alias=True)
+    for model in models:
+        name = references[(model, "validation")]["$ref"].rpartition("/")[2]
+        document["$defs"][name]["examples"] = [describe_kind(model).example()]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": JOB_SCHEMA,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import typing
 from collections.abc import Iterator
+from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
@@ -12,12 +14,23 @@ from .errors import InputInvalid
 
 _MOST_CHARACTERS = 80
 _MOST_BITS = 256
+_LONGEST_KEY = 120
 
 
 class StrictModel(BaseModel):
     """A model whose unknown keys are errors and whose fields cannot be changed after checking."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+    @classmethod
+    def group_of(cls, field: str) -> str:
+        """The heading that a field is shown under; empty for those that need none."""
+        return ""
+
+    @classmethod
+    def defaults_on(cls, device: str) -> dict[str, Any]:
+        """Defaults that depend on the device ("cpu" or "cuda"), by field; the others are the fields' own."""
+        return {}
 
 
 def input_invalid(error: ValidationError, model: type[BaseModel], source: str) -> InputInvalid:
@@ -36,6 +49,7 @@ def input_invalid(error: ValidationError, model: type[BaseModel], source: str) -
     first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"])
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    where = where if len(where) <= _LONGEST_KEY else f"{where[:_LONGEST_KEY]}..."
     if first["type"] == "extra_forbidden":
         return InputInvalid(f"{source}: unknown key '{where}'{nearest_key(where, model)}{more}")
     value = first.get("input")
@@ -49,7 +63,8 @@ def nearest_key(unknown: str, model: type[BaseModel]) -> str:
 
     Keys of models inside are named with their place, e.g. `options.half_angle_deg`.
     """
-    section, _, word = unknown.rpartition(".")
+    # Members of a list are counted, and have the same keys.
+    section, _, word = ".".join(part for part in unknown.split(".") if not part.isdecimal()).rpartition(".")
     known = sorted(set(_keys(model)))
     last_words = {key.rpartition(".")[2] for key in known}
     near = difflib.get_close_matches(word, last_words, n=1, cutoff=0.6)
@@ -83,6 +98,13 @@ def names_of(name: str, field: FieldInfo) -> list[str]:
 def _keys(model: type[BaseModel], place: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         yield from (place + known for known in names_of(name, field))
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from _keys(annotation, f"{place}{name}.")
+        for inner in _models_in(field.annotation):
+            yield from _keys(inner, f"{place}{name}.")
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that a field may hold, in lists or instead of nothing too."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _models_in(argument)

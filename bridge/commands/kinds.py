@@ -1,14 +1,15 @@
 """Jobs written as commands: `cryobridge map fsc3d half1.mrc half2.mrc -o out/` is the same job as its YAML.
 
-Arguments, options, defaults and help come from the models of `schemas.job`, which are imported only when one of
-these commands is really asked for.
+Arguments, options, defaults and help come from the descriptions of `schemas.describe`, which are imported only when
+one of these commands is really asked for.
 """
 
 from __future__ import annotations
 
+import json
 import tempfile
-import types
-import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,11 @@ from .foreground import run_in_foreground
 from .jobs import hand_over
 
 if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
+    from cryobridge.schemas.describe import FieldDescription, KindDescription
     from cryobridge.schemas.envelope import Job
 
 
-_SECTIONS = ("Inputs", "Options", "Network and training", "Running", "This command")
+_INPUTS, _OPTIONS, _RUNNING, _COMMAND = "Inputs", "Options", "Running", "This command"
 
 
 class KindGroup(click.Group):
@@ -48,63 +48,58 @@ class KindCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each group of options, in the order in which they were declared."""
-        sections: dict[str, list[tuple[str, str]]] = {name: [] for name in _SECTIONS}
+        sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             if isinstance(parameter, KindArgument):
                 record: tuple[str, str] | None = (parameter.make_metavar(ctx), parameter.words)
             else:
                 record = parameter.get_help_record(ctx)
             if record is not None:
-                sections[getattr(parameter, "section", _SECTIONS[-1])].append(record)
+                sections.setdefault(getattr(parameter, "section", _COMMAND), []).append(record)
         for section, records in sections.items():
-            if records:
-                with formatter.section(section):
-                    formatter.write_dl(records)
+            with formatter.section(section):
+                formatter.write_dl(records)
 
 
 class KindOption(click.Option):
     """An option that belongs to a section of the help."""
 
-    section = _SECTIONS[-1]
+    section = _COMMAND
 
 
 class KindArgument(click.Argument):
     """An argument with a description."""
 
-    section = _SECTIONS[0]
+    section = _INPUTS
     words = ""
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a value of the command line goes: a section of the job, and a key of it."""
+
+    section: str
+    key: str
+
+    @property
+    def parameter(self) -> str:
+        """The name that click knows it by."""
+        return f"{self.section}__{self.key.replace('.', '__').lower()}"
+
+
 def command_of(model: type[Job]) -> click.Command:
-    """Make the command of a kind from its model."""
-    inputs = _model(model, "inputs")
-    options = _model(model, "options")
-    run = _model(model, "run")
-    parameters: list[click.Parameter] = []
-    for name, field in inputs.model_fields.items():
-        kind = click.Path(path_type=Path)
-        if field.is_required():
-            argument = KindArgument([f"inputs__{name}"], type=kind, metavar=name.upper())
-            argument.words = field.description or ""
-            parameters.append(argument)
-        else:
-            option = KindOption(_flags("inputs", name, field), type=kind, help=field.description)
-            option.section = "Inputs"
-            parameters.append(option)
-    output = KindOption(
-        ["-o", "--output", "--output-dir"],
-        type=click.Path(path_type=Path),
-        required=True,
-        help="folder for the result; it is made",
-    )
-    output.section = "Inputs"
-    parameters.append(output)
-    network = _network_names(options)
-    own = {name: field for name, field in options.model_fields.items() if name not in network}
-    parameters += [_option("options", "Options", name, field, _default(field)) for name, field in own.items()]
-    for name, words in network.items():
-        parameters.append(_option("options", "Network and training", name, options.model_fields[name], words))
-    parameters += [_option("run", "Running", name, field, _default(field)) for name, field in run.model_fields.items()]
+    """Make the command of a kind from its description."""
+    from cryobridge.schemas.describe import describe_kind
+
+    kind = describe_kind(model)
+    places: dict[str, _Place] = {}
+    parameters: list[click.Parameter] = [*_input_parameters(kind, places), _output_option()]
+    # The kind's own options first, then the groups in the order in which the model names them.
+    groups = sorted(dict.fromkeys(field.group for field in kind.options), key=bool)
+    for group in groups:
+        fields = [field for field in kind.options if field.group == group]
+        parameters += [_option(_noted(places, "options", field), group or _OPTIONS, field) for field in fields]
+    parameters += [_option(_noted(places, "run", field), _RUNNING, field) for field in kind.run]
     parameters += [
         click.Option(["--submit"], is_flag=True, help="hand it to the daemon and print its id"),
         click.Option(["--wait"], is_flag=True, help="with --submit: wait until it is finished"),
@@ -112,54 +107,15 @@ def command_of(model: type[Job]) -> click.Command:
     ]
 
     def callback(**values: Any) -> int:
-        return _start(model, values)
+        return _start(kind.kind, places, values)
 
-    kind_name = str(model.model_fields["kind"].default)
     return KindCommand(
-        kind_name.rpartition(".")[2],
+        kind.kind.rpartition(".")[2],
         params=parameters,
         callback=callback,
-        help=(model.__doc__ or "").strip(),
+        help=kind.help,
         context_settings={"token_normalize_func": with_dashes},
     )
-
-
-def _start(model: type[Job], values: dict[str, Any]) -> int:
-    from cryobridge.schemas.envelope import JOB_SCHEMA
-    from cryobridge.schemas.job import check_paths, parse_job
-
-    spec: dict[str, Any] = {
-        "schema": JOB_SCHEMA,
-        "kind": model.model_fields["kind"].default,
-        "output": values["output"],
-    }
-    for key, value in values.items():
-        section, _, name = key.partition("__")
-        if name and value is not None:
-            spec.setdefault(section, {})[name] = value
-    job = parse_job(spec, "command line").resolved(Path.cwd())
-    check_paths(job)
-    if values["submit"]:
-        return hand_over(job.as_spec(), wait_too=values["wait"], as_json=values["as_json"])
-    if values["wait"] or values["as_json"]:
-        raise click.UsageError("--wait and --json go with --submit")
-    import json
-
-    with tempfile.TemporaryDirectory(prefix="cryobridge-") as folder:
-        job_file = Path(folder) / "job.json"
-        job_file.write_text(json.dumps(job.as_spec()))
-        return run_in_foreground(job_file)
-
-
-def _model(model: type[Job], section: str) -> Any:
-    return model.model_fields[section].annotation
-
-
-def _flags(section: str, name: str, field: FieldInfo) -> list[str]:
-    from cryobridge.schemas.validation import names_of
-
-    spellings = dict.fromkeys(f"--{with_dashes(known)}" for known in names_of(name, field))
-    return [f"{section}__{name}", *spellings]
 
 
 def with_dashes(word: str) -> str:
@@ -167,49 +123,97 @@ def with_dashes(word: str) -> str:
     return word.replace("_", "-")
 
 
-def _option(target: str, section: str, name: str, field: FieldInfo, default: str) -> click.Option:
+def _start(kind: str, places: Mapping[str, _Place], values: dict[str, Any]) -> int:
+    from cryobridge.schemas.describe import nested
+    from cryobridge.schemas.envelope import JOB_SCHEMA
+    from cryobridge.schemas.job import check_paths, parse_job
+
+    given = {places[name]: value for name, value in values.items() if name in places and value not in (None, ())}
+    spec: dict[str, Any] = {"schema": JOB_SCHEMA, "kind": kind, "output": values["output"]}
+    for section in ("inputs", "options", "run"):
+        spec[section] = nested({place.key: value for place, value in given.items() if place.section == section})
+    job = parse_job(spec, "command line").resolved(Path.cwd())
+    check_paths(job)
+    if values["submit"]:
+        return hand_over(job.as_spec(), wait_too=values["wait"], as_json=values["as_json"])
+    if values["wait"] or values["as_json"]:
+        raise click.UsageError("--wait and --json go with --submit")
+    with tempfile.TemporaryDirectory(prefix="cryobridge-") as folder:
+        job_file = Path(folder) / "job.json"
+        job_file.write_text(json.dumps(job.as_spec()))
+        return run_in_foreground(job_file)
+
+
+def _noted(places: dict[str, _Place], section: str, field: FieldDescription) -> str:
+    """Take down where a field's value goes; return the name of its parameter."""
+    place = _Place(section, field.key)
+    places[place.parameter] = place
+    return place.parameter
+
+
+def _input_parameters(kind: KindDescription, places: dict[str, _Place]) -> Iterator[click.Parameter]:
+    """Inputs that are needed as arguments, the others as options."""
+    needed = [field for field in kind.inputs if field.required]
+    for field in kind.inputs:
+        name = _noted(places, "inputs", field)
+        many = field.type == "files"
+        # Only at the end is it clear where a list ends; any other is an option that is repeated.
+        if field in needed and (not many or field is needed[-1]):
+            metavar = field.key.replace(".", "_").upper()
+            argument = KindArgument(
+                [name], type=_click_type(field), metavar=f"{metavar}..." if many else metavar, nargs=-1 if many else 1
+            )
+            argument.required = True
+            argument.words = field.help
+            yield argument
+        else:
+            yield _option(name, _INPUTS, field)
+
+
+def _output_option() -> click.Option:
+    option = KindOption(
+        ["-o", "--output", "--output-dir"],
+        type=click.Path(path_type=Path),
+        required=True,
+        help="folder for the result; it is made",
+    )
+    option.section = _INPUTS
+    return option
+
+
+def _option(name: str, section: str, field: FieldDescription) -> click.Option:
     """One option of a kind. Values are checked by the model, so that every way in gives the same message."""
-    flags = _flags(target, name, field)
+    spellings = (field.key, *field.aliases)
+    flags = list(dict.fromkeys(f"--{with_dashes(known.replace('.', '-'))}" for known in spellings))
     # Not given stays None, so that the model's own default counts; here it is only shown.
-    words = f"{field.description or ''}{f'  [default: {default}]' if default else ''}"
-    members = _members(field.annotation)
-    choices = [value for member in members for value in typing.get_args(member) if isinstance(value, str)]
-    if bool in members:
+    default = _default(field)
+    note = "  [required]" if field.required and not field.is_path else f"  [default: {default}]" if default else ""
+    words = f"{field.help}{note}"
+    if field.is_flag:
         # What is on by default needs a way to be switched off.
-        flags[1:] = [f"{flag}/--no-{flag.removeprefix('--')}" for flag in flags[1:]] if field.default else flags[1:]
-        option = KindOption(flags, is_flag=True, default=None, help=words)
-    elif choices:
-        option = KindOption(flags, type=click.Choice(choices), default=None, help=words)
+        if field.default_on_cpu or field.default_on_gpu:
+            flags = [f"{flag}/--no-{flag.removeprefix('--')}" for flag in flags]
+        option = KindOption([name, *flags], is_flag=True, default=None, help=words)
     else:
-        number = float if float in members else int if int in members else str
-        option = KindOption(flags, type=number, default=None, help=words)
+        many = field.type == "files"
+        needed = field.required and field.is_path
+        option = KindOption(
+            [name, *flags], type=_click_type(field), default=None, help=words, multiple=many, required=needed
+        )
     option.section = section
     return option
 
 
-def _members(annotation: Any) -> tuple[Any, ...]:
-    """What a field may be: the members of a union, or the one type."""
-    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        return typing.get_args(annotation)
-    return (annotation,)
+def _click_type(field: FieldDescription) -> Any:
+    if field.is_path:
+        return click.Path(path_type=Path)
+    if field.type == "choice":
+        return click.Choice(field.choices)
+    return {"integer": int, "number": float}.get(field.type, str)
 
 
-def _default(field: FieldInfo) -> str:
-    return "" if field.is_required() or field.default in (None, False) else str(field.default)
-
-
-def _network_names(options: Any) -> dict[str, str]:
-    """The options of a network's training, if the kind trains one, with their defaults on each kind of device."""
-    from cryobridge.schemas.correction import CorrectionOptions
-    from cryobridge.schemas.kinds.map.correct import CorrectOptions
-
-    if not issubclass(options, CorrectOptions):
-        return {}
-    on_cpu, on_gpu = (CorrectOptions().network_options(device) for device in ("cpu", "cuda"))
-    words = {}
-    for name in CorrectionOptions.model_fields:
-        cpu, gpu = (str(getattr(on, name)) for on in (on_cpu, on_gpu))
-        words[name] = cpu if cpu == gpu else f"{cpu} on a CPU, {gpu} on a GPU"
-        if words[name] in ("None", "False"):
-            words[name] = ""
-    return words
+def _default(field: FieldDescription) -> str:
+    cpu, gpu = field.default_on_cpu, field.default_on_gpu
+    if field.depends_on_device:
+        return f"{cpu} on a CPU, {gpu} on a GPU"
+    return "" if cpu in (None, False) else str(cpu)

@@ -1,31 +1,26 @@
-"""Every setting there is, as Markdown tables made from the models that check them.
+"""Every setting and every kind there is, as Markdown tables made from the models that check them.
 
-`cryobridge config reference` prints them, and with `--write` puts them into `docs/configuration.md`, whose text
-around them is written by hand.
+`cryobridge config reference` prints them, and with `--write` puts them into a document between its markers; the text
+around them is written by hand. `docs/configuration.md` holds the settings, `docs/jobs.md` the kinds.
 """
 
 from __future__ import annotations
 
 import enum
-import types
-import typing
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from cryobridge.schemas.config import PREFIX, DaemonConfig
 from cryobridge.schemas.correction import CorrectionOptions
+from cryobridge.schemas.describe import FieldDescription, KindDescription, describe_kind, fields_of
 from cryobridge.schemas.envelope import RunOptions
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.job import JOB_MODELS, user_kinds
-from cryobridge.schemas.kinds.map.correct import CorrectOptions
 from cryobridge.schemas.relion import ENVIRONMENT, RelionOptions
-from cryobridge.schemas.validation import names_of
 
 BEGIN = "<!-- reference: made by `cryobridge config reference --write`; do not edit below -->"
+KINDS_BEGIN = "<!-- kinds: made by `cryobridge config reference --write`; do not edit up to the next marker -->"
+KINDS_END = "<!-- end of kinds -->"
 PROGRAM_VARIABLES = {
     "CRYOBRIDGE_SOCKET": "the daemon's socket, for hook, commands and the daemon itself; no other is tried",
     "CRYOBRIDGE_CONFIG": "the daemon's configuration file, where `--config` is not given",
@@ -37,7 +32,7 @@ PROGRAM_VARIABLES = {
 
 def known_variables() -> set[str]:
     """Every environment variable that means something to us."""
-    daemon = {variable(key) for key, _ in _fields(DaemonConfig)}
+    daemon = {variable(field.key) for field in fields_of(DaemonConfig)}
     return {*PROGRAM_VARIABLES, *ENVIRONMENT, *daemon}
 
 
@@ -47,31 +42,40 @@ def variable(key: str) -> str:
 
 
 def tables() -> str:
-    """All tables, with their headings."""
+    """All tables of settings, with their headings."""
+    kinds = [describe_kind(JOB_MODELS[kind]) for kind in user_kinds()]
+    trained = [kind for kind in kinds if _network_keys(kind)]
     parts = [
         _section("Variables of the programs", ("variable", "meaning"), _program_rows()),
         _section("The daemon", ("key", "variable", "default", "meaning"), _daemon_rows()),
         _section("RELION calls", ("key", "variable", "default", "meaning"), _relion_rows()),
         _section(
-            "The network: keys under `network:` in RELION's calls, options of `map.correct`",
+            "The network: keys under `network:` in RELION's calls, options of "
+            f"{', '.join(f'`{kind.kind}`' for kind in trained)}",
             ("key", "also called", "variable", "default", "meaning"),
-            _network_rows(),
+            _network_rows(trained),
         ),
     ]
-    for kind in user_kinds():
-        for section in ("inputs", "options"):
-            model = JOB_MODELS[kind].model_fields[section].annotation
-            if isinstance(model, type) and issubclass(model, BaseModel):
-                trained = issubclass(model, CorrectionOptions)
-                rows = _job_rows(model, besides=set(CorrectionOptions.model_fields) if trained else set())
-                title = f"`{kind}`: {section}{', besides those of the network' if trained else ''}"
-                parts.append(_section(title, ("key", "also called", "default", "meaning"), rows))
-    parts.append(_section("All kinds: run", ("key", "also called", "default", "meaning"), _job_rows(RunOptions)))
-    return "\n".join(parts)
+    columns = ("key", "also called", "default", "meaning")
+    for kind in kinds:
+        network = _network_keys(kind)
+        others = f"`{kind.kind}`: options{', besides those of the network' if network else ''}"
+        parts.append(_section(f"`{kind.kind}`: inputs", columns, _job_rows(kind.inputs)))
+        parts.append(_section(others, columns, _job_rows(kind.options, besides=network)))
+    parts.append(_section("All kinds: run", columns, _job_rows(fields_of(RunOptions))))
+    return "\n".join(part for part in parts if part)
+
+
+def kinds_table() -> str:
+    """One line for each kind: its name, and what its class says that it does."""
+    kinds = [describe_kind(JOB_MODELS[kind]) for kind in user_kinds()]
+    lines = ["| kind | what it does |", "| --- | --- |"]
+    lines += [f"| `{kind.kind}` | {_in_a_row(kind.summary)} |" for kind in kinds]
+    return "\n".join(lines) + "\n"
 
 
 def write_into(path: Path) -> None:
-    """Replace what follows the marker in a document.
+    """Replace what follows a marker in a document: the settings to its end, or the kinds up to their end marker.
 
     Raises
     ------
@@ -79,10 +83,16 @@ def write_into(path: Path) -> None:
         If the document has no marker.
     """
     text = path.read_text()
+    head, kinds_marker, rest = text.partition(KINDS_BEGIN)
+    _, kinds_end, tail = rest.partition(KINDS_END)
+    if kinds_marker and kinds_end:
+        text = f"{head}{KINDS_BEGIN}\n\n{kinds_table()}\n{KINDS_END}{tail}"
     head, marker, _ = text.partition(BEGIN)
-    if not marker:
-        raise InputInvalid(f"{path}: has no line '{BEGIN}'; nothing was written")
-    path.write_text(f"{head}{BEGIN}\n\n{tables()}")
+    if marker:
+        text = f"{head}{BEGIN}\n\n{tables()}"
+    elif not (kinds_marker and kinds_end):
+        raise InputInvalid(f"{path}: has no line '{BEGIN}', nor '{KINDS_BEGIN}' with its end; nothing was written")
+    path.write_text(text)
 
 
 def _program_rows() -> Iterator[tuple[str, ...]]:
@@ -91,57 +101,49 @@ def _program_rows() -> Iterator[tuple[str, ...]]:
 
 
 def _daemon_rows() -> Iterator[tuple[str, ...]]:
-    for key, field in _fields(DaemonConfig):
-        yield f"`{key}`", f"`{variable(key)}`", _default(field), _meaning(field)
+    for field in fields_of(DaemonConfig):
+        yield f"`{field.key}`", f"`{variable(field.key)}`", _by_device(field), _meaning(field)
 
 
 def _relion_rows() -> Iterator[tuple[str, ...]]:
-    for key, field in _fields(RelionOptions):
-        if key != "network":
-            yield f"`{key}`", _variables(key), _default(field), _meaning(field)
+    for field in fields_of(RelionOptions):
+        if field.key != "network":
+            yield f"`{field.key}`", _variables(field.key), _by_device(field), _meaning(field)
 
 
-def _network_rows() -> Iterator[tuple[str, ...]]:
-    devices = ("cpu", "cuda")
-    in_relion = [CorrectionOptions.for_device(device) for device in devices]
-    alone = [CorrectOptions().network_options(device) for device in devices]
-    for key, field in _fields(CorrectionOptions):
-        default, other = _by_device(key, in_relion), _by_device(key, alone)
-        if other != default:
-            default = f"{f'{default}; ' if default else ''}`map.correct`: {other}"
-        yield f"`{key}`", _others(key, field), _variables(f"network.{key}"), default, _meaning(field)
+def _network_rows(trained: list[KindDescription]) -> Iterator[tuple[str, ...]]:
+    for field in fields_of(CorrectionOptions):
+        default = _by_device(field)
+        for kind in trained:
+            other = next((_by_device(own) for own in kind.options if own.key == field.key), default)
+            if other != default:
+                default = f"{f'{default}; ' if default else ''}`{kind.kind}`: {other}"
+        yield f"`{field.key}`", _others(field), _variables(f"network.{field.key}"), default, _meaning(field)
 
 
-def _by_device(key: str, options: list[CorrectionOptions]) -> str:
-    cpu, gpu = (_shown(getattr(one, key)) for one in options)
-    return cpu if cpu == gpu else f"{cpu or 'none'} (CPU), {gpu or 'none'} (GPU)"
+def _network_keys(kind: KindDescription) -> set[str]:
+    """The options of a kind that are those of a network's training."""
+    network = {field.key for field in fields_of(CorrectionOptions)}
+    return network if network <= {field.key for field in kind.options} else set()
 
 
-def _job_rows(model: type[BaseModel], besides: Collection[str] = ()) -> Iterator[tuple[str, ...]]:
-    for key, field in model.model_fields.items():
-        if key not in besides:
-            default = "needed" if field.is_required() else _default(field)
-            yield f"`{key}`", _others(key, field), default, _meaning(field)
+def _job_rows(fields: tuple[FieldDescription, ...], besides: Collection[str] = ()) -> Iterator[tuple[str, ...]]:
+    for field in fields:
+        if field.key not in besides:
+            yield f"`{field.key}`", _others(field), "needed" if field.required else _by_device(field), _meaning(field)
 
 
-def _others(key: str, field: FieldInfo) -> str:
-    return ", ".join(f"`{name}`" for name in names_of(key, field)[1:])
-
-
-def _fields(model: type[BaseModel], place: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    for key, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _fields(field.annotation, f"{place}{key}.")
-        else:
-            yield f"{place}{key}", field
+def _others(field: FieldDescription) -> str:
+    return ", ".join(f"`{name}`" for name in field.aliases)
 
 
 def _variables(key: str) -> str:
     return ", ".join(f"`{name}`" for name, (target, _) in ENVIRONMENT.items() if target == key)
 
 
-def _default(field: FieldInfo) -> str:
-    return _shown(field.get_default(call_default_factory=True))
+def _by_device(field: FieldDescription) -> str:
+    cpu, gpu = _shown(field.default_on_cpu), _shown(field.default_on_gpu)
+    return cpu if cpu == gpu else f"{cpu or 'none'} (CPU), {gpu or 'none'} (GPU)"
 
 
 def _shown(value: object) -> str:
@@ -154,31 +156,23 @@ def _shown(value: object) -> str:
     return f"`{value.value if isinstance(value, enum.Enum) else value}`"
 
 
-def _meaning(field: FieldInfo) -> str:
-    words = [field.description] if field.description else []
-    choices = list(_choices(field.annotation))
-    if choices and not all(choice in (field.description or "") for choice in choices):
-        words.append(f"one of {', '.join(f'`{choice}`' for choice in choices)}")
-    bounds = [
-        f"{sign} {getattr(limit, name):g}"
-        for limit in field.metadata
-        for name, sign in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
-        if isinstance(getattr(limit, name, None), int | float)
-    ]
-    if bounds:
-        words.append(", ".join(bounds))
-    return "; ".join(words).replace("|", "\\|")
+def _meaning(field: FieldDescription) -> str:
+    words = [field.help] if field.help else []
+    if field.choices and not all(choice in field.help for choice in field.choices):
+        words.append(f"one of {', '.join(f'`{choice}`' for choice in field.choices)}")
+    if field.bounds:
+        words.append(", ".join(f"{sign} {limit:g}" for sign, limit in field.bounds))
+    return _in_a_row("; ".join(words))
 
 
-def _choices(annotation: Any) -> Iterator[str]:
-    if typing.get_origin(annotation) is Literal:
-        yield from (str(value) for value in typing.get_args(annotation))
-    elif isinstance(annotation, types.UnionType):
-        for member in typing.get_args(annotation):
-            yield from _choices(member)
+def _in_a_row(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _section(title: str, columns: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
-    lines = [f"### {title}", "", f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join(lines) + "\n"
+    """A table under its heading; nothing where there are no rows."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    if not lines:
+        return ""
+    head = [f"### {title}", "", f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
+    return "\n".join([*head, *lines]) + "\n"

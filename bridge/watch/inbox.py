@@ -23,6 +23,7 @@ from cryobridge.schemas.envelope import RESULT_NAME, Job
 from cryobridge.schemas.errors import CryobridgeError, InputInvalid, JobRejected
 from cryobridge.schemas.job import check_paths
 from cryobridge.schemas.jobfile import SUFFIXES, load_job
+from cryobridge.schemas.result import MAX_RESULT_BYTES
 from cryobridge.schemas.state import TERMINAL, JobState
 from cryobridge.wrappers.relion.run_folder import inside, read_text
 
@@ -32,7 +33,6 @@ STABLE_S = 1.0
 """A file must look the same in two rescans at least this far apart before it is taken for complete."""
 MAX_PENDING = 64
 MAX_NAME_BYTES = 200
-MAX_RESULT_BYTES = 4 * 1024 * 1024
 _ANSWERS = (".result.json", ".error.txt")
 _CLAIM = re.compile(r"^(?P<stem>.+)~(?P<token>[0-9a-f]{16})(?P<suffix>\.(?:yaml|yml|json))$")
 
@@ -99,6 +99,20 @@ class Inbox:
                 self._advance(claim)
             except OSError as error:
                 log.warning("inbox: %s: %s; trying again", claim, error)
+            except Exception as error:  # one file must not stop the others, whatever is in it
+                log.exception("inbox: %s", claim)
+                self._give_up(claim, error)
+
+    def _give_up(self, claim: str, error: Exception) -> None:
+        """Answer a claim that nothing can be done with, so that it is not met again in the next rescan."""
+        match = _CLAIM.match(claim)
+        if match is None:
+            return
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        try:
+            self._answer(claim, match["stem"], ".error.txt", f"{match['stem']}: cannot be used ({why})\n")
+        except OSError as answering:
+            log.warning("inbox: %s: %s; trying again", claim, answering)
 
     def _claims(self) -> list[str]:
         return [name for name in os.listdir(self._claimed) if _CLAIM.match(name)]

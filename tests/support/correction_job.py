@@ -11,6 +11,8 @@ from torch import Tensor
 
 from cryobridge.bridge.worker.jobs.runner import run_job
 from cryobridge.bridge.worker.loop import Progress
+from cryobridge.schemas.kinds.map.correct import MapCorrectJob
+from cryobridge.schemas.outputs import undeclared
 from cryobridge.wrappers.formats import mrc
 
 from .correction_data import noisy_pair
@@ -44,12 +46,13 @@ def steps_of(spec: dict[str, Any]) -> Generator[Progress | None, None, dict[str,
 
 
 def finish(spec: dict[str, Any]) -> dict[str, Any]:
-    """Run a job to its end; return its result."""
+    """Run a job to its end; return its result. Fails if it left other files than its kind declares."""
     steps = steps_of(spec)
     while True:
         try:
             next(steps)
         except StopIteration as end:
+            assert not end.value or undeclared(MapCorrectJob.outputs, end.value["outputs"]) == []
             return dict(end.value)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from cryobridge.bridge.worker.jobs.runner import run_job
+from cryobridge.schemas.job import JOB_MODELS
+from cryobridge.schemas.outputs import undeclared
 from cryobridge.wrappers.formats import mrc
 
 
@@ -18,7 +20,7 @@ def run_map_job(
     options: dict[str, Any] | None = None,
     device: str = "cpu",
 ) -> tuple[dict[str, Any], list[str]]:
-    """The result of a job, and what it said on the way."""
+    """The result of a job, and what it said on the way; fails if it left other files than its kind declares."""
     spec = {
         "schema": "cryobridge/job/1",
         "kind": kind,
@@ -32,6 +34,7 @@ def run_map_job(
         try:
             step = next(steps)
         except StopIteration as end:
+            assert undeclared(JOB_MODELS[kind].outputs, end.value["outputs"]) == []
             return dict(end.value), said
         if step is not None:
             said.append(step.text)

@@ -37,7 +37,7 @@ class CombineOptions(Options):
 
 
 class MapCombineJob(Job):
-    """Low resolutions of one map, high resolutions of another."""
+    """Join the low resolutions of one map and the high resolutions of another."""
 
     outputs: ClassVar[tuple[Output, ...]] = (
         Output("combined.mrc", "map", "map", "low resolutions of one map, high ones of the other"),

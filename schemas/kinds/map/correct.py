@@ -32,6 +32,7 @@ class CorrectInputs(HalfMapInputs):
     )
 
 
+NETWORK_GROUP = "Network and training"
 Weight = Literal["c_ref", "fsc3d", "none"]
 
 # A single correction has time for more steps than an iteration of a refinement; docs/BENCHMARKS.md has the rest.
@@ -97,6 +98,16 @@ class CorrectOptions(CorrectionOptions, Options):
             chosen["mode"] = "independent"
         make = CorrectionOptions.published if self.method == "published" else CorrectionOptions.for_device
         return make(device, **chosen)
+
+    @classmethod
+    def group_of(cls, field: str) -> str:
+        """The fields of the training have a heading of their own."""
+        return NETWORK_GROUP if field in CorrectionOptions.model_fields else ""
+
+    @classmethod
+    def defaults_on(cls, device: str) -> dict[str, Any]:
+        """How the network is trained on a device where nothing is chosen."""
+        return cls().network_options(device).model_dump()
 
     @property
     def whitens(self) -> bool:

@@ -34,7 +34,7 @@ class Fsc3dOptions(Options):
 
 
 class MapFsc3dJob(Job):
-    """The Fourier shell correlation of two half-maps by direction."""
+    """Compute the Fourier shell correlation of two half-maps by direction (3DFSC)."""
 
     outputs: ClassVar[tuple[Output, ...]] = (
         Output("FSC3D.mrc", "fourier_volume", "fsc3d", "the 3DFSC, the origin at the centre of the box"),

@@ -54,7 +54,7 @@ class PostprocessOptions(Options):
 
 
 class MapPostprocessJob(Job):
-    """A sharpened, FSC-weighted map of two half-maps, with the FSC corrected for the mask."""
+    """Make a sharpened map of two half-maps, its FSC corrected for the mask, as relion_postprocess does."""
 
     outputs: ClassVar[tuple[Output, ...]] = (
         Output("postprocessed.mrc", "map", "map", "the sharpened map"),

@@ -65,7 +65,7 @@ class SamplingOptions(Options):
 
 
 class MapSamplingJob(Job):
-    """How densely the views of a particle set sample each direction of Fourier space."""
+    """Find how densely the views of a particle set sample each direction of Fourier space."""
 
     outputs: ClassVar[tuple[Output, ...]] = (
         Output("FSD3D.mrc", "fourier_volume", "sampling", "density of samples, the origin at the centre of the box"),

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,32 @@ def test_a_bad_job_is_one_sentence_with_the_file(old: str, new: str, sentence: s
     assert sentence in message
     assert "\n" not in message
     assert len(message) < 500
+
+
+@pytest.mark.parametrize("name", ["job.yaml", "job.json"])
+@pytest.mark.parametrize("value", ["9" * 20_000, "0x" + "f" * 20_000, ":".join(["59"] * 40_000), "1:" * 40_000 + "1.5"])
+def test_numbers_without_end_are_refused_quickly(name: str, value: str) -> None:
+    started = time.monotonic()
+    text = f'{{"schema": {value}}}' if name.endswith("json") else f"schema: {value}"
+    with pytest.raises(InputInvalid) as caught:
+        parse_job(parse_text(text, name), name)
+    assert time.monotonic() - started < 1
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("key", ["schema", "kind", "output"])
+def test_a_huge_number_from_elsewhere_is_one_short_sentence(key: str) -> None:
+    spec = {"schema": "cryobridge/job/1", "kind": "map.fsc3d", "inputs": {}, "output": "o", key: [1 << 100_000]}
+    for value in (1 << 100_000, [1 << 100_000]):
+        with pytest.raises((InputInvalid, JobRejected)) as caught:
+            parse_job({**spec, key: value}, "submit")
+        assert len(str(caught.value)) < 300
+
+
+def test_the_kinds_written_most_like_it_are_named_first() -> None:
+    spec = {"schema": "cryobridge/job/1", "kind": "map.postproces", "inputs": {}, "output": "o"}
+    with pytest.raises(JobRejected, match=r"no kind 'map\.postproces'; one of map\.postprocess, "):
+        parse_job(spec, "submit")
 
 
 def test_json_with_a_key_twice_is_refused() -> None:

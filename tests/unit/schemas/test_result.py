@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.result import FileRecord, JobResult, read_result
+from cryobridge.schemas.result import FileRecord, JobResult, OutputRecord, read_result
 
 RESULT = JobResult(
     kind="map.fsc3d",
@@ -42,6 +43,21 @@ def test_a_result_that_was_written_is_read_back(tmp_path: Path) -> None:
 def test_a_spoilt_result_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "result.json").write_text(text)
     with pytest.raises(InputInvalid, match=sentence):
+        read_result(tmp_path)
+
+
+def test_outputs_say_what_they_are_and_older_results_need_not(tmp_path: Path) -> None:
+    record = {"path": "/out/m.mrc", "sha256": "0" * 64, "size_bytes": 1}
+    new = JobResult.model_validate({**RESULT.model_dump(by_alias=True), "outputs": {"m.mrc": record}})
+    assert (new.outputs["m.mrc"].type, new.outputs["m.mrc"].role) == (None, None)
+    typed = new.model_copy(update={"outputs": {"m.mrc": OutputRecord(**record, type="map", role="map")}})
+    (tmp_path / "result.json").write_text(typed.as_json())
+    assert read_result(tmp_path).outputs["m.mrc"].type == "map"
+
+
+def test_a_pipe_under_the_name_of_a_result_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "result.json")
+    with pytest.raises(InputInvalid, match="not a plain file"):
         read_result(tmp_path)
 
 

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from support.made_up_kind import made_up_kind
 
 from cryobridge.bridge import cli
 from cryobridge.bridge.commands import checking, foreground, kinds
@@ -59,6 +61,25 @@ def test_the_words_of_spisonet_are_understood(ran: list[dict[str, Any]]) -> None
     assert (options["limit_resolution_A"], options["crop_size"], options["batch"]) == (3.5, 80, 4)
     assert ran[0]["run"]["threads"] == 16
     assert Path(ran[0]["output"]).name == "isonet_maps"
+
+
+def test_inputs_of_all_sorts_can_be_written_as_a_command(ran: list[dict[str, Any]], tmp_path: Path) -> None:
+    for name in ("movies", "job012"):
+        (tmp_path / name).mkdir()
+    words = ["a.mrc", "b.mrc", "a.mrc", "--movies", "movies", "--refinement", "job012", "--gain-reference", "b.mrc"]
+    with made_up_kind() as model:
+        command = kinds.command_of(model)
+        assert command.main([*words, "-o", "out", "--dose_s", "2"], standalone_mode=False) == 0
+        assert "MAP TILT_SERIES..." in command.get_help(click.Context(command, info_name="up"))
+    job = ran[0]
+    assert {key: job["inputs"][key] for key in ("map", "tilt_series", "movies", "refinement", "gain")} == {
+        "map": str(tmp_path / "a.mrc"),
+        "tilt_series": [str(tmp_path / "b.mrc"), str(tmp_path / "a.mrc")],
+        "movies": str(tmp_path / "movies"),
+        "refinement": str(tmp_path / "job012"),
+        "gain": {"reference": str(tmp_path / "b.mrc")},
+    }
+    assert job["options"] == {"dose_s": 2.0}
 
 
 def test_the_check_needs_no_folder(ran: list[dict[str, Any]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -298,6 +299,43 @@ def test_one_claim_that_cannot_be_answered_does_not_hold_up_the_others(
     monkeypatch.setattr(Inbox, "_answer", answer)
     bench.rescan()
     assert "a job is a list" in bench.answer(stem="a")
+
+
+def test_one_file_that_breaks_something_does_not_stop_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.drop(name="a.yaml")
+    bench.drop(name="b.yaml")
+    load = inbox_module.load_job
+
+    def breaking(path: Path, *, base: Path) -> object:
+        if path.name.startswith("a~"):
+            raise ZeroDivisionError("a mistake of ours")
+        return load(path, base=base)
+
+    monkeypatch.setattr(inbox_module, "load_job", breaking)
+    bench.rescan(3)
+    assert bench.answer(stem="a") == "a: cannot be used (ZeroDivisionError: a mistake of ours)\n"
+    assert len(bench.store.specs) == 1
+    assert len(os.listdir(bench.folder / "claimed")) == 1
+
+
+@pytest.mark.parametrize("number", ["0x" + "f" * 20_000, ":".join(["1"] * 50_000), "9" * 20_000])
+def test_a_number_without_end_is_one_short_sentence_at_once(bench: Bench, number: str) -> None:
+    bench.drop(f"schema: {number}\nkind: map.fsc3d\n")
+    started = time.monotonic()
+    bench.rescan(3)
+    assert time.monotonic() - started < 2
+    assert len(bench.answer()) < 300
+    assert bench.answer().count("\n") == 1
+
+
+def test_a_result_as_large_as_results_may_be_is_answered(bench: Bench, tmp_path: Path) -> None:
+    bench.drop()
+    bench.rescan(2)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "result.json").write_text(json.dumps({"metrics": {"x": "y" * (8 << 20)}}))
+    bench.store.reports["1"] = {"state": "succeeded"}
+    bench.rescan()
+    assert json.loads(bench.answer(".result.json"))["result"]["metrics"]["x"].endswith("y")
 
 
 class Killed(BaseException):

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import collections
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from support.made_up_kind import made_up_kind
+from support.made_up_kind import spec as made_up_spec
 
+from cryobridge.bridge.worker import run as foreground_run
+from cryobridge.bridge.worker.jobs import input_records
 from cryobridge.bridge.worker.jobs.folder import OutputFolder
+from cryobridge.bridge.worker.jobs.room import FreeMemory, shortages
 from cryobridge.bridge.worker.jobs.runner import run_job
-from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.errors import DeadlineExceeded, InputInvalid
 from cryobridge.schemas.job import parse_job
+from cryobridge.schemas.kinds.map.fsc3d import MapFsc3dJob
 from cryobridge.schemas.result import read_result
+from cryobridge.schemas.wire import EXIT_FAILED
 from cryobridge.wrappers.formats import mrc
 
 BOX = 16
@@ -188,3 +197,103 @@ def test_a_finished_job_that_is_made_again_is_not_said_to_go_on(spec: dict[str, 
     run(spec)
     run({**spec, "run": {"overwrite": True}})
     assert "goes on" not in (tmp_path / "out" / "run.log").read_text()
+
+
+def test_a_pipe_under_the_name_of_a_job_is_not_waited_for(spec: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    os.mkfifo(tmp_path / "out" / "job.yaml")
+    with pytest.raises(InputInvalid, match="holds another, unfinished job"):
+        run(spec)
+
+
+def test_a_job_that_takes_too_long_ends_between_two_steps(spec: dict[str, Any], tmp_path: Path) -> None:
+    spec["run"] = {"deadline_s": 1e-9}
+    with pytest.raises(DeadlineExceeded, match="took longer than deadline_s = 1e-09 s") as caught:
+        run(spec)
+    assert caught.value.code == "timeout"
+    assert not (tmp_path / "out" / "result.json").exists()
+
+
+def test_a_job_that_is_run_in_the_foreground_has_its_deadline(
+    spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "job.json").write_text(json.dumps({**spec, "run": {"deadline_s": 1e-9, "devices": "cpu"}}))
+    monkeypatch.setattr("sys.argv", ["run", str(tmp_path / "job.json")])
+    assert foreground_run.main() == EXIT_FAILED
+    assert capsys.readouterr().err.splitlines()[-1] == "took longer than deadline_s = 1e-09 s"
+
+
+def test_too_little_memory_is_said_before_the_job_and_in_its_log(spec: dict[str, Any], tmp_path: Path) -> None:
+    little = FreeMemory(on_host=lambda: 1000)
+    steps = run_job(spec, torch.device("cpu"), little)
+    first = next(steps)
+    assert first is not None
+    assert first.text.startswith("map.fsc3d wants about 0.0 GB of memory for a box of 16")
+    assert not (tmp_path / "out").exists()
+    list(steps)
+    assert "it may be slow, or fail" in (tmp_path / "out" / "run.log").read_text()
+
+
+def test_enough_memory_is_no_word(spec: dict[str, Any], tmp_path: Path) -> None:
+    assert shortages(parse_job(spec, "job"), torch.device("cpu"), FreeMemory(on_host=lambda: 10**12)) == []
+    on_gpu = FreeMemory(on_host=lambda: 10**12, on_device=lambda _: 1000)
+    lines = shortages(parse_job(spec, "job"), torch.device("cuda"), on_gpu)
+    assert len(lines) == 1
+    assert "of cuda for a box of 16" in lines[0]
+
+
+def test_a_box_that_cannot_be_told_is_no_shortage(spec: dict[str, Any], tmp_path: Path) -> None:
+    for name in ("half1", "half2"):
+        (tmp_path / f"{name}.mrc").write_text("no map")
+    assert shortages(parse_job(spec, "job"), torch.device("cpu"), FreeMemory(on_host=lambda: 0)) == []
+
+
+def test_outputs_are_recorded_as_they_are_declared(spec: dict[str, Any]) -> None:
+    outputs = run(spec)["outputs"]
+    assert (outputs["FSC3D.mrc"]["type"], outputs["FSC3D.mrc"]["role"]) == ("fourier_volume", "fsc3d")
+    assert {name: record["type"] for name, record in outputs.items() if name != "FSC3D.mrc"} == {
+        "fsc.csv": "table",
+        "report.html": "report",
+    }
+
+
+def test_a_file_that_is_not_declared_is_logged_and_kept(
+    spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(MapFsc3dJob, "outputs", MapFsc3dJob.outputs[1:])
+    outputs = run(spec)["outputs"]
+    assert outputs["FSC3D.mrc"]["type"] is None
+    assert "map.fsc3d: FSC3D.mrc was written, but is not declared" in caplog.text
+    assert (tmp_path / "out" / "FSC3D.mrc").exists()
+
+
+def test_each_input_is_read_once_to_use_it_and_once_for_its_hash(
+    spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: collections.Counter[str] = collections.Counter()
+    parse, record = mrc.read, input_records.file_record
+
+    def counted(path: Any, **named: Any) -> Any:
+        read[Path(path).name] += 1
+        return parse(path, **named)
+
+    def counted_record(path: Path) -> Any:
+        read[path.name] += 1
+        return record(path)
+
+    monkeypatch.setattr(mrc, "read", counted)
+    monkeypatch.setattr(input_records, "file_record", counted_record)
+    run(spec)
+    assert read == {"half1.mrc": 2, "half2.mrc": 2}
+
+
+@pytest.mark.parametrize("output", ["movies", "movies/out", "."])
+def test_an_input_folder_and_the_output_folder_lie_apart(tmp_path: Path, output: str) -> None:
+    (tmp_path / "movies").mkdir()
+    with made_up_kind():
+        job = parse_job(
+            made_up_spec(tmp_path, movies="movies", map="x/map.mrc", tilt_series=["x/a.mrc"]), "job"
+        ).resolved(tmp_path)
+        with pytest.raises(InputInvalid, match=r"movies \(movies\): must not hold the output folder, nor lie in it"):
+            OutputFolder(job.model_copy(update={"output": tmp_path / output}), torch.device("cpu"))
+        OutputFolder(job, torch.device("cpu"))
