@@ -39,16 +39,6 @@ def spectrum_ratio(low: Tensor, high: Tensor, mask: Tensor | None = None) -> Ten
     return torch.where(of_low > 0, of_high / of_low, 0.0)
 
 
-def match_spectrum(low: Tensor, high: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return `low` (n, n, n) with the radial amplitudes of `high`; the mask is for the estimate only.
-
-    Voxels beyond the last shell (the corners of the cube) are removed.
-    """
-    n = check_same_box(low, high)
-    curve = spectrum_ratio(low, high, mask).to(low.dtype)
-    return inverse(forward(low) * expand(curve, n, rounding="floor"), n)
-
-
 def combine(low: Tensor, high: Tensor, voxel_size_A: float, threshold_A: float, mask: Tensor | None = None) -> Tensor:
     """Join the low shells of one map (n, n, n) to the high shells of another at `threshold_A`.
 

@@ -136,19 +136,6 @@ def apply_filter(volume: Tensor, gain: Tensor) -> Tensor:
     return inverse(forward(volume) * gain, n)
 
 
-def resize_box(volume: Tensor, n: int, fill: float = 0.0) -> Tensor:
-    """Crop or pad (..., m, m, m) to (..., n, n, n) in real space; voxel m//2 goes to voxel n//2."""
-    m = box_size(volume)
-    start = m // 2 - n // 2
-    if n <= m:
-        keep = slice(start, start + n)
-        return volume[..., keep, keep, keep].clone()
-    out = volume.new_full((*volume.shape[:-3], n, n, n), fill)
-    put = slice(-start, -start + m)
-    out[..., put, put, put] = volume
-    return out
-
-
 def resample(volume: Tensor, n: int) -> Tensor:
     """Fourier-resample (..., m, m, m) to (..., n, n, n) with the same extent; the centre voxel stays the centre.
 
