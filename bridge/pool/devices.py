@@ -18,6 +18,8 @@ class Gpu:
     uuid: str
     name: str
     total_bytes: int
+    free_bytes: int
+    """When it was read: what no program, ours or another, had taken."""
 
 
 ListGpus = Callable[[], list[Gpu]]
@@ -37,12 +39,14 @@ def nvidia_gpus() -> list[Gpu]:
         found = []
         for index in range(pynvml.nvmlDeviceGetCount()):
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
             found.append(
                 Gpu(
                     index,
                     _text(pynvml.nvmlDeviceGetUUID(handle)),
                     _text(pynvml.nvmlDeviceGetName(handle)),
-                    int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+                    total_bytes=int(memory.total),
+                    free_bytes=int(memory.free),
                 )
             )
         return found

@@ -18,7 +18,7 @@ _EDGE_SHELLS = 5.0
 
 
 def rescale(volume: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Copy of a map with the mean and standard deviation asked for; a constant map becomes the constant mean."""
+    """Copy of a map (n, n, n) with another mean and standard deviation; a constant map becomes the constant mean."""
     own = volume.std(correction=0)
     gain = torch.where(own > 0, std / own, torch.zeros_like(own))
     return (volume - volume.mean()) * gain + mean

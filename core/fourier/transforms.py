@@ -22,7 +22,7 @@ def box_size(volume: Tensor) -> int:
 
 
 def check_same_box(first: Tensor, second: Tensor) -> int:
-    """Box size shared by two cubic volumes; ValueError names both shapes when they differ."""
+    """Box size n shared by two volumes (..., n, n, n); ValueError names both shapes when they differ."""
     if first.shape[-3:] != second.shape[-3:]:
         raise ValueError(f"boxes differ: {tuple(first.shape)} and {tuple(second.shape)}")
     return box_size(first)

@@ -42,7 +42,7 @@ def turn(volumes: Tensor, index: int) -> Tensor:
 
 
 def turn_back(volumes: Tensor, index: int) -> Tensor:
-    """Undo `turn`."""
+    """Undo `turn` of (..., d, d, d)."""
     order, flips = CUBE_TURNS[index]
     lead = volumes.ndim - 3
     turned = volumes.flip([lead + axis for axis in flips]) if flips else volumes
@@ -56,7 +56,7 @@ def turn_each(volumes: Tensor, indices: Sequence[int]) -> Tensor:
 
 
 def turn_each_back(volumes: Tensor, indices: Sequence[int]) -> Tensor:
-    """Undo `turn_each`."""
+    """Undo `turn_each` of (b, c, d, d, d)."""
     return torch.stack([turn_back(volume, index) for volume, index in zip(volumes, indices, strict=True)])
 
 
