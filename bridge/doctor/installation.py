@@ -29,7 +29,7 @@ from cryobridge.wrappers.formats import mrc
 from ..client import DaemonClient, degradations
 from ..commands.foreground import WORKER_MODULE
 from ..commands.reference import known_variables
-from ..pool.devices import ListGpus, nvidia_gpus
+from ..gpus import ListGpus, nvidia_gpus
 from .finding import Finding, Level
 from .refinement import check_job_folder
 

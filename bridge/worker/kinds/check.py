@@ -22,7 +22,7 @@ from cryobridge.schemas.errors import BadResult, CryobridgeError, OutOfMemory
 from cryobridge.schemas.map_correct import CorrectOptions
 from cryobridge.schemas.maps import CheckJob
 
-from ...pool.devices import nvidia_gpus
+from ...gpus import nvidia_gpus
 from ..jobs.folder import REPORT_NAME, OutputFolder
 from ..jobs.runner import JobSteps
 from ..loop import Progress

@@ -29,7 +29,7 @@ from cryobridge.bridge.doctor.installation import (
     examine,
 )
 from cryobridge.bridge.doctor.refinement import bytes_per_iteration, check_disk, check_job_folder
-from cryobridge.bridge.pool.devices import Gpu
+from cryobridge.bridge.gpus import Gpu
 from cryobridge.wrappers.relion.run_folder import read_refinement
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from support.map_jobs import run_map_job
 
-from cryobridge.bridge.pool.devices import Gpu
+from cryobridge.bridge.gpus import Gpu
 from cryobridge.bridge.worker.kinds import check
 from cryobridge.schemas.errors import CryobridgeError, OutOfMemory
 
