@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cryobridge.schemas.correction import CorrectionOptions
 
-from ..nets.unet3d import Norm, UNet3D
+from ..nets import Norm, UNet3D
 
 _NORMS: tuple[Norm, ...] = ("batch", "group", "none")
 _LAYOUT = "layout"
