@@ -10,7 +10,7 @@ from typing import IO
 
 import click
 
-from .commands.render import printable
+from .terminal import printable
 
 STEP = 0.1
 PAUSE_S = 30.0

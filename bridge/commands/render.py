@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from ..terminal import printable as printable
+
 WIDE = 10_000
 """Columns of a "terminal" that never breaks lines, for output that goes to a file or a pipe."""
 
@@ -40,13 +42,6 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str) 
         # Text, not str: a folder called [red] is no markup.
         grid.add_row(*(Text(printable(cell)) for cell in row))
     console.print(grid)
-
-
-def printable(cell: object) -> str:
-    """A value as one line for a person; control characters of foreign names do not reach the terminal."""
-    if cell is None or cell == "":
-        return "-"
-    return "".join(character if character.isprintable() else "?" for character in str(cell))
 
 
 def duration(seconds: object) -> str:

@@ -13,8 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +30,7 @@ from cryobridge.wrappers.formats import mrc
 from ..client import DaemonClient, degradations
 from ..commands.foreground import WORKER_MODULE
 from ..commands.reference import known_variables
+from ..gpus import ListGpus, nvidia_gpus
 from .finding import Finding, Level
 from .refinement import check_job_folder
 
@@ -41,16 +41,6 @@ HOOK_TIMEOUT_S = 20.0
 TINY_JOB_TIMEOUT_S = 180.0
 TINY_BOX = 16
 ENOUGH_GPU_BYTES = 4_000_000_000
-
-
-@dataclass(frozen=True)
-class GpuMemory:
-    """One GPU, as the driver sees it."""
-
-    name: str
-    uuid: str
-    free_bytes: int
-    total_bytes: int
 
 
 def examine(
@@ -72,7 +62,7 @@ def examine(
     """
     findings = [*check_variable(environment), *check_relion(environment), *check_settings(environment)]
     findings += check_daemon(environment)
-    findings += check_gpus(gpu_memory)
+    findings += check_gpus(nvidia_gpus)
     if job_folder is not None:
         findings += check_job_folder(job_folder)
     if tiny_job:
@@ -216,9 +206,9 @@ def check_daemon(environment: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("daemon", Level.OK, f"version {version} is ready at {client.path}")
 
 
-def check_gpus(read: Callable[[], list[GpuMemory]]) -> Iterator[Finding]:
+def check_gpus(list_gpus: ListGpus) -> Iterator[Finding]:
     """Each GPU has memory left for the network."""
-    gpus = read()
+    gpus = list_gpus()
     if not gpus:
         yield Finding("GPU", Level.OK, "none found: the CPU is used, with the small network")
     for gpu in gpus:
@@ -233,34 +223,6 @@ def check_gpus(read: Callable[[], list[GpuMemory]]) -> Iterator[Finding]:
             )
         else:
             yield Finding("GPU", Level.OK, text)
-
-
-def gpu_memory() -> list[GpuMemory]:
-    """The GPUs by NVIDIA's management library; an empty list where there is no driver."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []
-    try:
-        gpus = []
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-            gpus.append(
-                GpuMemory(
-                    str(pynvml.nvmlDeviceGetName(handle)),
-                    str(pynvml.nvmlDeviceGetUUID(handle)),
-                    int(memory.free),
-                    int(memory.total),
-                )
-            )
-        return gpus
-    except pynvml.NVMLError:
-        return []
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def check_tiny_job(environment: Mapping[str, str], timeout_s: float = TINY_JOB_TIMEOUT_S) -> Finding:

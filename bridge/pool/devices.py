@@ -1,55 +1,14 @@
-"""Which devices there are, without importing torch: GPUs by NVIDIA's library where there is a driver, else the CPU."""
+"""Which devices workers are started for, and which of them a job may use, without importing torch."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from cryobridge.schemas.errors import InputInvalid, JobRejected
 
-
-@dataclass(frozen=True)
-class Gpu:
-    """One GPU, named so that renumbering by a scheduler does not matter."""
-
-    index: int
-    uuid: str
-    name: str
-    total_bytes: int
-
-
-ListGpus = Callable[[], list[Gpu]]
-
-
-def nvidia_gpus() -> list[Gpu]:
-    """All GPUs of this machine; empty where there is no driver, or no nvidia-ml-py."""
-    try:
-        import pynvml
-    except ImportError:
-        return []
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []
-    try:
-        found = []
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            found.append(
-                Gpu(
-                    index,
-                    _text(pynvml.nvmlDeviceGetUUID(handle)),
-                    _text(pynvml.nvmlDeviceGetName(handle)),
-                    int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
-                )
-            )
-        return found
-    except pynvml.NVMLError:
-        return []
-    finally:
-        pynvml.nvmlShutdown()
+from ..gpus import Gpu, ListGpus, nvidia_gpus
 
 
 def worker_devices(
@@ -131,7 +90,3 @@ def _resolve(device: str, gpus: Sequence[Gpu]) -> str:
             return f"cuda:{gpu.uuid}"
     there = ", ".join(f"cuda:{position} ({gpu.name})" for position, gpu in enumerate(gpus)) or "no GPU"
     raise InputInvalid(f"devices: there is no {device} here; there is: cpu, {there}")
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value

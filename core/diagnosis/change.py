@@ -66,7 +66,9 @@ def power_changed(
 
 
 def rms_difference(before: Tensor, after: Tensor, mask: Tensor | None = None) -> float:
-    """RMS of after - before over the RMS deviation of `before`, both weighted by the mask's square; 0 is untouched.
+    """RMS of after - before over the RMS deviation of `before`, maps (n, n, n); 0 is untouched.
+
+    Both are weighted by the square of the mask (n, n, n).
 
     Raises
     ------

@@ -54,7 +54,10 @@ def corrected_for_control(total: Tensor, control: Tensor) -> Tensor:
 
 
 def power_gain(before: Tensor, after: Tensor, mask: Tensor | None = None) -> float:
-    """Power of a map after over that before, inside the mask, each about its mean: what a network adds to noise."""
+    """Power of a map (n, n, n) after over that before, inside the mask, each about its mean.
+
+    Of maps of noise: what a network adds to noise.
+    """
     check_same_box(before, after)
     window = torch.ones_like(before) if mask is None else mask
 

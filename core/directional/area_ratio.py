@@ -1,13 +1,13 @@
 """How unequal the directions of a pair of half-maps are: cFAR, and the spread of resolution over directions.
 
-Both are read off conical FSC curves (`fsc3d.conical_fsc`). Knows nothing of how the halves were made; whether an FSC
-means resolution is the caller's to say.
+Both are read off conical FSC curves (`correlation.conical_fsc`). Knows nothing of how the halves were made; whether an
+FSC means resolution is the caller's to say.
 
 References
 ----------
-CryoSPARC guide, "Job: Orientation Diagnostics" (cFAR, the conical FSC area ratio; below 0.5 means trouble). Its makers
-describe it in words; the areas here, weighted by the shells' surface up to the first shell below 0.143, are the
-reading of SIMPLE's documentation, "FSC area score policy" (hael.github.io/SIMPLE).
+CryoSPARC guide, "Job: Orientation Diagnostics" (cFAR, the conical FSC area ratio). Its makers describe it in words;
+the areas here, weighted by the shells' surface up to the first shell below 0.143, are the reading of SIMPLE's
+documentation, "FSC area score policy" (hael.github.io/SIMPLE).
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-TROUBLE_BELOW = 0.5
-"""cFAR below which CryoSPARC's guide speaks of preferred orientation."""
 
 _FEWEST_VOXELS = 4.0
 

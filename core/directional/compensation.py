@@ -7,8 +7,6 @@ References
 ----------
 Baldwin & Lyumkis 2020, doi 10.1016/j.pbiomolbio.2019.09.002 (SCF); 2021, doi 10.1016/j.pbiomolbio.2020.06.003 (SCF
 from one sphere in Fourier space). SCF* is computed as by the authors' program CommandLineSCF since April 2020.
-CryoSPARC's guide ("Job: Orientation Diagnostics") takes an SCF* below 0.81, the value of pure side views, as a sign
-of trouble.
 """
 
 from __future__ import annotations
@@ -21,9 +19,6 @@ from torch import Tensor
 
 from ..fourier import fibonacci_directions
 from .sampling import direction_density, symmetric_views
-
-TROUBLE_BELOW = 0.81
-"""SCF* below which CryoSPARC's guide speaks of preferred orientation; pure side views have 8 / pi^2 = 0.811."""
 
 FOURIER_RADIUS = 50
 """Fourier radius in pixels of the sphere on which samples are counted, as in the authors' program."""

@@ -1,9 +1,9 @@
 """Fourier space in shells: transforms of maps, radial sums, filters, FSC, whitening, directions."""
 
-from .combination import combine, match_spectrum, rescale, spectrum_ratio
+from .combination import combine, rescale, spectrum_ratio
 from .correlation import CorrectedFsc, corrected_fsc, fsc, phase_randomise, resolution, resolution_shell, spectrum_fsc
 from .directions import bin_directions, bin_index, fibonacci_directions, frequency_bins, icosphere
-from .filters import fsc_weight, fsc_weight_curve, lowpass, lowpass_raised_cosine, radial_filter, ramp_curve
+from .filters import fsc_weight, fsc_weight_curve, lowpass, lowpass_raised_cosine, ramp_curve
 from .shells import (
     Rounding,
     Weighting,
@@ -32,7 +32,6 @@ from .transforms import (
     pad_spectrum,
     radius,
     resample,
-    resize_box,
     squared_radius,
 )
 from .whitening import angular_gain, angular_whiten, whiten, whitening_curve
@@ -69,17 +68,14 @@ __all__ = [
     "limit_shell",
     "lowpass",
     "lowpass_raised_cosine",
-    "match_spectrum",
     "pad_spectrum",
     "phase_randomise",
-    "radial_filter",
     "radial_mean",
     "radial_sum",
     "radius",
     "ramp_curve",
     "resample",
     "rescale",
-    "resize_box",
     "resolution",
     "resolution_shell",
     "shell_counts",

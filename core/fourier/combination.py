@@ -18,7 +18,7 @@ _EDGE_SHELLS = 5.0
 
 
 def rescale(volume: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Copy of a map with the mean and standard deviation asked for; a constant map becomes the constant mean."""
+    """Copy of a map (n, n, n) with another mean and standard deviation; a constant map becomes the constant mean."""
     own = volume.std(correction=0)
     gain = torch.where(own > 0, std / own, torch.zeros_like(own))
     return (volume - volume.mean()) * gain + mean
@@ -37,16 +37,6 @@ def spectrum_ratio(low: Tensor, high: Tensor, mask: Tensor | None = None) -> Ten
     of_low = radial_mean(forward(low).abs(), n, index=index)
     of_high = radial_mean(forward(high).abs(), n, index=index)
     return torch.where(of_low > 0, of_high / of_low, 0.0)
-
-
-def match_spectrum(low: Tensor, high: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return `low` (n, n, n) with the radial amplitudes of `high`; the mask is for the estimate only.
-
-    Voxels beyond the last shell (the corners of the cube) are removed.
-    """
-    n = check_same_box(low, high)
-    curve = spectrum_ratio(low, high, mask).to(low.dtype)
-    return inverse(forward(low) * expand(curve, n, rounding="floor"), n)
 
 
 def combine(low: Tensor, high: Tensor, voxel_size_A: float, threshold_A: float, mask: Tensor | None = None) -> Tensor:

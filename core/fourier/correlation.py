@@ -81,7 +81,7 @@ class CorrectedFsc:
 def corrected_fsc(
     first: Tensor, second: Tensor, mask: Tensor, seed: int, *, randomise_below: float = 0.8
 ) -> CorrectedFsc:
-    """Masked FSC corrected for the correlation that the mask itself brings in.
+    """Masked FSC of two maps (n, n, n), corrected for the correlation that the mask itself brings in.
 
     Phases of both maps are randomised from the first shell where the unmasked FSC is below `randomise_below`;
     from two shells further on the corrected curve is (masked - randomised) / (1 - randomised), and 0 where the
@@ -111,7 +111,7 @@ def corrected_fsc(
 
 
 def resolution_shell(curve: Tensor, threshold: float = 0.143) -> int:
-    """Return the last shell before the curve first falls below the threshold (0 when shell 1 is already below)."""
+    """Last shell before a curve (n//2+1,) first falls below the threshold; 0 when shell 1 is already below."""
     below = (curve[1:] < threshold).nonzero()
     return int(below[0]) if below.numel() else int(curve.numel()) - 1
 

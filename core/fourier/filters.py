@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .shells import expand, radial_mean, shell_index, shell_of_resolution
+from .shells import expand, radial_mean, shell_of_resolution
 from .transforms import apply_filter, box_size, check_spectrum, forward, inverse, radius
 
 
@@ -71,10 +71,3 @@ def fsc_weight(volume: Tensor, fsc3d: Tensor, form: Literal["plain", "sqrt"] = "
     n = box_size(volume)
     curve = fsc_weight_curve(fsc3d, n, form)
     return inverse(forward(volume) * expand(curve.to(volume.dtype), n, rounding="floor"), n)
-
-
-def radial_filter(volume: Tensor, curve: Tensor, beyond: float = 0.0) -> Tensor:
-    """Multiply the nearest shells of (..., n, n, n) by a curve (n//2+1,); the corners by `beyond`."""
-    n = box_size(volume)
-    index = shell_index(n, volume.device)
-    return apply_filter(volume, expand(curve.to(volume), n, beyond=beyond, index=index))

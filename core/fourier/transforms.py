@@ -22,7 +22,7 @@ def box_size(volume: Tensor) -> int:
 
 
 def check_same_box(first: Tensor, second: Tensor) -> int:
-    """Box size shared by two cubic volumes; ValueError names both shapes when they differ."""
+    """Box size n shared by two volumes (..., n, n, n); ValueError names both shapes when they differ."""
     if first.shape[-3:] != second.shape[-3:]:
         raise ValueError(f"boxes differ: {tuple(first.shape)} and {tuple(second.shape)}")
     return box_size(first)
@@ -134,19 +134,6 @@ def apply_filter(volume: Tensor, gain: Tensor) -> Tensor:
     n = box_size(volume)
     check_spectrum(gain, n)
     return inverse(forward(volume) * gain, n)
-
-
-def resize_box(volume: Tensor, n: int, fill: float = 0.0) -> Tensor:
-    """Crop or pad (..., m, m, m) to (..., n, n, n) in real space; voxel m//2 goes to voxel n//2."""
-    m = box_size(volume)
-    start = m // 2 - n // 2
-    if n <= m:
-        keep = slice(start, start + n)
-        return volume[..., keep, keep, keep].clone()
-    out = volume.new_full((*volume.shape[:-3], n, n, n), fill)
-    put = slice(-start, -start + m)
-    out[..., put, put, put] = volume
-    return out
 
 
 def resample(volume: Tensor, n: int) -> Tensor:

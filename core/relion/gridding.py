@@ -135,7 +135,7 @@ class OddPart:
         self._kept = kept
 
     def collect(self, lines: torch.Tensor, start: int) -> None:
-        """Take the values of f on the seam from (z, y <= h, -x) with z from `start` on."""
+        """Take the values of f on the seam from lines (planes, n//2 + 1, n): f(z, y <= h, -x), z from `start` on."""
         n, half = len(self._z_plane), self._half
         stop = start + len(lines)
         self._y_plane[start:stop] = _backwards(lines[:, half])

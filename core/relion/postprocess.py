@@ -12,7 +12,7 @@ doi 10.1016/j.ultramic.2013.06.004 (mask-corrected FSC).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -146,32 +146,23 @@ def sharpen(
         When the curve is below 0.143 from shell 1 on, or when too few shells are left to fit or to level.
     """
     n = box_size(average)
-    limit_A = resolution(curve, voxel_size_A, box=n)
-    if math.isinf(limit_A):
-        raise ValueError("the two half-maps agree at no resolution (FSC below 0.143 in shell 1)")
-    index = shell_index(n, average.device)
-    spectrum = forward(average)
-    averaged = _log_amplitudes(spectrum, n, index)
-    spectrum = spectrum * expand(fsc_weights(curve).to(average.dtype), n, index=index)
-    weighted = _log_amplitudes(spectrum, n, index)
-    inverse_d2 = (torch.arange(1, n // 2 + 1, device=average.device).double() / (n * voxel_size_A)).square()
-    line = None
+    limit_A = _resolution(curve, voxel_size_A, n)
+    spectrum, guinier, index = _weigh(average, curve, voxel_size_A)
     if sharpening == "b_factor":
         if b_factor_A2 is None:
-            line = fit_line(inverse_d2, weighted, fit_from_A, limit_A if fit_to_A is None else fit_to_A)
-            b_factor_A2 = 4.0 * line.slope
+            line = fit_line(guinier.inverse_d2, guinier.weighted, fit_from_A, limit_A if fit_to_A is None else fit_to_A)
+            guinier, b_factor_A2 = replace(guinier, line=line), 4.0 * line.slope
         spectrum = spectrum * b_factor_gain(n, voxel_size_A, b_factor_A2, average.device).to(average.dtype)
     elif sharpening == "flatten":
         first = math.ceil(shell_of_resolution(n, voxel_size_A, fit_from_A))
-        level = flattening_curve(spectrum, n, first, resolution_shell(curve), mask)
-        spectrum = spectrum * expand(level.to(average.dtype), n, index=index)
+        spectrum = _flatten(spectrum, first, resolution_shell(curve), mask, index)
     low_pass_A = limit_A if low_pass_A is None else low_pass_A
     return Sharpened(
         volume=lowpass_raised_cosine(inverse(spectrum, n), voxel_size_A, low_pass_A),
         resolution_A=limit_A,
         low_pass_A=low_pass_A,
         b_factor_A2=b_factor_A2 if sharpening == "b_factor" else None,
-        guinier=Guinier(inverse_d2, averaged, weighted, _log_amplitudes(spectrum, n, index), line),
+        guinier=replace(guinier, sharpened=_log_amplitudes(spectrum, n, index)),
     )
 
 
@@ -223,6 +214,31 @@ def flattening_curve(spectrum: Tensor, n: int, first: int, last: int, mask: Tens
     gain[:first] = 1.0
     gain[last + 1 :] = gain[last]
     return gain
+
+
+def _resolution(curve: Tensor, voxel_size_A: float, n: int) -> float:
+    limit_A = resolution(curve, voxel_size_A, box=n)
+    if math.isinf(limit_A):
+        raise ValueError("the two half-maps agree at no resolution (FSC below 0.143 in shell 1)")
+    return limit_A
+
+
+def _weigh(average: Tensor, curve: Tensor, voxel_size_A: float) -> tuple[Tensor, Guinier, Tensor]:
+    """Half-spectrum of the average weighted by the FSC, its Guinier plot before any sharpening, its voxels' shells."""
+    n = box_size(average)
+    index = shell_index(n, average.device)
+    spectrum = forward(average)
+    averaged = _log_amplitudes(spectrum, n, index)
+    spectrum = spectrum * expand(fsc_weights(curve).to(average.dtype), n, index=index)
+    weighted = _log_amplitudes(spectrum, n, index)
+    inverse_d2 = (torch.arange(1, n // 2 + 1, device=average.device).double() / (n * voxel_size_A)).square()
+    return spectrum, Guinier(inverse_d2, averaged, weighted, sharpened=weighted, line=None), index
+
+
+def _flatten(spectrum: Tensor, first: int, last: int, mask: Tensor | None, index: Tensor) -> Tensor:
+    n = int(spectrum.shape[0])
+    level = flattening_curve(spectrum, n, first, last, mask)
+    return spectrum * expand(level.to(spectrum.real.dtype), n, index=index)
 
 
 def _log_amplitudes(spectrum: Tensor, n: int, index: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ def irfft(lines: torch.Tensor, n: int) -> torch.Tensor:
 
 
 def ifft(lines: torch.Tensor, axis: int) -> torch.Tensor:
-    """Complex -> complex along one axis, sign +1, no division."""
+    """(..., n, ...) complex -> the same shape, along one axis, sign +1, no division."""
     if lines.device.type != "cpu":
         return _typed(torch.fft.ifft(lines, dim=axis, norm="forward"))
     return _tensor(pocketfft.ifft(lines.numpy(), axis=axis, norm="forward", workers=torch.get_num_threads()))

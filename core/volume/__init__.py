@@ -15,7 +15,7 @@ from .rotations import (
     turn_each_back,
     turn_matrices,
 )
-from .subvolumes import cropped_to, draw_corners, padded_to, possible_centres, resampled_weight, take
+from .subvolumes import draw_corners, padded_to, possible_centres, resampled_weight, take
 from .symmetry import POINT_GROUPS, operators, symmetrise, symmetrise_spectrum
 from .tiling import MARGIN, SMALLEST_TILE, tile_ramp, tile_starts, tiled
 
@@ -27,7 +27,6 @@ __all__ = [
     "PhantomPair",
     "Turn",
     "cone_regions",
-    "cropped_to",
     "distance_to",
     "draw_corners",
     "operators",

@@ -64,7 +64,12 @@ def soft_edge(binary: Tensor, width: float, extend: float = 0.0) -> Tensor:
 
 
 def otsu_threshold(values: Tensor, bins: int = 256) -> float:
-    """Threshold that separates `values` best into two classes (Otsu 1979, doi 10.1109/TSMC.1979.4310076)."""
+    """Threshold that separates values (k,), or of any other shape, best into two classes.
+
+    References
+    ----------
+    Otsu 1979, doi 10.1109/TSMC.1979.4310076.
+    """
     low, high = float(values.min()), float(values.max())
     if not low < high:
         raise ValueError(f"no threshold separates {values.numel()} equal values")

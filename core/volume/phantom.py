@@ -43,12 +43,12 @@ class PhantomPair:
 
     @property
     def standard1(self) -> Tensor:
-        """Half 1 as the refinement program would regularise it."""
+        """Half 1, (n, n, n), as the refinement program would regularise it."""
         return apply_filter(self.half1, self.gain)
 
     @property
     def standard2(self) -> Tensor:
-        """Half 2 as the refinement program would regularise it."""
+        """Half 2, (n, n, n), as the refinement program would regularise it."""
         return apply_filter(self.half2, self.gain)
 
 
@@ -97,7 +97,10 @@ def phantom_pair(
 
 
 def cone_regions(pair: PhantomPair, guard_deg: float = 5.0) -> tuple[Tensor, Tensor]:
-    """Boolean half spectra: inside the cone, and outside it, each `guard_deg` away from its border."""
+    """Where a half-spectrum is inside the cone, and where outside, each `guard_deg` from its border.
+
+    Both boolean (n, n, n//2+1), DC first.
+    """
     n = pair.truth.shape[-1]
     polar = _polar_angle_deg(n)
     return polar < pair.cone_deg - guard_deg, polar > pair.cone_deg + guard_deg

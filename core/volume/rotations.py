@@ -42,7 +42,7 @@ def turn(volumes: Tensor, index: int) -> Tensor:
 
 
 def turn_back(volumes: Tensor, index: int) -> Tensor:
-    """Undo `turn`."""
+    """Undo `turn` of (..., d, d, d)."""
     order, flips = CUBE_TURNS[index]
     lead = volumes.ndim - 3
     turned = volumes.flip([lead + axis for axis in flips]) if flips else volumes
@@ -61,7 +61,7 @@ def turn_each(volumes: Tensor, turns: Sequence[int] | Tensor) -> Tensor:
 
 
 def turn_each_back(volumes: Tensor, turns: Sequence[int] | Tensor) -> Tensor:
-    """Undo `turn_each`."""
+    """Undo `turn_each` of (b, c, d, d, d)."""
     if isinstance(turns, Tensor):
         return _gathered(volumes, turns.transpose(1, 2))
     return torch.stack([turn_back(volume, index) for volume, index in zip(volumes, turns, strict=True)])

@@ -23,12 +23,6 @@ def padded_to(volume: Tensor, side: int) -> Tensor:
     return functional.pad(volume - level, pads) + level
 
 
-def cropped_to(volume: Tensor, side: int) -> Tensor:
-    """Undo `padded_to`: the central (..., side, side, side)."""
-    start = volume.shape[-1] // 2 - side // 2
-    return volume[..., start : start + side, start : start + side, start : start + side]
-
-
 def possible_centres(mask: Tensor) -> Tensor:
     """Voxels (count, 3) int64 on the CPU, z, y, x, where the mask (n, n, n) is above 0; every voxel if it never is."""
     centres = torch.nonzero(mask.cpu() > 0)

@@ -1,11 +1,14 @@
-"""Who may import whom, read from the source of every module."""
+"""Who may import whom, read from the source of every module.
+
+The rules follow the folders: the four at the top, then the packages inside `core` and inside `bridge`.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,35 @@ HOOK_SCHEMAS = ("wire", "codes", "frames", "messages", "hook_settings")
 """What the hook may name; what these import counts as well, so they are held to the standard library."""
 LIGHT_SCHEMAS = (*HOOK_SCHEMAS, "errors", "fields", "requests", "worker_messages")
 MODULES = sorted(path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+
+CORE_LAYERS = (
+    {"fourier", "nets", "training"},
+    {"directional", "volume"},
+    {"relion"},
+    {"correction"},
+    {"diagnosis"},
+)
+"""Packages of `core`, lowest first: each may import those of the layers below its own."""
+CORE_ALONE = {"nets", "training"}
+"""They know no maps, so they import nothing else of `core`."""
+CORE_NAMESPACES = {"correction.posterior", "directional.area_ratio", "directional.compensation"}
+"""Modules of `core` that are taken whole from outside, because their names say little without the module's."""
+
+DAEMON_SIDE = {"daemon", "pool", "refinements", "queue", "watch"}
+BRIDGE_NEVER = {
+    "cli.py": {*DAEMON_SIDE, "worker"},
+    "client.py": {*DAEMON_SIDE, "worker"},
+    "commands": {*DAEMON_SIDE, "worker"},
+    "doctor": {*DAEMON_SIDE, "worker"},
+    "pool": {"refinements", "queue", "watch", "daemon", "worker"},
+    "queue": {"refinements", "watch", "daemon", "worker"},
+    "refinements": {"watch", "daemon", "worker"},
+    "watch": {"daemon", "worker"},
+    "worker": {*DAEMON_SIDE, "commands", "doctor"},
+}
+"""Packages of `bridge` and what they never import: a process of its own, or who uses them rather than is used."""
+KNOWN_CIRCLE = {("commands", "doctor"), ("doctor", "commands")}
+"""The command `doctor` starts the doctor, who compares variables with those that `config reference` lists."""
 
 
 def imported(path: Path) -> Iterator[tuple[str, int]]:
@@ -64,6 +96,75 @@ def offences(path: Path) -> Iterator[str]:
             yield f"{where}: core knows no files and no terminal"
         if path.parts == ("bridge", "bootstrap.py") and first not in STDLIB:
             yield f"{where}: runs before anything is installed"
+        if folder == "core" and target == "core":
+            yield from (f"{where}: {why}" for why in offences_in_core(path, name))
+        if folder != "core" and target == "core" and past_the_package(name):
+            yield f"{where}: core is imported through its packages"
+        if folder == "bridge" and target == "bridge" and part_of_bridge(name) in BRIDGE_NEVER.get(path.parts[1], ()):
+            yield f"{where}: {path.parts[1]} never imports {part_of_bridge(name)}"
+
+
+def offences_in_core(path: Path, name: str) -> Iterator[str]:
+    """Each rule between packages of `core` that an import breaks."""
+    own, other = path.parts[1], ".".join(name.split(".")[2:3])
+    if own == other:
+        return
+    if not other:
+        yield "core's packages are imported one by one"
+        return
+    if own in CORE_ALONE:
+        yield f"{own} knows nothing else of core"
+    if layer(other) >= layer(own):
+        yield f"{own} is not above {other}"
+    if past_the_package(name):
+        yield "core's packages are imported as such"
+
+
+def layer(package: str) -> int:
+    """The layer of a package of `core`; ValueError for one that has no place in the table."""
+    for number, packages in enumerate(CORE_LAYERS):
+        if package in packages:
+            return number
+    raise ValueError(f"core/{package} has no place in CORE_LAYERS")
+
+
+def past_the_package(name: str) -> bool:
+    """Whether a name of `core` is that of a module inside a package, or lies in such a module."""
+    package, *within = name.split(".")[2:] or [""]
+    module = ROOT.joinpath("core", package, *within[:1]).with_suffix(".py")
+    is_namespace = f"{package}.{'.'.join(within)}" in CORE_NAMESPACES
+    return len(within) > 1 or (module.is_file() and not is_namespace)
+
+
+def part_of_bridge(name: str) -> str:
+    """The package of `bridge` that a dotted name lies in, or its module in `bridge` itself."""
+    return name.split(".")[2] if name.count(".") > 1 else ""
+
+
+def parts_imported() -> dict[str, set[str]]:
+    """For each package of `bridge`, and each module in `bridge` itself, the others that it imports."""
+    found: dict[str, set[str]] = {}
+    for path in MODULES:
+        if path.parts[0] == "bridge" and path.name != "bootstrap.py":
+            own = path.parts[1].removesuffix(".py")
+            names = (name for name, _ in imported(path) if ours(name) == "bridge")
+            found.setdefault(own, set()).update(part_of_bridge(name) for name in names)
+    return {own: others - {own, ""} for own, others in found.items()}
+
+
+def circles(graph: Mapping[str, Collection[str]]) -> list[str]:
+    """The nodes from which a way along the arrows leads back to themselves."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = [start]
+        while waiting:
+            further = set(graph.get(waiting.pop(), ())) - seen
+            seen |= further
+            waiting += further
+        return seen
+
+    return sorted(node for node in graph if node in reached(node))
 
 
 def hook_may(name: str) -> bool:
@@ -97,6 +198,27 @@ def test_imports_follow_the_rules(path: Path):
     assert list(offences(path)) == []
 
 
+def test_every_package_of_core_has_its_layer():
+    """A new package of `core` is put into the table before anything imports it."""
+    packages = {path.parts[1] for path in MODULES if path.parts[0] == "core" and len(path.parts) > 2}
+    assert packages == set().union(*CORE_LAYERS)
+
+
+def test_the_packages_of_bridge_go_in_no_circle():
+    """Each can be understood, and tested, without those that use it."""
+    graph = {
+        own: {other for other in others if (own, other) not in KNOWN_CIRCLE} for own, others in parts_imported().items()
+    }
+    assert {"commands", "daemon", "worker"} <= graph.keys()
+    assert circles(graph) == []
+
+
+def test_a_circle_is_found():
+    """However long it is, and only those on it are named."""
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": set()}) == ["a", "b", "c"]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": ()}) == []
+
+
 @pytest.mark.parametrize(
     ("path", "line", "said"),
     [
@@ -115,12 +237,32 @@ def test_imports_follow_the_rules(path: Path):
             "the hook takes",
         ),
         ("wrappers/relion/hook/made_up.py", "from ..sums import read_sums", "the hook takes"),
+        ("wrappers/made_up.py", "from cryobridge.core.fourier.correlation import fsc", "through its packages"),
+        ("bridge/worker/made_up.py", "from cryobridge.core.fourier import correlation", "through its packages"),
+        ("bridge/worker/made_up.py", "import cryobridge.core.fourier.correlation", "through its packages"),
+        ("core/fourier/made_up.py", "from ..volume import masks", "fourier is not above volume"),
+        ("core/volume/made_up.py", "from ..directional import fsc3d", "volume is not above directional"),
+        ("core/correction/made_up.py", "from ..diagnosis import score", "correction is not above diagnosis"),
+        ("core/volume/made_up.py", "from cryobridge import core", "one by one"),
+        ("core/training/made_up.py", "from ..fourier import fsc", "training knows nothing else"),
+        ("core/volume/made_up.py", "from ..fourier.correlation import fsc", "packages are imported as such"),
+        ("bridge/commands/made_up.py", "from ..daemon.server import Server", "commands never imports daemon"),
+        ("bridge/commands/made_up.py", "def f():\n    from .. import worker", "commands never imports worker"),
+        ("bridge/doctor/made_up.py", "from ..queue.store import Store", "doctor never imports queue"),
+        ("bridge/cli.py", "from .pool.pool import Pool", "cli.py never imports pool"),
+        ("bridge/refinements/made_up.py", "from ..daemon import listening", "refinements never imports daemon"),
+        ("bridge/queue/made_up.py", "import cryobridge.bridge.daemon.listening", "queue never imports daemon"),
+        ("bridge/pool/made_up.py", "from ..refinements.call import Call", "pool never imports refinements"),
+        ("bridge/watch/made_up.py", "from ..daemon.server import Server", "watch never imports daemon"),
+        ("bridge/worker/made_up.py", "from ..pool.place import Task", "worker never imports pool"),
     ],
 )
 def test_the_rules_bite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, line: str, said: str):
     """Each rule catches a module that breaks it, however the import is spelled."""
     (tmp_path / path).parent.mkdir(parents=True)
     (tmp_path / path).write_text(line + "\n")
+    (tmp_path / "core/fourier").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "core/fourier/correlation.py").touch()
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     assert any(said in offence for offence in offences(Path(path)))
 
@@ -131,6 +273,19 @@ def test_worker_may_compute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "bridge/worker/made_up.py").write_text("import torch\nfrom cryobridge.core import fsc\n")
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     assert list(offences(Path("bridge/worker/made_up.py"))) == []
+
+
+def test_modules_that_are_namespaces_may_be_taken_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """`posterior.fill` says more than `fill`; a name out of the module still goes through the package."""
+    (tmp_path / "bridge/worker").mkdir(parents=True)
+    (tmp_path / "core/correction").mkdir(parents=True)
+    (tmp_path / "core/correction/posterior.py").touch()
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    path = Path("bridge/worker/made_up.py")
+    (tmp_path / path).write_text("from cryobridge.core.correction import posterior\n")
+    assert list(offences(path)) == []
+    (tmp_path / path).write_text("from cryobridge.core.correction.posterior import fill\n")
+    assert len(list(offences(path))) == 1
 
 
 def test_a_foreign_core_on_the_path_does_no_harm(tmp_path: Path):

@@ -22,7 +22,7 @@ from cryobridge.schemas.errors import BadResult, CryobridgeError, OutOfMemory
 from cryobridge.schemas.kinds.check import BOXES, CheckJob
 from cryobridge.schemas.kinds.map.correct import CorrectOptions
 
-from ...pool.devices import nvidia_gpus
+from ...gpus import nvidia_gpus
 from ..jobs.context import Context
 from ..jobs.folder import REPORT_NAME
 from ..jobs.runner import JobSteps

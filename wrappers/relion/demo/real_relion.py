@@ -108,36 +108,12 @@ def run(
     variables.pop("RELION_EXTERNAL_RECONSTRUCT_EXECUTABLE", None)
     if external is not None:
         variables["RELION_EXTERNAL_RECONSTRUCT_EXECUTABLE"] = external
-    diameter = 2 * particles.specimen.outer_radius + 10
-    command = [
-        *["mpirun", "--oversubscribe", "-n", "3"],
-        *(["--allow-run-as-root"] if os.geteuid() == 0 else []),
-        *f"relion_refine_mpi --o {ROOT} --auto_refine --split_random_halves".split(),
-        *["--i", "data/particles.star", "--ref", "data/reference.mrc", "--firstiter_cc", "--ini_high", "20"],
-        *["--dont_combine_weights_via_disc", "--preread_images", "--pool", "30", "--pad", "2", "--ctf"],
-        *f"--particle_diameter {diameter:.0f} --flatten_solvent --zero_mask".split(),
-        *["--solvent_mask", "data/mask.mrc", "--solvent_correct_fsc", "--sym", "C1", "--low_resol_join_halves", "40"],
-        # Local searches from the second order on: the one slow part of a small refinement is a fine global search.
-        *[
-            "--oversampling",
-            "1",
-            "--healpix_order",
-            "1",
-            "--auto_local_healpix_order",
-            "2",
-            "--offset_range",
-            "4",
-            "--offset_step",
-            "2",
-        ],
-        *["--norm", "--scale", "--j", "1", "--random_seed", "42", "--external_reconstruct"],
-    ]
     (project / ROOT).parent.mkdir(parents=True, exist_ok=True)
     out, err = project / f"{ROOT}.out", project / f"{ROOT}.err"
     started = time.monotonic()
     with out.open("wb") as stdout, err.open("wb") as stderr:
         exit_code = subprocess.run(
-            command,
+            _command(particles),
             cwd=project,
             env=variables,
             stdout=stdout,
@@ -148,6 +124,24 @@ def run(
         ).returncode
     seconds = time.monotonic() - started
     return RelionRun(project, exit_code, seconds, _text(out), _text(err))
+
+
+def _command(particles: Particles) -> list[str]:
+    """Start of a refinement of `data/particles.star`, three ranks on this machine."""
+    diameter = 2 * particles.specimen.outer_radius + 10
+    return [
+        *["mpirun", "--oversubscribe", "-n", "3"],
+        *(["--allow-run-as-root"] if os.geteuid() == 0 else []),
+        *f"relion_refine_mpi --o {ROOT} --auto_refine --split_random_halves".split(),
+        *["--i", "data/particles.star", "--ref", "data/reference.mrc", "--firstiter_cc", "--ini_high", "20"],
+        *["--dont_combine_weights_via_disc", "--preread_images", "--pool", "30", "--pad", "2", "--ctf"],
+        *f"--particle_diameter {diameter:.0f} --flatten_solvent --zero_mask".split(),
+        *["--solvent_mask", "data/mask.mrc", "--solvent_correct_fsc", "--sym", "C1", "--low_resol_join_halves", "40"],
+        # Local searches from the second order on: the one slow part of a small refinement is a fine global search.
+        *["--oversampling", "1", "--healpix_order", "1", "--auto_local_healpix_order", "2"],
+        *["--offset_range", "4", "--offset_step", "2"],
+        *["--norm", "--scale", "--j", "1", "--random_seed", "42", "--external_reconstruct"],
+    ]
 
 
 def _text(path: Path) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryobridge.core.relion import wiener
+from cryobridge.core.relion import SumsGeometry, reconstruct
 
 from . import jobfiles, spectra
 from .particles import Particles, perturbed
@@ -151,10 +151,10 @@ def unfiltered_name(half: int) -> Path:
 
 def reconstructed(sums: SimulatedSums, tau2: Array, *, regularised: bool = True) -> Array:
     """What RELION 4 and 5 make of the sums by themselves: the standard map, or the one without the prior."""
-    volume = wiener.reconstruct(
+    volume = reconstruct(
         torch.from_numpy(sums.data.astype(np.complex64)),
         torch.from_numpy(sums.weight.astype(np.float32)),
-        wiener.SumsGeometry(sums.box, sums.padding, sums.current_size),
+        SumsGeometry(sums.box, sums.padding, sums.current_size),
         tau2,
         style="relion5",
         regularised=regularised,

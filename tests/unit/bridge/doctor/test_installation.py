@@ -19,7 +19,6 @@ from cryobridge.bridge.doctor import installation as doctor
 from cryobridge.bridge.doctor.finding import Finding, Level
 from cryobridge.bridge.doctor.installation import (
     VARIABLE,
-    GpuMemory,
     check_daemon,
     check_gpus,
     check_hook,
@@ -30,6 +29,7 @@ from cryobridge.bridge.doctor.installation import (
     examine,
 )
 from cryobridge.bridge.doctor.refinement import bytes_per_iteration, check_disk, check_job_folder
+from cryobridge.bridge.gpus import Gpu
 from cryobridge.wrappers.relion.run_folder import read_refinement
 
 
@@ -154,42 +154,13 @@ def test_a_daemon_of_another_protocol_fails(tmp_path: Path) -> None:
 
 
 def test_gpus_are_told_with_what_is_free() -> None:
-    gpus = [GpuMemory("H", "GPU-1", 60_000_000_000, 80_000_000_000), GpuMemory("H", "GPU-2", 10**9, 80 * 10**9)]
+    gpus = [Gpu(0, "GPU-1", "H", 80 * 10**9, 60 * 10**9), Gpu(1, "GPU-2", "H", 80 * 10**9, 10**9)]
     free, taken = check_gpus(lambda: gpus)
     assert (free.level, taken.level) == (Level.OK, Level.WARN)
     assert "60.0 of 80.0 GB free" in free.text
     assert "--free_gpu_memory" in taken.advice
     (none,) = check_gpus(list)
     assert none.level is Level.OK
-
-
-def test_no_driver_means_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    import pynvml
-
-    def fail() -> None:
-        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
-
-    monkeypatch.setattr(pynvml, "nvmlInit", fail)
-    assert doctor.gpu_memory() == []
-
-
-def test_gpus_are_read_from_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    import pynvml
-
-    closed: list[bool] = []
-    memory = type("Memory", (), {"free": 5, "total": 9})()
-    for name, answer in {
-        "nvmlInit": None,
-        "nvmlDeviceGetCount": 2,
-        "nvmlDeviceGetHandleByIndex": "handle",
-        "nvmlDeviceGetMemoryInfo": memory,
-        "nvmlDeviceGetName": "H200",
-        "nvmlDeviceGetUUID": "GPU-1",
-    }.items():
-        monkeypatch.setattr(pynvml, name, lambda *_, answer=answer: answer)
-    monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: closed.append(True))
-    assert doctor.gpu_memory() == [GpuMemory("H200", "GPU-1", 5, 9)] * 2
-    assert closed == [True]
 
 
 def levels(findings: list[Finding]) -> dict[str, Level]:
@@ -330,7 +301,7 @@ def test_the_command_prints_every_finding_and_fails_if_one_does(
 ) -> None:
     monkeypatch.setenv("CRYOBRIDGE_SOCKET", str(tmp_path / "socket"))
     monkeypatch.setenv(VARIABLE, "")
-    monkeypatch.setattr(doctor, "gpu_memory", list)
+    monkeypatch.setattr(doctor, "nvidia_gpus", list)
     expected = examine(tiny_job=False)
     assert cli.run(["doctor", "--no-tiny-job"]) == 1
     out = capsys.readouterr().out

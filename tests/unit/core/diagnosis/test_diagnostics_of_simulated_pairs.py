@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from cryobridge.bridge.worker.report.readings import CFAR_TROUBLE_BELOW
 from cryobridge.core.diagnosis import holdout
 from cryobridge.core.directional import area_ratio as cfar
 from cryobridge.core.directional import compensation as scf
@@ -45,7 +46,7 @@ def test_top_views_lower_cfar_and_are_worst_along_z(pairs: Path) -> None:
     directions = fibonacci_directions(100)
     found = {name: curves(pairs / name, directions) for name in (TOP, EVEN)}
     assert cfar.cfar(found[EVEN]) > 0.9
-    assert cfar.cfar(found[TOP]) < cfar.TROUBLE_BELOW
+    assert cfar.cfar(found[TOP]) < CFAR_TROUBLE_BELOW
     worst, best = holdout.worst_and_best(found[TOP], directions)
     # All cones that do not reach the equator's neighbourhood hold next to nothing.
     assert math.degrees(math.acos(float(directions[worst, 0].abs()))) < 55

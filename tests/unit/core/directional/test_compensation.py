@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from cryobridge.bridge.worker.report.readings import SCF_TROUBLE_BELOW
 from cryobridge.core.directional import compensation as scf
 from cryobridge.core.directional.sampling import symmetric_views
 from cryobridge.core.fourier.directions import fibonacci_directions
@@ -58,7 +59,7 @@ def test_top_views_leave_a_cone_unsampled() -> None:
     reach = math.radians(30.0) + math.asin(0.5 / scf.FOURIER_RADIUS)
     assert found.unsampled == pytest.approx(1 - math.sin(reach), abs=0.005)
     assert found.scf_star < 0.1
-    assert found.scf_star < scf.TROUBLE_BELOW < scf.sampling_compensation(fibonacci_directions(5000)).scf_star
+    assert found.scf_star < SCF_TROUBLE_BELOW < scf.sampling_compensation(fibonacci_directions(5000)).scf_star
 
 
 def test_a_few_even_views_among_top_views_set_the_factor() -> None:

@@ -22,7 +22,8 @@ def noise(n: int, seed: int) -> torch.Tensor:
 def test_the_matched_map_has_the_amplitudes_of_the_other_and_its_own_phases(n: int) -> None:
     low = fourier.apply_filter(noise(n, 1), torch.exp(-0.2 * fourier.radius(n).double()))
     high = noise(n, 2) * 7.0
-    matched = combine.match_spectrum(low, high)
+    ratio = shells.expand(combine.spectrum_ratio(low, high), n, rounding="floor")
+    matched = fourier.apply_filter(low, ratio)
     ours, wanted = (
         shells.radial_mean(fourier.forward(volume).abs(), n, rounding="floor") for volume in (matched, high)
     )

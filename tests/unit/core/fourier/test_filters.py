@@ -86,8 +86,9 @@ def test_the_square_root_form_is_the_correlation_with_the_truth() -> None:
     torch.testing.assert_close(curve, expected)
 
 
-def test_a_radial_filter_reaches_the_corners_with_the_value_for_beyond() -> None:
+def test_a_curve_reaches_the_corners_with_the_value_for_beyond() -> None:
     volume = torch.randn((8, 8, 8), dtype=torch.float64)
-    torch.testing.assert_close(filters.radial_filter(volume, torch.ones(5), beyond=1.0), volume)
-    gain = gain_of(filters.radial_filter(volume, torch.ones(5)), volume).real
+    ones = torch.ones(5, dtype=torch.float64)
+    torch.testing.assert_close(fourier.apply_filter(volume, shells.expand(ones, 8, beyond=1.0)), volume)
+    gain = gain_of(fourier.apply_filter(volume, shells.expand(ones, 8)), volume).real
     torch.testing.assert_close(gain, (shells.shell_index(8) <= 4).double(), atol=1e-9, rtol=0)

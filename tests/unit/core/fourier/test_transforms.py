@@ -51,20 +51,6 @@ def test_resampling_a_band_limited_blob_keeps_it_at_the_centre_voxel(m: int, n: 
     torch.testing.assert_close(fourier.resample(extent_m, n), extent_n, atol=5e-4, rtol=0)
 
 
-@pytest.mark.parametrize(("m", "n"), [(8, 13), (9, 13), (8, 12), (9, 12)])
-def test_padding_and_cropping_move_centre_to_centre_and_undo_each_other(m: int, n: int) -> None:
-    volume = torch.zeros(m, m, m)
-    volume[m // 2, m // 2, m // 2] = 1.0
-    padded = fourier.resize_box(volume, n)
-    assert padded[n // 2, n // 2, n // 2] == 1.0
-    assert padded.sum() == 1.0
-    torch.testing.assert_close(fourier.resize_box(padded, m), volume)
-
-
-def test_padding_fills_with_the_value_asked_for() -> None:
-    assert float(fourier.resize_box(torch.zeros(4, 4, 4), 6, fill=2.0).sum()) == 2.0 * (6**3 - 4**3)
-
-
 def test_a_filter_of_ones_changes_nothing_and_of_zeros_removes_all() -> None:
     volume = torch.randn(2, 7, 7, 7)
     torch.testing.assert_close(fourier.apply_filter(volume, torch.ones(7, 7, 4)), volume)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from support.map_jobs import run_map_job
 
-from cryobridge.bridge.pool.devices import Gpu
+from cryobridge.bridge.gpus import Gpu
 from cryobridge.bridge.worker.kinds import check
 from cryobridge.schemas.errors import CryobridgeError, OutOfMemory
 
@@ -75,7 +75,7 @@ def test_a_network_that_returns_no_numbers_is_a_failure(monkeypatch: pytest.Monk
 def test_a_gpu_that_is_not_used_a_full_disk_and_a_busy_machine_are_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(check, "nvidia_gpus", lambda: [Gpu(0, "GPU-0", "Some GPU", 10**10)])
+    monkeypatch.setattr(check, "nvidia_gpus", lambda: [Gpu(0, "GPU-0", "Some GPU", 10**10, 10**10)])
     monkeypatch.setattr(check.shutil, "disk_usage", lambda _: SimpleNamespace(free=1e9))
     monkeypatch.setattr(check.os, "getloadavg", lambda: (1000.0, 0.0, 0.0))
     result, _ = run_map_job("check", tmp_path / "out")
