@@ -30,9 +30,12 @@ class ToWorkerFrame(TypedFrame):
     ----------
     urgency
         Smaller goes first. A task gives way, between its steps, to anything of smaller number.
+    needs_device
+        Whether it computes: a task that gives way to it leaves it all of the device's memory.
     """
 
     urgency: ClassVar[int]
+    needs_device: ClassVar[bool] = False
 
 
 class HalfTask(ToWorkerFrame):
@@ -40,6 +43,7 @@ class HalfTask(ToWorkerFrame):
 
     type = "half"
     urgency = 1
+    needs_device = True
     task: str = fields.text(_MAX_TASK_CHARACTERS, least=1)
     session: str = fields.text(_MAX_SESSION_CHARACTERS, least=1)
     iteration: int = fields.count(0)
@@ -57,6 +61,7 @@ class CorrectTask(ToWorkerFrame):
 
     type = "correct"
     urgency = 2
+    needs_device = True
     task: str = fields.text(_MAX_TASK_CHARACTERS, least=1)
     half1: str = fields.text(_MAX_TASK_CHARACTERS, least=1)
     half2: str = fields.text(_MAX_TASK_CHARACTERS, least=1)

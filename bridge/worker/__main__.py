@@ -38,7 +38,8 @@ def main() -> int:
     device = torch.device(arguments.device)
     torch.set_num_threads(arguments.threads or len(os.sched_getaffinity(0)))
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    loop = WorkerLoop(Channel(socket.socket(fileno=arguments.fd)), Service(device).handlers())
+    service = Service(device)
+    loop = WorkerLoop(Channel(socket.socket(fileno=arguments.fd)), service.handlers(), service.parking)
     start_s = round(time.monotonic() - started, 3)
     loop.run(WorkerReady(pid=os.getpid(), device=arguments.device, device_name=name, start_s=start_s))
     return 0

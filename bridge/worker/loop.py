@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import psutil
 
@@ -43,6 +43,8 @@ T = TypeVar("T")
 
 BEAT_S = 2.0
 PROGRESS_EVERY_S = 10.0
+ROOM_PAUSE_S = 2.0
+"""So long parked work waits before it asks again whether the device has room for it."""
 
 
 @dataclass(frozen=True)
@@ -111,16 +113,28 @@ class FrameQueue:
             self._closed = True
             self._changed.notify()
 
-    def take(self, below: int | None = None, *, wait: bool = True) -> Received | None:
-        """Return the next frame of urgency under `below` (any when None); None when there is none to come."""
+    def take(self, below: int | None = None, *, wait: bool = True, at_most_s: float | None = None) -> Received | None:
+        """Return the next frame of urgency under `below` (any when None); None when there is none to come in time."""
         with self._changed:
             while True:
                 for rank, queue in self._queues.items():
                     if (below is None or rank < below) and queue:
                         return queue.popleft()
-                if not wait or self._closed:
+                if not wait or self._closed or not self._changed.wait(at_most_s):
                     return None
-                self._changed.wait()
+
+
+class Space(Protocol):
+    """What work holds on the device, and can be cleared away while something more urgent needs it."""
+
+    def park(self) -> None:
+        """Move it to the host."""
+
+    def unpark(self) -> None:
+        """Move back what was parked last; where there is no room, raise an out-of-memory error and change nothing."""
+
+    def abandon(self) -> None:
+        """Let go what was parked last."""
 
 
 class WorkerLoop:
@@ -133,11 +147,16 @@ class WorkerLoop:
     handlers
         For each frame type but `stop` and `cancel`: a function of the frame and its descriptors that returns `Steps`.
         The descriptors are closed when it has ended.
+    space
+        What the handlers' work holds on the device.
     """
 
-    def __init__(self, channel: Channel, handlers: Mapping[str, Callable[[Any, list[int]], Steps]]) -> None:
+    def __init__(
+        self, channel: Channel, handlers: Mapping[str, Callable[[Any, list[int]], Steps]], space: Space
+    ) -> None:
         self._channel = channel
         self._handlers = handlers
+        self._space = space
         self._inbox = FrameQueue()
         self._send_lock = threading.Lock()
         self._cancelled: set[str] = set()
@@ -235,8 +254,36 @@ class WorkerLoop:
                 if progress.fraction is None or now - last_said >= PROGRESS_EVERY_S:
                     last_said = now
                     self.send(TaskProgress(task=task, text=progress.text, fraction=progress.fraction))
-            while not self._stopping.is_set() and (urgent := self._inbox.take(rank, wait=False)) is not None:
+            self._give_way(task, rank)
+
+    def _give_way(self, task: str, rank: int) -> None:
+        """Handle whatever is more urgent than a task; what the task holds on the device is not there meanwhile."""
+        parked = False
+        while not self._stopping.is_set():
+            urgent = self._inbox.take(rank, wait=False)
+            if urgent is None:
+                if not parked or self._is_back(task):
+                    return
+                urgent = self._inbox.take(rank, at_most_s=ROOM_PAUSE_S)
+            if urgent is not None:
+                if urgent.frame.needs_device and not parked:
+                    self._space.park()
+                    parked = True
                 self._handle(urgent)
+
+    def _is_back(self, task: str) -> bool:
+        """Try to put a task back on the device; false while another program, as RELION does, keeps its memory."""
+        if task in self._cancelled:
+            self._space.abandon()
+            return True
+        try:
+            self._space.unpark()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self.send(TaskProgress(task=task, text="waiting for room on the device"))
+            return False
+        return True
 
     def _fail(self, task: str, code: AnyCode, text: str) -> None:
         log.warning("task %s: %s: %s", task, code, text)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from cryobridge.core.training import DeviceMover, Parking
+from cryobridge.core.training import DeviceMover, Mover, Parking
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import BadResult, InputInvalid
 from cryobridge.schemas.messages import WrittenFile
@@ -39,13 +39,19 @@ log = logging.getLogger(__name__)
 
 
 class Service:
-    """The tasks of one worker on one device."""
+    """The tasks of one worker on one device.
 
-    def __init__(self, device: torch.device) -> None:
+    Attributes
+    ----------
+    parking
+        What a running correction or job holds on the device.
+    """
+
+    def __init__(self, device: torch.device, mover: Mover | None = None) -> None:
         self.device = device
         self._halves: dict[str, KeptHalf] = {}
         self._warm = WarmStates(device)
-        self.parking = Parking(DeviceMover(device))
+        self.parking = Parking(mover or DeviceMover(device))
 
     def handlers(self) -> dict[str, Callable[[Any, list[int]], Steps]]:
         """The table that `WorkerLoop` serves from."""

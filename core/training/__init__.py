@@ -7,7 +7,7 @@ from .parking import DeviceMover, Held, Mover, Parking
 from .ranks import ALONE, Ranks, check_divides, share_of
 from .record import TrainingRecord
 from .seeds import generator_at
-from .task import Batch, Network, Task, members_of, samples_in
+from .task import Batch, Network, TrainingTask, members_of, samples_in
 from .trainer import StepReport, Trainer
 
 __all__ = [
@@ -23,9 +23,9 @@ __all__ = [
     "Parking",
     "Ranks",
     "StepReport",
-    "Task",
     "Trainer",
     "TrainingRecord",
+    "TrainingTask",
     "check_divides",
     "generator_at",
     "members_of",

@@ -45,13 +45,14 @@ class DeviceMover:
 class Parking:
     """What of one worker's work can be moved off its device, and is while it is parked.
 
-    Work says what it holds for as long as it does (`holding`); whoever has something more urgent parks it first.
+    Work says what it holds for as long as it does (`holding`); whoever has something more urgent parks it first, and
+    may itself be parked by something more urgent still.
     """
 
     def __init__(self, mover: Mover) -> None:
         self._mover = mover
         self._holders: list[Held] = []
-        self._parked: list[Tensor] = []
+        self._parked: list[list[Tensor]] = []
 
     @contextmanager
     def holding(self, held: Held) -> Iterator[None]:
@@ -62,17 +63,21 @@ class Parking:
         finally:
             self._holders.remove(held)
 
-    def park(self) -> None:
-        """Move everything that is held to the host."""
-        parked = {id(tensor) for tensor in self._parked}
+    def tensors(self) -> Iterator[Tensor]:
+        """Everything that is held and is not parked, each once."""
+        known = {id(tensor) for parked in self._parked for tensor in parked}
         for held in self._holders:
             for tensor in held():
-                if id(tensor) not in parked and self._mover.to_host(tensor):
-                    parked.add(id(tensor))
-                    self._parked.append(tensor)
+                if id(tensor) not in known:
+                    known.add(id(tensor))
+                    yield tensor
+
+    def park(self) -> None:
+        """Move everything that is held and is not parked yet to the host."""
+        self._parked.append([tensor for tensor in self.tensors() if self._mover.to_host(tensor)])
 
     def unpark(self) -> None:
-        """Move everything back.
+        """Move back what was parked last.
 
         Raises
         ------
@@ -81,11 +86,15 @@ class Parking:
         """
         back: list[Tensor] = []
         try:
-            for tensor in self._parked:
+            for tensor in self._parked[-1]:
                 self._mover.to_device(tensor)
                 back.append(tensor)
         except BaseException:
             for tensor in back:
                 self._mover.to_host(tensor)
             raise
-        self._parked = []
+        self._parked.pop()
+
+    def abandon(self) -> None:
+        """Leave what was parked last on the host for good: the work that held it is given up."""
+        self._parked.pop()

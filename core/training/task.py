@@ -13,7 +13,7 @@ Network = Callable[..., Any]
 """A network as a task calls it: in the precision asked for, its results in float32."""
 
 
-class Task(Protocol):
+class TrainingTask(Protocol):
     """One thing to learn.
 
     Everything random of a step follows from a seed and the step's number, so that a training goes on anywhere

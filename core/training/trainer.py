@@ -17,7 +17,7 @@ from .learned import Learned
 from .learner import Learner
 from .ranks import ALONE, Ranks, check_divides, share_of
 from .record import TrainingRecord
-from .task import Batch, Task, members_of, samples_in
+from .task import Batch, TrainingTask, members_of, samples_in
 
 _WARM_UP_STEPS = 10
 
@@ -74,7 +74,7 @@ class Trainer:
 
     def __init__(
         self,
-        task: Task,
+        task: TrainingTask,
         learned: Learned,
         options: TrainingOptions,
         *,

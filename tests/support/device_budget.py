@@ -7,37 +7,62 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from cryobridge.core.training import Parking
+
 
 class DeviceBudget:
-    """A `Mover` on a budget. The content of a tensor that is on the host reads NaN, as nobody may compute with it."""
+    """A `Mover` on a budget. The content of a tensor that is on the host reads NaN, as nobody may compute with it.
+
+    On it lies what was taken, and everything that a watched parking holds.
+    """
 
     def __init__(self, budget_bytes: int) -> None:
         self.budget_bytes = budget_bytes
-        self._here: dict[int, int] = {}
+        self._taken: dict[int, int] = {}
         self._parked: dict[int, Tensor] = {}
+        self._watched: Parking | None = None
+
+    def watch(self, parking: Parking) -> None:
+        """Count what a parking holds as lying here."""
+        self._watched = parking
 
     @property
     def used_bytes(self) -> int:
-        return sum(self._here.values())
+        held = {id(tensor): size(tensor) for tensor in (self._watched.tensors() if self._watched else ())}
+        return sum({**held, **self._taken}.values())
+
+    @property
+    def parked_bytes(self) -> int:
+        return sum(size(tensor) for tensor in self._parked.values())
 
     def take(self, tensors: Iterable[Tensor]) -> None:
-        """Count tensors as lying on the device."""
+        """Put tensors here; raises where they do not fit."""
         for tensor in tensors:
-            self._here[id(tensor)] = tensor.numel() * tensor.element_size()
-        assert self.used_bytes <= self.budget_bytes
+            self._taken[id(tensor)] = size(tensor)
+        if self.used_bytes > self.budget_bytes:
+            raise torch.OutOfMemoryError(f"{self.used_bytes} bytes where there is room for {self.budget_bytes}")
+
+    def drop(self, tensor: Tensor) -> None:
+        """Let go what was taken."""
+        del self._taken[id(tensor)]
 
     def to_host(self, tensor: Tensor) -> bool:
-        if id(tensor) not in self._here:
+        if id(tensor) not in self._taken and self._watched is None:
             return False
-        del self._here[id(tensor)]
+        self._taken.pop(id(tensor), None)
         self._parked[id(tensor)] = tensor.data.clone()
         if tensor.is_floating_point():
             tensor.data.fill_(torch.nan)
         return True
 
     def to_device(self, tensor: Tensor) -> None:
-        size = tensor.numel() * tensor.element_size()
-        if self.used_bytes + size > self.budget_bytes:
-            raise torch.OutOfMemoryError(f"{size} bytes do not fit")
-        self._here[id(tensor)] = size
+        if self.used_bytes + size(tensor) > self.budget_bytes:
+            raise torch.OutOfMemoryError(f"{size(tensor)} bytes do not fit")
+        if self._watched is None:
+            self._taken[id(tensor)] = size(tensor)
         tensor.data = self._parked.pop(id(tensor))
+
+
+def size(tensor: Tensor) -> int:
+    """Bytes of a tensor."""
+    return tensor.numel() * tensor.element_size()

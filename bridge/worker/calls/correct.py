@@ -84,53 +84,33 @@ def _correct(
 ) -> Generator[Progress | None, None, Corrected]:
     started = time.monotonic()
     ready = _ready(first, second, options, device)
-    with parking.holding(ready.tensors):
-        return (yield from _corrected(first, second, ready, options, warm, device, parking, started))
-
-
-def _corrected(
-    first: KeptHalf,
-    second: KeptHalf,
-    ready: ReadyPair,
-    options: CorrectionOptions,
-    warm: CorrectionState | None,
-    device: torch.device,
-    parking: Parking,
-    started: float,
-) -> Generator[Progress | None, None, Corrected]:
-    deadline = first.options.deadline_s
-    angle_deg = first.options.cone_half_angle_deg
-    best_A, worst_A = resolution_range(ready.fsc3d, ready.voxel_size_A, angle_deg)
-    reach = f"3DFSC {best_A:.1f}-{worst_A:.1f} A by direction"
-    yield Progress(
-        f"correcting to {ready.limit_A:.1f} A ({reach}), {'warm' if warm else 'first'} network on {device.type}"
-    )
+    best_A, worst_A = resolution_range(ready.fsc3d, ready.voxel_size_A, first.options.cone_half_angle_deg)
+    reach, whence = f"3DFSC {best_A:.1f}-{worst_A:.1f} A by direction", "first" if warm is None else "warm"
+    yield Progress(f"correcting to {ready.limit_A:.1f} A ({reach}), {whence} network on {device.type}")
     state = warm if warm is not None else CorrectionState.new(options, device)
     state.to(device)
-    train_started = time.monotonic()
     record = TrainingRecord()
-    for report in trained(state, ready, options, record, parking):
-        if deadline is not None and time.monotonic() - started > deadline:
-            raise DeadlineExceeded(f"the correction took longer than deadline_s = {deadline:g} s")
-        yield Progress(f"training {report.step}/{report.steps}, loss {report.loss:.3f}", report.step / report.steps)
-    train_s = time.monotonic() - train_started
-    how, maps = _finish(first), list[Tensor]()
-    for half, seen in zip((first, second), ready.starts, strict=True):
-        network_map = yield from predicted(state, half.half, seen, ready.weight, ready.mask, options, parking)
-        maps.append(usable(ready, half.half, network_map, how, "the network's map"))
-    losses = record.losses
+    with parking.holding(ready.tensors), parking.holding(state.held):
+        train_started = time.monotonic()
+        for report in trained(state, ready, options, record, parking):
+            _check_time(started, first.options.deadline_s)
+            yield Progress(f"training {report.step}/{report.steps}, loss {report.loss:.3f}", report.step / report.steps)
+        train_s = time.monotonic() - train_started
+        how, maps = _finish(first), list[Tensor]()
+        for half, seen in zip((first, second), ready.starts, strict=True):
+            network_map = yield from predicted(state, half.half, seen, ready.weight, ready.mask, options, parking)
+            maps.append(usable(ready, half.half, network_map, how, "the network's map"))
+    begin, end = _mean(record.losses[:10]), _mean(record.losses[-10:])
     mode = "one network per half-set" if options.mode == "independent" else "one network for both half-sets"
-    line = (
-        f"FSC=0.143 at {ready.limit_A:.1f} A, {reach}, loss {_mean(losses[:10]):.3f} -> {_mean(losses[-10:]):.3f} in "
-        f"{len(losses)} {'warm' if warm else 'first'} steps, {mode}"
-    )
+    steps = f"{len(record.losses)} {whence} steps"
+    line = f"FSC=0.143 at {ready.limit_A:.1f} A, {reach}, loss {begin:.3f} -> {end:.3f} in {steps}, {mode}"
     metrics: dict[str, float | int | str] = {
         "limit_resolution_A": round(ready.limit_A, 3),
         "best_direction_A": round(best_A, 3),
         "worst_direction_A": round(worst_A, 3),
-        "loss_first": round(_mean(losses[:10]), 5),
-        "loss_last": round(_mean(losses[-10:]), 5),
-        "steps": len(losses),
+        "loss_first": round(begin, 5),
+        "loss_last": round(end, 5),
+        "steps": len(record.losses),
         "warm": int(warm is not None),
         "train_s": round(train_s, 3),
         "seconds": round(time.monotonic() - started, 3),
@@ -138,6 +118,11 @@ def _corrected(
         "device": device.type,
     }
     return Corrected(maps[0], maps[1], line, metrics, state)
+
+
+def _check_time(started: float, deadline_s: float | None) -> None:
+    if deadline_s is not None and time.monotonic() - started > deadline_s:
+        raise DeadlineExceeded(f"the correction took longer than deadline_s = {deadline_s:g} s")
 
 
 def _ready(first: KeptHalf, second: KeptHalf, network: CorrectionOptions, device: torch.device) -> ReadyPair:

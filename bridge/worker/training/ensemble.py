@@ -116,7 +116,22 @@ class Ensemble:
 
     def _one(self, index: int, options: CorrectionOptions) -> Generator[Progress | None, None, Trained]:
         state, record, seconds = self._begin(index, options)
-        resumed_at, started = seconds, time.monotonic()
+        with self.parking.holding(state.held):
+            seconds = yield from self._trained(index, state, record, seconds, options)
+            if self.ranks.index > 0:
+                nothing = torch.empty(0)
+                return Trained(nothing, nothing, {}, record, seconds)
+            maps = yield from self._predicted(index, state, options)
+        learned = {key: value for key, value in state.tensors().items() if not _is_moment(key)}
+        found = Trained(maps[0], maps[1], learned, record, seconds)
+        self._write(_finished_name(index), _as_checkpoint(found))
+        return found
+
+    def _trained(
+        self, index: int, state: CorrectionState, record: TrainingRecord, resumed_at: float, options: CorrectionOptions
+    ) -> Generator[Progress | None, None, float]:
+        """Train, with a checkpoint now and then; return the seconds it took in all."""
+        seconds, started = resumed_at, time.monotonic()
         self._saved = started
         for report in trained(state, self.ready, options, record, self.parking, self.ranks, _ADVICE):
             seconds = resumed_at + time.monotonic() - started
@@ -124,21 +139,19 @@ class Ensemble:
                 self._keep(index, state, record, seconds)
             yield self._progress(index, report)
         self._keep(index, state, record, seconds)
-        if self.ranks.index > 0:
-            nothing = torch.empty(0)
-            return Trained(nothing, nothing, {}, record, seconds)
-        maps = []
-        for half in (1, 2):
+        return seconds
+
+    def _predicted(
+        self, index: int, state: CorrectionState, options: CorrectionOptions
+    ) -> Generator[Progress | None, None, list[Tensor]]:
+        maps, ready = list[Tensor](), self.ready
+        for half, seen in enumerate(ready.starts, 1):
             which = "" if self.networks == 1 else f" by network {index + 1} of {self.networks}"
             share = 1 - _PREDICTION * (3 - half) / 2
             yield Progress(f"predicting half-map {half}{which}", self._fraction(index, share))
-            volume, weight, mask = self.ready.starts[half - 1], self.ready.weight, self.ready.mask
-            network_map = yield from predicted(state, half, volume, weight, mask, options, self.parking)
+            network_map = yield from predicted(state, half, seen, ready.weight, ready.mask, options, self.parking)
             maps.append(network_map.cpu())
-        learned = {key: value for key, value in state.tensors().items() if not _is_moment(key)}
-        found = Trained(maps[0], maps[1], learned, record, seconds)
-        self._write(_finished_name(index), _as_checkpoint(found))
-        return found
+        return maps
 
     def _begin(self, index: int, options: CorrectionOptions) -> tuple[CorrectionState, TrainingRecord, float]:
         """The state and record to go on with: of the checkpoint, of the network that was given, or new."""

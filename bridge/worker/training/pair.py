@@ -58,7 +58,7 @@ def predicted(
     state, which_half, volume, weight, mask, options
         See `core.correction.predict`.
     parking
-        Where what is kept between two batches of tiles is named.
+        Where what is kept between two batches of tiles is named; the state is its owner's to name.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def predicted(
     """
     result: Tensor | None = None
     held = list[Tensor]()
-    with parking.holding(state.held), parking.holding(lambda: held):
+    with parking.holding(lambda: held):
         for step in predict_steps(state, which_half, volume, weight, mask, options, held):
             result = step
             if step is None:

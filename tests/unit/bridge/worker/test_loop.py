@@ -10,6 +10,7 @@ from cryobridge.bridge.worker.loop import FrameQueue, Progress, Received, Worker
 from cryobridge.bridge.worker.memory import is_out_of_memory
 from cryobridge.core.directional import resolution_range
 from cryobridge.core.fourier.transforms import radius
+from cryobridge.core.training import DeviceMover, Parking
 from cryobridge.schemas.errors import BadResult
 from cryobridge.schemas.wire import Channel, Frame
 from cryobridge.schemas.worker_messages import (
@@ -61,7 +62,7 @@ def daemon():
     def start(**handlers):
         ours, theirs = socket.socketpair()
         channel = Channel(ours)
-        loop = WorkerLoop(Channel(theirs), handlers)
+        loop = WorkerLoop(Channel(theirs), handlers, Parking(DeviceMover(torch.device("cpu"))))
         thread = threading.Thread(target=loop.run, args=(WorkerReady(device="none", device_name="none"),), daemon=True)
         thread.start()
         ends.append((channel, thread))

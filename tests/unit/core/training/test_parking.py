@@ -51,7 +51,7 @@ def test_what_does_not_fit_back_stays_parked_until_it_does() -> None:
     assert [float(tensor.mean()) for tensor in tensors] == [0, 1, 2, 3]
 
 
-def test_parking_twice_moves_nothing_twice_and_unparking_restores_all() -> None:
+def test_what_is_parked_last_comes_back_first_and_nothing_is_moved_twice() -> None:
     first, second = torch.ones(10), torch.full((10,), 2.0)
     device = DeviceBudget(100)
     device.take([first, second])
@@ -61,6 +61,8 @@ def test_parking_twice_moves_nothing_twice_and_unparking_restores_all() -> None:
         with parking.holding(lambda: [second, second]):
             parking.park()
             assert device.used_bytes == 0
+            parking.unpark()
+            assert device.used_bytes == 40
         parking.unpark()
     assert device.used_bytes == 80
     assert (float(first.sum()), float(second.sum())) == (10, 20)
@@ -75,3 +77,16 @@ def test_what_is_no_longer_held_is_not_parked() -> None:
         pass
     parking.park()
     assert device.used_bytes == 40
+
+
+def test_what_is_given_up_stays_on_the_host() -> None:
+    tensor = torch.ones(10)
+    device = DeviceBudget(100)
+    device.take([tensor])
+    parking = Parking(device)
+    with parking.holding(lambda: [tensor]):
+        parking.park()
+    parking.abandon()
+    assert device.used_bytes == 0
+    with pytest.raises(IndexError):
+        parking.unpark()

@@ -70,7 +70,8 @@ def run(job: MapDiagnoseJob, context: Context) -> JobSteps:
             network = network or held_out.network
         if network is not None:
             steps_of_controls = controls(measured, voxel_A, network, options.seed, context.parking)
-            tested = yield from scaled(_HELD_OUT, _CONTROLLED, steps_of_controls)
+            with context.parking.holding(network.state.held):
+                tested = yield from scaled(_HELD_OUT, _CONTROLLED, steps_of_controls)
             folder.mark("controls")
     found = Findings(agreed, volume, directions, views, change, held_out, tested)
     yield Progress("writing the report", _CONTROLLED)
