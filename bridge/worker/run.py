@@ -82,12 +82,17 @@ def _run(job: Job, wanted: str, *, quiet: bool) -> dict[str, Any]:
 def _device(wanted: str, job: Job) -> str:
     import torch
 
+    from .training.ranks import device_of_this_rank
+
     if wanted != "auto":
         return wanted
     if job.run.devices == "cpu":
         return "cpu"
     if torch.cuda.is_available():
-        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        try:
+            return str(device_of_this_rank(torch.device("cuda")))
+        except ValueError as error:
+            raise CryobridgeError(f"{error}") from error
     if job.run.devices != "auto":
         raise CryobridgeError(f"run.devices is {job.run.devices}, but torch finds no GPU here; say cpu or auto")
     return "cpu"
