@@ -109,7 +109,11 @@ def test_imports_follow_the_rules(path: Path):
         ("bridge/made_up.py", "from core import fsc", "imported as cryobridge.core"),
         ("wrappers/relion/hook/made_up.py", "import pydantic", "the hook takes"),
         ("wrappers/relion/hook/made_up.py", "from cryobridge.schemas import errors", "the hook takes"),
-        ("wrappers/relion/hook/made_up.py", "from cryobridge.schemas.worker_messages import HalfTask", "the hook takes"),
+        (
+            "wrappers/relion/hook/made_up.py",
+            "from cryobridge.schemas.worker_messages import HalfTask",
+            "the hook takes",
+        ),
         ("wrappers/relion/hook/made_up.py", "from ..sums import read_sums", "the hook takes"),
     ],
 )
