@@ -176,17 +176,6 @@ def test_a_failed_correction_gives_both_the_standard_map_and_the_next_iteration_
     assert third.terminal() == []
 
 
-@pytest.mark.parametrize("code", ["disk_full", "of the future"])
-def test_a_correction_that_was_wanted_and_not_had_counts_as_failed(bench: Bench, code: str) -> None:
-    hook = bench.call(1)
-    bench.pool.standard(bench.pool.half(1), due=False, code=code, line="no room")
-    assert hook.terminal() == [{"type": "answer", "half": 1, "code": code, "line": "no room"}]
-    assert bench.sessions.last_fallback is not None
-    assert (bench.sessions.last_fallback.code, bench.sessions.last_fallback.line) == (code, "no room")
-    (shown,) = bench.sessions.snapshot()
-    assert (shown["failed"], shown["standard"], shown["corrected"]) == (1, 1, 0)
-
-
 def test_worker_death_while_correcting_gives_both_the_standard_map(bench: Bench) -> None:
     first, second = to_correction(bench)
     bench.pool.die()
@@ -361,14 +350,6 @@ def test_no_worker_at_all_is_said_at_once(bench: Bench) -> None:
     hook = bench.call(1)
     assert (hook.sent[0]["type"], hook.sent[0]["code"]) == ("failed", "worker_died")
     assert bench.ledger.ended[0][1] == "worker_died"
-
-
-def test_the_worker_gets_what_the_hook_has_read_of_its_settings(bench: Bench) -> None:
-    chosen = {"strict": True, "keep_volumes": False, "deadline_s": 90.0, "correction": True}
-    bench.call(1, hook_settings=chosen)
-    bench.call(2)
-    assert bench.pool.half(1).frame.as_message()["hook_settings"] == chosen
-    assert "hook_settings" not in bench.pool.half(2).frame.as_message()
 
 
 def test_a_stopping_daemon_answers_everyone(bench: Bench) -> None:
