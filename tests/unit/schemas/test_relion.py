@@ -101,6 +101,7 @@ def test_the_settings_file_has_the_last_word():
         ("start_healpix: many", "start_healpix"),
         ("start_healpix: [", "not YAML"),
         ("- 3", "key: value"),
+        ("start_healpix: 2026-99-99", "not YAML"),
         ("deadline_s: .nan", "deadline_s"),
         ("x: 1\n" * 20000, "larger than"),
         ("!!python/object/apply:os.system ['true']", "not YAML"),
@@ -151,6 +152,7 @@ def test_a_setting_of_the_hook_that_it_does_not_read_is_refused_and_told_how_to_
         ("deadline_s: 1.5e+2\ncorrection: off\n", HookSettings(deadline_s=150.0, correction=False)),
         ("deadline_s: null\n", HookSettings()),
         ("deadline_s:\n", HookSettings()),
+        ("\ufeffstrict: true\r\nkeep_volumes: on\r\n", HookSettings(strict=True, keep_volumes=True)),
         ("network: {steps: 3}\nstrict: 1\n", HookSettings(strict=True)),
     ],
 )
