@@ -18,7 +18,7 @@ import cryobridge
 from cryobridge.schemas import errors, wire
 from cryobridge.schemas.frames import FrameInvalid
 from cryobridge.schemas.messages import GREETING, Heartbeat, Hello, Refused, Welcome
-from cryobridge.schemas.requests import TO_COMMAND, JobProgress, Request, RequestReply, WaitForJob
+from cryobridge.schemas.requests import TO_COMMAND, JobProgress, JobStanding, Request, RequestReply, WaitForJob
 from cryobridge.schemas.state import TERMINAL
 
 CONNECT_TIMEOUT_S = 5.0
@@ -148,12 +148,11 @@ class DaemonClient:
         while True:
             left = WAIT_SLICE_S if end is None else max(0.0, min(WAIT_SLICE_S, end - clock()))
             reply = self.request(WaitForJob(job_id=job_id, timeout_s=left), on_progress=on_progress)
-            if reply.get("state") in TERMINAL:
+            state = JobStanding.read(reply, "the reply to 'wait'").state
+            if state in TERMINAL:
                 return reply
             if end is not None and clock() >= end:
-                raise errors.DeadlineExceeded(
-                    f"job {job_id} is still {reply.get('state')} after {timeout_s:g} s; it goes on"
-                )
+                raise errors.DeadlineExceeded(f"job {job_id} is still {state} after {timeout_s:g} s; it goes on")
 
 
 def _greeting(message: wire.Message) -> Welcome | Refused:

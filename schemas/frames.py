@@ -11,7 +11,7 @@ the decorator, which compiles several functions per class: that would add a fift
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Generic, Self, TypeVar, dataclass_transform
 
 from . import fields
 from .codes import Code
@@ -82,6 +82,20 @@ class Record:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.rules)})"
+
+    @classmethod
+    def read(cls, values: Mapping[str, object], where: str) -> Self:
+        """Make one out of a JSON object; `where` is what the object is called in errors.
+
+        Raises
+        ------
+        FrameInvalid
+            If a field is missing, of a wrong type or out of range.
+        """
+        try:
+            return cls(**cls.read_fields(values))
+        except Complaint as complaint:
+            raise FrameInvalid(f"{where}: {complaint}") from None
 
     @classmethod
     def read_fields(cls, values: Mapping[str, object]) -> dict[str, Any]:
@@ -163,10 +177,7 @@ class Family(Generic[F]):
         frame = self.frames.get(kind)
         if frame is None:
             raise FrameInvalid(self._refusal.format(kind[:64]), Code.REJECTED)
-        try:
-            return frame(**frame.read_fields(message))
-        except Complaint as complaint:
-            raise FrameInvalid(f"{kind}: {complaint}") from None
+        return frame.read(message, kind)
 
 
 def _type_of(message: Message) -> str:

@@ -99,7 +99,7 @@ def seconds(text: str) -> float | None:
 
 def _lines(text: str) -> list[tuple[str, str]]:
     found = []
-    for one in text.splitlines():
+    for one in text.removeprefix("\ufeff").splitlines():
         key, colon, rest = one.partition(":")
         if colon and key.strip("\"'") in KEYS:
             found.append((key.strip("\"'"), rest))

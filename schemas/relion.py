@@ -211,7 +211,7 @@ def _read_settings(text: str | None) -> dict[str, Any]:
         raise InputInvalid(hook_settings.TOO_LARGE)
     try:
         loaded = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise InputInvalid(f"{SETTINGS_NAME}: not YAML: {' '.join(str(error).split())}") from error
     if loaded is None:
         return {}

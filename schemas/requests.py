@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import fields
-from .frames import Family, TypedFrame
+from .frames import Family, Record, TypedFrame
 from .messages import MAX_PATH_CHARACTERS, Heartbeat, Refused
 from .wire import Message
 
@@ -18,6 +18,18 @@ def _session(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.startswith("/") or len(value) > MAX_PATH_CHARACTERS:
         raise ValueError(f"'{name}' must be the job folder and output root, e.g. /project/Refine3D/job012/run")
     return value
+
+
+def _rows(name: str, value: object) -> tuple[Message, ...]:
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        raise ValueError(f"'{name}' must be a list of objects")
+    return tuple(value)
+
+
+def _lines(name: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
+        raise ValueError(f"'{name}' must be a list of texts")
+    return tuple(value)
 
 
 # ---- from commands
@@ -132,6 +144,28 @@ class RequestReply(TypedFrame):
     def as_values(self) -> Message:
         """The answer's fields beside `ok`."""
         return {"ok": self.ok, **self.answer}
+
+
+class JobStanding(Record):
+    """What a reply to `SubmitJob`, `CancelJob` or `WaitForJob` says of its job."""
+
+    job_id: str = fields.text(_MAX_JOB_ID_CHARACTERS, default="")
+    state: str = fields.text(32, default="")
+    reason: str | None = fields.line(default=None)
+    text: str | None = fields.line(default=None)
+
+
+class Processes(Record):
+    """What a reply to `AskProcesses` holds: a row each of what runs or waits, and of what is warm."""
+
+    processes: tuple[Message, ...] = fields.checked(_rows)
+    sessions: tuple[Message, ...] = fields.checked(_rows)
+
+
+class LogLines(Record):
+    """What a reply to `ReadLog` holds."""
+
+    lines: tuple[str, ...] = fields.checked(_lines)
 
 
 class JobProgress(TypedFrame):

@@ -11,7 +11,17 @@ import click
 
 from cryobridge.schemas import wire
 from cryobridge.schemas.errors import DaemonUnavailable
-from cryobridge.schemas.requests import AskProcesses, AskStatus, DrainDaemon, ReadLog, StopDaemon, WaitForJob
+from cryobridge.schemas.requests import (
+    AskProcesses,
+    AskStatus,
+    DrainDaemon,
+    JobStanding,
+    LogLines,
+    Processes,
+    ReadLog,
+    StopDaemon,
+    WaitForJob,
+)
 from cryobridge.schemas.state import TERMINAL
 
 from ..client import DaemonClient, degradations
@@ -94,12 +104,13 @@ def ps(as_json: bool) -> None:
     if as_json:
         render.as_json(reply)
         return
-    render.table(["JOB", "KIND", "STATE", "WHAT"], [_running_row(row) for row in reply["processes"]], "nothing runs")
-    if reply["sessions"]:
+    shown = Processes.read(reply, "the reply to 'ps'")
+    render.table(["JOB", "KIND", "STATE", "WHAT"], [_running_row(row) for row in shown.processes], "nothing runs")
+    if shown.sessions:
         click.echo()
         columns = ("session", "iteration", "corrected", "standard", "failed", "last")
         rows = [
-            [*(row.get(column) for column in columns), render.duration(row.get("idle_s"))] for row in reply["sessions"]
+            [*(row.get(column) for column in columns), render.duration(row.get("idle_s"))] for row in shown.sessions
         ]
         render.table([*(column.upper() for column in columns), "IDLE"], rows, "")
 
@@ -126,11 +137,12 @@ def logs(job_id: str, follow: bool, as_json: bool) -> None:
             if as_json:
                 render.as_json(reply)
                 return
-            lines = reply["lines"]
+            lines = LogLines.read(reply, "the reply to 'logs'").lines
             for line in lines[printed:]:
                 click.echo(render.printable(line))
             printed = len(lines)
-            if not follow or client.request(WaitForJob(job_id=job_id, timeout_s=0.0)).get("state") in TERMINAL:
+            job = client.request(WaitForJob(job_id=job_id, timeout_s=0.0)) if follow else {}
+            if not follow or JobStanding.read(job, "the reply to 'wait'").state in TERMINAL:
                 return
             time.sleep(FOLLOW_PAUSE_S)
 

@@ -9,7 +9,7 @@ import click
 
 from cryobridge.schemas import wire
 from cryobridge.schemas.errors import DeadlineExceeded
-from cryobridge.schemas.requests import CancelJob, ListJobs, SubmitJob
+from cryobridge.schemas.requests import CancelJob, JobStanding, ListJobs, SubmitJob
 from cryobridge.schemas.state import TERMINAL, JobState
 
 from ..client import DaemonClient
@@ -46,9 +46,10 @@ def hand_over(spec: wire.Message, *, wait_too: bool, as_json: bool) -> int:
         reply = client.request(SubmitJob(spec=spec))
         if as_json and not wait_too:
             render.as_json(reply)
-        elif not as_json:
-            click.echo(reply["job_id"])
-        return _wait_for(client, str(reply["job_id"]), None, as_json) if wait_too else wire.EXIT_OK
+        job_id = JobStanding.read(reply, "the reply to 'submit'").job_id
+        if not as_json:
+            click.echo(job_id)
+        return _wait_for(client, job_id, None, as_json) if wait_too else wire.EXIT_OK
 
 
 @click.command("run")
@@ -105,15 +106,17 @@ def _wait_for(client: DaemonClient, job_id: str, timeout_s: float | None, as_jso
     except DeadlineExceeded as error:
         click.echo(f"cryobridge: {error}", err=True)
         return wire.EXIT_DEGRADED
+    job = JobStanding.read(reply, "the reply to 'wait'")
+    succeeded = job.state == JobState.SUCCEEDED
     if as_json:
         render.as_json({"job_id": job_id, **reply})
     else:
-        click.echo(f"{reply['state']}{_reason(reply)}", err=reply["state"] != "succeeded")
-    return wire.EXIT_OK if reply["state"] == "succeeded" else wire.EXIT_FAILED
+        click.echo(f"{job.state}{_reason(job)}", err=not succeeded)
+    return wire.EXIT_OK if succeeded else wire.EXIT_FAILED
 
 
-def _reason(reply: wire.Message) -> str:
-    words = [render.printable(reply[key]) for key in ("reason", "text") if reply.get(key)]
+def _reason(job: JobStanding) -> str:
+    words = [render.printable(word) for word in (job.reason, job.text) if word]
     return f" ({': '.join(words)})" if words else ""
 
 
@@ -127,12 +130,13 @@ def cancel(job_ids: tuple[str, ...], as_json: bool) -> None:
         for job_id in job_ids:
             replies[job_id] = client.request(CancelJob(job_id=job_id))
             if not as_json:
-                click.echo(f"{job_id}: {_cancelled(replies[job_id].get('state'))}")
+                job = JobStanding.read(replies[job_id], "the reply to 'cancel'")
+                click.echo(f"{job_id}: {_cancelled(job.state)}")
     if as_json:
         render.as_json(replies)
 
 
-def _cancelled(state: object) -> str:
+def _cancelled(state: str) -> str:
     if state == JobState.CANCELLED:
         return "cancelled"
     return f"had {state} already" if state in TERMINAL else "stops at its next step"

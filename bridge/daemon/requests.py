@@ -10,7 +10,7 @@ import datetime
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from cryobridge.schemas.errors import CryobridgeError, InputInvalid, JobRejected
 from cryobridge.schemas.frames import FrameInvalid, TypedFrame
@@ -160,6 +160,8 @@ class RequestHandler:
                 return self._prepare(client, request)
             case ReleaseRefinement():
                 return self._release(client, request.session)
+            case _:
+                assert_never(request)
 
     # ---- who may
 

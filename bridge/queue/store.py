@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cryobridge.schemas.codes import Code
+from cryobridge.schemas.codes import AnyCode, Code
 from cryobridge.schemas.errors import CryobridgeError
 from cryobridge.schemas.state import MAX_ATTEMPTS, TERMINAL, JobState, may_become
 
@@ -146,7 +146,7 @@ class Store:
         """It is done."""
         return self._move(job_id, JobState.SUCCEEDED, None, text, result=result)
 
-    def fail(self, job_id: str, reason: str, text: str) -> StoredJob:
+    def fail(self, job_id: str, reason: AnyCode, text: str) -> StoredJob:
         """It will not be done."""
         return self._move(job_id, JobState.FAILED, reason, text)
 
@@ -154,7 +154,7 @@ class Store:
         """It was given up."""
         return self._move(job_id, JobState.CANCELLED, Code.CANCELLED, text)
 
-    def interrupt(self, job_id: str, reason: str, text: str) -> StoredJob:
+    def interrupt(self, job_id: str, reason: AnyCode, text: str) -> StoredJob:
         """Its worker or the daemon ended; queue it again, or give up after too many attempts."""
         with self.together():
             job = self._move(job_id, JobState.INTERRUPTED, reason, text)
@@ -306,7 +306,7 @@ class Store:
         self,
         job_id: str,
         then: JobState,
-        reason: str | None,
+        reason: AnyCode | None,
         text: str,
         *,
         result: Mapping[str, Any] | None = None,

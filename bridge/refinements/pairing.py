@@ -6,6 +6,7 @@ program has ended. No sockets here: hooks are links, workers are the pool, the s
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Callable
@@ -136,7 +137,7 @@ class Sessions:
         try:
             call = CALLS.decode(frame.message)
             shares = [call.half_fds(half, frame.fds) for half in call.halves]
-            own = [(names, duplicate(fds)) for names, fds in shares]
+            copies = iter(duplicate([fd for _, fds in shares for fd in fds]))
         except FrameInvalid as error:
             link.send(CallFailed(code=error.code, text=str(error)))
             return
@@ -149,8 +150,8 @@ class Sessions:
         self._note_call(link, key, call.halves)
         iteration, new = self._iteration_for(key, call.halves)
         self._links.setdefault(link, []).append(iteration)
-        for half, (names, fds) in zip(call.halves, own, strict=True):
-            iteration.join(call, half, link, names, fds)
+        for half, (names, _) in zip(call.halves, shares, strict=True):
+            iteration.join(call, half, link, names, list(itertools.islice(copies, len(names))))
         if new:
             # After the work is under way: the disk may be slow.
             self._ledger.begin_iteration(iteration)

@@ -56,6 +56,7 @@ def test_the_call_carries_what_the_daemon_needs(job, run_hook, fake_daemon):
     assert call["environment"]["ISONET_BETA"] == "0.5"
     assert call["environment"]["CUDA_VISIBLE_DEVICES"] == "3"
     assert "UNRELATED" not in call["environment"]
+    assert call["hook_settings"] == {"strict": False, "keep_volumes": False, "deadline_s": None, "correction": True}
     expected = {"star", "data_real", "data_imag", "weight", "standard", "corrected"}
     assert {f"half1.{part}" for part in expected} | {"mask", "optimiser", "optimiser_start", "session_out"} == set(
         call["fd_names"]

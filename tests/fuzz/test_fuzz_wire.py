@@ -1,7 +1,8 @@
-"""Bytes from the socket: whole frames or a `WireError`, in bounded memory, and no descriptor is ever lost."""
+"""Bytes from the socket: typed frames or a refusal, in bounded memory, and no descriptor is ever lost."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -11,7 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryobridge.schemas import wire
+from cryobridge.schemas.frames import Family, FrameInvalid, TypedFrame
+from cryobridge.schemas.messages import FIRST_WORDS, FROM_HOOK, GREETING, TO_HOOK
+from cryobridge.schemas.requests import FROM_COMMAND, TO_COMMAND
+from cryobridge.schemas.worker_messages import FROM_WORKER, TO_WORKER
 
+FAMILIES = (FIRST_WORDS, GREETING, FROM_HOOK, TO_HOOK, FROM_COMMAND, TO_COMMAND, TO_WORKER, FROM_WORKER)
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
@@ -67,6 +73,24 @@ def test_damaged_stream_gives_frames_or_a_wire_error_and_keeps_no_descriptor(
         frame.close()
     decoder.close()
     assert not [fd for fd in descriptors if os.path.exists(f"/proc/self/fd/{fd}")]
+
+
+@given(
+    st.sampled_from(FAMILIES),
+    st.data(),
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=4),
+)
+def test_damaged_frames_of_every_family_are_frames_or_one_of_two_refusals(
+    family: Family[TypedFrame], data: st.DataObject, damage: list[tuple[int, int]]
+) -> None:
+    kind = data.draw(st.sampled_from(sorted(family.frames)))
+    names = st.sampled_from(sorted(family.frames[kind].rules) or ["x"])
+    raw = bytearray(wire.encode({**data.draw(st.dictionaries(names, plain, max_size=8)), "type": kind}))
+    for index, value in damage:
+        raw[index % len(raw)] = value
+    with contextlib.suppress(wire.WireError, FrameInvalid):
+        for frame in wire.Decoder().feed(bytes(raw)):
+            family.decode(frame.message)
 
 
 @given(st.binary(max_size=300))

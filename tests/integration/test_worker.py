@@ -153,6 +153,22 @@ def test_an_unknown_settings_key_names_the_nearest(worker, refinement, outputs):
     assert "did you mean 'start_healpix'" in worker.reply("failed").message["text"]
 
 
+def test_what_the_hook_has_read_is_not_read_again(worker, refinement, outputs):
+    chosen = {"strict": False, "keep_volumes": False, "deadline_s": 77.0, "correction": False}
+    star = refinement.write_call(3, 1)
+    worker.send_half("n1", refinement.project, star, 1, outputs, environment=FAST, hook_settings=chosen)
+    reply = worker.reply("standard").message
+    assert (reply["due"], reply["code"], reply["deadline_s"]) == (False, "off", 77.0)
+
+
+def test_a_setting_that_the_hook_does_not_read_is_refused_with_a_way_to_write_it(worker, refinement, outputs):
+    star = refinement.write_call(3, 1)
+    worker.send_half("o1", refinement.project, star, 1, outputs, settings="{correction: false}")
+    reply = worker.reply("failed").message
+    assert reply["code"] == "input_invalid"
+    assert "write it once, on a line of its own" in reply["text"]
+
+
 def test_a_call_goes_first_while_another_iteration_trains(worker, refinement, outputs):
     slow = {**FAST, "CRYOBRIDGE_STEPS": "50000"}
     halves(worker, refinement, outputs, 3, "k", environment=slow)

@@ -78,6 +78,7 @@ class RealWorker:
             "environment": extra.pop("environment", {}),
             "settings": extra.pop("settings", SETTINGS),
             "fd_names": list(files),
+            **extra,
         }
         self.channel.send(message, fds)
         for fd in fds:

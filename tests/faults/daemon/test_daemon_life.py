@@ -221,3 +221,25 @@ def test_a_removed_socket_file_is_noticed(daemon: DaemonProcess) -> None:
     channel.close()
     assert not health["ready"]
     assert "socket" in health["problems"][0]
+
+
+@pytest.mark.parametrize(
+    ("client", "frame", "code", "text"),
+    [
+        ("relion-hook", {"type": "status"}, "rejected", "a hook does not send 'status'"),
+        ("relion-hook", {"type": "verified", "half": True, "ticket": "t"}, "input_invalid", "verified: 'half' must be"),
+        ("relion-hook", {"type": "bye", "used": [1]}, "input_invalid", "bye: 'used' must hold texts"),
+        ("cli", {"type": "call"}, "rejected", "there is no request 'call'"),
+        ("cli", {"type": "jobs", "limit": "all"}, "input_invalid", "jobs: 'limit' must be a number"),
+    ],
+)
+def test_a_frame_that_is_not_the_peers_to_send_is_refused_with_a_sentence(
+    daemon: DaemonProcess, client: str, frame: dict, code: str, text: str
+) -> None:
+    channel = daemon.connect(client)
+    assert channel.receive(5).message["state"] == "ready"
+    channel.send(frame)
+    reply = channel.receive(5).message
+    channel.close()
+    assert (reply["type"], reply["code"]) == ("error", code)
+    assert text in reply["text"]

@@ -1,10 +1,13 @@
 """Options of a RELION call: sources, precedence, and values that nobody understands."""
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cryobridge.schemas import hook_settings
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.hook_settings import HookSettings
 from cryobridge.schemas.relion import ENVIRONMENT, RelionOptions, resolve_options
 
 # The defaults that spIsoNet's users were promised (their names, our keys).
@@ -98,6 +101,7 @@ def test_the_settings_file_has_the_last_word():
         ("start_healpix: many", "start_healpix"),
         ("start_healpix: [", "not YAML"),
         ("- 3", "key: value"),
+        ("start_healpix: 2026-99-99", "not YAML"),
         ("deadline_s: .nan", "deadline_s"),
         ("x: 1\n" * 20000, "larger than"),
         ("!!python/object/apply:os.system ['true']", "not YAML"),
@@ -111,6 +115,74 @@ def test_a_bad_settings_file_gets_one_sentence_that_names_it(text, word):
         resolve_options({}, "", text)
     assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{strict: true, start_healpix: 2}",
+        "{strict: false}",
+        '"str\\x69ct": true',
+        "? strict\n: true",
+        "strict:\n  true",
+        "strict: !!bool 'true'",
+        "strict: y",
+        "keep_volumes: &x true",
+        "deadline_s: 1:30",
+        "deadline_s: 0x10",
+        "deadline_s: 2.0e+9",
+        "correction: true\ncorrection: false",
+        "strict: true\nstrict: true",
+        "correction: !!str off",
+    ],
+)
+def test_a_setting_of_the_hook_that_it_does_not_read_is_refused_and_told_how_to_write_it(text):
+    with pytest.raises(
+        InputInvalid, match=r"cryobridge\.yaml: '\w+' is not written as the hook reads it; write it once"
+    ):
+        resolve_options({}, "", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("strict: true\n", HookSettings(strict=True)),
+        ("'strict': \"yes\"  # please\n", HookSettings(strict=True)),
+        ("keep_volumes: on\ndeadline_s: 90\n", HookSettings(keep_volumes=True, deadline_s=90.0)),
+        ("deadline_s: 1.5e+2\ncorrection: off\n", HookSettings(deadline_s=150.0, correction=False)),
+        ("deadline_s: null\n", HookSettings()),
+        ("deadline_s:\n", HookSettings()),
+        ("\ufeffstrict: true\r\nkeep_volumes: on\r\n", HookSettings(strict=True, keep_volumes=True)),
+        ("network: {steps: 3}\nstrict: 1\n", HookSettings(strict=True)),
+    ],
+)
+def test_hook_and_worker_read_the_same_of_the_hooks_own_settings(text, expected):
+    assert hook_settings.read(text, {}) == expected
+    options, notes = resolve_options({}, "", text)
+    assert {key: getattr(options, key) for key in hook_settings.KEYS} == vars(expected)
+    assert notes == []
+
+
+def test_what_the_hook_has_read_is_taken_from_the_call():
+    options, _ = resolve_options({"CRYOBRIDGE_STRICT": "1"}, "", None, HookSettings(deadline_s=7.0, correction=False))
+    assert (options.strict, options.deadline_s, options.correction) == (False, 7.0, False)
+
+
+@given(st.text(max_size=60), st.sampled_from(hook_settings.KEYS), st.sampled_from(["", "{", "? ", "- ", '"', "a: |\n"]))
+def test_no_file_means_one_thing_to_the_hook_and_another_to_the_worker(rest, key, before):
+    text = f"{before}{key}: {rest}"
+    try:
+        options, _ = resolve_options({}, "", text)
+    except InputInvalid:
+        return
+    assert getattr(options, key) == getattr(hook_settings.read(text, {}), key)
+    assert (key in (yaml.safe_load(text) or {})) == (key in hook_settings.in_file(text))
+
+
+def test_a_file_that_is_too_large_is_named_with_its_limit():
+    with pytest.raises(InputInvalid, match=r"cryobridge\.yaml: larger than 65536 bytes; it should be a few lines"):
+        resolve_options({}, "", "#" * (hook_settings.MAX_FILE_BYTES + 1))
+    assert resolve_options({}, "", "#" * hook_settings.MAX_FILE_BYTES)[0] == RelionOptions()
 
 
 @given(st.dictionaries(st.sampled_from(sorted(ENVIRONMENT)), st.text(max_size=20), max_size=8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -194,6 +195,39 @@ def test_iterations_are_booked_as_jobs_with_their_end(bench: Bench) -> None:
     (job,) = bench.store.newest(5)
     assert (job.kind, job.state, job.text) == (RELION_KIND, JobState.SUCCEEDED, "no half-sets")
     assert job.result == {"used": "standard", "code": "no_half_sets", "metrics": {}}
+
+
+def test_status_tells_of_a_disk_without_room_and_the_iteration_is_booked_as_failed(bench: Bench) -> None:
+    bench.sessions.call(FakeHook([1]), call_frame([1]))
+    bench.pool.standard(bench.pool.half(1), due=False, code="disk_full", line="there is no room on the disk")
+    status = json.loads(json.dumps(bench.ask(ME, "status")))
+    assert (status["last_fallback"]["code"], status["last_fallback"]["iteration"]) == ("disk_full", 5)
+    assert status["sessions"][0]["failed"] == 1
+    (job,) = bench.store.newest(5)
+    assert (job.state, job.reason) == (JobState.FAILED, "disk_full")
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "text"),
+    [
+        ({"type": "make coffee"}, "rejected", "there is no request 'make coffee'"),
+        ({"type": "logs"}, "input_invalid", "logs: 'job_id' is missing"),
+        ({"type": "wait", "job_id": 5}, "input_invalid", "wait: 'job_id' must be a text"),
+        ({"type": "submit", "spec": []}, "input_invalid", "submit: 'spec' must be an object"),
+        ({"type": "release", "session": "run"}, "input_invalid", "'session' must be the job folder and output root"),
+    ],
+)
+def test_a_request_that_cannot_be_read_is_told_why(bench: Bench, message: dict[str, Any], code: str, text: str) -> None:
+    asker = Asker(ME)
+    bench.requests.handle(asker, message)
+    (reply,) = asker.sent
+    assert (reply["type"], reply["ok"], reply["code"]) == ("error", False, code)
+    assert text in reply["text"]
+
+
+def test_a_refinement_can_be_announced_before_it_calls(bench: Bench) -> None:
+    assert bench.ask(ME, "prepare", session="/project/job001/run", box=64)["session"] == "/project/job001/run"
+    assert bench.pool.prepared == ["/project/job001/run"]
 
 
 def test_cancelling_a_running_iteration_is_open_to_its_owner(bench: Bench) -> None:

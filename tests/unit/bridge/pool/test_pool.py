@@ -297,6 +297,25 @@ async def test_what_is_said_of_a_cancelled_or_unknown_task_reaches_nobody(bench:
 
 
 @on_loop()
+async def test_a_word_that_makes_no_sense_costs_its_task_and_nothing_else(bench: Bench) -> None:
+    worker = await bench.ready()
+    bench.pool.submit(bench.call("a"))
+    bench.pool.submit(bench.call("b"))
+    worker.heard()
+    worker.say("standard", task="a", due=True)
+    worker.say("corrected", task=["b"])
+    worker.say("heartbeat", rss_bytes="much")
+    await settle()
+    ((name, code, text),) = bench.owner.lost
+    assert (name, code) == ("a", "bad_result")
+    assert "standard: 'half' is missing" in text
+    assert [frame["type"] for frame in worker.heard()] == ["forget"]
+    worker.say("standard", task="b", **MADE)
+    await settle()
+    assert [frame.task for frame in bench.owner.frames] == ["b"]
+
+
+@on_loop()
 async def test_a_call_cancelled_before_it_was_sent_is_never_sent(bench: Bench) -> None:
     task = bench.call("a")
     bench.pool.submit(task)

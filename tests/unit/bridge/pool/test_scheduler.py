@@ -84,6 +84,7 @@ WORKERS = st.lists(
     max_size=4,
     unique_by=lambda one: one.name,
 )
+# Only jobs are bound to devices; a call goes wherever its refinement is warm.
 TASKS = st.lists(
     st.builds(
         TaskView,
@@ -92,7 +93,7 @@ TASKS = st.lists(
         order=st.integers(0, 99),
         session=st.sampled_from([None, "s", "t", "u"]),
         devices=st.sampled_from([None, frozenset({"cpu"})]),
-    ).map(lambda task: replace(task, devices=None) if task.priority is Priority.CALL else task),  # calls name none
+    ).map(lambda one: replace(one, devices=None) if one.priority is Priority.CALL else one),
     max_size=8,
     unique_by=(lambda one: one.id, lambda one: one.order),
 )

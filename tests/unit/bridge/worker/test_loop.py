@@ -1,5 +1,6 @@
 """The worker's loop: urgency, progress, cancelling, and errors that end a task but not the worker."""
 
+import os
 import socket
 import threading
 
@@ -141,6 +142,41 @@ def test_an_error_fails_its_task_with_a_code_and_the_next_is_served(daemon):
         answer = receive(channel)
         codes[task] = answer.get("code", answer["type"])
     assert codes == {"bad": "bad_result", "worse": "oom", "good": "done"}
+
+
+def test_a_task_that_cannot_be_read_fails_and_unknown_frames_are_passed_over(daemon):
+    def job(asked, _):
+        yield None
+        return JobDone(task=asked.task, result={})
+
+    channel = daemon(job=job)
+    channel.send({"type": "of the future", "task": "x"})
+    channel.send({"type": "cancel", "task": 7})
+    channel.send({"type": "job", "task": "bad", "spec": "none"})
+    channel.send(asking("job", "good"))
+    failed = receive(channel)
+    assert (failed["type"], failed["task"], failed["code"]) == ("failed", "bad", "input_invalid")
+    assert "job: 'spec' must be an object" in failed["text"]
+    assert (receive(channel)["task"]) == "good"
+
+
+def test_descriptors_come_with_their_frame_and_are_closed_with_it(daemon):
+    seen = []
+
+    def half(asked, fds):
+        seen.extend(os.fstat(fd).st_rdev for fd in fds)
+        yield None
+        return StandardMade(task=asked.task, half=1, size=1, crc32=1, due=False)
+
+    channel = daemon(half=half)
+    before = len(os.listdir("/proc/self/fd"))
+    with open(os.devnull) as file:
+        channel.send({**asking("half", "a"), "fd_names": ["mask"]}, [file.fileno()])
+    assert receive(channel)["task"] == "a"
+    assert seen == [os.stat(os.devnull).st_rdev]
+    channel.send(asking("half", "b"))
+    assert receive(channel)["task"] == "b"
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_memory_errors_are_told_from_others():

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryobridge.wrappers.relion.hook import outputs, settings
+from cryobridge.wrappers.relion.hook.call import TooLargeError, read_text, read_whole_text
 from cryobridge.wrappers.relion.hook.daemon import daemon_environment
 from cryobridge.wrappers.relion.hook.mapcheck import MapError, check_map, checksum
 from cryobridge.wrappers.relion.hook.outputs import Output, is_full
@@ -229,6 +230,15 @@ def test_a_deadline_that_is_no_time_is_none(text):
 @given(st.text())
 def test_any_settings_file_is_survived(text):
     assert isinstance(settings.read(text, {}), settings.Settings)
+
+
+def test_a_file_is_read_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "cryobridge.yaml"
+    path.write_text("x" * 100)
+    assert read_whole_text(str(path), 100) == "x" * 100
+    assert read_text(str(path), 99) == "x" * 99
+    with pytest.raises(TooLargeError, match="larger than 99 bytes"):
+        read_whole_text(str(path), 99)
 
 
 def test_a_daemon_started_by_a_rank_does_not_inherit_the_ranks_limits():
