@@ -6,10 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 
-
-@pytest.mark.slow
 def test_public_api_has_its_types(repository: Path, tmp_path: Path) -> None:
     """mypy, strict, accepts a caller of the public functions and refuses a wrong one.
 

@@ -16,6 +16,8 @@ from cryobridge.core.correction.training import CorrectionState, TrainingRecord,
 from cryobridge.core.training.ranks import ALONE, Ranks, share_of
 from cryobridge.schemas.correction import CorrectionOptions
 
+pytestmark = pytest.mark.slow
+
 
 class _Meeting:
     """Where threads that play ranks lay down what they have and take up the mean."""

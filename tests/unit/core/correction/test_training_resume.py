@@ -11,6 +11,8 @@ from support.correction_data import equal_states, noisy_pair, tiny_options
 from cryobridge.core.correction.training import CorrectionState, StepReport, TrainingRecord, predict, train
 from cryobridge.schemas.correction import CorrectionOptions
 
+pytestmark = pytest.mark.slow
+
 BROKEN_OFF_AFTER = 3
 HELD_OUT: dict[str, Any] = {"held_out": 2, "held_out_every": 2}
 NEVER_BETTER: dict[str, Any] = {
