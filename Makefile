@@ -1,6 +1,7 @@
 # Everything runs in the .venv that `python3 bridge/bootstrap.py` makes.
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
+PARALLEL := -n $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 
 .PHONY: help install demo test lint types unit acceptance faults fuzz parity bench
 
@@ -23,8 +24,8 @@ lint: install ## ruff
 types: install ## mypy, strict
 	$(PYTHON) -m mypy
 
-unit: install ## fast tests
-	$(PYTEST) tests/unit tests/typing
+unit: install ## fast tests, in a minute
+	$(PYTEST) $(PARALLEL) -m 'not slow' tests/unit tests/typing
 
 parity: install ## against RELION's own programs
 	$(PYTEST) tests/parity

@@ -28,6 +28,8 @@ OLDEST_PYTHON = (3, 11)
 PREFERRED_TORCH = "torch==2.13.0"
 ANY_TORCH = "torch>=2.4"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+MOST_AT_ONCE = 4
+"""Tests start daemons, workers and RELION, each of them a process with torch or MPI: memory, not cores, ends first."""
 _COMMANDS = ("demo", "test", "install")
 _CHECKS = (
     ("ruff", "check"),
@@ -64,8 +66,13 @@ def main(arguments: Sequence[str]) -> int:
 def check(options: Sequence[str]) -> int:
     """Run linters, type checker and all tests; every one runs, the exit code is that of the first that failed."""
     codes = [call([PYTHON, "-m", *words]) for words in _CHECKS]
-    codes.append(call([PYTHON, "-m", "pytest", *options]))
+    codes.append(call([PYTHON, "-m", "pytest", *at_once(os.cpu_count() or 1), *options]))
     return next((code for code in codes if code), 0)
+
+
+def at_once(cores: int) -> list[str]:
+    """Options of pytest that run as many tests at a time as there are cores; a later `-n` of the caller's counts."""
+    return [f"-n{min(cores, MOST_AT_ONCE)}"] if cores > 1 else []
 
 
 def install(extras: str) -> None:

@@ -194,7 +194,7 @@ def test_out_of_memory(refinement, stock_maps):
     for half in (1, 2):
         star = refinement.write_call(3, half)
         # The limit is handed down from hook to daemon to worker.
-        calls.append(refinement.call(star, half, limit_kib=9_000_000))
+        calls.append(refinement.call(star, half, limit_kib=6_000_000))
     for call in calls:
         call.wait()
     assert_standard(calls, stock_maps, "memory")

@@ -100,9 +100,16 @@ def test_all_checks_run_and_the_first_failure_counts(monkeypatch):
         return 3 if "mypy" in command else 0
 
     monkeypatch.setattr(bootstrap, "call", call)
+    monkeypatch.setattr(bootstrap.os, "cpu_count", lambda: 1)
     assert bootstrap.check(["-k", "fsc"]) == 3
     assert seen[-1] == ["pytest", "-k", "fsc"]
     assert [words[0] for words in seen] == ["ruff", "ruff", "mypy", "pytest"]
+
+
+@pytest.mark.parametrize(("cores", "options"), [(1, []), (2, ["-n2"]), (64, ["-n4"])])
+def test_tests_share_the_cores_but_not_without_end(cores, options):
+    """One core runs one test after the other; many cores do not mean as many daemons with torch at once."""
+    assert bootstrap.at_once(cores) == options
 
 
 def test_runs_with_nothing_installed(tmp_path):

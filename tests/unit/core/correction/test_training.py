@@ -21,6 +21,7 @@ def _trained(options: CorrectionOptions, *data: Tensor) -> tuple[CorrectionState
     return state, list(train(state, *data, options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [17, 24, 40])
 def test_an_untrained_identity_network_returns_the_map(n: int) -> None:
     options = tiny_options(filter_input=False)
@@ -45,6 +46,7 @@ def test_the_map_outside_the_mask_stays() -> None:
     assert float(change[16, 16, 16].abs()) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "chosen",
     [{}, {"noise": 1.0, "free_rotations": 0.5}, {"loss": "published", "norm": "batch", "acc_batches": 2}],
@@ -109,6 +111,7 @@ def test_a_warm_call_takes_the_warm_number_of_steps_and_new_crops() -> None:
     assert [len(cold), len(warm)] == [3, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["published", "improved"])
 def test_independent_halves_depend_on_their_own_half_only(loss: str) -> None:
     half1, half2, weight, mask = noisy_pair()
@@ -141,6 +144,7 @@ def test_small_and_odd_boxes_work(n: int) -> None:
     assert predict(state, 2, data[1], data[2], None, options).shape == (n, n, n)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_on_crops_it_never_saw() -> None:
     data = noisy_pair()
     options = tiny_options(steps=16, held_out=4, held_out_every=4, learning_rate=3e-3)
@@ -161,6 +165,7 @@ def test_training_stops_when_the_held_out_loss_no_longer_falls() -> None:
     assert len(reports) < 40
 
 
+@pytest.mark.slow
 def test_accumulating_parts_of_a_batch_gives_the_same_step() -> None:
     data = noisy_pair()
     whole, _ = _trained(tiny_options(steps=1, acc_batches=1), *data)
@@ -202,6 +207,7 @@ def test_the_averaged_weights_are_used_and_put_back() -> None:
     assert all(torch.equal(value, own[name]) for name, value in learner.network.named_parameters())
 
 
+@pytest.mark.slow
 def test_prediction_gives_way_between_tiles() -> None:
     options = tiny_options()
     half, _, weight, _ = noisy_pair(n=40)

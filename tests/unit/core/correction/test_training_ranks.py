@@ -15,6 +15,8 @@ from cryobridge.core.training import TrainingRecord
 from cryobridge.core.training.ranks import ALONE, Ranks, share_of
 from cryobridge.schemas.correction import CorrectionOptions
 
+pytestmark = pytest.mark.slow
+
 
 def _gradients(state: CorrectionState) -> Tensor:
     """The means that Adam keeps: after one step a tenth of the gradient."""

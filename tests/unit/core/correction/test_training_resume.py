@@ -12,6 +12,8 @@ from cryobridge.core.correction import CorrectionState, predict, train
 from cryobridge.core.training import StepReport, TrainingRecord
 from cryobridge.schemas.correction import CorrectionOptions
 
+pytestmark = pytest.mark.slow
+
 BROKEN_OFF_AFTER = 3
 HELD_OUT: dict[str, Any] = {"held_out": 2, "held_out_every": 2}
 NEVER_BETTER: dict[str, Any] = {

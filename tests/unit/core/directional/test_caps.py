@@ -17,6 +17,7 @@ def symmetric_cube(reach: int, seed: int) -> torch.Tensor:
     return cube + cube.flip((0, 1, 2))
 
 
+@pytest.mark.slow
 @given(shell=st.integers(1, 11), angle=st.floats(0.5, 90.0), seed=st.integers(0, 99))
 @settings(max_examples=40, deadline=None)
 def test_sums_and_counts_equal_those_over_all_pairs(shell: int, angle: float, seed: int) -> None:

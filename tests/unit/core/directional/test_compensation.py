@@ -69,6 +69,7 @@ def test_a_few_even_views_among_top_views_set_the_factor() -> None:
     assert found.scf == pytest.approx(0.1, abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_the_sum_written_out() -> None:
     views = torch.nn.functional.normalize(
         torch.randn(300, 3, generator=torch.Generator().manual_seed(3)) * torch.tensor([5.0, 1.0, 1.0]), dim=1

@@ -49,6 +49,7 @@ def test_the_curves_are_those_measured_by_the_makers(pair: Path) -> None:
     assert float((along_z[used] - torch.from_numpy(wanted["fsc_cone20_z"])).abs().mean()) < 0.005
 
 
+@pytest.mark.slow
 def test_the_density_of_the_angles_is_that_of_the_reconstructions_weight(pair: Path) -> None:
     with gzip.open(pair / "particles.star.gz", "rt") as file:
         table = file.read().split("data_particles")[1]

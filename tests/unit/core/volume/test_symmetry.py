@@ -157,6 +157,7 @@ def test_the_average_is_the_map_of_all_copies_of_the_atoms(name: str, n: int) ->
     assert float((again - found).abs().max()) < 1e-3 * float(every.max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("band", [0.5, 0.67])
 def test_a_rotated_map_is_read_as_its_fourier_sum_says(band: float) -> None:
     n, group = 24, operators("I3")

@@ -84,6 +84,7 @@ def test_a_request_that_was_finished_is_not_run_again(spec: dict[str, Any], tmp_
     assert contents(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"request_id": "b"}, {"request_id": None}, {"request_id": "a", "deadline_s": 9}])
 def test_another_request_never_touches_a_finished_result(
     spec: dict[str, Any], tmp_path: Path, change: dict[str, Any]
@@ -95,6 +96,7 @@ def test_another_request_never_touches_a_finished_result(
     assert contents(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_what_an_interrupted_attempt_left_does_not_stop_the_next(spec: dict[str, Any], tmp_path: Path) -> None:
     first = run(spec)
     (tmp_path / "out" / "result.json").unlink()
@@ -180,6 +182,7 @@ def test_a_job_that_is_given_up_halfway_is_closed(spec: dict[str, Any], tmp_path
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_work_in_one_folder(spec: dict[str, Any], tmp_path: Path) -> None:
     job = parse_job(spec, "job")
     first = OutputFolder(job, torch.device("cpu"))
@@ -193,6 +196,7 @@ def test_two_processes_do_not_work_in_one_folder(spec: dict[str, Any], tmp_path:
     assert not (tmp_path / "out" / ".lock").exists()
 
 
+@pytest.mark.slow
 def test_a_finished_job_that_is_made_again_is_not_said_to_go_on(spec: dict[str, Any], tmp_path: Path) -> None:
     run(spec)
     run({**spec, "run": {"overwrite": True}})

@@ -15,6 +15,7 @@ from cryobridge.bridge.worker.kinds import check
 from cryobridge.schemas.errors import CryobridgeError, OutOfMemory
 
 
+@pytest.mark.slow
 def test_a_working_machine_is_told_how_fast_it_is(tmp_path: Path) -> None:
     result, said = run_map_job("check", tmp_path / "out")
     found = result["metrics"]

@@ -49,6 +49,7 @@ def test_a_job_writes_maps_curves_and_a_report(pair: PhantomPair, tmp_path: Path
     assert found["b_factor_A2"] == pytest.approx(4 * np.polyfit(*points[used].T, 1)[0], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_sharpening_undoes_part_of_the_fall_off_of_the_structure(pair: PhantomPair, tmp_path: Path) -> None:
     """Signal at 7 to 6 A against signal at 10 to 8.5 A, which the phantom's B-factor of 150 has pressed down."""
     paths = files(tmp_path, pair, mask=pair.mask)

@@ -36,6 +36,7 @@ def radius() -> np.ndarray:
     return np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + k**2)
 
 
+@pytest.mark.slow
 def test_even_views_sample_all_directions_alike(tmp_path: Path) -> None:
     place = np.arange(6000)
     tilt, rot = np.degrees(np.arccos(1 - (2 * place + 1) / 6000)), 137.50776405 * place % 360
@@ -54,6 +55,7 @@ def test_even_views_sample_all_directions_alike(tmp_path: Path) -> None:
     assert set(result["outputs"]) == {"FSD3D.mrc", "report.html"}
 
 
+@pytest.mark.slow
 def test_top_views_leave_a_cone_about_z_empty(tmp_path: Path) -> None:
     """Views within 20 degrees of z measure planes that come within 70 degrees of it and no closer."""
     draw = np.random.default_rng(4)
@@ -78,6 +80,7 @@ def test_top_views_leave_a_cone_about_z_empty(tmp_path: Path) -> None:
     assert re.search(r"SCF\* is 0\.\d\d \(below 0\.81 means trouble\)", page)
 
 
+@pytest.mark.slow
 def test_symmetry_turns_views_about_its_axis(tmp_path: Path) -> None:
     """One side view along x measures x not at all; with four-fold symmetry it is also seen along y."""
     inputs = particles(tmp_path / "side.star", np.zeros(50), np.full(50, 90.0))

@@ -66,6 +66,7 @@ def test_shells_between_the_two_resolutions_become_alike(
     assert set(result["outputs"]) == {"whitened.mrc", "whitened.cxc", "spectrum.csv", "report.html"}
 
 
+@pytest.mark.slow
 def test_directions_become_alike(blurred: torch.Tensor, tmp_path: Path) -> None:
     paths = write_maps(tmp_path, VOXEL_A, map=blurred)
     result, _ = run_map_job("map.whiten", tmp_path / "out", paths, {**SHELLS, "mode": "angular"})

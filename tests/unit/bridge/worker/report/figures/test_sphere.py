@@ -41,6 +41,7 @@ def test_lengths_do_not_matter():
     np.testing.assert_array_equal(on_sphere(7.0 * directions, values), on_sphere(directions, values))
 
 
+@pytest.mark.slow
 def test_what_is_not_measured_is_grey_at_both_poles():
     directions = fibonacci_directions(2000)
     cap = directions[:, 0] > math.cos(math.radians(40))
@@ -70,6 +71,7 @@ def test_odd_resolutions_are_drawn(resolutions):
     assert pixels(resolution_sphere(torch.eye(3), torch.tensor(resolutions))).std() > 1
 
 
+@pytest.mark.slow
 def test_views_are_shown_against_even_ones():
     directions = fibonacci_directions(800)
     density = (directions[:, 0] > 0.5).double()  # half of the directions hold all views

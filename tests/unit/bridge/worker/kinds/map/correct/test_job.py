@@ -26,6 +26,7 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(correct, "page", lambda _: "")
 
 
+@pytest.mark.slow
 def test_a_job_leaves_maps_tables_a_network_and_a_page(tmp_path: Path) -> None:
     spec = correction_job(tmp_path, ensemble=2, postprocess=True, held_out=2, held_out_every=1)
     result = finish(spec)
@@ -46,6 +47,7 @@ def test_a_job_leaves_maps_tables_a_network_and_a_page(tmp_path: Path) -> None:
     assert all(line in page.replace("&#x27;", "'") for line in result["statements"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_a_network_can_be_used_again_without_training(tmp_path: Path) -> None:
     first = finish(correction_job(tmp_path, method="published", loss="improved"))
@@ -61,6 +63,7 @@ def test_a_network_can_be_used_again_without_training(tmp_path: Path) -> None:
     assert not (tmp_path / "never").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_independent_halves_know_nothing_of_each_other(tmp_path: Path) -> None:
     half1, half2, _, mask = noisy_pair()
@@ -127,6 +130,7 @@ CASES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.values())))
 def test_all_sorts_of_jobs_end_well(tmp_path: Path, case: dict[str, Any]) -> None:

@@ -16,6 +16,8 @@ from cryobridge.bridge.worker.training import pair
 from cryobridge.core.training import Trainer
 from cryobridge.schemas.errors import BadResult
 
+pytestmark = pytest.mark.slow
+
 MAPS = ("corrected_half1.mrc", "corrected_half2.mrc", "corrected.mrc", "spread.mrc")
 OPTIONS: dict[str, Any] = {"steps": 5, "ensemble": 2, "held_out": 2, "held_out_every": 2, "checkpoint_every_s": 1e-6}
 

@@ -20,6 +20,8 @@ from cryobridge.core.volume import phantom
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import InputInvalid
 
+pytestmark = pytest.mark.slow
+
 N, VOXEL_A = 40, 2.0
 
 

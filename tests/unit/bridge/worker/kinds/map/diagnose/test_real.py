@@ -15,6 +15,7 @@ from cryobridge.core.fourier.transforms import half_of_centred
 pytestmark = pytest.mark.shared
 
 
+@pytest.mark.slow
 def test_the_best_direction_is_sampled_more_than_the_worst(shared: Path, tmp_path: Path) -> None:
     folder = shared / "data" / "halfmaps_real_tiny" / "emp10499_70s_box32"
     if not folder.is_dir():
