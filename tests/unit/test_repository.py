@@ -148,3 +148,27 @@ def test_architecture_decisions_are_numbered_without_gaps():
     numbers = sorted(int(path.name[:4]) for path in (ROOT / "docs" / "adr").glob("*.md"))
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) >= 4
+
+
+def hops(heading: str) -> list[str]:
+    """What each numbered hop under a heading of ARCHITECTURE.md begins with, between backticks."""
+    _, _, rest = (ROOT / "ARCHITECTURE.md").read_text().partition(f"\n## {heading}\n")
+    section, _, _ = rest.partition("\n## ")
+    return re.findall(r"^\d+\. `([^`]+)`", section, re.MULTILINE)
+
+
+@pytest.mark.parametrize("heading", ["Life of a call", "Life of a job"])
+def test_the_architecture_tells_a_life_in_few_hops_and_each_is_a_module(heading: str):
+    """A reader follows a call or a job from module to module, in at most twelve of them."""
+    found = hops(heading)
+    assert 8 <= len(found) <= 12
+    assert [name for name in found if not (ROOT / name).is_file()] == []
+
+
+def test_every_module_that_the_architecture_names_is_there():
+    """Names in backticks that look like a module's path lead to one."""
+    named = re.findall(
+        r"`((?:bridge|core|schemas|wrappers|tests|bench)/[\w/]+\.py)`", (ROOT / "ARCHITECTURE.md").read_text()
+    )
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / name).is_file()] == []
