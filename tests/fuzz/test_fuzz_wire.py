@@ -8,7 +8,7 @@ import json
 import os
 import struct
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryobridge.schemas import wire
@@ -75,6 +75,7 @@ def test_damaged_stream_gives_frames_or_a_wire_error_and_keeps_no_descriptor(
     assert not [fd for fd in descriptors if os.path.exists(f"/proc/self/fd/{fd}")]
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(FAMILIES),
     st.data(),

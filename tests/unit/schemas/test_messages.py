@@ -117,7 +117,7 @@ def made(frame: type[TypedFrame]) -> st.SearchStrategy[TypedFrame]:
 
 
 @pytest.mark.parametrize(("family", "frame"), FRAMES, ids=lambda one: getattr(one, "__name__", ""))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_frame_comes_back_as_it_was_sent(family: Family[Any], frame: type[TypedFrame], data: st.DataObject) -> None:
     sent = data.draw(made(frame))
@@ -127,6 +127,7 @@ def test_a_frame_comes_back_as_it_was_sent(family: Family[Any], frame: type[Type
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+@settings(deadline=None)
 @given(data=st.data())
 def test_any_object_is_a_frame_or_the_one_refusal(family: Family[Any], data: st.DataObject) -> None:
     kinds = st.sampled_from(sorted(family.frames)) | st.text(max_size=5)
@@ -136,11 +137,12 @@ def test_any_object_is_a_frame_or_the_one_refusal(family: Family[Any], data: st.
         frame = family.decode(message)
     except FrameInvalid:
         return
-    assert family.decode(json.loads(json.dumps(frame.as_message(), allow_nan=True))) == frame or "NaN" in repr(message)
+    # Compared as texts, because a NaN in a table is not even equal to itself.
+    assert repr(family.decode(json.loads(json.dumps(frame.as_message())))) == repr(frame)
 
 
 @pytest.mark.parametrize(("family", "frame"), FRAMES, ids=lambda one: getattr(one, "__name__", ""))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_damaged_frame_is_a_frame_or_the_one_refusal(
     family: Family[Any], frame: type[TypedFrame], data: st.DataObject

@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryobridge.schemas import hook_settings
@@ -168,6 +168,7 @@ def test_what_the_hook_has_read_is_taken_from_the_call():
     assert (options.strict, options.deadline_s, options.correction) == (False, 7.0, False)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.sampled_from(hook_settings.KEYS), st.sampled_from(["", "{", "? ", "- ", '"', "a: |\n"]))
 def test_no_file_means_one_thing_to_the_hook_and_another_to_the_worker(rest, key, before):
     text = f"{before}{key}: {rest}"
