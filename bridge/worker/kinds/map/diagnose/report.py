@@ -17,18 +17,10 @@ from ....report import figures, methods, readings
 from ....report.page import Figure, Report, as_html
 from ....report.quantities import angstrom, in_digits, percent
 from ..measured import STATEMENT, Measured, sphericity_or_none
+from . import words
 from .findings import Findings, xyz
 from .measure import Changed, Views
 from .network import Controls, HoldOut
-from .words import (
-    conical_fsc,
-    controls,
-    hold_out,
-    read_cfar,
-    read_hold_out,
-    read_noise_control,
-    read_phase_control,
-)
 
 _FEWEST_VIEWS = 1000
 
@@ -138,7 +130,7 @@ def _of_directions(found: Findings, voxel_A: float, box: int) -> list[_Panel]:
             figures.directional_curves(directions.curves.cpu(), voxel_A, box),
             (
                 readings.directions(spread.best_A, spread.worst_A, spread.deviation_A),
-                read_cfar(directions.cfar, scf_star),
+                words.read_cfar(directions.cfar, scf_star),
             ),
         ),
         _Panel(
@@ -196,7 +188,7 @@ def _of_hold_out(held_out: HoldOut, voxel_A: float, box: int) -> list[_Panel]:
         _Panel(
             "Directional hold-out",
             figures.fsc_curves(curves, voxel_A, box, thresholds=(0.143,)),
-            (where, read_hold_out(held_out.before, held_out.after)),
+            (where, words.read_hold_out(held_out.before, held_out.after)),
         )
     ]
     if held_out.losses:
@@ -207,9 +199,9 @@ def _of_hold_out(held_out: HoldOut, voxel_A: float, box: int) -> list[_Panel]:
 
 def _of_controls(controls: Controls, voxel_A: float, box: int) -> _Panel:
     curves = {name.replace("_", " "): curve.cpu() for name, curve in controls.curves.items()}
-    lines: list[str] = [read_noise_control(controls.noise_before, controls.noise_after)]
+    lines: list[str] = [words.read_noise_control(controls.noise_before, controls.noise_after)]
     if math.isfinite(controls.true_phases):
-        lines.append(read_phase_control(controls.true_phases, controls.random_phases))
+        lines.append(words.read_phase_control(controls.true_phases, controls.random_phases))
     return _Panel(
         "Controls: halves without a signal, through the network",
         figures.fsc_curves(curves, voxel_A, box, thresholds=(0.143,)),
@@ -251,14 +243,14 @@ def _passages(job: MapDiagnoseJob, pair: Pair, measured: Measured, found: Findin
     passages = [
         methods.fsc(masked=pair.mask is not None, randomised_from_A=from_A),
         methods.directional_fsc("sum_ratio", options.half_angle_deg, measured.limit_A),
-        conical_fsc(len(found.directions.vectors), options.half_angle_deg),
+        words.conical_fsc(len(found.directions.vectors), options.half_angle_deg),
     ]
     if found.views is not None:
         passages.append(methods.sampling(found.views.count, options.symmetry))
     if found.hold_out is not None:
-        passages.append(hold_out(options.half_angle_deg))
+        passages.append(words.hold_out(options.half_angle_deg))
     if found.controls is not None:
-        passages.append(controls())
+        passages.append(words.controls())
     return passages
 
 
