@@ -126,6 +126,11 @@ class Job(StrictModel, ABC):
             Voxels along an axis of its maps: those that it reads or, where it has its own idea, `own_box`.
         device
             "cpu" or "cuda".
+
+        Raises
+        ------
+        ValueError
+            If its options do not go together on this device.
         """
 
     def own_box(self, device: str) -> int | None:

@@ -7,8 +7,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from ..envelope import Inputs, Job, Options
-from ..memory import MemoryEstimate, volumes
+from ..memory import REPORT_BYTES, MemoryEstimate, volumes
 from ..outputs import REPORT, Output
+from .map.correct import CorrectOptions, correction_bytes
 
 BOXES = {"cpu": 48, "cuda": 96}
 """Of the simulated pair that is worked on."""
@@ -28,5 +29,6 @@ class CheckJob(Job):
         return BOXES[device.split(":")[0]]
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
-        """MEMDOC."""
-        return MemoryEstimate(volumes(10, box), volumes(10, box))
+        """On the host the simulated pair with its truth and spectra; on the device a correction of it by default."""
+        network = CorrectOptions().network_options(device)
+        return MemoryEstimate(REPORT_BYTES + volumes(12, box), correction_bytes(network, box))

@@ -47,13 +47,14 @@ def steps_of(spec: dict[str, Any]) -> Generator[Progress | None, None, dict[str,
 
 def finish(spec: dict[str, Any]) -> dict[str, Any]:
     """Run a job to its end; return its result. Fails if it left other files than its kind declares."""
-    steps = steps_of(spec)
-    while True:
+    steps, result = steps_of(spec), None
+    while result is None:
         try:
             next(steps)
         except StopIteration as end:
-            assert not end.value or undeclared(MapCorrectJob.outputs, end.value["outputs"]) == []
-            return dict(end.value)
+            result = dict(end.value)
+    assert not result or undeclared(MapCorrectJob.outputs, result["outputs"]) == []
+    return result
 
 
 def write(path: Path, volume: Tensor) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from cryobridge.bridge.worker.jobs.runner import run_job
+from cryobridge.bridge.worker.jobs.runner import JobSteps, run_job
 from cryobridge.schemas.job import JOB_MODELS
 from cryobridge.schemas.outputs import undeclared
 from cryobridge.wrappers.formats import mrc
@@ -29,13 +29,18 @@ def run_map_job(
         "options": options or {},
     }
     steps = run_job(spec, torch.device(device))
-    said = []
+    said: list[str] = []
+    result = _finished(steps, said)
+    assert undeclared(JOB_MODELS[kind].outputs, result["outputs"]) == []
+    return result, said
+
+
+def _finished(steps: JobSteps, said: list[str]) -> dict[str, Any]:
     while True:
         try:
             step = next(steps)
         except StopIteration as end:
-            assert undeclared(JOB_MODELS[kind].outputs, end.value["outputs"]) == []
-            return dict(end.value), said
+            return dict(end.value)
         if step is not None:
             said.append(step.text)
 

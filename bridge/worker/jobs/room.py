@@ -37,7 +37,10 @@ def shortages(job: Job, device: torch.device, free: FreeMemory) -> list[str]:
     box = job.own_box(device.type) or _largest_box(job)
     if box is None:
         return []
-    wanted = job.memory(box, device.type)
+    try:
+        wanted = job.memory(box, device.type)
+    except ValueError:
+        return []  # the kind itself says best which of its options do not go together
     lines = []
     on_host = wanted.of_host(device.type)
     if on_host > (available := free.on_host()):

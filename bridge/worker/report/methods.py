@@ -1,5 +1,7 @@
 """The methods text of a report, put together from what was done; each passage brings its citations.
 
+Here are the passages that several kinds use; those of one kind stand beside it.
+
 A runner makes one passage for each step that it took and hands them to `write`:
 
     paragraphs, references = write([fsc(masked=True), directional_fsc("phase_cosine", 10.0, 3.4)])
@@ -77,143 +79,12 @@ def directional_fsc(form: Literal["phase_cosine", "sum_ratio"], half_angle_deg: 
     return Passage(text, (*works, citations.FSC3D))
 
 
-def conical_fsc(directions: int, half_angle_deg: float) -> Passage:
-    """Directional FSC curves and cFAR."""
-    return Passage(
-        f"FSC curves were computed in double cones of {half_angle_deg:g}° half-angle about {directions} directions "
-        f"({citations.FSC3D.short}); cFAR is the smallest over the largest area under them "
-        f"({citations.CFAR.short}).",
-        (citations.FSC3D, citations.CFAR),
-    )
-
-
 def sampling(views: int, symmetry: str) -> Passage:
     """SCF* of the views of particles."""
     return Passage(
         f"The sampling compensation factor SCF* was computed from {views} views with point group {symmetry} "
         f"({citations.SAMPLING.short}).",
         (citations.SAMPLING,),
-    )
-
-
-@dataclass(frozen=True)
-class TrainingFacts:
-    """What the methods text says of a training.
-
-    base_width
-        Channels of the network's first level.
-    norm
-        Its normalisation.
-    loss
-        "published" (spIsoNet's) or "improved" (ours).
-    mode
-        "shared": one network for both halves; "independent": one for each.
-    steps, batch, cube_size, learning_rate, seed
-        As used.
-    weight
-        What said how well Fourier voxels are measured: "c_ref" or "fsc3d", both of the 3DFSC, or "none".
-    ensemble
-        Networks from different seeds.
-    symmetry
-        Point group.
-    """
-
-    base_width: int
-    norm: Literal["batch", "group", "none"]
-    loss: Literal["published", "improved"]
-    mode: Literal["shared", "independent"]
-    steps: int
-    batch: int
-    cube_size: int
-    learning_rate: float
-    seed: int
-    weight: Literal["c_ref", "fsc3d", "none"] = "fsc3d"
-    ensemble: int = 1
-    symmetry: str = "C1"
-
-
-def correction(training: TrainingFacts) -> Passage:
-    """Training of the network on the half-maps' own crops, and prediction."""
-    works = [citations.SPISONET, citations.UNET3D, citations.NOISE2NOISE]
-    norms = {"batch": "batch normalisation", "group": f"group normalisation ({citations.GROUP_NORM.short})"}
-    if training.norm == "group":
-        works.append(citations.GROUP_NORM)
-    works.append(citations.ADAMW)
-    network = (
-        f"a 3D U-Net ({citations.UNET3D.short}) of base width {training.base_width} with "
-        f"{norms.get(training.norm, 'no normalisation')}"
-    )
-    who = {
-        "shared": "one network was trained on both half-maps, each the target of the other "
-        f"({citations.NOISE2NOISE.short})",
-        "independent": "each half-map had a network of its own, which never saw the other half",
-    }[training.mode]
-    if training.mode == "independent":
-        works.remove(citations.NOISE2NOISE)
-    how = {
-        "published": "with the published loss",
-        "improved": "with residuals weighted in Fourier space, targets held fixed, and rotated maps compared with "
-        "measured data",
-    }[training.loss]
-    weight = {
-        "c_ref": f"Where the 3DFSC is f, a Fourier voxel counts by sqrt(2f / (1 + f)) ({citations.FSC_143.short}). ",
-        "fsc3d": "The 3DFSC weights what each Fourier voxel counts for. ",
-        "none": "All Fourier voxels counted alike, so the network only denoises. ",
-    }[training.weight]
-    if training.weight == "c_ref":
-        works.append(citations.FSC_143)
-    text = (
-        f"Anisotropy was corrected by self-supervised learning ({citations.SPISONET.short}): {network}; {who}, {how}. "
-        f"{weight}Training took {training.steps} steps of {training.batch} crops of {training.cube_size} voxels a "
-        f"side, with AdamW ({citations.ADAMW.short}) at a learning rate of {training.learning_rate:g}, seed "
-        f"{training.seed}."
-    )
-    if training.symmetry.upper() != "C1":
-        text += f" Point group {training.symmetry} was imposed."
-    if training.ensemble > 1:
-        text += f" The result is the mean of {training.ensemble} networks from different seeds."
-    return Passage(text, tuple(works))
-
-
-def combination(kind: Literal["fill", "published"], limit_A: float) -> Passage:
-    """How the network's map and the measured one were put together."""
-    beyond = f"beyond {angstrom(limit_A)} the half-maps are as they were."
-    if kind == "fill":
-        return Passage(
-            "In each Fourier voxel the result is the measured map plus the network's map times one minus the gain of "
-            f"a Wiener filter ({citations.FSC_143.short}), so what is measured well stays as measured; {beyond}",
-            (citations.FSC_143,),
-        )
-    return Passage(
-        f"The result is the network's map, brought to the amplitude spectrum of the half-map, as published "
-        f"({citations.SPISONET.short}); {beyond}",
-        (citations.SPISONET,),
-    )
-
-
-def reference(resolution_A: float) -> Passage:
-    """A reference's low resolutions in both halves."""
-    return Passage(
-        f"Resolutions up to {angstrom(resolution_A)} of a reference map replaced those of both half-maps before "
-        "training."
-    )
-
-
-def hold_out(half_angle_deg: float) -> Passage:
-    """The directional hold-out test."""
-    return Passage(
-        f"For the directional hold-out test a well measured double cone of {half_angle_deg:g}° half-angle was made as "
-        "bad as the worst one by adding noise to both half-maps; the correction was run on these, and its result "
-        "compared inside the cone with the half-maps as they had been measured."
-    )
-
-
-def controls() -> Passage:
-    """Noise and phase-randomised halves through the network."""
-    return Passage(
-        "As controls the network was given half-maps of pure noise with the measured noise's power spectrum, and the "
-        f"half-maps with randomised phases ({citations.PHASE_RANDOMISATION.short}).",
-        (citations.PHASE_RANDOMISATION,),
     )
 
 
@@ -225,15 +96,6 @@ def whitening(mode: Literal["radial", "angular"], low_A: float, high_A: float) -
     }[mode]
     return Passage(
         f"Between {angstrom(low_A)} and {angstrom(high_A)} the {what} ({citations.SPISONET.short}).",
-        (citations.SPISONET,),
-    )
-
-
-def combined_maps(threshold_A: float) -> Passage:
-    """Two maps joined at a resolution."""
-    return Passage(
-        f"Shells up to {angstrom(threshold_A)} come from the first map, brought to the amplitude spectrum of the "
-        f"second; all others from the second ({citations.SPISONET.short}).",
         (citations.SPISONET,),
     )
 

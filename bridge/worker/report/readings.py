@@ -1,4 +1,4 @@
-"""What numbers mean, in one line each, for the reader of a report.
+"""What numbers mean that several kinds show, in one line each, for the reader of a report.
 
 Every threshold has its source beside it; where the field has none, it is ours and the constant says so.
 """
@@ -12,16 +12,12 @@ import numpy as np
 
 from .quantities import angstrom, in_digits, percent
 
-CFAR_TROUBLE_BELOW = 0.5
-"""CryoSPARC guide, "Job: Orientation Diagnostics"."""
 SCF_TROUBLE_BELOW = 0.81
-"""CryoSPARC guide, ibid.; 8 / pi^2, the SCF of pure side views (Baldwin & Lyumkis 2020)."""
+"""CryoSPARC guide, "Job: Orientation Diagnostics"; 8 / pi^2, the SCF of pure side views (Baldwin & Lyumkis 2020)."""
 
 # Tan et al. 2017 define sphericity (1 is a ball) and give no classes; these are ours.
 _SPHERICITY_CLASSES = ((0.95, "nearly isotropic"), (0.88, "mildly anisotropic"), (0.75, "moderately anisotropic"))
 _NEAR_NYQUIST = 1.05  # ours: a resolution within 5 % of the finest that voxels can hold is set by the voxels
-_CLEAR_DIFFERENCE = 0.02  # ours: differences of a mean FSC below this are within what seeds differ by
-_INVENTED = 0.05  # ours: mean FSC of maps made of nothing but noise
 _TOUCHED = 0.1  # ours: share of the power of well measured voxels that may change without a word
 _FALLEN = 0.02  # ours: a loss that fell by less did not fall
 _LEARNED_NOTHING = "the network learned nothing that can be relied upon."
@@ -80,24 +76,6 @@ def fsc(resolution_A: float, voxel_size_A: float, at_nyquist: float, *, threshol
     return Reading(f"The half-maps agree to {angstrom(resolution_A)} (FSC {threshold:g}).")
 
 
-def shared_network(before_A: float, after_A: float) -> Reading:
-    """Read the FSC of half-maps that one network corrected; both resolutions in Angstrom."""
-    return Reading(
-        f"The FSC of the corrected half-maps reaches {angstrom(after_A)} ({angstrom(before_A)} before). This is not a "
-        "resolution: one network saw both half-maps, so they are no longer independent. Quote "
-        f"{angstrom(before_A)}."
-    )
-
-
-def independent_networks(before_A: float, after_A: float) -> Reading:
-    """Read the FSC of half-maps that were corrected by a network each; both resolutions in Angstrom."""
-    return Reading(
-        f"The FSC of the corrected half-maps reaches {angstrom(after_A)} ({angstrom(before_A)} before). Each half-map "
-        "had its own network, and neither network saw the other half; what both prefer by design can still raise the "
-        "FSC, so the number before is the safe one to quote."
-    )
-
-
 def mask_effect(masked_A: float, corrected_A: float) -> Reading:
     """Read the phase-randomised correction of a masked FSC; both resolutions in Angstrom."""
     if not (math.isfinite(masked_A) and math.isfinite(corrected_A)):
@@ -145,30 +123,6 @@ def directions(best_A: float, worst_A: float, deviation_A: float) -> Reading:
     return Reading(
         f"Directions reach from {angstrom(best_A)} to {angstrom(worst_A)}, a factor of "
         f"{in_digits(worst_A / best_A)}, with a standard deviation of {in_digits(deviation_A)} Å."
-    )
-
-
-def cfar(value: float, scf_star: float | None = None) -> Reading:
-    """Read the conical FSC area ratio, with SCF* where the views are known (CryoSPARC guide's table of both)."""
-    if math.isnan(value):
-        return Reading("cFAR could not be computed.")
-    low = value < CFAR_TROUBLE_BELOW
-    words = f"cFAR is {in_digits(value)} (below {CFAR_TROUBLE_BELOW:g} means trouble): "
-    if scf_star is None or math.isnan(scf_star):
-        return Reading(
-            words + ("directions are measured very unequally." if low else "no direction falls far behind."), warns=low
-        )
-    few_views = scf_star < SCF_TROUBLE_BELOW
-    words += f"with SCF* {in_digits(scf_star)} (below {SCF_TROUBLE_BELOW:g} means trouble) "
-    return Reading(
-        words
-        + {
-            (False, False): "neither the views nor the signal are biased by direction.",
-            (False, True): "the views are uneven, but the signal is not: look at the distribution of views.",
-            (True, False): "the views are even, so particles that are not good, not missing views, weaken directions.",
-            (True, True): "views are missing, and the signal is weak in those directions.",
-        }[low, few_views],
-        warns=low,
     )
 
 
@@ -239,71 +193,3 @@ def loss(losses: Sequence[float], held_out: Sequence[float] = (), *, warm: bool 
             warns=True,
         )
     return Reading(f"{words}, and that of crops kept out of training fell with it.")
-
-
-def hold_out(before: float, after: float) -> Reading:
-    """Read the directional hold-out: mean FSC to what had been measured in the cone, before and after correction."""
-    if not (math.isfinite(before) and math.isfinite(after)):
-        return Reading("The hold-out test could not be scored.")
-    words = "In a direction that was spoilt on purpose, the FSC to what had been measured there went from "
-    words += f"{in_digits(before)} to {in_digits(after)}: "
-    if after > before + _CLEAR_DIFFERENCE:
-        return Reading(words + "the correction brought back signal that is really there.")
-    if after < before - _CLEAR_DIFFERENCE:
-        return Reading(words + "the correction made it worse; do not trust it on these data.", warns=True)
-    return Reading(words + "the correction neither found nor lost signal.")
-
-
-def noise_control(before: float, after: float) -> Reading:
-    """Read the control on pure noise: mean FSC of two maps of noise, before and after they went through the network."""
-    if not math.isfinite(after):
-        return Reading("The noise control could not be scored.")
-    words = (
-        f"Fed with two maps of pure noise (mean FSC {in_digits(before)}), the network returns maps with a mean FSC of "
-    )
-    words += in_digits(after)
-    if after - max(before, 0.0) > _INVENTED:
-        return Reading(words + ": it invents structure, and what it adds to your map is in doubt.", warns=True)
-    return Reading(words + ": it invents nothing that both halves would share.")
-
-
-def phase_control(total: float, control: float) -> Reading:
-    """Read the phase-randomised control: mean FSC, beyond where phases were randomised, with true and random phases."""
-    if not (math.isfinite(total) and math.isfinite(control)):
-        return Reading("The phase-randomised control could not be scored.")
-    words = (
-        f"Beyond the shell where phases were randomised, the corrected half-maps correlate by {in_digits(total)} with "
-        f"true phases and by {in_digits(control)} with random ones"
-    )
-    if control > max(_INVENTED, total / 2):
-        return Reading(words + ": most of that agreement is the network's own.", warns=True)
-    return Reading(words + ": their agreement comes from the data.")
-
-
-def guinier(b_factor_A2: float | None, low_pass_A: float) -> Reading:
-    """Read a sharpening: the B-factor that was applied (negative sharpens; None: the spectrum was levelled)."""
-    end = f"; the map ends at {angstrom(low_pass_A)}."
-    if b_factor_A2 is None:
-        return Reading(f"The spectrum was made flat, shell by shell{end}")
-    if b_factor_A2 > 0:
-        return Reading(f"A B-factor of {b_factor_A2:.0f} Å² was applied, which blurs the map{end}", warns=True)
-    return Reading(f"A B-factor of {b_factor_A2:.0f} Å² was applied{end}")
-
-
-def spread(relative: float, networks: int) -> Reading:
-    """Read an ensemble: median spread inside the mask over the map's standard deviation there."""
-    words = f"{networks} networks from different seeds differ by {percent(relative)} of the map's own contrast"
-    if relative > 0.5:
-        return Reading(f"{words}: detail of that size depends on chance.", warns=True)
-    return Reading(f"{words}; where the spread is bright, trust the map less.")
-
-
-def similarity(correlation: float) -> Reading:
-    """Read central sections before and after: correlation of the two maps inside the mask."""
-    if not math.isfinite(correlation):
-        return Reading("Central sections of all maps on one grey scale.")
-    words = "barely" if correlation > 0.98 else "visibly" if correlation > 0.8 else "strongly"
-    return Reading(
-        f"Central sections on one grey scale; the correction changed the map {words} (correlation "
-        f"{in_digits(correlation, 3)} inside the mask)."
-    )

@@ -8,7 +8,7 @@ from pydantic import AliasChoices, Field
 
 from ...envelope import Inputs, Job, Options
 from ...half_maps import mask_field
-from ...memory import MemoryEstimate, volumes
+from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 from ...paths import InputFile
 
@@ -51,5 +51,5 @@ class MapCombineJob(Job):
     options: CombineOptions
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
-        """MEMDOC."""
-        return MemoryEstimate(volumes(10, box), volumes(10, box))
+        """The maps and what is drawn on the host; the maps, their spectra, scales and the result on the device."""
+        return MemoryEstimate(REPORT_BYTES + volumes(6, box), volumes(13, box))

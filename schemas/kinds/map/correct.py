@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field
 from ...correction import CorrectionOptions
 from ...envelope import Job, Options
 from ...half_maps import HalfMapInputs, limit_field, symmetry_field
-from ...memory import MemoryEstimate, volumes
+from ...memory import REPORT_BYTES, MemoryEstimate, training, volumes
 from ...outputs import REPORT, Output
 from ...paths import InputFile
 
@@ -127,6 +127,15 @@ class CorrectOptions(CorrectionOptions, Options):
         return "published" if self.method == "published" else "fill"
 
 
+def correction_bytes(network: CorrectionOptions, box: int) -> int:
+    """Memory of a correction on its device: maps and spectra in some twenty forms, and the network at its work."""
+    parts = network.batch / network.acc_batches
+    step = training(parts, network.cube_size, network.base_width)
+    # A prediction keeps nothing for a gradient: a few arrays of the first level at a time.
+    tile = volumes(6 * network.base_width, network.crop_size)
+    return volumes(20, box) + max(step, tile)
+
+
 class MapCorrectJob(Job):
     """Correct two half-maps for directions that are measured badly."""
 
@@ -152,5 +161,8 @@ class MapCorrectJob(Job):
     options: CorrectOptions = Field(default_factory=CorrectOptions)
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
-        """MEMDOC."""
-        return MemoryEstimate(volumes(10, box), volumes(10, box))
+        """The maps and what each network made on the host; maps, spectra and a network's work on the device."""
+        network = self.options.network_options(device)
+        return MemoryEstimate(
+            REPORT_BYTES + volumes(8 + 2 * self.options.ensemble, box), correction_bytes(network, box)
+        )

@@ -8,9 +8,10 @@ from pydantic import Field, model_validator
 
 from ...envelope import Job, Options
 from ...half_maps import HalfMapInputs, limit_field, particles_field, seed_field, symmetry_field
-from ...memory import MemoryEstimate, volumes
+from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 from ...paths import InputFile
+from .correct import CorrectOptions, correction_bytes
 
 
 class DiagnoseInputs(HalfMapInputs):
@@ -66,5 +67,9 @@ class MapDiagnoseJob(Job):
     options: DiagnoseOptions = Field(default_factory=DiagnoseOptions)
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
-        """MEMDOC."""
-        return MemoryEstimate(volumes(10, box), volumes(10, box))
+        """The maps and what is drawn on the host; maps, spectra and 3DFSC on the device, and what a hold-out trains."""
+        held_out = correction_bytes(CorrectOptions().network_options(device), box)
+        return MemoryEstimate(
+            REPORT_BYTES + volumes(8 if self.inputs.corrected1 is None else 12, box),
+            volumes(16 if self.inputs.corrected1 is None else 22, box) + (held_out if self.options.hold_out else 0),
+        )

@@ -8,7 +8,7 @@ from pydantic import AliasChoices, Field
 
 from ...envelope import Job, Options
 from ...half_maps import Form, HalfMapInputs, limit_field
-from ...memory import MemoryEstimate, volumes
+from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 
 
@@ -47,5 +47,5 @@ class MapFsc3dJob(Job):
     options: Fsc3dOptions = Field(default_factory=Fsc3dOptions)
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
-        """MEMDOC."""
-        return MemoryEstimate(volumes(10, box), volumes(10, box))
+        """The maps and the 3DFSC on the host; the maps, their spectra and sums by direction on the device."""
+        return MemoryEstimate(REPORT_BYTES + volumes(4, box), volumes(9, box))

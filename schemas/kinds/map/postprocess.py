@@ -8,7 +8,7 @@ from pydantic import AliasChoices, Field
 
 from ...envelope import Job, Options
 from ...half_maps import HalfMapInputs, seed_field
-from ...memory import MemoryEstimate, volumes
+from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 
 
@@ -70,5 +70,5 @@ class MapPostprocessJob(Job):
     options: PostprocessOptions = Field(default_factory=PostprocessOptions)
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
-        """MEMDOC."""
-        return MemoryEstimate(volumes(10, box), volumes(10, box))
+        """The maps and what is drawn on the host; maps, spectra and those with random phases on the device."""
+        return MemoryEstimate(REPORT_BYTES + volumes(6, box), volumes(16, box))

@@ -8,7 +8,7 @@ from pydantic import AliasChoices, Field
 
 from ...envelope import Inputs, Job, Options
 from ...half_maps import particles_field, seed_field, symmetry_field
-from ...memory import MemoryEstimate, volumes
+from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 from ...paths import InputFile
 
@@ -76,6 +76,10 @@ class MapSamplingJob(Job):
     inputs: SamplingInputs
     options: SamplingOptions
 
+    def own_box(self, device: str) -> int:
+        """Box of the result: there are no maps among the inputs."""
+        return self.options.box
+
     def memory(self, box: int, device: str) -> MemoryEstimate:
-        """MEMDOC."""
-        return MemoryEstimate(volumes(10, box), volumes(10, box))
+        """The result and what is drawn on the host; the volume, its radii and the grid of views on the device."""
+        return MemoryEstimate(REPORT_BYTES + volumes(2, box), volumes(6, box) + volumes(4, self.options.grid))

@@ -8,7 +8,7 @@ from pydantic import AliasChoices, Field, model_validator
 
 from ...envelope import Job, Options
 from ...half_maps import MapInputs, mask_field
-from ...memory import MemoryEstimate, volumes
+from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 from ...paths import InputFile
 
@@ -63,5 +63,5 @@ class MapWhitenJob(Job):
     options: WhitenOptions = Field(default_factory=WhitenOptions)
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
-        """MEMDOC."""
-        return MemoryEstimate(volumes(10, box), volumes(10, box))
+        """The map before and after on the host; its spectra on the device, where directions take four times as many."""
+        return MemoryEstimate(REPORT_BYTES + volumes(4, box), volumes(24 if self.options.mode == "angular" else 6, box))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 from pydantic import AliasChoices, Field
@@ -13,7 +13,7 @@ from support.made_up_kind import made_up_kind
 
 from cryobridge.schemas.config import DaemonConfig
 from cryobridge.schemas.describe import FieldDescription, KindDescription, describe_kind, fields_of, nested
-from cryobridge.schemas.envelope import JOB_MODELS
+from cryobridge.schemas.envelope import JOB_MODELS, Inputs, Job, Options
 from cryobridge.schemas.job import parse_job
 from cryobridge.schemas.validation import StrictModel
 
@@ -124,6 +124,20 @@ def test_a_name_is_taken_once() -> None:
     with made_up_kind(), taken, made_up_kind():
         pass
     assert "made.up" not in JOB_MODELS
+
+
+def test_a_class_without_a_name_is_a_base_of_kinds_and_no_kind() -> None:
+    before = dict(JOB_MODELS)
+
+    class Base(Job):
+        """What some kinds have in common."""
+
+        shares_devices: ClassVar[bool] = True
+
+    assert before == JOB_MODELS
+    assert Base.shares_devices
+    with pytest.raises(TypeError, match="abstract"):
+        Base(kind="x", inputs=Inputs(), output=Path("o"), options=Options())
 
 
 def test_nobody_but_schemas_looks_into_the_fields_of_a_model(repository: Path) -> None:

@@ -17,6 +17,7 @@ from ...jobs.tables import curve_table
 from ...jobs.volumes import Volume, read_map, read_mask
 from ...loop import Progress
 from ...report import chimerax, figures, methods
+from ...report.citations import SPISONET
 from ...report.levels import contour_levels
 from ...report.page import Figure, Report, as_html
 from ...report.quantities import angstrom
@@ -79,7 +80,7 @@ def _report(job: MapCombineJob, high: Volume, maps: dict[str, torch.Tensor], cur
         "combined with the high map": curves["high"],
         "low map with high map": curves["between"],
     }
-    paragraphs, references = methods.write([methods.combined_maps(job.options.threshold_resolution_A)])
+    paragraphs, references = methods.write([passage(job.options.threshold_resolution_A)])
     return Report(
         title="Two maps combined",
         summary=f"Resolutions coarser than {at} are those of the low map, finer ones those of the high map.",
@@ -104,4 +105,13 @@ def _report(job: MapCombineJob, high: Volume, maps: dict[str, torch.Tensor], cur
         statements=[STATEMENT],
         methods=paragraphs,
         references=references,
+    )
+
+
+def passage(threshold_A: float) -> methods.Passage:
+    """Two maps joined at a resolution."""
+    return methods.Passage(
+        f"Shells up to {angstrom(threshold_A)} come from the first map, brought to the amplitude spectrum of the "
+        f"second; all others from the second ({SPISONET.short}).",
+        (SPISONET,),
     )

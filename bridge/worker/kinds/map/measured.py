@@ -67,7 +67,10 @@ class Measured:
 
 
 def sphericity_or_none(fsc3d_volume: torch.Tensor) -> float | None:
-    """Sphericity at 0.5; None below the threshold from the first shell on, where there is no body to speak of."""
+    """Sphericity at 0.5 of a 3DFSC (n, n, n // 2 + 1).
+
+    None below the threshold from the first shell on, where there is no body to speak of.
+    """
     try:
         return round(sphericity(fsc3d_volume), 4)
     except ValueError:

@@ -65,7 +65,7 @@ def label(text: str) -> str:
 
 
 def array(values: torch.Tensor | Array | list[float] | tuple[float, ...]) -> Array:
-    """Return numbers from wherever they are, float64."""
+    """Return numbers (...) from wherever they are, float64 of the same shape."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu().double().numpy()
     return np.asarray(values, dtype=np.float64)

@@ -72,7 +72,7 @@ def orthoslices(maps: Mapping[str, Tensor | Array], voxel_size_A: float) -> byte
 
 
 def spread_slices(mean: Tensor | Array, spread: Tensor | Array, voxel_size_A: float) -> bytes:
-    """Central sections of the mean of an ensemble of maps, and of their standard deviation, in the map's units."""
+    """Central sections of the mean of an ensemble of maps and of their standard deviation, (n, n, n), in its units."""
     figure = sheet(7.2, 4.9)
     grid = figure.subplots(2, 3, squeeze=False)
     of_mean, of_spread = central_sections(mean), central_sections(spread)

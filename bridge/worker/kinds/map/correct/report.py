@@ -18,9 +18,9 @@ from ....report import chimerax, figures, methods, readings
 from ....report.levels import contour_levels
 from ....report.page import Figure, Report, as_html
 from ....report.quantities import angstrom, percent
-from ....report.statements import independence
 from ....training.ensemble import Trained
 from ..measured import sphericity_or_none
+from . import words
 from .outputs import CorrectedPair
 from .prepare import WHITEN_FROM_A, Prepared, whitened
 
@@ -51,13 +51,13 @@ class Correction:
     def statements(self) -> list[str]:
         """What a reader must know whatever the result."""
         inputs = self.job.inputs
-        words = independence(
+        lines = words.independence(
             self.network.mode,
             weight_from_both=not self.prepared.fsc3d_given,
             reference_resolution_A=None if inputs.reference is None else self.job.options.reference_resolution_A,
             pretrained=inputs.network is not None,
         )
-        return [*words, *self.prepared.choices]
+        return [*lines, *self.prepared.choices]
 
 
 def page(correction: Correction) -> str:
@@ -112,7 +112,7 @@ def _maps(correction: Correction) -> Figure:
     return Figure(
         f"Mean of the half-maps before and after, to {angstrom(limit_A)}",
         figures.orthoslices({name: lowpass(one, voxel_A, limit_A) for name, one in maps.items()}, voxel_A),
-        readings.similarity(found.correlation),
+        words.read_similarity(found.correlation),
     )
 
 
@@ -121,7 +121,7 @@ def _spread(correction: Correction) -> list[Figure]:
     if found.spread is None:
         return []
     picture = figures.spread_slices(found.mean, found.spread, correction.prepared.pair.voxel_size_A)
-    reading = readings.spread(found.relative_spread, len(correction.trained))
+    reading = words.read_spread(found.relative_spread, len(correction.trained))
     return [Figure("How far the networks agree", picture, reading)]
 
 
@@ -131,7 +131,7 @@ def _agreement(correction: Correction) -> list[Figure]:
     shared = correction.network.mode == "shared"
     before_A = prepared.measured.resolution_A
     after_A = resolution(found.fsc_after, voxel_A, 0.143, box=box)
-    read = readings.shared_network if shared else readings.independent_networks
+    read = words.read_shared_network if shared else words.read_independent_networks
     curves = {
         "half-maps": prepared.measured.curve.cpu(),
         "corrected, not a resolution" if shared else "corrected, a network each": found.fsc_after,
@@ -193,7 +193,7 @@ def _sharpening(correction: Correction) -> list[Figure]:
     }
     line = None if plot.line is None else (plot.line.intercept, plot.line.slope)
     picture = figures.guinier(spectra, plot.inverse_d2.cpu(), line, None)
-    return [Figure("Guinier plot", picture, readings.guinier(sharpened.b_factor_A2, sharpened.low_pass_A))]
+    return [Figure("Guinier plot", picture, words.read_sharpening(sharpened.b_factor_A2, sharpened.low_pass_A))]
 
 
 def _networks(correction: Correction) -> str:
@@ -211,10 +211,10 @@ def _passages(correction: Correction) -> list[methods.Passage]:
     if not prepared.fsc3d_given:
         passages.append(methods.directional_fsc("phase_cosine", options.half_angle_deg, prepared.limit_A))
     if job.inputs.reference is not None:
-        passages.append(methods.reference(options.reference_resolution_A))
+        passages.append(words.reference(options.reference_resolution_A))
     if whitened(options, prepared.limit_A):
         passages.append(methods.whitening("radial", WHITEN_FROM_A, prepared.limit_A))
-    training = methods.TrainingFacts(
+    training = words.TrainingFacts(
         base_width=network.base_width,
         norm=network.norm,
         loss=network.loss,
@@ -228,11 +228,12 @@ def _passages(correction: Correction) -> list[methods.Passage]:
         ensemble=len(correction.trained),
         symmetry=options.symmetry,
     )
-    passages += [methods.correction(training), methods.combination(options.combination, prepared.limit_A)]
+    passages += [words.correction(training), words.combination(options.combination, prepared.limit_A)]
     sharpened = correction.sharpened
     if sharpened is not None:
         fitted = sharpened.guinier.line is not None
         sharp = sharpened.b_factor_A2 is not None
-        words = methods.postprocessing(sharpened.b_factor_A2, sharpened.low_pass_A, fitted=fitted, sharpened=sharp)
-        passages.append(words)
+        passages.append(
+            methods.postprocessing(sharpened.b_factor_A2, sharpened.low_pass_A, fitted=fitted, sharpened=sharp)
+        )
     return [*passages, methods.display()]

@@ -152,7 +152,7 @@ def by_direction(
 
 
 def views_of(path: Path, symmetry: Tensor | None, device: torch.device) -> Views:
-    """Read the views of particles and say how evenly they sample Fourier space.
+    """Read the views of particles and say how evenly they sample Fourier space under `symmetry`, (k, 3, 3) or None.
 
     Raises
     ------
@@ -178,7 +178,10 @@ def changed(
     voxel_size_A: float,
     half_angle_deg: float,
 ) -> Changed:
-    """What a correction did to the mean of the half-maps, and how its half-maps agree."""
+    """What a correction did to the mean of the half-maps, and how its half-maps agree.
+
+    `corrected1` and `corrected2` are (n, n, n), `fsc3d` is (n, n, n // 2 + 1).
+    """
     mask = measured.mask
     before, after = (measured.half1 + measured.half2) / 2, (corrected1 + corrected2) / 2
     well, badly = power_changed_by_measure(before, after, fsc3d, fsc3d != 0.0, mask)
@@ -223,7 +226,7 @@ def curve_bands(directions: Directions) -> dict[str, Tensor]:
 
 
 def change_table(power: Tensor) -> dict[str, Tensor]:
-    """Columns of a table of the change by polar bin."""
+    """Columns of a table of the change by shell and polar bin, (n // 2 + 1, bins)."""
     step = 90 / power.shape[1]
     return {f"{i * step:g}-{(i + 1) * step:g}_deg": power[:, i] for i in range(power.shape[1])}
 

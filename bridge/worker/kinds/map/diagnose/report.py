@@ -17,6 +17,7 @@ from ....report import figures, methods, readings
 from ....report.page import Figure, Report, as_html
 from ....report.quantities import angstrom, in_digits, percent
 from ..measured import STATEMENT, Measured, sphericity_or_none
+from . import words
 from .controls import Controls
 from .findings import Findings, xyz
 from .hold_out import HoldOut
@@ -130,7 +131,7 @@ def _of_directions(found: Findings, voxel_A: float, box: int) -> list[_Panel]:
             figures.directional_curves(directions.curves.cpu(), voxel_A, box),
             (
                 readings.directions(spread.best_A, spread.worst_A, spread.deviation_A),
-                readings.cfar(directions.cfar, scf_star),
+                words.read_cfar(directions.cfar, scf_star),
             ),
         ),
         _Panel(
@@ -188,7 +189,7 @@ def _of_hold_out(held_out: HoldOut, voxel_A: float, box: int) -> list[_Panel]:
         _Panel(
             "Directional hold-out",
             figures.fsc_curves(curves, voxel_A, box, thresholds=(0.143,)),
-            (where, readings.hold_out(held_out.before, held_out.after)),
+            (where, words.read_hold_out(held_out.before, held_out.after)),
         )
     ]
     if held_out.losses:
@@ -199,9 +200,9 @@ def _of_hold_out(held_out: HoldOut, voxel_A: float, box: int) -> list[_Panel]:
 
 def _of_controls(controls: Controls, voxel_A: float, box: int) -> _Panel:
     curves = {name.replace("_", " "): curve.cpu() for name, curve in controls.curves.items()}
-    lines: list[str] = [readings.noise_control(controls.noise_before, controls.noise_after)]
+    lines: list[str] = [words.read_noise_control(controls.noise_before, controls.noise_after)]
     if math.isfinite(controls.true_phases):
-        lines.append(readings.phase_control(controls.true_phases, controls.random_phases))
+        lines.append(words.read_phase_control(controls.true_phases, controls.random_phases))
     return _Panel(
         "Controls: halves without a signal, through the network",
         figures.fsc_curves(curves, voxel_A, box, thresholds=(0.143,)),
@@ -243,14 +244,14 @@ def _passages(job: MapDiagnoseJob, pair: Pair, measured: Measured, found: Findin
     passages = [
         methods.fsc(masked=pair.mask is not None, randomised_from_A=from_A),
         methods.directional_fsc("sum_ratio", options.half_angle_deg, measured.limit_A),
-        methods.conical_fsc(len(found.directions.vectors), options.half_angle_deg),
+        words.conical_fsc(len(found.directions.vectors), options.half_angle_deg),
     ]
     if found.views is not None:
         passages.append(methods.sampling(found.views.count, options.symmetry))
     if found.hold_out is not None:
-        passages.append(methods.hold_out(options.half_angle_deg))
+        passages.append(words.hold_out(options.half_angle_deg))
     if found.controls is not None:
-        passages.append(methods.controls())
+        passages.append(words.controls())
     return passages
 
 

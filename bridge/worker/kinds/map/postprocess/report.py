@@ -42,32 +42,11 @@ def page(
     """Return the page as HTML; `average` (n, n, n) is the map before."""
     resolution = angstrom(sharpened.resolution_A)
     how = _how(job.options, sharpened)
-    plot = sharpened.guinier
-    line = None if plot.line is None else (plot.line.intercept, plot.line.slope)
-    fit_range_A = (job.options.fit_from_A, job.options.fit_to_A or sharpened.resolution_A)
-    names = {"averaged": plot.averaged, "weighted by FSC": plot.weighted, "sharpened": plot.sharpened}
-    spectra = {name: values.cpu() for name, values in names.items()}
-    before_after = {"average of the halves": average, "postprocessed": sharpened.volume.cpu()}
     corrected = pair.mask is not None and not agreed.mask_hurts
+    fsc_reading = _of_fsc(pair, agreed, sharpened, corrected=corrected)
     curves = {name: curve.cpu() for name, curve in named_curves(pair, agreed).items()}
-    start = agreed.curves.randomised_from if corrected else None
-    fitted = sharpened.guinier.line is not None
-    sharpening = job.options.sharpening != "none"
-    paragraphs, references = methods.write(
-        [
-            methods.fsc(
-                masked=corrected, randomised_from_A=None if start is None else pair.box * pair.voxel_size_A / start
-            ),
-            methods.postprocessing(sharpened.b_factor_A2, sharpened.low_pass_A, fitted=fitted, sharpened=sharpening),
-        ]
-    )
-    fsc_reading = (
-        readings.mask_effect(
-            fsc_resolution(agreed.curves.masked, pair.voxel_size_A, box=pair.box), sharpened.resolution_A
-        )
-        if corrected
-        else readings.fsc(sharpened.resolution_A, pair.voxel_size_A, float(agreed.used[-1]))
-    )
+    before_after = {"average of the halves": average, "postprocessed": sharpened.volume.cpu()}
+    paragraphs, references = methods.write(_passages(job.options, pair, agreed, sharpened, corrected=corrected))
     report = Report(
         title="Sharpened map",
         summary=f"Resolution {resolution} (FSC 0.143); {how}, low-passed at {angstrom(sharpened.low_pass_A)}.",
@@ -86,11 +65,7 @@ def page(
                 figures.fsc_curves(curves, pair.voxel_size_A, pair.box),
                 fsc_reading,
             ),
-            Figure(
-                "Guinier plot",
-                figures.guinier(spectra, plot.inverse_d2.cpu(), line, None if line is None else fit_range_A),
-                _of_fit(sharpened),
-            ),
+            _guinier(job.options, sharpened),
             Figure(
                 "Map before and after",
                 figures.orthoslices(before_after, pair.voxel_size_A),
@@ -103,6 +78,38 @@ def page(
         references=references,
     )
     return as_html(report)
+
+
+def _of_fsc(pair: Pair, agreed: Agreement, sharpened: Sharpened, *, corrected: bool) -> readings.Reading:
+    if not corrected:
+        return readings.fsc(sharpened.resolution_A, pair.voxel_size_A, float(agreed.used[-1]))
+    masked_A = fsc_resolution(agreed.curves.masked, pair.voxel_size_A, box=pair.box)
+    return readings.mask_effect(masked_A, sharpened.resolution_A)
+
+
+def _passages(
+    options: PostprocessOptions, pair: Pair, agreed: Agreement, sharpened: Sharpened, *, corrected: bool
+) -> list[methods.Passage]:
+    start = agreed.curves.randomised_from if corrected else None
+    fitted = sharpened.guinier.line is not None
+    return [
+        methods.fsc(
+            masked=corrected, randomised_from_A=None if start is None else pair.box * pair.voxel_size_A / start
+        ),
+        methods.postprocessing(
+            sharpened.b_factor_A2, sharpened.low_pass_A, fitted=fitted, sharpened=options.sharpening != "none"
+        ),
+    ]
+
+
+def _guinier(options: PostprocessOptions, sharpened: Sharpened) -> Figure:
+    plot = sharpened.guinier
+    line = None if plot.line is None else (plot.line.intercept, plot.line.slope)
+    fit_range_A = (options.fit_from_A, options.fit_to_A or sharpened.resolution_A)
+    names = {"averaged": plot.averaged, "weighted by FSC": plot.weighted, "sharpened": plot.sharpened}
+    spectra = {name: values.cpu() for name, values in names.items()}
+    picture = figures.guinier(spectra, plot.inverse_d2.cpu(), line, None if line is None else fit_range_A)
+    return Figure("Guinier plot", picture, _of_fit(sharpened))
 
 
 def _how(options: PostprocessOptions, sharpened: Sharpened) -> str:

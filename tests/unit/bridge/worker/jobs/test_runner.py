@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.correction_job import correction_job
 from support.made_up_kind import made_up_kind
 from support.made_up_kind import spec as made_up_spec
 
@@ -232,7 +233,7 @@ def test_too_little_memory_is_said_before_the_job_and_in_its_log(spec: dict[str,
     steps = run_job(spec, torch.device("cpu"), little)
     first = next(steps)
     assert first is not None
-    assert first.text.startswith("map.fsc3d wants about 0.0 GB of memory for a box of 16")
+    assert first.text.startswith("map.fsc3d wants about 0.1 GB of memory for a box of 16")
     assert not (tmp_path / "out").exists()
     list(steps)
     assert "it may be slow, or fail" in (tmp_path / "out" / "run.log").read_text()
@@ -244,6 +245,11 @@ def test_enough_memory_is_no_word(spec: dict[str, Any], tmp_path: Path) -> None:
     lines = shortages(parse_job(spec, "job"), torch.device("cuda"), on_gpu)
     assert len(lines) == 1
     assert "of cuda for a box of 16" in lines[0]
+
+
+def test_options_that_do_not_go_together_are_left_to_the_kind_to_refuse(tmp_path: Path) -> None:
+    job = parse_job(correction_job(tmp_path, method="published", batch=3), "job")
+    assert shortages(job, torch.device("cpu"), FreeMemory(on_host=lambda: 0)) == []
 
 
 def test_a_box_that_cannot_be_told_is_no_shortage(spec: dict[str, Any], tmp_path: Path) -> None:

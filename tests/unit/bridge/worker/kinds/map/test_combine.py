@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.literature import cites_what_it_names
 from support.map_jobs import read_back, run_map_job, write_maps
 
+from cryobridge.bridge.worker.kinds.map import combine
 from cryobridge.schemas.errors import InputInvalid
 
 BOX = 32
@@ -50,3 +52,7 @@ def test_a_threshold_that_the_maps_do_not_reach_is_one_sentence(tmp_path: Path, 
     with pytest.raises(InputInvalid, match=r"not between 24 A \(shell 2\) and 3 A \(Nyquist\)"):
         run_map_job("map.combine", tmp_path / "out", paths, {"threshold_resolution_A": threshold_A})
     assert not (tmp_path / "out").exists()
+
+
+def test_the_methods_text_cites_what_it_names() -> None:
+    cites_what_it_names(combine.passage(10.0))

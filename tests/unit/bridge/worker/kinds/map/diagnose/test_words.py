@@ -1,0 +1,61 @@
+"""The words of a diagnosis say what was done, cite what they name, and follow the numbers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from support.literature import cites_what_it_names, works_in
+from support.reading import is_read
+
+from cryobridge.bridge.worker.kinds.map.diagnose import words
+
+INF, NAN = math.inf, math.nan
+
+PASSAGES = {
+    "conical": words.conical_fsc(500, 20.0),
+    "hold-out": words.hold_out(20.0),
+    "controls": words.controls(),
+}
+READINGS = [
+    # what is read, with what, words that must be there, whether it warns
+    ("read_cfar", (0.5,), "no direction falls far behind", False),
+    ("read_cfar", (0.49,), "very unequally", True),
+    ("read_cfar", (NAN,), "could not", False),
+    ("read_cfar", (0.7, 0.9), "neither the views nor the signal", False),
+    ("read_cfar", (0.7, 0.5), "look at the distribution", False),
+    ("read_cfar", (0.2, 0.9), "particles that are not good", True),
+    ("read_cfar", (0.2, 0.5), "views are missing", True),
+    ("read_cfar", (0.2, NAN), "very unequally", True),
+    ("read_hold_out", (0.3, 0.5), "from 0.30 to 0.50: the correction brought back", False),
+    ("read_hold_out", (0.3, 0.31), "neither found nor lost", False),
+    ("read_hold_out", (0.3, 0.2), "made it worse", True),
+    ("read_hold_out", (NAN, 0.2), "could not be scored", False),
+    ("read_noise_control", (0.0, 0.01), "invents nothing", False),
+    ("read_noise_control", (0.0, 0.3), "invents structure", True),
+    ("read_noise_control", (0.3, 0.31), "invents nothing", False),
+    ("read_noise_control", (-0.3, 0.01), "invents nothing", False),
+    ("read_noise_control", (0.0, NAN), "could not be scored", False),
+    ("read_phase_control", (0.4, 0.02), "comes from the data", False),
+    ("read_phase_control", (0.4, 0.3), "the network's own", True),
+    ("read_phase_control", (NAN, 0.3), "could not be scored", False),
+]
+
+
+@pytest.mark.parametrize("passage", PASSAGES.values(), ids=PASSAGES)
+def test_a_passage_cites_exactly_the_works_it_names(passage):
+    cites_what_it_names(passage)
+
+
+def test_every_work_of_this_kind_is_cited_by_something():
+    cited = {work.short for passage in PASSAGES.values() for work in passage.works}
+    assert {work.short for work in works_in(words)} <= cited
+
+
+@pytest.mark.parametrize(("name", "numbers", "said", "warns"), READINGS)
+def test_reading(name, numbers, said, warns):
+    is_read(getattr(words, name)(*numbers), said, warns=warns)
+
+
+def test_every_reading_is_tried():
+    assert {name for name in vars(words) if name.startswith("read_")} == {name for name, *_ in READINGS}
