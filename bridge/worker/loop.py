@@ -99,18 +99,11 @@ class FrameQueue:
         ranks = {frame.urgency for frame in TO_WORKER.frames.values()}
         self._queues: dict[int, deque[Received]] = {rank: deque() for rank in sorted(ranks)}
         self._changed = threading.Condition()
-        self._closed = False
 
     def put(self, received: Received) -> None:
         """Queue a frame (reader thread)."""
         with self._changed:
             self._queues[received.frame.urgency].append(received)
-            self._changed.notify()
-
-    def close(self) -> None:
-        """Wake the main thread for the last time."""
-        with self._changed:
-            self._closed = True
             self._changed.notify()
 
     def take(self, below: int | None = None, *, wait: bool = True, at_most_s: float | None = None) -> Received | None:
@@ -120,7 +113,7 @@ class FrameQueue:
                 for rank, queue in self._queues.items():
                     if (below is None or rank < below) and queue:
                         return queue.popleft()
-                if not wait or self._closed or not self._changed.wait(at_most_s):
+                if not wait or not self._changed.wait(at_most_s):
                     return None
 
 
@@ -168,10 +161,8 @@ class WorkerLoop:
         threading.Thread(target=self._read, name="reader", daemon=True).start()
         threading.Thread(target=self._beat, name="beat", daemon=True).start()
         while not self._stopping.is_set():
-            received = self._inbox.take()
-            if received is None:
-                return
-            self._handle(received)
+            if (received := self._inbox.take()) is not None:
+                self._handle(received)
 
     def send(self, frame: FromWorker) -> None:
         """Send to the daemon from any thread; a daemon that is gone ends the process, since nobody waits any more."""

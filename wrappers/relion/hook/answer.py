@@ -28,7 +28,7 @@ from .conversation import Conversation, EndedError, HalfWork, Outcome
 from .daemon import NoDaemonError, connect
 from .mapcheck import expected_size
 from .names import is_leftover
-from .outputs import Output, is_full, unique
+from .outputs import OutputFile, is_full, unique
 from .partner import JointConversation, Meeting, PartnerElsewhere, Role, follow, tidy, verdict_path, write_note
 from .request import send_call
 from .runlog import say
@@ -48,7 +48,7 @@ class Reply:
     """What is to be placed: the chosen map, and why."""
 
     outcome: Outcome
-    chosen: Output | None
+    chosen: OutputFile | None
 
 
 def answer(star: str, environment: Mapping[str, str], *, strict: bool = False, keep_volumes: bool = False) -> int:
@@ -115,7 +115,7 @@ class Visit:
         self.surroundings = Surroundings()
         self.channel: wire.Channel | None = None
         self.meeting: Meeting | None = None
-        self._discard: list[Output] = []
+        self._discard: list[OutputFile] = []
 
     def go(self) -> int:
         """Answer the call and return the exit status."""
@@ -217,8 +217,8 @@ class Visit:
             )
             # The daemon makes both standard maps again; they are needed for its checks only.
             works = {
-                half: HalfWork(half, self.call, self._kept(Output.in_memory(0)), work.corrected),
-                3 - half: HalfWork(3 - half, guest_call, self._kept(Output.in_memory(0)), corrected),
+                half: HalfWork(half, self.call, self._kept(OutputFile.in_memory(0)), work.corrected),
+                3 - half: HalfWork(3 - half, guest_call, self._kept(OutputFile.in_memory(0)), corrected),
             }
             channel, _ = connect(self.environment, self.wishes.silence_s)
             self.channel = channel
@@ -244,7 +244,7 @@ class Visit:
             self._kept(offered)
         return Reply(outcome, offered if outcome.used == CORRECTED else work.standard)
 
-    def _send(self, channel: wire.Channel, works: dict[int, HalfWork], session_out: Output | None) -> None:
+    def _send(self, channel: wire.Channel, works: dict[int, HalfWork], session_out: OutputFile | None) -> None:
         session = os.path.join(self.call.name.bridge_folder, _SESSION)
         channel.sock.settimeout(self.wishes.silence_s)
         send_call(
@@ -259,7 +259,7 @@ class Visit:
         )
 
     def _conversation(
-        self, kind: type[_Talk], channel: wire.Channel, works: dict[int, HalfWork], session_out: Output | None
+        self, kind: type[_Talk], channel: wire.Channel, works: dict[int, HalfWork], session_out: OutputFile | None
     ) -> _Talk:
         name = self.call.name
         return kind(
@@ -291,29 +291,29 @@ class Visit:
         tidy(self.call.name)
         return True
 
-    def _kept(self, output: Output) -> Output:
+    def _kept(self, output: OutputFile) -> OutputFile:
         """Have an output removed at the end unless it has been placed."""
         self._discard.append(output)
         return output
 
-    def _standard_file(self) -> Output:
+    def _standard_file(self) -> OutputFile:
         """A file for the standard map: beside the result, or in memory while the disk is full."""
         size = expected_size(self.call.shape)
         try:
-            return self._kept(Output.on_disk(self.call.folder, f"{self.call.name.stem}.{unique()}.mrc", size))
+            return self._kept(OutputFile.on_disk(self.call.folder, f"{self.call.name.stem}.{unique()}.mrc", size))
         except OSError as error:
             if not is_full(error):
                 raise
-            return self._kept(Output.in_memory(size))
+            return self._kept(OutputFile.in_memory(size))
 
-    def _file_or_none(self, folder: str, stem: str, size: int) -> Output | None:
+    def _file_or_none(self, folder: str, stem: str, size: int) -> OutputFile | None:
         """A file that one can do without."""
         try:
-            return self._kept(Output.on_disk(folder, f"{stem}.{unique()}.mrc", size))
+            return self._kept(OutputFile.on_disk(folder, f"{stem}.{unique()}.mrc", size))
         except OSError:
             return None
 
-    def _place(self, chosen: Output) -> None:
+    def _place(self, chosen: OutputFile) -> None:
         if chosen.path is not None:
             chosen.place(self.call.result)
             return

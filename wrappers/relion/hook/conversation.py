@@ -30,7 +30,7 @@ from cryobridge.schemas.messages import (
 
 from .call import Call
 from .mapcheck import MapError, MapFacts, check_map, checksum
-from .outputs import Output
+from .outputs import OutputFile
 from .runlog import say
 from .settings import Settings
 from .verdict import CORRECTED, STANDARD, is_ticket
@@ -64,8 +64,8 @@ class HalfWork:
 
     half: int
     call: Call
-    standard: Output
-    corrected: Output | None = None
+    standard: OutputFile
+    corrected: OutputFile | None = None
     standard_facts: MapFacts | None = None
 
     def discard(self) -> None:
@@ -120,7 +120,7 @@ class Conversation:
         decide: Callable[[str, str], str],
         settings: Settings,
         deadline: float | None,
-        session_out: Output | None,
+        session_out: OutputFile | None,
     ) -> None:
         self.channel = channel
         self.works = works

@@ -16,7 +16,7 @@ def is_full(error: OSError) -> bool:
     return error.errno in _FULL
 
 
-class Output:
+class OutputFile:
     """A file that becomes the result by renaming.
 
     Attributes
@@ -32,7 +32,7 @@ class Output:
         self.path = path
 
     @classmethod
-    def on_disk(cls, folder: str, name: str, size: int) -> Output:
+    def on_disk(cls, folder: str, name: str, size: int) -> OutputFile:
         """Make `.<name>` in `folder` with `size` bytes reserved.
 
         Raises
@@ -51,7 +51,7 @@ class Output:
         return output
 
     @classmethod
-    def in_memory(cls, size: int) -> Output:
+    def in_memory(cls, size: int) -> OutputFile:
         """Make a file that exists in memory only."""
         fd = os.memfd_create("cryobridge", os.MFD_CLOEXEC)
         os.ftruncate(fd, size)
@@ -66,7 +66,7 @@ class Output:
             If the file cannot be brought to disk; whatever `result` was before stays as it was.
         """
         if self.path is None:
-            copy = Output.on_disk(os.path.dirname(result), f"{os.path.basename(result)}.{unique()}.mrc", 0)
+            copy = OutputFile.on_disk(os.path.dirname(result), f"{os.path.basename(result)}.{unique()}.mrc", 0)
             try:
                 _copy(self.fd, copy.fd)
                 copy.place(result)

@@ -22,7 +22,7 @@ from .call import read_text, remove_quietly
 from .conversation import TICK_S, Conversation, EndedError, HalfWork, Outcome
 from .mapcheck import MapError, check_map
 from .names import CallName, stale_coordination_files
-from .outputs import Output
+from .outputs import OutputFile
 from .settings import Settings
 from .verdict import CORRECTED, STANDARD, decide, first, is_ticket
 
@@ -240,7 +240,7 @@ class JointConversation(Conversation):
 
 def follow(
     role: Role, meeting: Meeting, work: HalfWork, settings: Settings, deadline: float | None
-) -> tuple[Outcome, Output | None]:
+) -> tuple[Outcome, OutputFile | None]:
     """The guest's side: wait for the owner's answer and obey the verdict.
 
     Returns
@@ -250,7 +250,7 @@ def follow(
     """
     pulse = Pulse(settings.silence_s)
     began = time.monotonic()
-    offered: Output | None = None
+    offered: OutputFile | None = None
     ticket: str | None = None
     line = ""
     text = ""
@@ -297,7 +297,7 @@ def _settle(name: CallName, ticket: str, choice: str) -> str:
         return STANDARD
 
 
-def _open_offer(note: dict[str, Any], work: HalfWork, role: Role) -> Output | None:
+def _open_offer(note: dict[str, Any], work: HalfWork, role: Role) -> OutputFile | None:
     """Open and check the map that the owner offers; None while it is not yet visible here.
 
     Raises
@@ -315,7 +315,7 @@ def _open_offer(note: dict[str, Any], work: HalfWork, role: Role) -> Output | No
         return None
     except OSError as error:
         raise MapError(f"it cannot be opened ({error.strerror})") from error
-    offered = Output(fd, path)
+    offered = OutputFile(fd, path)
     try:
         if os.fstat(fd).st_size < int(note["size"]):
             os.close(fd)

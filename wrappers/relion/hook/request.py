@@ -11,7 +11,7 @@ from cryobridge.schemas.messages import CallFrame, IterationName, SettingsOfHook
 
 from .call import CallInvalidError, Descriptors, Surroundings, open_inputs
 from .conversation import HalfWork
-from .outputs import Output
+from .outputs import OutputFile
 
 _NEEDED = ("star", "data_real", "data_imag", "weight")
 
@@ -33,7 +33,7 @@ def send_call(
     settings_text: str | None,
     settings: HookSettings,
     session_in: str | None,
-    session_out: Output | None,
+    session_out: OutputFile | None,
 ) -> None:
     """Send one call with its descriptors; the hook's copies of the inputs are closed afterwards.
 

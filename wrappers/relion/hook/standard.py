@@ -13,7 +13,7 @@ import sys
 
 from .call import STAR_BYTES, Call, read_whole_text, remove_quietly
 from .mapcheck import MapError, check_map, expected_size
-from .outputs import Output, is_full, unique
+from .outputs import OutputFile, is_full, unique
 
 STOCK = "relion_external_reconstruct"
 _MEMORY_FOLDER = "/dev/shm"  # noqa: S108 - names in it are random and made with O_EXCL
@@ -31,7 +31,7 @@ class _NoRoomError(Exception):
     """The tool ran out of disk."""
 
 
-def make_standard(call: Call, *, inputs_are_bad: bool = False) -> Output:
+def make_standard(call: Call, *, inputs_are_bad: bool = False) -> OutputFile:
     """Make the standard map of a call.
 
     Parameters
@@ -73,7 +73,7 @@ def run_stock_as_it_is(star: str) -> int:
     return _run([_find_stock(), star])
 
 
-def _stock(call: Call, folder: str) -> Output:
+def _stock(call: Call, folder: str) -> OutputFile:
     program = _find_stock()
     stem = f".{call.name.stem}.{unique()}"
     result = os.path.join(folder, f"{stem}.mrc")
@@ -90,7 +90,7 @@ def _stock(call: Call, folder: str) -> Output:
         remove_quietly(star, table)
 
 
-def _ours(call: Call, folder: str) -> Output:
+def _ours(call: Call, folder: str) -> OutputFile:
     result = os.path.join(folder, f".{call.name.stem}.{unique()}.mrc")
     program = [sys.executable, "-I", "-m", "cryobridge.wrappers.relion.standard"]
     # It stands in for RELION's tool, so it makes that tool's map.
@@ -98,7 +98,7 @@ def _ours(call: Call, folder: str) -> Output:
     return _made(call, command, result, "cryobridge's own reconstruction")
 
 
-def _made(call: Call, command: list[str], result: str, who: str) -> Output:
+def _made(call: Call, command: list[str], result: str, who: str) -> OutputFile:
     """Run a tool that writes `result`, and take the map if it is good."""
     try:
         status = _run(command)
@@ -113,7 +113,7 @@ def _made(call: Call, command: list[str], result: str, who: str) -> Output:
     except BaseException:
         remove_quietly(result)
         raise
-    output = Output(fd, result)
+    output = OutputFile(fd, result)
     try:
         check_map(fd, call.shape, header_statistics=False)
     except MapError as error:

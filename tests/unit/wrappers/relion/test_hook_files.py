@@ -15,7 +15,7 @@ from cryobridge.wrappers.relion.hook import outputs, settings
 from cryobridge.wrappers.relion.hook.call import TooLargeError, read_text, read_whole_text
 from cryobridge.wrappers.relion.hook.daemon import daemon_environment
 from cryobridge.wrappers.relion.hook.mapcheck import MapError, check_map, checksum
-from cryobridge.wrappers.relion.hook.outputs import Output, is_full
+from cryobridge.wrappers.relion.hook.outputs import OutputFile, is_full
 from cryobridge.wrappers.relion.hook.runlog import say
 from cryobridge.wrappers.relion.hook.verdict import decide, is_ticket
 
@@ -63,7 +63,7 @@ def test_one_value_that_is_not_finite_is_found_wherever_it_is(as_fd, bad, where)
 
 @given(st.lists(st.floats(width=32, min_value=-(2.0**126), max_value=2.0**126), min_size=8, max_size=8))
 def test_finite_values_always_pass(values):
-    output = Output.in_memory(0)
+    output = OutputFile.in_memory(0)
     os.pwrite(output.fd, map_bytes(np.array(values).reshape(2, 2, 2)), 0)
     check_map(output.fd, (2, 2, 2))
     output.discard()
@@ -108,7 +108,7 @@ def test_announced_size_and_checksum_must_match(as_fd):
 def test_an_output_appears_whole_under_its_final_name(tmp_path):
     result = tmp_path / "result.mrc"
     result.write_bytes(b"older")
-    output = Output.on_disk(str(tmp_path), "result.x.mrc", 100)
+    output = OutputFile.on_disk(str(tmp_path), "result.x.mrc", 100)
     assert os.fstat(output.fd).st_size == 100
     os.pwrite(output.fd, b"new", 0)
     assert result.read_bytes() == b"older"
@@ -120,7 +120,7 @@ def test_an_output_appears_whole_under_its_final_name(tmp_path):
 
 def test_an_output_in_memory_is_copied_whole(tmp_path):
     data = os.urandom(9_000_000)
-    output = Output.in_memory(len(data))
+    output = OutputFile.in_memory(len(data))
     os.pwrite(output.fd, data, 0)
     output.place(str(tmp_path / "result.mrc"))
     assert (tmp_path / "result.mrc").read_bytes() == data
@@ -134,7 +134,7 @@ def test_without_room_nothing_is_left_behind(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OSError, match="No space") as caught:
-        Output.on_disk(str(tmp_path), "x.mrc", 100)
+        OutputFile.on_disk(str(tmp_path), "x.mrc", 100)
     assert is_full(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -144,15 +144,15 @@ def test_a_file_system_that_cannot_reserve_still_serves(tmp_path, monkeypatch):
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(os, "posix_fallocate", unsupported)
-    output = Output.on_disk(str(tmp_path), "x.mrc", 100)
+    output = OutputFile.on_disk(str(tmp_path), "x.mrc", 100)
     assert os.fstat(output.fd).st_size == 100
     output.discard()
 
 
 def test_room_that_comes_late_is_waited_for(tmp_path, monkeypatch):
-    output = Output.in_memory(10)
+    output = OutputFile.in_memory(10)
     attempts = []
-    original = outputs.Output.on_disk.__func__
+    original = outputs.OutputFile.on_disk.__func__
 
     def reluctant(cls, folder, name, size):
         attempts.append(name)
@@ -160,7 +160,7 @@ def test_room_that_comes_late_is_waited_for(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         return original(cls, folder, name, size)
 
-    monkeypatch.setattr(outputs.Output, "on_disk", classmethod(reluctant))
+    monkeypatch.setattr(outputs.OutputFile, "on_disk", classmethod(reluctant))
     output.place_patiently(str(tmp_path / "result.mrc"), 5.0)
     assert (tmp_path / "result.mrc").stat().st_size == 10
     output.discard()
