@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def mean_and_spread(maps: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean of maps and their standard deviation in each voxel, with no more than one of them held at a time.
+    """Mean of maps (n, n, n) and their standard deviation in each voxel, with no more than one of them held at a time.
 
     Parameters
     ----------

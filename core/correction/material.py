@@ -42,7 +42,7 @@ def materials(
     device: torch.device,
     seed: int,
 ) -> list[Material]:
-    """Prepare two half-maps for training: one material for each learner, on the device.
+    """Prepare two half-maps (n, n, n) for training: one material for each learner, on the device.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def materials(
 
 
 def check_maps(weight3d: Tensor, mask: Tensor | None, *maps: Tensor) -> None:
-    """Raise ValueError unless all are of one box and maps and weight are finite."""
+    """Raise ValueError unless maps (n, n, n) and weight (n, n, n // 2 + 1) are of one box and finite."""
     n = maps[0].shape[-1]
     for volume in maps:
         if tuple(volume.shape) != (n, n, n):

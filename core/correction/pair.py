@@ -120,7 +120,7 @@ class ReadyPair:
         return self.fsc3d.shape[0]
 
     def tensors(self) -> list[Tensor]:
-        """All of it that lies on the device."""
+        """All of it that lies on the device: maps (n, n, n), spectra (n, n, n // 2 + 1)."""
         pairs = (*self.halves, *self.starts, *self.standards, *self.gains)
         return [*pairs, self.fsc3d, self.weight, *([] if self.mask is None else [self.mask])]
 

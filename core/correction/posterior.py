@@ -125,7 +125,7 @@ def plausible(result: Tensor, standard: Tensor, factor: float = 10.0) -> str | N
     Parameters
     ----------
     result
-        The map that would be returned.
+        The map (n, n, n) that would be returned.
     standard
         The standard map of the same call, the safe answer.
     factor

@@ -54,7 +54,7 @@ class CorrectionState(Learned):
         return state
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything as CPU tensors by name (for safetensors); a copy, later training does not change it."""
+        """Everything as CPU tensors by name, with the layout (networks, width, norm); a copy, training does not change it."""
         return {_LAYOUT: torch.tensor(self._layout), **super().tensors()}
 
     @property
@@ -79,7 +79,7 @@ class StoredLayout(NamedTuple):
 
 
 def stored_layout(tensors: Mapping[str, Tensor]) -> StoredLayout:
-    """Tell which options the state that gave these tensors was made with.
+    """Tell from the layout (networks, width, norm) which options the state that gave these tensors was made with.
 
     Raises
     ------

@@ -58,7 +58,7 @@ class CorrectionTask:
         return None if self._draws.held_out is None else self._samples(self._draws.held_out)
 
     def losses(self, name: str, network: Network, batch: Batch) -> Mapping[str, Tensor]:
-        """Terms of the loss of one network."""
+        """Terms of the loss of one network on crops (b, 1, c, c, c), scalars."""
         options, weight = self._options, self._materials[name].weight
 
         def run(volumes: Tensor) -> Tensor:
@@ -84,11 +84,11 @@ class CorrectionTask:
         )
 
     def score(self, name: str, network: Network, batch: Batch) -> Tensor:
-        """The loss itself."""
+        """The loss itself, a scalar, on crops (b, 1, c, c, c)."""
         return torch.stack(list(self.losses(name, network, batch).values())).sum()
 
     def tensors(self) -> Iterator[Tensor]:
-        """The maps, noise and weights that crops are taken from."""
+        """The maps (n, n, n), noise and weights (c, c, c // 2 + 1) that crops are taken from."""
         for material in self._materials.values():
             yield from (volume for pair in material.pairs for volume in pair)
             yield from (one for one in (material.noise, material.mask, material.weight) if one is not None)

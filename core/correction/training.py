@@ -25,7 +25,7 @@ def train(
     record: TrainingRecord | None = None,
     ranks: Ranks = ALONE,
 ) -> Iterator[StepReport]:
-    """Train the state's network(s) on two half-maps, in place, one step for each value drawn.
+    """Train the state's network(s) on two half-maps (n, n, n), in place, one step for each value drawn.
 
     See `trainer_of` for what is asked of the arguments, and for the errors.
     """

@@ -68,7 +68,7 @@ def turn_each_back(volumes: Tensor, turns: Sequence[int] | Tensor) -> Tensor:
 
 
 def turn_matrices(device: torch.device | str) -> Tensor:
-    """The 24 rotations as matrices (24, 3, 3) on z, y, x: a voxel of the result at r comes from M r."""
+    """The 24 rotations as matrices (count, 3, 3) on z, y, x: a voxel of the result at r comes from M r."""
     matrices = torch.zeros(len(CUBE_TURNS), 3, 3)
     for matrix, (order, flips) in zip(matrices, CUBE_TURNS, strict=True):
         for axis, source in enumerate(order):

@@ -16,14 +16,6 @@ ROOT = Path(__file__).resolve().parents[2]
 LINKS = ("bridge", "core", "schemas", "wrappers")
 LONGEST_FILE_LINES = 400
 LONGEST_FUNCTION_LINES = 60
-TOO_LONG_YET = {
-    "bridge/worker/calls/correct.py: correct",
-    "bridge/worker/calls/due.py: decide",
-    "bridge/worker/calls/standard.py: standard_half",
-    "bridge/worker/kinds/map/postprocess/report.py: page",
-    "core/correction/training.py: train",
-}
-"""Functions that are still to be split; none is added."""
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
 # Folders that exist on one machine only. /tmp, /run, /proc, /etc, /usr, /opt and so on are everybody's,
 # and so is the home of an example.
@@ -83,8 +75,7 @@ def long_functions(source: str) -> Iterator[str]:
 @pytest.mark.parametrize("path", PROGRAM, ids=str)
 def test_functions_fit_on_a_page(path: Path):
     """No function, its description included, is longer than can be seen at once."""
-    too_long = [f"{path}: {name}" for name in long_functions(text(path))]
-    assert [name for name in too_long if name not in TOO_LONG_YET] == []
+    assert list(long_functions(text(path))) == []
 
 
 def test_long_functions_are_found():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from cryobridge.bridge.worker.report.readings import CFAR_TROUBLE_BELOW
+from cryobridge.bridge.worker.kinds.map.diagnose.words import CFAR_TROUBLE_BELOW
 from cryobridge.core.diagnosis import holdout
 from cryobridge.core.directional import area_ratio as cfar
 from cryobridge.core.directional import compensation as scf
