@@ -54,7 +54,7 @@ class CorrectionState(Learned):
         return state
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything as CPU tensors by name, with the layout (networks, width, norm); a copy, training does not change it."""
+        """Everything as CPU tensors by name, a copy, with the layout (networks, width, norm)."""
         return {_LAYOUT: torch.tensor(self._layout), **super().tensors()}
 
     @property
