@@ -85,9 +85,12 @@ def config_show(path: Path | None, as_json: bool) -> None:
 
 
 @config.command("reference")
-@click.option("--write", "path", type=click.Path(path_type=Path), help="Put it into this document, below its marker.")
+@click.option("--write", "path", type=click.Path(path_type=Path), help="Put it into this document, at its markers.")
 def config_reference(path: Path | None) -> None:
-    """Print every key and variable there is, with defaults and meaning (Markdown)."""
+    """Print every key and variable there is, with defaults and meaning (Markdown).
+
+    Documents: docs/configuration.md holds all of it, docs/jobs.md the table of kinds.
+    """
     from .reference import tables, write_into
 
     if path is None:

@@ -33,11 +33,11 @@ Runner = Callable[[Any, Context], JobSteps]
 
 KINDS = "cryobridge.bridge.worker.kinds"
 """Kind `family.name` is run by the module `family.name` in here, loaded when the first such job comes."""
-_ANY_MEMORY = FreeMemory()
+_REAL_MEMORY = FreeMemory()
 
 
 def run_job(
-    spec: object, device: torch.device, free: FreeMemory = _ANY_MEMORY, parking: Parking | None = None
+    spec: object, device: torch.device, free: FreeMemory = _REAL_MEMORY, parking: Parking | None = None
 ) -> JobSteps:
     """Run one job; return its result as JSON values.
 

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from support.correction_job import correction_job
+from support.made_up_kind import made_up_kind
+from support.made_up_kind import spec as made_up_spec
 
+from cryobridge.bridge.worker.jobs import input_records
 from cryobridge.bridge.worker.jobs.checkpoint import Checkpoint, Checkpoints, digest_of
+from cryobridge.bridge.worker.jobs.input_records import InputRecords
 from cryobridge.schemas.job import parse_job
 
 KEPT = Checkpoint(
@@ -84,3 +88,25 @@ def test_a_digest_is_of_options_and_content(tmp_path: Path) -> None:
     data[-1] ^= 1
     (tmp_path / "half2.mrc").write_bytes(data)
     assert digest_of(parse_job(spec, "test"), {"seed": 1}) != digest
+
+
+def test_a_digest_is_of_every_member_of_a_list_and_of_what_a_folder_lists(tmp_path: Path) -> None:
+    for name in ("map", "a", "b"):
+        (tmp_path / f"{name}.mrc").write_bytes(name.encode())
+    (tmp_path / "movies").mkdir()
+    with made_up_kind():
+        job = parse_job(made_up_spec(tmp_path, movies="movies"), "job").resolved(tmp_path)
+    digests = [digest_of(job, {})]
+    (tmp_path / "b.mrc").write_bytes(b"other")
+    digests.append(digest_of(job, {}))
+    (tmp_path / "movies" / "new.eer").write_bytes(b"1")
+    digests.append(digest_of(job, {}))
+    assert len(set(digests)) == 3
+    assert digest_of(job, {}) == digests[-1]
+
+
+def test_an_input_that_was_read_for_its_hash_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, known = parse_job(correction_job(tmp_path), "test"), InputRecords()
+    digest = digest_of(job, {}, known)
+    monkeypatch.setattr(input_records, "file_record", None)
+    assert digest_of(job, {}, known) == digest
