@@ -82,7 +82,7 @@ def _run(job: Job, wanted: str, *, quiet: bool) -> dict[str, Any]:
 def _device(wanted: str, job: Job) -> str:
     import torch
 
-    from .training.ranks import device_of_this_rank
+    from .ranks import device_of_this_rank
 
     if wanted != "auto":
         return wanted

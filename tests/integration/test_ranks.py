@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from support.rank_training import STEPS, trained
 
-from cryobridge.bridge.worker.training.ranks import device_of_this_rank, ranks_from_environment
+from cryobridge.bridge.worker.ranks import device_of_this_rank, ranks_from_environment
 from cryobridge.core.training.ranks import ALONE
 
 PROGRAM = Path(__file__).resolve().parents[1] / "support" / "rank_training.py"

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from safetensors.torch import save_file
 
-from cryobridge.bridge.worker.training.ranks import device_of_this_rank, ranks_from_environment
+from cryobridge.bridge.worker.ranks import device_of_this_rank, ranks_from_environment
 from cryobridge.core.correction import CorrectionState, train
 from cryobridge.core.training.ranks import Ranks
 from support.correction_data import noisy_pair, tiny_options

@@ -20,7 +20,7 @@ from cryobridge.schemas.result import read_result
 from cryobridge.schemas.wire import Message
 
 from ..loop import Progress
-from ..training.ranks import ranks_from_environment
+from ..ranks import ranks_from_environment
 from .context import Context
 from .deadline import Deadline
 from .folder import OutputFolder, read_own_job

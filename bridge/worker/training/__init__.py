@@ -1,1 +1,1 @@
-"""A training around the engine of `core.training`: several processes."""
+"""Trainings around the engine of `core.training`: a pair, an ensemble with checkpoints, less memory."""
