@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
+from ..foreground import run_in_foreground
 from . import render
 from .daemon import PASS_THROUGH, exec_module, json_option
-from .foreground import run_in_foreground
 
 
 @click.command()

@@ -13,10 +13,10 @@ from cryobridge.schemas.requests import CancelJob, JobStanding, ListJobs, Submit
 from cryobridge.schemas.state import TERMINAL, JobState
 
 from ..client import DaemonClient
+from ..foreground import run_in_foreground
 from ..progress import shown_progress
 from . import render
 from .daemon import json_option
-from .foreground import run_in_foreground
 
 JOB_FILE = click.Path(path_type=Path)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .foreground import run_in_foreground
+from ..foreground import run_in_foreground
 from .jobs import hand_over
 
 if TYPE_CHECKING:

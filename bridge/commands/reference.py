@@ -10,35 +10,18 @@ import enum
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from cryobridge.schemas.config import PREFIX, DaemonConfig
+from cryobridge.schemas.config import DaemonConfig
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.describe import FieldDescription, KindDescription, describe_kind, fields_of
 from cryobridge.schemas.envelope import RunOptions
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.job import JOB_MODELS, user_kinds
 from cryobridge.schemas.relion import ENVIRONMENT, RelionOptions
+from cryobridge.schemas.variables import PROGRAM_VARIABLES, variable
 
 BEGIN = "<!-- reference: made by `cryobridge config reference --write`; do not edit below -->"
 KINDS_BEGIN = "<!-- kinds: made by `cryobridge config reference --write`; do not edit up to the next marker -->"
 KINDS_END = "<!-- end of kinds -->"
-PROGRAM_VARIABLES = {
-    "CRYOBRIDGE_SOCKET": "the daemon's socket, for hook, commands and the daemon itself; no other is tried",
-    "CRYOBRIDGE_CONFIG": "the daemon's configuration file, where `--config` is not given",
-    "CRYOBRIDGE_SPAWN": "`0`: the hook starts no daemon where none runs, and takes the standard map",
-    "CRYOBRIDGE_SILENCE_S": "seconds after which the hook takes a silent daemon for dead (15)",
-}
-"""Variables that are no key of any model."""
-
-
-def known_variables() -> set[str]:
-    """Every environment variable that means something to us."""
-    daemon = {variable(field.key) for field in fields_of(DaemonConfig)}
-    return {*PROGRAM_VARIABLES, *ENVIRONMENT, *daemon}
-
-
-def variable(key: str) -> str:
-    """The environment variable of a daemon's setting."""
-    return PREFIX + key.upper().replace(".", "__")
 
 
 def tables() -> str:

@@ -25,11 +25,11 @@ from cryobridge.schemas.jobfile import load_job
 from cryobridge.schemas.relion import resolve_options
 from cryobridge.schemas.requests import AskStatus, SubmitJob
 from cryobridge.schemas.result import read_result
+from cryobridge.schemas.variables import known_variables
 from cryobridge.wrappers.formats import mrc
 
 from ..client import DaemonClient, degradations
-from ..commands.foreground import WORKER_MODULE
-from ..commands.reference import known_variables
+from ..foreground import WORKER_MODULE
 from ..gpus import ListGpus, nvidia_gpus
 from .finding import Finding, Level
 from .refinement import check_job_folder

@@ -13,9 +13,9 @@ import pytest
 from support.scripted_daemon import ScriptedDaemon, scripted_daemon
 
 from cryobridge import __version__
-from cryobridge.bridge import cli
+from cryobridge.bridge import cli, foreground
 from cryobridge.bridge.commands import daemon as daemon_commands
-from cryobridge.bridge.commands import foreground, jobs, kinds
+from cryobridge.bridge.commands import jobs, kinds
 
 JOB = "schema: cryobridge/job/1\nkind: map.fsc3d\ninputs: {half1: a.mrc, half2: b.mrc}\noutput: out\n"
 STATUS: dict[str, Any] = {

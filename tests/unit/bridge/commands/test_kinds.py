@@ -10,8 +10,8 @@ import click
 import pytest
 from support.made_up_kind import made_up_kind
 
-from cryobridge.bridge import cli
-from cryobridge.bridge.commands import checking, foreground, kinds
+from cryobridge.bridge import cli, foreground
+from cryobridge.bridge.commands import checking, kinds
 
 
 @pytest.fixture

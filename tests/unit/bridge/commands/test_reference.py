@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from cryobridge.bridge import cli
-from cryobridge.bridge.commands.reference import BEGIN, known_variables, tables, variable, write_into
+from cryobridge.bridge.commands.reference import BEGIN, tables, write_into
 from cryobridge.schemas.config import DaemonConfig, load
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.relion import ENVIRONMENT, RelionOptions
+from cryobridge.schemas.variables import known_variables, variable
 
 
 def test_every_key_and_variable_is_there() -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..parent import end_with_parent
+from .parent import end_with_parent
 
 WORKER_MODULE = "cryobridge.bridge.worker.run"
 INTERRUPT_WAIT_S = 10.0
