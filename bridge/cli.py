@@ -15,7 +15,7 @@ from cryobridge.schemas import wire
 from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable
 
 from .commands import checking, daemon, jobs
-from .commands.kinds import KindGroup
+from .commands.kinds import families
 
 EXIT_INTERRUPTED = 130
 
@@ -30,9 +30,8 @@ def cryobridge_command() -> None:
     """
 
 
-for _command in (*daemon.COMMANDS, *jobs.COMMANDS, *checking.COMMANDS):
+for _command in (*daemon.COMMANDS, *jobs.COMMANDS, *checking.COMMANDS, *families()):
     cryobridge_command.add_command(_command)
-cryobridge_command.add_command(KindGroup("map", help="Jobs on half-maps and maps, written as commands."))
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -6,7 +6,9 @@ one of these commands is really asked for.
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from cryobridge.schemas import kinds
 
 from ..foreground import run_in_foreground
 from .jobs import hand_over
@@ -24,6 +28,16 @@ if TYPE_CHECKING:
 
 
 _INPUTS, _OPTIONS, _RUNNING, _COMMAND = "Inputs", "Options", "Running", "This command"
+
+
+def families() -> Iterator[click.Group]:
+    """A group of commands for each family of kinds that has commands, e.g. `map`; none of its kinds is imported yet."""
+    for module in pkgutil.iter_modules(kinds.__path__):
+        if module.ispkg:
+            package = importlib.import_module(f"{kinds.__name__}.{module.name}")
+            words = getattr(package, "COMMANDS", None)
+            if words is not None:
+                yield KindGroup(module.name, help=words)
 
 
 class KindGroup(click.Group):
