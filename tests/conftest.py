@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -37,6 +38,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "RELION" if Path(scope).name.startswith("test_relion_") else scope
 
     return Scheduling(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded by now, torch above all, out of later collections of garbage: some tests ask for one."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

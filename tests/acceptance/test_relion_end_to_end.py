@@ -28,7 +28,7 @@ def finished(tmp_path, relion, private_runtime, particles) -> real_relion.Relion
     """The run, with correction from the middle on and few training steps."""
     refinement.prepare(tmp_path, particles)
     settings = (tmp_path / jobfiles.ROOT).with_name("cryobridge.yaml")
-    settings.write_text("network: {steps: 40, warm_steps: 15}\n")
+    settings.write_text("network: {steps: 40, warm_steps: 15, batch: 2, cube_size: 16, crop_size: 48}\n")
     environment = {**real_relion.EARLY_CORRECTION, **private_runtime.environment}
     return real_relion.run(tmp_path, particles, str(HOOK), environment, timeout_s=840)
 

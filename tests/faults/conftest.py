@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.refinement import FAST, Refinement, simulate
 
 HERE = Path(__file__).parent
 HOOK = [sys.executable, "-I", "-m", "cryobridge.wrappers.relion.hook.main"]
@@ -223,3 +224,22 @@ def stock_map(tmp_path, make_job):
         return job.result(half).read_bytes()[1024:]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def simulated():
+    return simulate()
+
+
+@pytest.fixture(scope="session")
+def stock_maps(simulated, tmp_path_factory, relion):
+    """The stock program's maps of both halves; the same in every iteration, as the sums are."""
+    refinement = Refinement.start(tmp_path_factory.mktemp("stock"), simulated, {})
+    return {half: refinement.stock(1, half, relion["relion_external_reconstruct"]) for half in (1, 2)}
+
+
+@pytest.fixture
+def refinement(simulated, tmp_path, private_runtime):
+    refinement = Refinement.start(tmp_path / "project", simulated, {**FAST, "CRYOBRIDGE_STYLE": "stock"})
+    yield refinement
+    refinement.end()

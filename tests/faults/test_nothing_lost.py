@@ -5,67 +5,17 @@ program makes of the same call, for both halves, and one line in RELION's log sa
 """
 
 import os
-import random
 import shutil
 import signal
 import subprocess
 import time
 
-import numpy as np
 import psutil
 import pytest
-from support.refinement import FAST, SETTINGS, Refinement, difference, simulate
+from support.answers import assert_corrected, assert_standard, is_standard
+from support.refinement import FAST, SETTINGS, Refinement
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
-
-KILLS = int(os.environ.get("CRYOBRIDGE_KILLS", "50"))
-SAME = 1e-6
-"""Relative RMS error of our standard map in float32 against the stock program's."""
-
-
-@pytest.fixture(scope="module")
-def simulated():
-    return simulate()
-
-
-@pytest.fixture(scope="module")
-def stock_maps(simulated, tmp_path_factory, relion):
-    """The stock program's maps of both halves; the same in every iteration, as the sums are."""
-    refinement = Refinement.start(tmp_path_factory.mktemp("stock"), simulated, {})
-    return {half: refinement.stock(1, half, relion["relion_external_reconstruct"]) for half in (1, 2)}
-
-
-@pytest.fixture
-def refinement(simulated, tmp_path, private_runtime):
-    refinement = Refinement.start(tmp_path / "project", simulated, {**FAST, "CRYOBRIDGE_STYLE": "stock"})
-    yield refinement
-    refinement.end()
-
-
-def result_lines(call):
-    """Lines that say which map RELION gets."""
-    return [line for line in call.text.splitlines() if "corrected map" in line or "standard map" in line]
-
-
-def is_standard(call, stock_maps):
-    return difference(call.map(), stock_maps[call.half]) < SAME
-
-
-def assert_standard(calls, stock_maps, *words):
-    for call in calls:
-        assert call.status == 0, call.text
-        assert is_standard(call, stock_maps), call.text
-        line = result_lines(call)[-1]
-        assert "standard map" in line, call.text
-        assert any(word in line for word in words), f"{words} not in: {call.text}"
-
-
-def assert_corrected(calls, stock_maps):
-    for call in calls:
-        assert call.status == 0, call.text
-        assert not is_standard(call, stock_maps), call.text
-        assert "corrected map" in result_lines(call)[-1]
-        assert np.isfinite(call.map()).all()
 
 
 def workers_of(runtime):
@@ -100,38 +50,6 @@ def test_no_daemon_and_no_relion_on_the_path_either(refinement, stock_maps, tmp_
     empty.mkdir()
     calls = refinement.iterate(3, CRYOBRIDGE_SPAWN="0", PATH=str(empty))
     assert_standard(calls, stock_maps, "no daemon")
-
-
-@pytest.mark.timeout(1500)
-def test_a_daemon_killed_at_any_instant(refinement, stock_maps, private_runtime):
-    """The instants are random, over the length of a call and a little more; most fall into the work itself."""
-    seed = int(os.environ.get("CRYOBRIDGE_KILL_SEED", str(random.SystemRandom().randrange(10**6))))
-    instants = random.Random(seed)
-    started = time.monotonic()
-    assert_corrected(refinement.iterate(3), stock_maps)
-    cold_s = time.monotonic() - started
-    outcomes = {"corrected": 0, "standard": 0}
-    for kill in range(KILLS):
-        iteration = 4 + kill
-        calls = [refinement.begin(iteration, half) for half in (1, 2)]
-        time.sleep(instants.uniform(0, cold_s * 1.3))
-        pid = private_runtime.daemon_pid()
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
-        for call in calls:
-            assert call.wait() == 0, f"seed {seed}, kill {kill}: {call.text}"
-            assert np.isfinite(call.map()).all()
-            assert call.map().shape == stock_maps[call.half].shape
-            assert len(result_lines(call)) == 1, f"seed {seed}, kill {kill}: {call.text}"
-        standard = [is_standard(call, stock_maps) for call in calls]
-        assert standard[0] == standard[1], f"seed {seed}, kill {kill}: the halves differ\n" + "\n".join(
-            call.text for call in calls
-        )
-        for call, was_standard in zip(calls, standard, strict=True):
-            assert ("standard map" in result_lines(call)[0]) == was_standard
-        outcomes["standard" if standard[0] else "corrected"] += 1
-    print(f"seed {seed}: {outcomes}")
-    assert_corrected(refinement.iterate(4 + KILLS), stock_maps)
 
 
 def test_after_a_daemon_was_killed_between_iterations_the_next_is_warm_from_disk(

@@ -117,6 +117,7 @@ def made(frame: type[TypedFrame]) -> st.SearchStrategy[TypedFrame]:
 
 
 @pytest.mark.parametrize(("family", "frame"), FRAMES, ids=lambda one: getattr(one, "__name__", ""))
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_frame_comes_back_as_it_was_sent(family: Family[Any], frame: type[TypedFrame], data: st.DataObject) -> None:
@@ -142,6 +143,7 @@ def test_any_object_is_a_frame_or_the_one_refusal(family: Family[Any], data: st.
 
 
 @pytest.mark.parametrize(("family", "frame"), FRAMES, ids=lambda one: getattr(one, "__name__", ""))
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_damaged_frame_is_a_frame_or_the_one_refusal(

@@ -19,6 +19,8 @@ from cryobridge.core.training import Parking
 from cryobridge.schemas.wire import Channel, Message
 from cryobridge.schemas.worker_messages import CancelTask, HalfTask, JobTask, StandardMade, StopWorker, WorkerReady
 
+pytestmark = pytest.mark.slow
+
 BUDGET_BYTES = 40_000_000
 STEPS = 12
 HALF = HalfTask(task="half", session="/a/run", iteration=1, half=1, number=1, kind="class", environment={}, fd_names=())

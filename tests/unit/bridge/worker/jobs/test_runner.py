@@ -27,6 +27,8 @@ from cryobridge.schemas.result import read_result
 from cryobridge.schemas.wire import EXIT_FAILED
 from cryobridge.wrappers.formats import mrc
 
+pytestmark = pytest.mark.slow
+
 BOX = 16
 
 

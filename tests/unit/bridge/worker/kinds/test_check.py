@@ -14,6 +14,8 @@ from cryobridge.bridge.gpus import Gpu
 from cryobridge.bridge.worker.kinds import check
 from cryobridge.schemas.errors import CryobridgeError, OutOfMemory
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 def test_a_working_machine_is_told_how_fast_it_is(tmp_path: Path) -> None:

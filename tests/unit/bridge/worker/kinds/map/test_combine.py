@@ -13,6 +13,8 @@ from support.map_jobs import read_back, run_map_job, write_maps
 from cryobridge.bridge.worker.kinds.map import combine
 from cryobridge.schemas.errors import InputInvalid
 
+pytestmark = pytest.mark.slow
+
 BOX = 32
 VOXEL_A = 1.5
 

@@ -16,6 +16,8 @@ from cryobridge.bridge.worker.kinds.map import lowpass
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.map.lowpass import LowpassOptions
 
+pytestmark = pytest.mark.slow
+
 BOX = 32
 VOXEL_A = 1.5
 SHELL = 8

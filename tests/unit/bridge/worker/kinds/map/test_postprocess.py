@@ -15,6 +15,8 @@ from cryobridge.core.volume.masks import soft_sphere
 from cryobridge.core.volume.phantom import PhantomPair, phantom_pair
 from cryobridge.schemas.errors import InputInvalid
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pair() -> PhantomPair:

@@ -11,6 +11,8 @@ from support.map_jobs import read_back, run_map_job
 
 from cryobridge.schemas.errors import InputInvalid
 
+pytestmark = pytest.mark.slow
+
 BOX = 24
 
 

@@ -12,6 +12,8 @@ from support.map_jobs import read_back, run_map_job, write_maps
 
 from cryobridge.schemas.errors import InputInvalid
 
+pytestmark = pytest.mark.slow
+
 BOX = 32
 VOXEL_A = 1.5
 SHELLS = {"low_resolution_A": BOX * VOXEL_A / 5.5, "high_resolution_A": BOX * VOXEL_A / 12.5}

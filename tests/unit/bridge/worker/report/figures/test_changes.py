@@ -13,6 +13,8 @@ from cryobridge.bridge.worker.report.figures.canvas import AFTER, COLOURS
 from cryobridge.bridge.worker.report.figures.changes import change_map
 from cryobridge.bridge.worker.report.figures.training import loss_curve, moving_average
 
+pytestmark = pytest.mark.slow
+
 YELLOW, PURPLE = "#FDE725", "#440154"
 
 

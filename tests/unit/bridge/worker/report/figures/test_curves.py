@@ -14,6 +14,8 @@ from cryobridge.bridge.worker.report.figures.canvas import COLOURS, MAX_BYTES, r
 from cryobridge.bridge.worker.report.figures.curves import crossing_shell, directional_curves, fsc_curves, guinier
 from cryobridge.core.fourier.correlation import resolution, resolution_shell
 
+pytestmark = pytest.mark.slow
+
 
 def falling(shells: int, half_at: float) -> torch.Tensor:
     return 1.0 / (1.0 + (torch.arange(shells, dtype=torch.float64) / half_at) ** 6)

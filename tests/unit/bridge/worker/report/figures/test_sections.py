@@ -12,6 +12,8 @@ from support.pictures import pixels, share_of
 from cryobridge.bridge.worker.report.figures.sections import fourier_sections, fsc3d_slices, limit_shell
 from cryobridge.core.fourier.transforms import radius
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("n", [8, 9, 16])
 def test_sections_are_those_of_the_full_spectrum(n):

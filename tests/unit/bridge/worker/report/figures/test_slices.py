@@ -19,6 +19,8 @@ from cryobridge.bridge.worker.report.figures.slices import (
 )
 from cryobridge.core.volume.masks import soft_sphere
 
+pytestmark = pytest.mark.slow
+
 
 def test_sections_go_through_the_centre_and_keep_the_axes():
     z, y, x = torch.meshgrid(*[torch.arange(9.0)] * 3, indexing="ij")

@@ -12,6 +12,8 @@ from support.pictures import pixels, share_of
 from cryobridge.bridge.worker.report.figures.sphere import on_sphere, resolution_sphere, sphere_grid, view_density
 from cryobridge.core.fourier.directions import fibonacci_directions
 
+pytestmark = pytest.mark.slow
+
 GREY = "#9AA0A6"
 
 

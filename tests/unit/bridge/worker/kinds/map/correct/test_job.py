@@ -16,6 +16,8 @@ from cryobridge.core.fourier.shells import shell_index
 from cryobridge.core.fourier.transforms import apply_filter, centred_spectrum, forward, radius
 from cryobridge.schemas.errors import InputInvalid
 
+pytestmark = pytest.mark.slow
+
 MAPS = {"corrected.mrc", "corrected_half1.mrc", "corrected_half2.mrc"}
 TABLES = {"change.csv", "fsc.csv", "loss.csv", "corrected.cxc", "network.safetensors", "report.html"}
 
