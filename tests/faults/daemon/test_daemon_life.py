@@ -72,11 +72,13 @@ def test_told_to_stop_it_finishes_the_calls_under_way_and_takes_no_new_ones(
     daemon: DaemonProcess, number: signal.Signals
 ) -> None:
     daemon.ready_worker()
-    daemon.fake(correct_s=1.0)
+    daemon.fake(correct_s=3.0)
     hooks = call_both(daemon)
     wait_for(lambda: any(one["halves"].get("1") == "correcting" for one in daemon.ask("ps")["processes"]))
     worker = psutil.Process(daemon.worker_pid())
     daemon.signal(number)
+    # The signal is on its way; who comes after it has been heard is late.
+    wait_for(lambda: daemon.ask("status")["state"] == "draining")
     late = TestHook(daemon, [1], 2)
     late.start()
     late.join(10)
