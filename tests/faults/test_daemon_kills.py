@@ -1,7 +1,7 @@
 """A daemon that is killed at any instant costs no refinement, and no half its partner.
 
-Both hooks exit 0 with a whole map in place, of one kind for both halves, and one line in RELION's log says which. It takes minutes,
-so it is a file of its own, which runs beside the others.
+Both hooks exit 0 with a whole map in place, of one kind for both halves, and one line in RELION's log says which.
+It takes minutes, so it is a file of its own, which runs beside the others.
 """
 
 import os
