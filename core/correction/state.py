@@ -23,8 +23,8 @@ class CorrectionState(Learned):
     def __init__(self, options: CorrectionOptions, device: torch.device) -> None:
         count = 2 if options.mode == "independent" else 1
         # Networks that start alike could agree on what is in neither half.
-        learners = {str(index): _untrained(options, device, 2 * options.seed + index) for index in range(count)}
-        super().__init__(learners, device)
+        networks = {str(index): _untrained(options, device, 2 * options.seed + index) for index in range(count)}
+        super().__init__(networks, options, device)
         self._layout = _layout(options)
 
     @classmethod
@@ -97,10 +97,10 @@ def _layout(options: CorrectionOptions) -> list[int]:
     return [2 if options.mode == "independent" else 1, options.base_width, _NORMS.index(options.norm)]
 
 
-def _untrained(options: CorrectionOptions, device: torch.device, seed: int) -> Learner:
+def _untrained(options: CorrectionOptions, device: torch.device, seed: int) -> UNet3D:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = UNet3D(options.base_width, options.norm, options.identity_start)
     # The type stubs know no Module.to with a memory format alone.
     network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    return Learner(network, options)
+    return network

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from cryobridge.schemas.training import TrainingOptions
 
 from .learner import Learner
 
@@ -18,10 +20,19 @@ class Learned:
 
     It turns into plain tensors and back, so that it can be stored without pickling and a training goes on after any
     restart.
+
+    Parameters
+    ----------
+    modules
+        The networks, as a task names them, on the device.
+    options
+        Of their training.
+    device
+        Where they are.
     """
 
-    def __init__(self, learners: Mapping[str, Learner], device: torch.device) -> None:
-        self.named = dict(learners)
+    def __init__(self, modules: Mapping[str, nn.Module], options: TrainingOptions, device: torch.device) -> None:
+        self.named = {name: Learner(network, options) for name, network in modules.items()}
         self.device = device
         self.steps_done = 0
 

@@ -69,7 +69,7 @@ class Trainer:
     Raises
     ------
     ValueError
-        If the record is of another training, or the ranks cannot share a batch evenly.
+        If the record is of another training, the task of other networks, or the ranks cannot share a batch evenly.
     """
 
     def __init__(
@@ -86,6 +86,8 @@ class Trainer:
     ) -> None:
         record.check(learned.steps_done, options)
         check_divides(options.batch, ranks)
+        if dict(task.modules) != {name: learner.network for name, learner in learned.named.items()}:
+            raise ValueError(f"the task is of the networks {list(task.modules)}, not of those that are to be trained")
         self._task = task
         self._learned = learned
         self._options = options

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cryobridge.core.training import Batch, Learned, Learner, Network, Trainer, TrainingRecord, generator_at
+from cryobridge.core.training import Batch, Learned, Network, Trainer, TrainingRecord, generator_at
 from cryobridge.schemas.training import TrainingOptions
 
 SIDE = 8
@@ -79,7 +79,7 @@ def new_learned(options: TrainingOptions, names: tuple[str, ...] = ("images",), 
     """Untrained autoencoders by name."""
     torch.manual_seed(options.seed)
     where = torch.device(device)
-    return Learned({name: Learner(Autoencoder().to(where), options) for name in names}, where)
+    return Learned({name: Autoencoder().to(where) for name in names}, options, where)
 
 
 def image_trainer(

@@ -108,6 +108,13 @@ def test_a_loss_that_is_not_finite_ends_it() -> None:
         list(image_trainer(learned, options, 2).run())
 
 
+def test_a_task_of_other_networks_is_refused() -> None:
+    options = image_options()
+    task = ImageTask(new_learned(options), options)
+    with pytest.raises(ValueError, match="not of those that are to be trained"):
+        Trainer(task, new_learned(options), options, steps=1, seed=0, record=TrainingRecord())
+
+
 @pytest.mark.gpu
 def test_captured_steps_do_what_steps_do() -> None:
     """On a GPU the steps of this task are replayed as one CUDA graph."""
