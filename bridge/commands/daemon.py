@@ -25,6 +25,7 @@ from cryobridge.schemas.requests import (
 from cryobridge.schemas.state import TERMINAL
 
 from ..client import DaemonClient, degradations
+from ..terminal import printable
 from . import render
 
 PASS_THROUGH = {"ignore_unknown_options": True, "help_option_names": []}
@@ -83,9 +84,9 @@ def _print_status(reply: dict[str, Any], problems: list[str]) -> None:
         parts = [worker.get("state"), worker.get("device_name"), worker.get("task"), worker.get("last_error")]
         if worker.get("rss_bytes"):
             parts.append(render.size(worker["rss_bytes"]))
-        click.echo(f"worker {worker.get('device')}: {', '.join(render.printable(part) for part in parts if part)}")
+        click.echo(f"worker {worker.get('device')}: {', '.join(printable(part) for part in parts if part)}")
     for problem in problems:
-        click.echo(f"problem: {render.printable(problem)}")
+        click.echo(f"problem: {printable(problem)}")
 
 
 def _fallback(fallback: dict[str, Any] | None) -> str:
@@ -139,7 +140,7 @@ def logs(job_id: str, follow: bool, as_json: bool) -> None:
                 return
             lines = LogLines.read(reply, "the reply to 'logs'").lines
             for line in lines[printed:]:
-                click.echo(render.printable(line))
+                click.echo(printable(line))
             printed = len(lines)
             job = client.request(WaitForJob(job_id=job_id, timeout_s=0.0)) if follow else {}
             if not follow or JobStanding.read(job, "the reply to 'wait'").state in TERMINAL:

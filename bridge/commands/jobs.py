@@ -15,6 +15,7 @@ from cryobridge.schemas.state import TERMINAL, JobState
 from ..client import DaemonClient
 from ..foreground import run_in_foreground
 from ..progress import shown_progress
+from ..terminal import printable
 from . import render
 from .daemon import json_option
 
@@ -116,7 +117,7 @@ def _wait_for(client: DaemonClient, job_id: str, timeout_s: float | None, as_jso
 
 
 def _reason(job: JobStanding) -> str:
-    words = [render.printable(word) for word in (job.reason, job.text) if word]
+    words = [printable(word) for word in (job.reason, job.text) if word]
     return f" ({': '.join(words)})" if words else ""
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from ..terminal import printable as printable
+from ..terminal import printable
 
 WIDE = 10_000
 """Columns of a "terminal" that never breaks lines, for output that goes to a file or a pipe."""

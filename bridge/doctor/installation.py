@@ -1,7 +1,7 @@
 """Checks that RELION will find the bridge and that the bridge works; each finding says what to do.
 
 Runs outside the daemon, as the user, and changes nothing but a temporary folder. What a refinement's own folder
-shows is in `refinement_check`.
+shows is in `doctor.refinement`.
 """
 
 from __future__ import annotations

@@ -258,9 +258,16 @@ class WorkerLoop:
                 urgent = self._inbox.take(rank, at_most_s=ROOM_PAUSE_S)
             if urgent is not None:
                 if urgent.frame.needs_device and not parked:
-                    self._space.park()
                     parked = True
+                    self._make_room()
                 self._handle(urgent)
+
+    def _make_room(self) -> None:
+        """Clear the device as far as that can be done; a call is answered with what room there is."""
+        try:
+            self._space.park()
+        except Exception:  # the main loop: whatever went wrong is the task's trouble, not the call's
+            log.exception("what a task holds on the device could not all be moved away")
 
     def _is_back(self, task: str) -> bool:
         """Try to put a task back on the device; false while another program, as RELION does, keeps its memory."""
@@ -271,6 +278,7 @@ class WorkerLoop:
             self._space.unpark()
         except Exception as error:
             if not is_out_of_memory(error):
+                self._space.abandon()
                 raise
             self.send(TaskProgress(task=task, text="waiting for room on the device"))
             return False

@@ -74,7 +74,13 @@ class Parking:
 
     def park(self) -> None:
         """Move everything that is held and is not parked yet to the host."""
-        self._parked.append([tensor for tensor in self.tensors() if self._mover.to_host(tensor)])
+        moved: list[Tensor] = []
+        here = list(self.tensors())
+        # Known before anything is moved: what has been moved comes back even if the rest cannot be.
+        self._parked.append(moved)
+        for tensor in here:
+            if self._mover.to_host(tensor):
+                moved.append(tensor)  # noqa: PERF401 - one by one, so that an error leaves what was moved in the list
 
     def unpark(self) -> None:
         """Move back what was parked last.

@@ -1,6 +1,6 @@
 """Several processes that train one network together: what a training asks of them.
 
-Each holds the same maps and the same state, takes its share of every batch, and agrees with the others on the mean
+Each has the same task and the same state, takes its share of every batch, and agrees with the others on the mean
 gradient. How they talk is not known here.
 """
 
@@ -48,9 +48,9 @@ def share_of(count: int, ranks: Ranks) -> slice:
 
 
 def check_divides(batch: int, ranks: Ranks) -> None:
-    """Raise ValueError unless every rank gets as many crops of a batch as the others."""
+    """Raise ValueError unless every rank gets as many samples of a batch as the others."""
     if batch % ranks.count:
         raise ValueError(
-            f"a batch of {batch} crops cannot be shared evenly by {ranks.count} processes; "
+            f"a batch of {batch} samples cannot be shared evenly by {ranks.count} processes; "
             f"choose a batch that is a multiple of {ranks.count}"
         )

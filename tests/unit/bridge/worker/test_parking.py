@@ -32,13 +32,14 @@ class Worker:
     def __init__(self, call_bytes: int, parks: bool = True) -> None:
         self.device = DeviceBudget(BUDGET_BYTES)
         service = Service(torch.device("cpu"), self.device)
-        self.device.watch(service.parking)
+        self.parking = service.parking
+        self.device.watch(self.parking)
         self.parked_bytes: list[int] = []
         self.call_bytes = call_bytes
         self.took: list[torch.Tensor] = []
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours)
-        space: Any = service.parking if parks else _NeverParks()
+        space: Any = self.parking if parks else _NeverParks()
         loop = WorkerLoop(Channel(theirs), {**service.handlers(), "half": self._half}, space)
         self._thread = threading.Thread(
             target=loop.run, args=(WorkerReady(device="played", device_name="played"),), daemon=True
@@ -140,6 +141,50 @@ def test_a_job_that_waits_for_room_can_be_cancelled(tmp_path: Path) -> None:
     worker.send(CancelTask(task="job"))
     assert worker.until("failed")["code"] == "cancelled"
     worker.end()
+
+
+def test_what_cannot_be_moved_away_costs_neither_the_call_nor_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = finish(correction_job(tmp_path, name="undisturbed", steps=STEPS))
+    worker = Worker(call_bytes=1000)
+    to_host, moved = worker.device.to_host, []
+
+    def full_after_three(tensor: torch.Tensor) -> bool:
+        if len(moved) == 3:
+            raise RuntimeError("no pinned memory")
+        moved.append(tensor)
+        return to_host(tensor)
+
+    monkeypatch.setattr(worker.device, "to_host", full_after_three)
+    worker.send(JobTask(task="job", spec=correction_job(tmp_path, steps=STEPS)))
+    worker.until("progress", "training 2/")
+    worker.send(HALF)
+    worker.until("standard")
+    done = worker.until("done")["result"]
+    worker.end()
+    assert worker.parked_bytes[0] > 0
+    name = "network.safetensors"
+    assert done["outputs"][name]["sha256"] == undisturbed["outputs"][name]["sha256"]
+
+
+def test_a_job_that_cannot_be_brought_back_fails_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(call_bytes=1000)
+
+    def broken(_: torch.Tensor) -> None:
+        raise RuntimeError("the device has fallen off the bus")
+
+    monkeypatch.setattr(worker.device, "to_device", broken)
+    worker.send(JobTask(task="job", spec=correction_job(tmp_path, steps=STEPS)))
+    worker.until("progress", "training 2/")
+    worker.send(HALF)
+    worker.until("standard")
+    assert "fallen off the bus" in worker.until("failed")["text"]
+    worker.end()
+    with pytest.raises(IndexError):
+        worker.parking.unpark()
 
 
 def test_a_parking_of_its_own_is_made_for_a_job_that_is_run_alone(tmp_path: Path) -> None:

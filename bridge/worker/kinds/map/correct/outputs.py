@@ -32,7 +32,7 @@ class CorrectedPair:
     axis
         Unit vector (3,) z, y, x of the worst-measured direction.
     change
-        Share of the power changed, (n // 2 + 1, polar bins) about that axis, see `core.change`.
+        Share of the power changed, (n // 2 + 1, polar bins) about that axis, see `core.diagnosis`.
     changed_well, changed_badly
         Share of the power changed in Fourier voxels that are measured well and badly; NaN where there are none.
     moved, correlation
