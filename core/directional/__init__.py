@@ -13,6 +13,13 @@ from .correlation import (
     sphericity,
     whole_shells,
 )
+from .noise_weight import (
+    DirectionalSampling,
+    fraction_of_signal,
+    mean_phase_cosine,
+    sampling_from_noise,
+    shell_mean,
+)
 from .resolutions import direction_resolutions, resolution_range
 from .sampling import DEFAULT_HALF_WIDTH, direction_density, sampling_volume, symmetric_views, view_directions
 
@@ -21,6 +28,7 @@ __all__ = [
     "DEFAULT_HALF_WIDTH",
     "FOURIER_RADIUS",
     "DirectionSpread",
+    "DirectionalSampling",
     "Form",
     "SamplingCompensation",
     "ShellCaps",
@@ -33,12 +41,16 @@ __all__ = [
     "direction_resolutions",
     "direction_spread",
     "first_judged_shell",
+    "fraction_of_signal",
     "fsc3d",
     "judged",
+    "mean_phase_cosine",
     "resolution_by_direction",
     "resolution_range",
     "sampling_compensation",
+    "sampling_from_noise",
     "sampling_volume",
+    "shell_mean",
     "sphericity",
     "squared_chord_limit",
     "symmetric_views",

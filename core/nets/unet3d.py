@@ -36,12 +36,16 @@ class UNet3D(nn.Module):
         in whatever batch and iteration; "none" keeps the scale of the input all the way through.
     identity_start
         Begin as the identity (last convolution zero), so that an untrained network changes nothing.
+    channels
+        Of the input. The first is the map; others, such as a mask, only help.
     """
 
-    def __init__(self, base: int, norm: Norm = "batch", identity_start: bool = False) -> None:
+    def __init__(
+        self, base: int, norm: Norm = "batch", identity_start: bool = False, *, channels: int = 1
+    ) -> None:
         super().__init__()
         widths = [min(base * 2**level, _WIDEST) for level in range(DEPTH + 1)]
-        self.first = nn.Conv3d(1, base, 3, padding=1)
+        self.first = nn.Conv3d(channels, base, 3, padding=1)
         self.encoders = nn.ModuleList(_block(w, w, norm) for w in widths[:-1])
         self.downs = nn.ModuleList(
             nn.Sequential(*_convolution(a, b, norm, size=2, stride=2)) for a, b in pairwise(widths)
@@ -57,7 +61,7 @@ class UNet3D(nn.Module):
                 nn.init.zeros_(self.last.bias)
 
     def forward(self, volumes: Tensor) -> Tensor:
-        """Map (batch, 1, d, h, w) to the same shape; d, h and w must divide by 8."""
+        """Map (batch, channels, d, h, w) to (batch, 1, d, h, w); d, h and w must divide by 8."""
         if any(size % DIVISOR for size in volumes.shape[-3:]):
             raise ValueError(f"sides must divide by {DIVISOR}, got {tuple(volumes.shape)}")
         features = self.first(volumes)
@@ -70,7 +74,7 @@ class UNet3D(nn.Module):
         for up, decoder, skip in zip(reversed(self.ups), reversed(self.decoders), reversed(skips), strict=True):
             features = decoder(self.activation(torch.cat((skip, up(features)), dim=1)))
         added: Tensor = self.last(features)
-        return volumes + added
+        return volumes[:, :1] + added
 
 
 def parameter_count(network: nn.Module) -> int:

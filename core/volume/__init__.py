@@ -1,5 +1,6 @@
 """Maps in real space: masks, point groups, rotations, crops, tiles, and phantoms with a known truth."""
 
+from .atoms import atom_density, atom_mask
 from .masks import distance_to, otsu_threshold, soft_edge, soft_sphere, solvent_mask
 from .phantom import PhantomPair, cone_regions, phantom_pair, truth_score
 from .rotations import (
@@ -26,6 +27,8 @@ __all__ = [
     "SMALLEST_TILE",
     "PhantomPair",
     "Turn",
+    "atom_density",
+    "atom_mask",
     "cone_regions",
     "distance_to",
     "draw_corners",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..fourier import apply_filter, expand, forward, frequency_axes, radial_mean, radius
-from .masks import soft_edge
+from .atoms import atom_density, atom_mask
 
 _RISE_A = 1.5
 # Five atoms for each residue of a helix: distance from its axis (A), angle (rad), height (A).
@@ -80,8 +80,8 @@ def phantom_pair(
     generator = torch.Generator().manual_seed(seed)
     radius_A = 0.34 * n * voxel_size_A
     atoms = _atoms(radius_A, generator)
-    mask = _mask(atoms, n, voxel_size_A)
-    truth = _density(atoms, n, voxel_size_A)
+    mask = atom_mask(atoms, n, voxel_size_A, _MASK_EXTEND_A, _MASK_EDGE_A)
+    truth = atom_density(atoms, n, voxel_size_A)
     density = _sampling(n, cone_deg, inside)
     # Windowing keeps this share of the power of white noise.
     share = float(mask.square().mean())
@@ -159,31 +159,6 @@ def _atoms(radius_A: float, generator: torch.Generator) -> Tensor:
         chains.append(atoms[atoms.norm(dim=1) < surface])
     together = torch.cat(chains)
     return together - together.mean(dim=0)
-
-
-def _density(atoms: Tensor, n: int, voxel_size_A: float, bfactor_A2: float = 150.0) -> Tensor:
-    """Density (n, n, n) of unit atoms: trilinear splat, its transfer divided out, and a B-factor."""
-    position = atoms / voxel_size_A + n // 2
-    base = position.floor().long()
-    part = position - base
-    volume = torch.zeros(n**3)
-    for corner in range(8):
-        offset = torch.tensor([corner >> 2 & 1, corner >> 1 & 1, corner & 1])
-        weight = torch.where(offset == 1, part, 1 - part).prod(dim=1)
-        place = (base + offset).clamp(0, n - 1)
-        volume.index_add_(0, (place[:, 0] * n + place[:, 1]) * n + place[:, 2], weight)
-    transfer = torch.ones(())
-    for axis in frequency_axes(n):
-        transfer = transfer * torch.sinc(axis / n).square()
-    falloff = torch.exp(-bfactor_A2 / 4 * (radius(n) / (n * voxel_size_A)).square())
-    return apply_filter(volume.reshape(n, n, n), falloff / transfer)
-
-
-def _mask(atoms: Tensor, n: int, voxel_size_A: float) -> Tensor:
-    occupied = torch.zeros(n, n, n, dtype=torch.bool)
-    z, y, x = (atoms / voxel_size_A + n // 2).round().long().clamp(0, n - 1).unbind(1)
-    occupied[z, y, x] = True
-    return soft_edge(occupied, _MASK_EDGE_A / voxel_size_A, _MASK_EXTEND_A / voxel_size_A)
 
 
 def _polar_angle_deg(n: int) -> Tensor:
