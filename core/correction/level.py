@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..fourier import apply_filter, expand, forward, friedel_weights, radial_mean, shell_index
+from ..fourier import expand, forward, friedel_weights, radial_mean, shell_index
 
 _LEAST_FRACTION = 0.02
 
@@ -20,13 +20,13 @@ _LEAST_FRACTION = 0.02
 def signal_amplitude(halves: tuple[Tensor, Tensor], fraction: Tensor, mask: Tensor | None) -> Tensor:
     """Root mean square amplitude of the signal by shell, float64 (n // 2 + 1,); 0 in shells without any.
 
-    The power of f times a half-map is on average f times that of the signal, so the mean f of a shell turns one into
-    the other; both are taken inside the mask, over both halves.
+    The power of a Wiener-filtered half-map is on average f times that of the signal, so the mean f of a shell turns one
+    into the other; both are taken inside the mask, over both halves.
 
     Parameters
     ----------
     halves
-        (n, n, n) each, on one scale.
+        (n, n, n) each, Wiener-filtered, on one scale.
     fraction
         (n, n, n // 2 + 1), f.
     mask
@@ -38,7 +38,7 @@ def signal_amplitude(halves: tuple[Tensor, Tensor], fraction: Tensor, mask: Tens
     share = float(window.double().square().mean())
     power = torch.zeros(n // 2 + 1, dtype=torch.float64, device=fraction.device)
     for half in halves:
-        power = power + radial_mean(forward(apply_filter(half, fraction) * window).abs().square(), n, index=index)
+        power = power + radial_mean(forward(half * window).abs().square(), n, index=index)
     mean = radial_mean(fraction, n, index=index)
     signal = power / (2 * share) / mean.clamp(min=_LEAST_FRACTION)
     return torch.where(mean > 0, signal, 0.0).sqrt()

@@ -24,8 +24,10 @@ from ..fourier import (
 )
 from ..volume import symmetrise_spectrum
 from .posterior import gain_from_fsc
+from .sight import Sight, levelled_sight
+from .told_by_noise import fraction_from_noise
 
-TrainingWeight = Literal["fsc3d", "c_ref", "none"]
+TrainingWeight = Literal["noise", "fsc3d", "c_ref", "none"]
 _REFERENCE_EDGE_SHELLS = 5.0
 
 
@@ -64,8 +66,12 @@ class Plan:
     given_fsc3d
         (n, n, n // 2 + 1) that takes its place.
     weighting, given_weight
-        How much a voxel counts in training: by the 3DFSC f itself, by C_ref = sqrt(2 f / (1 + f)), all alike up to the
-        limit; or by a weight (n, n, n // 2 + 1) of its own.
+        How much a voxel counts in training: by the 3DFSC f itself; by C_ref = sqrt(2 f / (1 + f)) of it, or of the f that
+        the halves' noise tells; all alike up to the limit; or by a weight (n, n, n // 2 + 1) of its own.
+    given_fraction
+        (n, n, n // 2 + 1) in [0, 1), the f of each voxel, where something better than the half-maps tells it.
+    level
+        Show networks Wiener-filtered halves with a level spectrum (`core.correction.level`), Fourier-cropped to the limit.
     radial_weight
         Weight what networks see shell by shell too.
     rotations
@@ -82,6 +88,8 @@ class Plan:
     given_fsc3d: Tensor | None = None
     weighting: TrainingWeight = "fsc3d"
     given_weight: Tensor | None = None
+    given_fraction: Tensor | None = None
+    level: bool = False
     radial_weight: bool = False
     rotations: Tensor | None = None
 
@@ -92,27 +100,27 @@ class ReadyPair:
 
     halves
         As they were given.
-    starts
-        What networks see.
+    sight
+        What networks see of them and learn from.
     standards, gains
         What there would be without a network, and the gain in [0, 1) of each voxel's Wiener filter.
     fsc3d
         How well each voxel is measured, in [0, 1].
-    weight
-        How much each voxel counts in training.
     mask
         Or None, where the whole box counts.
+    weighted_by
+        What told how much a voxel counts: not always what was asked for.
     """
 
     halves: tuple[Tensor, Tensor]
-    starts: tuple[Tensor, Tensor]
+    sight: Sight
     standards: tuple[Tensor, Tensor]
     gains: tuple[Tensor, Tensor]
     fsc3d: Tensor
-    weight: Tensor
     mask: Tensor | None
     voxel_size_A: float
     limit_A: float
+    weighted_by: TrainingWeight | Literal["given"]
 
     @property
     def box(self) -> int:
@@ -121,8 +129,8 @@ class ReadyPair:
 
     def tensors(self) -> list[Tensor]:
         """All of it that lies on the device: maps (n, n, n), spectra (n, n, n // 2 + 1)."""
-        pairs = (*self.halves, *self.starts, *self.standards, *self.gains)
-        return [*pairs, self.fsc3d, self.weight, *([] if self.mask is None else [self.mask])]
+        pairs = (*self.halves, *self.standards, *self.gains)
+        return [*pairs, *self.sight.tensors(), self.fsc3d, *([] if self.mask is None else [self.mask])]
 
 
 def prepare(
@@ -147,39 +155,43 @@ def prepare(
     regularised
         What the result is put together with; made from the half-maps and their 3DFSC where a program has left none.
     """
-    n = halves[0].shape[-1]
     bases, starts = halves, halves
-    if plan.measure_prepared:
+    if plan.measure_prepared and not plan.level:
         bases = starts = _with_low(_whitened(halves, mask, voxel_size_A, plan), mask, voxel_size_A, plan.low)
     well = plan.given_fsc3d
     if well is None:
         well = _measured(starts, mask, voxel_size_A, plan, plan.half_angle_deg, plan.form)
     well = _symmetric(well, plan.rotations)
-    gain: Tensor | None = None
+    fraction, weighted_by = _fraction(halves, mask, well, voxel_size_A, plan)
+    gain = None
     if regularised is None:
-        gain = _gain(halves, mask, voxel_size_A, plan)
-    if not plan.measure_prepared:
+        gain = fraction if weighted_by == "noise" else _gain(halves, mask, voxel_size_A, plan)
+    if plan.level or not plan.measure_prepared:
         bases = _with_low(halves, mask, voxel_size_A, plan.low)
         well, gain = _with_known(well, gain, voxel_size_A, plan.low)
-        starts = prepared_inputs(bases, mask, voxel_size_A, plan)
-    weight = plan.given_weight if plan.given_weight is not None else _weight(well, voxel_size_A, plan)
-    if plan.radial_weight:
-        starts = fsc_weight(starts[0], weight), fsc_weight(starts[1], weight)
+        fraction, _ = _with_known(fraction, None, voxel_size_A, plan.low)
+    if plan.level:
+        sight = levelled_sight(bases, fraction, mask, limit_shell(halves[0].shape[-1], voxel_size_A, plan.limit_A))
+    else:
+        starts = starts if plan.measure_prepared else prepared_inputs(bases, mask, voxel_size_A, plan)
+        weight = plan.given_weight if plan.given_weight is not None else _weight(well, fraction, voxel_size_A, plan)
+        if plan.radial_weight:
+            starts = fsc_weight(starts[0], weight), fsc_weight(starts[1], weight)
+        sight = Sight(starts, weight, mask)
     if regularised is None:
         assert gain is not None  # noqa: S101 - made above in this very case
-        gain = gain * within_limit(n, voxel_size_A, plan.limit_A, gain.device)
-        standards = apply_filter(bases[0], gain), apply_filter(bases[1], gain)
-        regularised = Regularised(standards, (gain, gain))
+        gain = gain * within_limit(gain.shape[0], voxel_size_A, plan.limit_A, gain.device)
+        regularised = Regularised((apply_filter(bases[0], gain), apply_filter(bases[1], gain)), (gain, gain))
     return ReadyPair(
         halves=halves,
-        starts=starts,
+        sight=sight,
         standards=regularised.standards,
         gains=regularised.gains,
         fsc3d=well,
-        weight=weight,
         mask=mask,
         voxel_size_A=voxel_size_A,
         limit_A=plan.limit_A,
+        weighted_by=weighted_by,
     )
 
 
@@ -264,7 +276,22 @@ def _with_known(
     return torch.maximum(well, known), None if gain is None else torch.maximum(gain, gain_from_fsc(known))
 
 
-def _weight(well: Tensor, voxel_size_A: float, plan: Plan) -> Tensor:
+def _fraction(
+    halves: tuple[Tensor, Tensor], mask: Tensor | None, well: Tensor, voxel_size_A: float, plan: Plan
+) -> tuple[Tensor, TrainingWeight | Literal["given"]]:
+    """Share of each voxel's power that is signal, (n, n, n // 2 + 1), and what told it."""
+    if plan.given_fraction is not None:
+        return plan.given_fraction, "given"
+    if plan.weighting == "noise" and plan.given_fsc3d is None:
+        last = limit_shell(well.shape[0], voxel_size_A, plan.limit_A)
+        told = fraction_from_noise(halves, mask, last, plan.rotations)
+        if told is not None:
+            return told, "noise"
+    kept: TrainingWeight = "c_ref" if plan.weighting == "noise" else plan.weighting
+    return gain_from_fsc(well), kept
+
+
+def _weight(well: Tensor, fraction: Tensor, voxel_size_A: float, plan: Plan) -> Tensor:
     if plan.weighting == "none":
         return within_limit(well.shape[0], voxel_size_A, plan.limit_A, well.device)
-    return training_weight(well, plan.weighting)
+    return training_weight(fraction if plan.weighting == "noise" else well, plan.weighting)

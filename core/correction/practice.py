@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..directional import Form, fraction_of_signal, fsc3d, mean_phase_cosine, sampling_from_noise
-from ..fourier import apply_filter
+from ..directional import fraction_of_signal, fsc3d, mean_phase_cosine, sampling_from_noise
+from ..fourier import apply_filter, shell_index
 from ..phantoms import Scene, draw_scene
 from ..training import generator_at
 from ..volume import draw_corners, possible_centres, random_turns, take, turn_each
 from .level import levelling, signal_amplitude
 
-_FORM: Form = "phase_cosine"
-_CROPS, _FIRST = range(2)
+_MOST = 0.999
+_CROPS = 1
 _OUTSIDE = 0.1
 
 
@@ -86,19 +86,20 @@ class Practice:
 
 
 def _prepared(scene: Scene) -> _Ready:
-    fraction = _fraction(scene)
-    amplitude = signal_amplitude((scene.half1, scene.half2), fraction, scene.mask)
-    level = levelling(amplitude, scene.truth.shape[-1])
-    first, second = (apply_filter(half, fraction * level) for half in (scene.half1, scene.half2))
-    truth = apply_filter(scene.truth, level)
-    return _Ready((first, second), truth, scene.mask, possible_centres(scene.mask))
+    fraction, filtering = _told(scene)
+    halves = apply_filter(scene.half1, filtering), apply_filter(scene.half2, filtering)
+    level = levelling(signal_amplitude(halves, fraction, scene.mask), scene.truth.shape[-1])
+    seen = apply_filter(halves[0], level), apply_filter(halves[1], level)
+    return _Ready(seen, apply_filter(scene.truth, level), scene.mask, possible_centres(scene.mask))
 
 
-def _fraction(scene: Scene) -> Tensor:
-    """What a correction would estimate of such half-maps."""
+def _told(scene: Scene) -> tuple[Tensor, Tensor]:
+    """What a correction would know of such half-maps: share of signal, and the filter it would put on them."""
+    n, limit = scene.truth.shape[-1], scene.limit_shell
     if scene.regularised:
-        values = fsc3d(scene.half1, scene.half2, scene.mask, limit_shell=scene.limit_shell, form=_FORM)
-        return values.clamp(0, 0.999)
-    sampling = sampling_from_noise(scene.half1, scene.half2, scene.limit_shell)
+        values = fsc3d(scene.half1, scene.half2, scene.mask, limit_shell=limit, form="sum_ratio")
+        return values.clamp(0, _MOST), (shell_index(n) < limit).float()
+    sampling = sampling_from_noise(scene.half1, scene.half2, limit)
     agreement = mean_phase_cosine(scene.half1, scene.half2, scene.mask)
-    return fraction_of_signal(sampling, agreement, scene.limit_shell)
+    fraction = fraction_of_signal(sampling, agreement, limit)
+    return fraction, fraction

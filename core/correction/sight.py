@@ -1,0 +1,88 @@
+"""What networks see of two half-maps: the maps, what a voxel counts, the mask; in a box no larger than the limit asks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..fourier import apply_filter, crop_spectrum, pad_spectrum, resample
+from .level import levelling, signal_amplitude
+
+_LIMIT_OF_NYQUIST = 0.95
+_LEAST_MASK = 0.02
+_SMALLEST_BOX = 16
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What networks see and learn from; m may be smaller than the box of the half-maps.
+
+    starts
+        Maps (m, m, m) of both halves.
+    weight
+        How much each Fourier voxel counts in training, (m, m, m // 2 + 1).
+    mask
+        (m, m, m), or None.
+    fraction
+        (m, m, m // 2 + 1), the filter through which networks see a start; None: they see it weighted, or as it is, as
+        the options of the training say.
+    """
+
+    starts: tuple[Tensor, Tensor]
+    weight: Tensor
+    mask: Tensor | None
+    fraction: Tensor | None = None
+
+    def tensors(self) -> list[Tensor]:
+        """All maps (m, m, m) and spectra (m, m, m // 2 + 1)."""
+        return [*self.starts, self.weight, *(one for one in (self.mask, self.fraction) if one is not None)]
+
+
+def levelled_sight(
+    halves: tuple[Tensor, Tensor], fraction: Tensor, mask: Tensor | None, limit_shell: int
+) -> Sight:
+    """What networks see of half-maps (n, n, n) whose signal takes up a fraction (n, n, n // 2 + 1) of each voxel.
+
+    Levelled (see `level`) and Fourier-cropped, so that the limit lies just below the new Nyquist: there is nothing
+    beyond it to learn from, and it takes most of the voxels.
+
+    Parameters
+    ----------
+    halves, fraction, mask
+        On one device; the mask (n, n, n) may be None.
+    limit_shell
+        First shell that is left out.
+    """
+    n = fraction.shape[0]
+    m = sight_box(n, limit_shell - 1)
+    first, second = (resample(half.float(), m) for half in halves)
+    seen_mask = None if mask is None else resampled_mask(mask, m)
+    filtering = resampled_spectrum(fraction, m)
+    level = levelling(signal_amplitude((first, second), filtering, seen_mask), m)
+    weight = (2 * filtering / (1 + filtering)).sqrt()
+    return Sight((apply_filter(first, level), apply_filter(second, level)), weight, seen_mask, filtering)
+
+
+def sight_box(n: int, last_shell: int) -> int:
+    """Even box, at most n, in which a shell lies at 0.95 of Nyquist."""
+    wanted = 2 * math.ceil(max(last_shell, 1) / _LIMIT_OF_NYQUIST)
+    return min(n, max(wanted, _SMALLEST_BOX))
+
+
+def resampled_mask(mask: Tensor, m: int) -> Tensor:
+    """A mask (n, n, n) in another box (m, m, m), without the ripples of its resampling."""
+    if m == mask.shape[-1]:
+        return mask
+    found = resample(mask.float(), m).clamp(0, 1)
+    return torch.where(found < _LEAST_MASK, 0.0, found)
+
+
+def resampled_spectrum(values: Tensor, m: int) -> Tensor:
+    """Real values (n, n, n // 2 + 1) on the grid of a smaller box of the same extent, (m, m, m // 2 + 1)."""
+    if m == values.shape[0]:
+        return values
+    odd = m - 1 if m % 2 == 0 else m
+    return pad_spectrum(crop_spectrum(values, odd), m)
