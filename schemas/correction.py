@@ -23,6 +23,7 @@ class CorrectionOptions(TrainingOptions):
     preset: Preset = Field("published", description="width of the network: tiny 8, small 16, medium 32, published 64")
     norm: Literal["batch", "group", "none"] = Field("group", description="normalisation; published: batch")
     identity_start: bool = Field(True, description="an untrained network changes nothing")
+    see_mask: bool = Field(False, description="show the network the mask beside the map")
     filter_input: bool = Field(True, description="give the network what the weight leaves of each half")
 
     cube_size: int = Field(64, ge=16, le=256, multiple_of=8, description="side of training crops, voxels")
@@ -47,6 +48,10 @@ class CorrectionOptions(TrainingOptions):
     )
     noise: float = Field(1.0, ge=0, description="our loss: noise like a half's own in rotated inputs, times this")
     free_rotations: float = Field(0.5, ge=0, le=1, description="our loss: share of batches turned by any rotation")
+    practice: float = Field(
+        0.0, ge=0, description="our loss: weight of simulated half-maps in every step, so that nothing is unlearned"
+    )
+    average_turns: int = Field(1, ge=1, le=24, description="rotations of the cube that a prediction is the mean of")
     margin: int = Field(2, ge=0, le=32, description="our loss: voxels at a crop's faces that do not count")
 
     @model_validator(mode="after")

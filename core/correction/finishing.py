@@ -7,10 +7,13 @@ from typing import Literal
 
 from torch import Tensor
 
-from ..fourier import angular_whiten, apply_filter, combine, lowpass, within_limit
-from ..volume import symmetrise
+from ..fourier import angular_whiten, apply_filter, combine, lowpass, resample, within_limit
+from ..volume import soft_edge, symmetrise
 from .pair import ReadyPair
 from .posterior import fill, plausible
+
+_IN_MASK = 0.01
+_REACH_VOXELS, _EDGE_VOXELS = 0.5, 3.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def finished(ready: ReadyPair, which_half: int, network_map: Tensor, how: Finish
     index = which_half - 1
     half, standard, gain = ready.halves[index], ready.standards[index], ready.gains[index]
     voxel_A, limit_A = ready.voxel_size_A, ready.limit_A
-    result = network_map.to(half.device)
+    result = resample(network_map.to(half.device), ready.box)
     if how.rotations is not None:
         result = symmetrise(result, how.rotations)
     if how.low_pass:
@@ -69,7 +72,8 @@ def finished(ready: ReadyPair, which_half: int, network_map: Tensor, how: Finish
     reference = standard
     if how.combine == "fill":
         # Within the limit the grey scale is that of the measured voxels, so nothing has to be matched at the joint.
-        result = fill(standard, result, gain, ready.mask, prior_variance=how.prior_variance)
+        other = ready.standards[1 - index], ready.gains[1 - index]
+        result = fill(standard, result, gain, ready.mask, prior_variance=how.prior_variance, other=other)
     elif how.keep_beyond:
         result, reference = combine(result, half, voxel_A, limit_A, ready.mask), half
     if how.angular_whiten_from_A is not None:
@@ -78,4 +82,17 @@ def finished(ready: ReadyPair, which_half: int, network_map: Tensor, how: Finish
         raise ValueError(complaint)
     if how.combine == "fill" and how.keep_beyond:
         result = result + apply_filter(half, 1 - within_limit(ready.box, voxel_A, limit_A, half.device))
+    if how.combine == "fill" and ready.mask is not None:
+        inside = where_networks_count(ready.mask, network_map.shape[-1])
+        result = inside * result + (1 - inside) * (half if how.keep_beyond else standard)
     return result.float().cpu()
+
+
+def where_networks_count(mask: Tensor, network_box: int) -> Tensor:
+    """1 where the mask (n, n, n) is, falling softly to 0 within the few voxels about it that networks compute.
+
+    Further out there is no map of theirs, only what they saw, whose scale was fitted inside the mask: the half-map itself
+    belongs there. `network_box` is the box of the networks' maps, whose voxels are the larger ones.
+    """
+    voxel = mask.shape[-1] / network_box
+    return soft_edge(mask > _IN_MASK, _EDGE_VOXELS * voxel, _REACH_VOXELS * voxel)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ..fourier import apply_filter
@@ -93,6 +94,9 @@ def improved_loss(
     noise: Tensor | None = None,
     matrices: Tensor | None = None,
     window: Tensor | None = None,
+    mask: Tensor | None = None,
+    degrading: Tensor | None = None,
+    target_filtered: bool = False,
 ) -> dict[str, Tensor]:
     """Our loss: Fourier-weighted residuals, targets without gradient, rotated data as a target.
 
@@ -111,27 +115,49 @@ def improved_loss(
         What to add to the filtered rotated map so that it looks like a measured one; None adds nothing.
     matrices, window
         With these the rotated map is turned by (b, 3, 3) instead (inside the window), and only compared with itself.
+    mask
+        Crops of the mask, for a network of two channels.
+    degrading
+        (c, c, c // 2 + 1), the filter that makes of a whole map what a network sees of it; None: the weight.
+    target_filtered
+        Whether the target went through the weight's filter already, before we had it.
 
     Returns
     -------
     The terms, scalars: `data`, and `rotation` where alpha is not 0.
     """
-    y = network(first)
-    data = _inner(filtered(y - target, weight), terms.margin)
+
+    def compared(volumes: Tensor) -> Tensor:
+        residual = filtered(volumes, weight) - target if target_filtered else filtered(volumes - target, weight)
+        return _inner(residual, terms.margin)
+
+    y = network(with_mask(first, mask))
+    data = compared(y)
     if terms.alpha == 0:
         return {"data": data}
-    held = y.detach()
+    held, degrading = y.detach(), weight if degrading is None else degrading
     if matrices is not None and window is not None:
         held = rotate(held, matrices) * window
-        rotated = _inner(network(_degraded(held, weight, noise)) - held, terms.margin)
-        return {"data": data, "rotation": terms.alpha * rotated}
+        turned_mask = None if mask is None else rotate(mask, matrices)
+        z = network(with_mask(_degraded(held, degrading, noise), turned_mask))
+        return {"data": data, "rotation": terms.alpha * _inner(z - held, terms.margin)}
     held = turn_each(held, turns)
-    z = network(_degraded(held, weight, noise))
+    turned_mask = None if mask is None else turn_each(mask, turns)
+    z = network(with_mask(_degraded(held, degrading, noise), turned_mask))
     rotated = (1 - terms.anchor) * _inner(z - held, terms.margin)
     if terms.anchor > 0:
-        back = turn_each_back(z, turns)
-        rotated = rotated + terms.anchor * _inner(filtered(back - target, weight), terms.margin)
+        rotated = rotated + terms.anchor * compared(turn_each_back(z, turns))
     return {"data": data, "rotation": terms.alpha * rotated}
+
+
+def practice_loss(network: Network, seen: Tensor, mask: Tensor | None, truth: Tensor, margin: int) -> Tensor:
+    """Mean absolute difference to a known truth, a scalar: crops (b, 1, c, c, c) of what is seen, mask and truth."""
+    return _inner(network(with_mask(seen, mask)) - truth, margin)
+
+
+def with_mask(volumes: Tensor, mask: Tensor | None) -> Tensor:
+    """Crops (b, 1, c, c, c) with those of the mask as a second channel, where a network is to see it."""
+    return volumes if mask is None else torch.cat((volumes, mask), dim=1)
 
 
 def _degraded(held: Tensor, weight: Tensor, noise: Tensor | None) -> Tensor:

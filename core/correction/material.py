@@ -14,6 +14,7 @@ from cryobridge.schemas.correction import CorrectionOptions
 from ..volume import padded_to, resampled_weight
 from .losses import filtered
 from .noise import pair_noise, solvent_noise
+from .sight import Sight
 
 _LEAST_DEVIATION = 1e-30
 
@@ -23,31 +24,25 @@ class Material:
     """What crops are taken from, for one learner.
 
     `pairs` are (what the network sees, what it is compared with); `noise` is None where none is added. All are
-    (m, m, m) with m the box or, where that is smaller, the crop's side; `weight` is at the crop's size.
+    (m, m, m) with m the box or, where that is smaller, the crop's side; `weight`, and `degrading`, the filter that
+    networks see maps through, are at the crop's size. `filtered`: the maps went through that filter before we had them.
     """
 
     pairs: tuple[tuple[Tensor, Tensor], ...]
     noise: Tensor | None
     mask: Tensor
     weight: Tensor
+    degrading: Tensor | None = None
+    filtered: bool = False
 
 
-def materials(
-    half1: Tensor,
-    half2: Tensor,
-    weight3d: Tensor,
-    mask: Tensor | None,
-    options: CorrectionOptions,
-    *,
-    device: torch.device,
-    seed: int,
-) -> list[Material]:
-    """Prepare two half-maps (n, n, n) for training: one material for each learner, on the device.
+def materials(sight: Sight, options: CorrectionOptions, *, device: torch.device, seed: int) -> list[Material]:
+    """Prepare what networks see of two half-maps for training: one material for each learner, on the device.
 
     Parameters
     ----------
-    half1, half2, weight3d, mask, options
-        As `core.correction.train` takes them.
+    sight, options
+        As `core.correction.trainer_of` takes them.
     device
         Where to.
     seed
@@ -56,24 +51,27 @@ def materials(
     Raises
     ------
     ValueError
-        See `check_maps` and `normalised`.
+        See `check_maps` and `shown`.
     """
-    check_maps(weight3d, mask, half1, half2)
-    n = half1.shape[-1]
-    weight3d = weight3d.to(device, torch.float32)
-    mask = None if mask is None else mask.to(device)
-    side = options.cube_size
+    sight = sight.on(device)
+    check_maps(sight.weight, sight.mask, *sight.starts)
+    n, side = sight.weight.shape[0], options.cube_size
     inputs, targets = [], []
-    for half in (half1.to(device), half2.to(device)):
-        seen, level, deviation = normalised(half, weight3d, mask, options)
+    for start in sight.starts:
+        seen, level, deviation = shown(start, sight, options)
         inputs.append(padded_to(seen, side))
-        targets.append(padded_to((half.float() - level) / deviation, side))
-    where = torch.ones(n, n, n, device=device) if mask is None else mask
+        targets.append(padded_to((start.float() - level) / deviation, side))
+    where = torch.ones(n, n, n, device=device) if sight.mask is None else sight.mask
     where = functional.pad(where, _zero_pads(n, side)) if n < side else where
-    weight = resampled_weight(weight3d, n, side)
+    weight = resampled_weight(sight.weight, n, side)
+    degrading = None if sight.fraction is None else resampled_weight(sight.fraction, n, side)
+
+    def material(pairs: tuple[tuple[Tensor, Tensor], ...], noise: Tensor | None) -> Material:
+        return Material(pairs, noise, where, weight, degrading, sight.filtered)
+
     if options.mode == "shared":
         noise = pair_noise(*inputs) * options.noise if options.noise > 0 else None
-        return [Material(((inputs[0], targets[1]), (inputs[1], targets[0])), noise, where, weight)]
+        return [material(((inputs[0], targets[1]), (inputs[1], targets[0])), noise)]
     found = []
     for index, (seen, target) in enumerate(zip(inputs, targets, strict=True)):
         noise = None
@@ -81,7 +79,7 @@ def materials(
             generator = torch.Generator().manual_seed(seed + index)
             noise = solvent_noise(seen, where, generator)
             noise = None if noise is None else noise * options.noise
-        found.append(Material(((seen, target),), noise, where, weight))
+        found.append(material(((seen, target),), noise))
     return found
 
 
@@ -99,6 +97,24 @@ def check_maps(weight3d: Tensor, mask: Tensor | None, *maps: Tensor) -> None:
         raise ValueError("the weight is not finite")
     if mask is not None and tuple(mask.shape) != (n, n, n):
         raise ValueError(f"mask {tuple(mask.shape)} does not fit maps of {(n, n, n)}")
+
+
+def shown(volume: Tensor, sight: Sight, options: CorrectionOptions) -> tuple[Tensor, float, float]:
+    """What a network sees of a map (m, m, m), and the level and scale that were taken away.
+
+    Levelled maps are on the networks' scale already.
+
+    Raises
+    ------
+    ValueError
+        If the map is constant, or nothing of it passes.
+    """
+    if sight.fraction is None:
+        return normalised(volume, sight.weight, sight.mask, options)
+    seen = sight.seen(volume.float())
+    if not float(seen.std()) > _LEAST_DEVIATION:
+        raise ValueError("a map is constant, or nothing of it passes the weight")
+    return seen, 0.0, 1.0
 
 
 def normalised(

@@ -25,9 +25,9 @@ from ..fourier import (
 from ..volume import symmetrise_spectrum
 from .posterior import gain_from_fsc
 from .sight import Sight, levelled_sight
-from .told_by_noise import fraction_from_noise
+from .signal import SignalShare, ToldBy, signal_share
 
-TrainingWeight = Literal["noise", "fsc3d", "c_ref", "none"]
+TrainingWeight = Literal["fsc3d", "c_ref", "none"]
 _REFERENCE_EDGE_SHELLS = 5.0
 
 
@@ -66,12 +66,13 @@ class Plan:
     given_fsc3d
         (n, n, n // 2 + 1) that takes its place.
     weighting, given_weight
-        How much a voxel counts in training: by the 3DFSC f itself; by C_ref = sqrt(2 f / (1 + f)) of it, or of the f that
-        the halves' noise tells; all alike up to the limit; or by a weight (n, n, n // 2 + 1) of its own.
-    given_fraction
-        (n, n, n // 2 + 1) in [0, 1), the f of each voxel, where something better than the half-maps tells it.
+        Where nothing is levelled, how much a voxel counts in training: by the 3DFSC f itself, by C_ref =
+        sqrt(2 f / (1 + f)), all alike up to the limit; or by a weight (n, n, n // 2 + 1) of its own.
     level
-        Show networks Wiener-filtered halves with a level spectrum (`core.correction.level`), Fourier-cropped to the limit.
+        Show networks Wiener-filtered halves with a level spectrum (`core.correction.level`), Fourier-cropped to the limit,
+        and let a voxel count by the C_ref of what `core.correction.signal` tells.
+    given_fraction
+        (n, n, n // 2 + 1) in [0, 1), that tells it instead: the gain of a program's own Wiener filter.
     radial_weight
         Weight what networks see shell by shell too.
     rotations
@@ -108,8 +109,10 @@ class ReadyPair:
         How well each voxel is measured, in [0, 1].
     mask
         Or None, where the whole box counts.
-    weighted_by
-        What told how much a voxel counts: not always what was asked for.
+    told_by
+        What told how much of a voxel is signal; None where only the 3DFSC was asked.
+    filtered
+        Whether the half-maps turned out to be regularised already.
     """
 
     halves: tuple[Tensor, Tensor]
@@ -120,7 +123,8 @@ class ReadyPair:
     mask: Tensor | None
     voxel_size_A: float
     limit_A: float
-    weighted_by: TrainingWeight | Literal["given"]
+    told_by: ToldBy | None = None
+    filtered: bool = False
 
     @property
     def box(self) -> int:
@@ -162,26 +166,22 @@ def prepare(
     if well is None:
         well = _measured(starts, mask, voxel_size_A, plan, plan.half_angle_deg, plan.form)
     well = _symmetric(well, plan.rotations)
-    fraction, weighted_by = _fraction(halves, mask, well, voxel_size_A, plan)
+    told = _told(halves, mask, voxel_size_A, plan)
     gain = None
     if regularised is None:
-        gain = fraction if weighted_by == "noise" else _gain(halves, mask, voxel_size_A, plan)
+        gain = _gain(halves, mask, voxel_size_A, plan) if told is None else told.fraction
     if plan.level or not plan.measure_prepared:
         bases = _with_low(halves, mask, voxel_size_A, plan.low)
         well, gain = _with_known(well, gain, voxel_size_A, plan.low)
-        fraction, _ = _with_known(fraction, None, voxel_size_A, plan.low)
-    if plan.level:
-        sight = levelled_sight(bases, fraction, mask, limit_shell(halves[0].shape[-1], voxel_size_A, plan.limit_A))
+    if told is not None:
+        fraction, _ = _with_known(told.fraction, None, voxel_size_A, plan.low)
+        last = limit_shell(fraction.shape[0], voxel_size_A, plan.limit_A)
+        sight = levelled_sight(bases, fraction, mask, last, filtered=told.filtered)
     else:
-        starts = starts if plan.measure_prepared else prepared_inputs(bases, mask, voxel_size_A, plan)
-        weight = plan.given_weight if plan.given_weight is not None else _weight(well, fraction, voxel_size_A, plan)
-        if plan.radial_weight:
-            starts = fsc_weight(starts[0], weight), fsc_weight(starts[1], weight)
-        sight = Sight(starts, weight, mask)
+        sight = _sight(starts if plan.measure_prepared else None, bases, mask, well, voxel_size_A, plan)
     if regularised is None:
         assert gain is not None  # noqa: S101 - made above in this very case
-        gain = gain * within_limit(gain.shape[0], voxel_size_A, plan.limit_A, gain.device)
-        regularised = Regularised((apply_filter(bases[0], gain), apply_filter(bases[1], gain)), (gain, gain))
+        regularised = _regularised(bases, gain, voxel_size_A, plan.limit_A, filtered=told is not None and told.filtered)
     return ReadyPair(
         halves=halves,
         sight=sight,
@@ -191,7 +191,8 @@ def prepare(
         mask=mask,
         voxel_size_A=voxel_size_A,
         limit_A=plan.limit_A,
-        weighted_by=weighted_by,
+        told_by=None if told is None else told.told_by,
+        filtered=told is not None and told.filtered,
     )
 
 
@@ -276,22 +277,44 @@ def _with_known(
     return torch.maximum(well, known), None if gain is None else torch.maximum(gain, gain_from_fsc(known))
 
 
-def _fraction(
-    halves: tuple[Tensor, Tensor], mask: Tensor | None, well: Tensor, voxel_size_A: float, plan: Plan
-) -> tuple[Tensor, TrainingWeight | Literal["given"]]:
-    """Share of each voxel's power that is signal, (n, n, n // 2 + 1), and what told it."""
-    if plan.given_fraction is not None:
-        return plan.given_fraction, "given"
-    if plan.weighting == "noise" and plan.given_fsc3d is None:
-        last = limit_shell(well.shape[0], voxel_size_A, plan.limit_A)
-        told = fraction_from_noise(halves, mask, last, plan.rotations)
-        if told is not None:
-            return told, "noise"
-    kept: TrainingWeight = "c_ref" if plan.weighting == "noise" else plan.weighting
-    return gain_from_fsc(well), kept
+def _told(halves: tuple[Tensor, Tensor], mask: Tensor | None, voxel_size_A: float, plan: Plan) -> SignalShare | None:
+    """How much of each voxel is signal, where networks are to see levelled maps; None where they are not."""
+    if not plan.level:
+        return None
+    given = plan.given_fraction if plan.given_fsc3d is None else gain_from_fsc(plan.given_fsc3d)
+    if given is not None:
+        return SignalShare(_symmetric(given, plan.rotations), filtered=False, told_by="given")
+    last = limit_shell(halves[0].shape[-1], voxel_size_A, plan.limit_A)
+    return signal_share(halves, mask, last, plan.rotations)
 
 
-def _weight(well: Tensor, fraction: Tensor, voxel_size_A: float, plan: Plan) -> Tensor:
+def _sight(
+    prepared: tuple[Tensor, Tensor] | None,
+    bases: tuple[Tensor, Tensor],
+    mask: Tensor | None,
+    well: Tensor,
+    voxel_size_A: float,
+    plan: Plan,
+) -> Sight:
+    """What networks see where nothing is levelled: as published, or as the options of the training filter it."""
+    starts = prepared_inputs(bases, mask, voxel_size_A, plan) if prepared is None else prepared
+    weight = plan.given_weight if plan.given_weight is not None else _weight(well, voxel_size_A, plan)
+    if plan.radial_weight:
+        starts = fsc_weight(starts[0], weight), fsc_weight(starts[1], weight)
+    return Sight(starts, weight, mask)
+
+
+def _regularised(
+    bases: tuple[Tensor, Tensor], gain: Tensor, voxel_size_A: float, limit_A: float, *, filtered: bool
+) -> Regularised:
+    """What a Wiener filter leaves of both half-maps up to the limit."""
+    within = within_limit(gain.shape[0], voxel_size_A, limit_A, gain.device)
+    gain = gain * within
+    first, second = (apply_filter(base, within if filtered else gain) for base in bases)
+    return Regularised((first, second), (gain, gain))
+
+
+def _weight(well: Tensor, voxel_size_A: float, plan: Plan) -> Tensor:
     if plan.weighting == "none":
         return within_limit(well.shape[0], voxel_size_A, plan.limit_A, well.device)
-    return training_weight(fraction if plan.weighting == "noise" else well, plan.weighting)
+    return training_weight(well, plan.weighting)

@@ -12,8 +12,9 @@ from torch.nn import functional
 from cryobridge.schemas.correction import CorrectionOptions
 
 from ..training import runner
-from ..volume import SMALLEST_TILE, tiled
-from .material import check_maps, normalised
+from ..volume import CUBE_TURNS, SMALLEST_TILE, tiled, turn, turn_back
+from .material import check_maps, shown
+from .sight import Sight
 from .state import CorrectionState
 
 _DILATION_VOXELS = 4
@@ -52,7 +53,7 @@ def predict(
         If shapes do not agree, or the map is not finite or constant.
     """
     result: Tensor | None = None
-    for step in predict_steps(state, which_half, volume, weight3d, mask, options):
+    for step in predict_steps(state, which_half, volume, Sight((volume, volume), weight3d, mask), options):
         result = step
     if result is None:
         raise ValueError("the prediction ended without a map")
@@ -63,22 +64,34 @@ def predict_steps(
     state: CorrectionState,
     which_half: int,
     volume: Tensor,
-    weight3d: Tensor,
-    mask: Tensor | None,
+    sight: Sight,
     options: CorrectionOptions,
     held: list[Tensor] | None = None,
 ) -> Iterator[Tensor | None]:
     """Do as `predict`, drawing None between batches of tiles and the map (n, n, n) at last.
 
-    `held` is filled with the tensors that are kept on the device between two batches, but for the state's own.
+    Parameters
+    ----------
+    volume
+        (n, n, n), one of the sight's starts, or another map that is to be seen as they are.
+    sight
+        As given to `trainer_of`.
+    held
+        Filled with the tensors that are kept on the device between two batches, but for the state's own.
     """
-    check_maps(weight3d, mask, volume)
+    sight = sight.on(state.device)
+    check_maps(sight.weight, sight.mask, volume)
     n = volume.shape[-1]
-    mask = None if mask is None else mask.to(state.device)
-    seen, level, deviation = normalised(volume.to(state.device), weight3d.to(state.device), mask, options)
+    seen, level, deviation = shown(volume.to(state.device), sight, options)
     tile = max(options.crop_size, SMALLEST_TILE)
     tile = tile if n > tile else 8 * math.ceil(n / 8)
-    where = None if mask is None else _dilated(mask > 0)
+    where = None if sight.mask is None else _dilated(sight.mask > 0)
+    channels = seen[None]
+    if options.see_mask:
+        mask = torch.ones_like(seen) if sight.mask is None else sight.mask
+        channels = torch.stack((seen, mask))
+    turns = _turns(options.average_turns)
+    total = torch.zeros_like(seen)
     with torch.no_grad(), state.learner(which_half).averaged(options) as network:
         run = runner(network, options, state.device)
 
@@ -86,8 +99,20 @@ def predict_steps(
             result: Tensor = run(tiles.contiguous(memory_format=torch.channels_last_3d))
             return result
 
-        for result in tiled(run_tiles, seen, where, tile, _TILES_AT_ONCE, held):
-            yield None if result is None else result * deviation + level
+        for one in turns:
+            turned = turn(channels, one)
+            inside = None if where is None else turn(where, one)
+            for result in tiled(run_tiles, turned, inside, tile, _TILES_AT_ONCE, held):
+                if result is None:
+                    yield None
+                else:
+                    total += turn_back(result, one) / len(turns)
+        yield total * deviation + level
+
+
+def _turns(count: int) -> list[int]:
+    """So many of the 24 rotations of the cube, spread over them, the one that changes nothing first."""
+    return [index * len(CUBE_TURNS) // count for index in range(count)]
 
 
 def _dilated(inside: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..fourier import apply_filter, crop_spectrum, pad_spectrum, resample
+from ..fourier import apply_filter, crop_spectrum, pad_spectrum, resample, shell_index
 from .level import levelling, signal_amplitude
 
 _LIMIT_OF_NYQUIST = 0.95
@@ -27,14 +27,27 @@ class Sight:
     mask
         (m, m, m), or None.
     fraction
-        (m, m, m // 2 + 1), the filter through which networks see a start; None: they see it weighted, or as it is, as
-        the options of the training say.
+        (m, m, m // 2 + 1), the Wiener filter through which networks see maps; None: they see them weighted, or as they
+        are, as the options of the training say.
+    filtered
+        Whether the starts went through that filter already, before we had them.
     """
 
     starts: tuple[Tensor, Tensor]
     weight: Tensor
     mask: Tensor | None
     fraction: Tensor | None = None
+    filtered: bool = False
+
+    def on(self, device: torch.device) -> Sight:
+        """The same on a device."""
+        first, second = (start.to(device) for start in self.starts)
+        mask, fraction = (None if one is None else one.to(device) for one in (self.mask, self.fraction))
+        return Sight((first, second), self.weight.to(device, torch.float32), mask, fraction, self.filtered)
+
+    def seen(self, start: Tensor) -> Tensor:
+        """What a network sees of a start (m, m, m), where there is a filter."""
+        return start if self.fraction is None or self.filtered else apply_filter(start, self.fraction)
 
     def tensors(self) -> list[Tensor]:
         """All maps (m, m, m) and spectra (m, m, m // 2 + 1)."""
@@ -42,7 +55,7 @@ class Sight:
 
 
 def levelled_sight(
-    halves: tuple[Tensor, Tensor], fraction: Tensor, mask: Tensor | None, limit_shell: int
+    halves: tuple[Tensor, Tensor], fraction: Tensor, mask: Tensor | None, limit_shell: int, *, filtered: bool = False
 ) -> Sight:
     """What networks see of half-maps (n, n, n) whose signal takes up a fraction (n, n, n // 2 + 1) of each voxel.
 
@@ -55,15 +68,21 @@ def levelled_sight(
         On one device; the mask (n, n, n) may be None.
     limit_shell
         First shell that is left out.
+    filtered
+        Whether the halves went through a Wiener filter of that fraction already.
     """
     n = fraction.shape[0]
     m = sight_box(n, limit_shell - 1)
-    first, second = (resample(half.float(), m) for half in halves)
+    within = (shell_index(m, fraction.device) < limit_shell).float()
+    first, second = (apply_filter(resample(half.float(), m), within) for half in halves)
     seen_mask = None if mask is None else resampled_mask(mask, m)
-    filtering = resampled_spectrum(fraction, m)
-    level = levelling(signal_amplitude((first, second), filtering, seen_mask), m)
-    weight = (2 * filtering / (1 + filtering)).sqrt()
-    return Sight((apply_filter(first, level), apply_filter(second, level)), weight, seen_mask, filtering)
+    wiener = resampled_spectrum(fraction, m) * within
+    shown = (first, second) if filtered else (apply_filter(first, wiener), apply_filter(second, wiener))
+    level = levelling(signal_amplitude(shown, wiener, seen_mask), m)
+    # What is filtered already can only be compared after the network's map went through the same filter.
+    weight = wiener if filtered else (2 * wiener / (1 + wiener)).sqrt()
+    starts = apply_filter(first, level), apply_filter(second, level)
+    return Sight(starts, weight, seen_mask, wiener, filtered)
 
 
 def sight_box(n: int, last_shell: int) -> int:

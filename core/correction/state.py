@@ -48,13 +48,13 @@ class CorrectionState(Learned):
         if layout is None or layout.tolist() != state._layout:
             raise ValueError(
                 f"stored network: made for {None if layout is None else layout.tolist()} "
-                f"(networks, width, normalisation), these options want {state._layout}"
+                f"(networks, width, normalisation, channels), these options want {state._layout}"
             )
         state.load_tensors(tensors)
         return state
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything as CPU tensors by name, a copy, with the layout (networks, width, norm)."""
+        """Everything as CPU tensors by name, a copy, with the layout (networks, width, norm, channels)."""
         return {_LAYOUT: torch.tensor(self._layout), **super().tensors()}
 
     @property
@@ -76,10 +76,11 @@ class StoredLayout(NamedTuple):
     """1 in shared mode, 2 in independent mode."""
     base_width: int
     norm: Norm
+    see_mask: bool = False
 
 
 def stored_layout(tensors: Mapping[str, Tensor]) -> StoredLayout:
-    """Tell from the layout (networks, width, norm) which options the state that gave these tensors was made with.
+    """Tell from the layout (networks, width, norm, channels) which options the state that gave these tensors was made with.
 
     Raises
     ------
@@ -88,19 +89,23 @@ def stored_layout(tensors: Mapping[str, Tensor]) -> StoredLayout:
     """
     values = tensors[_LAYOUT].tolist() if _LAYOUT in tensors else None
     match values:
-        case [1 | 2 as networks, int(base_width), 0 | 1 | 2 as norm]:
-            return StoredLayout(int(networks), base_width, _NORMS[int(norm)])
+        case [1 | 2 as networks, int(base_width), 0 | 1 | 2 as norm, *channels] if channels in ([], [2]):
+            return StoredLayout(int(networks), base_width, _NORMS[int(norm)], see_mask=bool(channels))
     raise ValueError("stored network: what it was made with is missing")
 
 
 def _layout(options: CorrectionOptions) -> list[int]:
-    return [2 if options.mode == "independent" else 1, options.base_width, _NORMS.index(options.norm)]
+    networks = 2 if options.mode == "independent" else 1
+    plain = [networks, options.base_width, _NORMS.index(options.norm)]
+    # Networks that were stored before any saw a mask have three numbers.
+    return [*plain, 2] if options.see_mask else plain
 
 
 def _untrained(options: CorrectionOptions, device: torch.device, seed: int) -> UNet3D:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = UNet3D(options.base_width, options.norm, options.identity_start)
+        channels = 2 if options.see_mask else 1
+        network = UNet3D(options.base_width, options.norm, options.identity_start, channels=channels)
     # The type stubs know no Module.to with a memory format alone.
     network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return network

@@ -12,8 +12,9 @@ from cryobridge.schemas.correction import CorrectionOptions
 from ..training import Batch, Learned, Network
 from ..volume import spherical_window, take, turn_matrices
 from .draws import Choice, Draws
-from .losses import ImprovedTerms, improved_loss, published_loss
+from .losses import ImprovedTerms, improved_loss, practice_loss, published_loss
 from .material import Material
+from .practice import Practice
 
 
 class CorrectionTask:
@@ -28,7 +29,7 @@ class CorrectionTask:
     options
         Of the training.
     seed
-        Of the crops kept out, and of those that are drawn only once.
+        Of the crops kept out, of those that are drawn only once, and of simulated ones.
     """
 
     def __init__(self, learned: Learned, materials: list[Material], options: CorrectionOptions, seed: int) -> None:
@@ -38,6 +39,9 @@ class CorrectionTask:
         self._draws = Draws(materials[0].mask, options, seed)
         self._turn_matrices = turn_matrices(learned.device) if learned.device.type != "cpu" else None
         self._window = spherical_window(options.cube_size, learned.device)
+        self._practice: Practice | None = None
+        if options.practice > 0:
+            self._practice = Practice(seed, options.batch, options.cube_size)
 
     @property
     def modules(self) -> Mapping[str, nn.Module]:
@@ -51,7 +55,12 @@ class CorrectionTask:
 
     def batch(self, seed: int, step: int) -> Batch:
         """Crops of a step for every network, (batch, 1, c, c, c) each, and how they are turned."""
-        return self._samples(self._draws.at(seed, step))
+        found = self._samples(self._draws.at(seed, step))
+        if self._practice is not None:
+            crops = self._practice.at(step)
+            for key, value in (("seen", crops.seen), ("mask", crops.mask), ("truth", crops.truth)):
+                found[f"practice.{key}"] = value.to(self._learned.device)
+        return found
 
     def held_out(self) -> Batch | None:
         """The crops kept out, each with the same rotation every time."""
@@ -59,29 +68,38 @@ class CorrectionTask:
 
     def losses(self, name: str, network: Network, batch: Batch) -> Mapping[str, Tensor]:
         """Terms of the loss of one network on crops (b, 1, c, c, c), scalars."""
-        options, weight = self._options, self._materials[name].weight
+        options = self._options
 
         def run(volumes: Tensor) -> Tensor:
             result: Tensor = network(volumes.contiguous(memory_format=torch.channels_last_3d))
             return result
 
+        material = self._materials[name]
         seen, target = batch[f"{name}.seen"], batch[f"{name}.target"]
         turns = batch["turns"] if self.fixed_shapes else batch["turns"].tolist()
         if options.loss == "published":
             other = batch.get(f"{name}.other")
-            return published_loss(run, seen, other, weight, turns, alpha=options.alpha, beta=options.beta)
+            return published_loss(run, seen, other, material.weight, turns, alpha=options.alpha, beta=options.beta)
         matrices = batch.get("matrices")
-        return improved_loss(
+        terms = improved_loss(
             run,
             seen,
             target,
-            weight,
+            material.weight,
             turns,
             ImprovedTerms(options.alpha, options.anchor, options.margin),
             noise=batch.get(f"{name}.noise"),
             matrices=matrices,
             window=None if matrices is None else self._window,
+            mask=batch.get("mask"),
+            degrading=material.degrading,
+            target_filtered=material.filtered,
         )
+        if "practice.seen" in batch:
+            shown, mask, truth = (batch[f"practice.{key}"] for key in ("seen", "mask", "truth"))
+            practised = practice_loss(run, shown, mask if options.see_mask else None, truth, options.margin)
+            terms["practice"] = options.practice * practised
+        return terms
 
     def score(self, name: str, network: Network, batch: Batch) -> Tensor:
         """The loss itself, a scalar, on crops (b, 1, c, c, c)."""
@@ -91,7 +109,8 @@ class CorrectionTask:
         """The maps (n, n, n), noise and weights (c, c, c // 2 + 1) that crops are taken from."""
         for material in self._materials.values():
             yield from (volume for pair in material.pairs for volume in pair)
-            yield from (one for one in (material.noise, material.mask, material.weight) if one is not None)
+            single = (material.noise, material.mask, material.weight, material.degrading)
+            yield from (one for one in single if one is not None)
         yield self._window
         if self._turn_matrices is not None:
             yield self._turn_matrices
@@ -101,6 +120,9 @@ class CorrectionTask:
         found = {"turns": choice.turns if self._turn_matrices is None else self._turn_matrices[choice.turns.to(device)]}
         if choice.matrices is not None:
             found["matrices"] = choice.matrices.to(device)
+        if self._options.see_mask:
+            mask = next(iter(self._materials.values())).mask
+            found["mask"] = take(mask, choice.corners, self._options.cube_size)
         for name, material in self._materials.items():
             found |= {f"{name}.{key}": value for key, value in self._crops(material, choice).items()}
         return found

@@ -10,6 +10,7 @@ from cryobridge.schemas.correction import CorrectionOptions
 
 from ..training import ALONE, Ranks, StepReport, Trainer, TrainingRecord
 from .material import materials
+from .sight import Sight
 from .state import CorrectionState
 from .task import CorrectionTask
 
@@ -27,18 +28,16 @@ def train(
 ) -> Iterator[StepReport]:
     """Train the state's network(s) on two half-maps (n, n, n), in place, one step for each value drawn.
 
-    See `trainer_of` for what is asked of the arguments, and for the errors.
+    The network sees the half-maps weighted or as they are, as the options say. See `trainer_of` for what is asked of the
+    arguments, and for the errors.
     """
     record = TrainingRecord() if record is None else record
-    yield from trainer_of(state, half1, half2, weight3d, mask, options, record=record, ranks=ranks).run()
+    yield from trainer_of(state, Sight((half1, half2), weight3d, mask), options, record=record, ranks=ranks).run()
 
 
 def trainer_of(
     state: CorrectionState,
-    half1: Tensor,
-    half2: Tensor,
-    weight3d: Tensor,
-    mask: Tensor | None,
+    sight: Sight,
     options: CorrectionOptions,
     *,
     record: TrainingRecord,
@@ -51,12 +50,9 @@ def trainer_of(
     state
         A new one, or the one of the iteration before (a warm start: fewer steps, moments of the optimiser kept).
         It is whole after every step, so the training may be left off at any time.
-    half1, half2
-        (n, n, n), on any scale.
-    weight3d
-        (n, n, n // 2 + 1) in [0, 1], DC first: how well each Fourier voxel is measured, e.g. the 3DFSC.
-    mask
-        (n, n, n), above 0 where the particle is; None means everywhere.
+    sight
+        Both half-maps (n, n, n), on any scale where they are not levelled; how well each Fourier voxel is measured,
+        (n, n, n // 2 + 1) in [0, 1], DC first; and where the particle is (n, n, n), or None for everywhere.
     options
         As the state was made with, as far as the networks' shape goes.
     record, ranks
@@ -72,7 +68,7 @@ def trainer_of(
     started_at = state.steps_done - len(record.losses)
     # A warm call must not see the crops of the first one again.
     seed = (options.seed * 1_000_003 + started_at) % 2**63
-    learned_from = materials(half1, half2, weight3d, mask, options, device=state.device, seed=seed)
+    learned_from = materials(sight, options, device=state.device, seed=seed)
     warm = started_at > 0
     return Trainer(
         CorrectionTask(state, learned_from, options, seed),

@@ -40,9 +40,7 @@ class UNet3D(nn.Module):
         Of the input. The first is the map; others, such as a mask, only help.
     """
 
-    def __init__(
-        self, base: int, norm: Norm = "batch", identity_start: bool = False, *, channels: int = 1
-    ) -> None:
+    def __init__(self, base: int, norm: Norm = "batch", identity_start: bool = False, *, channels: int = 1) -> None:
         super().__init__()
         widths = [min(base * 2**level, _WIDEST) for level in range(DEPTH + 1)]
         self.first = nn.Conv3d(channels, base, 3, padding=1)

@@ -93,9 +93,7 @@ def _helix(residues: int, generator: torch.Generator) -> Tensor:
     atoms = []
     for distance, angle, height in _RESIDUE:
         phase = (_TURN_RAD * number + angle)[:, None]
-        atoms.append(
-            axis * (_RISE_A * number + height)[:, None] + distance * (phase.cos() * one + phase.sin() * two)
-        )
+        atoms.append(axis * (_RISE_A * number + height)[:, None] + distance * (phase.cos() * one + phase.sin() * two))
     return torch.cat(atoms) - axis * _RISE_A * residues / 2
 
 

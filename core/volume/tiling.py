@@ -55,9 +55,9 @@ def tiled(
     Parameters
     ----------
     network
-        From (b, 1, tile, tile, tile) to the same.
+        From (b, c, tile, tile, tile) to (b, 1, tile, tile, tile).
     volume
-        (n, n, n).
+        (n, n, n), or (c, n, n, n) of which the first channel is the map.
     where
         (n, n, n) boolean; tiles without any true voxel are not computed, and voxels that are false keep the
         volume's value. None means everywhere.
@@ -71,27 +71,28 @@ def tiled(
     None after each batch, so that the caller can stop between two; at last the result (n, n, n).
     """
     n = volume.shape[-1]
+    channels = volume if volume.ndim == 4 else volume[None]
     starts = tile_starts(n, tile)
     ramp = tile_ramp(tile, volume.device, alone=len(starts) == 1)
     window = ramp[:, None, None] * ramp[:, None] * ramp
     before, after = -starts[0], starts[-1] + tile - n
-    padded = _reflected(volume, before, after)
+    padded = _reflected(channels, before, after)
     needed = None if where is None else functional.pad(where, (before, after) * 3)
     corners = [(z + before, y + before, x + before) for z in starts for y in starts for x in starts]
     if needed is not None:
         corners = [c for c in corners if bool(needed[_cube(c, tile)].any())]
-    total = torch.zeros_like(padded)
+    total = torch.zeros_like(padded[0])
     if held is not None:
-        held += [volume, window, padded, total, *([] if where is None else [where])]
+        held += [channels, window, padded, total, *([] if where is None else [where])]
     for index in range(0, len(corners), batch):
         group = corners[index : index + batch]
-        results = network(torch.stack([padded[_cube(corner, tile)] for corner in group]).unsqueeze(1))
+        results = network(torch.stack([padded[:, *_cube(corner, tile)] for corner in group]))
         for corner, result in zip(group, results[:, 0], strict=True):
             total[_cube(corner, tile)] += result.to(total.dtype) * window
         yield None
     inside = slice(before, before + n)
     result = total[inside, inside, inside]
-    yield result if where is None else torch.where(where, result, volume)
+    yield result if where is None else torch.where(where, result, channels[0])
 
 
 def _cube(corner: tuple[int, int, int], side: int) -> tuple[slice, slice, slice]:
@@ -104,4 +105,4 @@ def _reflected(volume: Tensor, before: int, after: int) -> Tensor:
     n = volume.shape[-1]
     index = torch.arange(-before, n + after, device=volume.device).remainder(2 * n)
     index = torch.where(index < n, index, 2 * n - 1 - index)
-    return volume[index][:, index][:, :, index]
+    return volume[..., index, :, :][..., index, :][..., index]

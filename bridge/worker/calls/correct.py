@@ -97,8 +97,8 @@ def _correct(
             yield Progress(f"training {report.step}/{report.steps}, loss {report.loss:.3f}", report.step / report.steps)
         train_s = time.monotonic() - train_started
         how, maps = _finish(first), list[Tensor]()
-        for half, seen in zip((first, second), ready.starts, strict=True):
-            network_map = yield from predicted(state, half.half, seen, ready.weight, ready.mask, options, parking)
+        for half, seen in zip((first, second), ready.sight.starts, strict=True):
+            network_map = yield from predicted(state, half.half, seen, ready.sight, options, parking)
             maps.append(usable(ready, half.half, network_map, how, "the network's map"))
     begin, end = _mean(record.losses[:10]), _mean(record.losses[-10:])
     mode = "one network per half-set" if options.mode == "independent" else "one network for both half-sets"

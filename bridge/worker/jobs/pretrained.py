@@ -17,6 +17,8 @@ from cryobridge.schemas.correction import BASE_WIDTH, CorrectionOptions
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.spisonet.checkpoint import read_checkpoint
 
+OURS = Path(__file__).resolve().parents[1] / "training" / "pretrained.safetensors"
+"""The network that was trained on simulated half-maps; docs/pretrained-network.md tells how."""
 MAX_BYTES = 4 << 30
 _ZIP = b"PK\x03\x04"
 _LEARNED = ("network.", "average.")
@@ -53,6 +55,11 @@ class StoredNetwork:
         for index, learner in enumerate(state.learners):
             _load(self.path, learner, self.learned[index % len(self.learned)])
         return state
+
+
+def pretrained_network() -> StoredNetwork:
+    """The network that was trained on simulated half-maps, which comes with the program."""
+    return read_network(OURS)
 
 
 def read_network(path: Path) -> StoredNetwork:
@@ -106,6 +113,9 @@ def _read_own(path: Path) -> dict[str, Tensor]:
 
 def _check_options(path: Path, layout: StoredLayout, options: CorrectionOptions) -> None:
     wanted = 2 if options.mode == "independent" else 1
+    if layout.see_mask != options.see_mask:
+        sees = "sees" if layout.see_mask else "does not see"
+        raise InputInvalid(f"{path}: is a network that {sees} the mask; choose 'see_mask: {str(layout.see_mask).lower()}'")
     if (layout.base_width, layout.norm) != (options.base_width, options.norm):
         preset = {width: name for name, width in BASE_WIDTH.items()}.get(layout.base_width, f"of {layout.base_width}")
         raise InputInvalid(
@@ -119,7 +129,10 @@ def _check_options(path: Path, layout: StoredLayout, options: CorrectionOptions)
 def _learned(tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
     prefix = f"{index}."
     own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    return {name: value for name, value in own.items() if name.startswith(_LEARNED)}
+    found = {name: value.float() for name, value in own.items() if name.startswith(_LEARNED)}
+    if any(name.startswith(_LEARNED[1]) for name in found):
+        return found
+    return _as_learned({name.removeprefix(_LEARNED[0]): value for name, value in found.items()})
 
 
 def _as_learned(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

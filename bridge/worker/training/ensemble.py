@@ -145,11 +145,11 @@ class Ensemble:
         self, index: int, state: CorrectionState, options: CorrectionOptions
     ) -> Generator[Progress | None, None, list[Tensor]]:
         maps, ready = list[Tensor](), self.ready
-        for half, seen in enumerate(ready.starts, 1):
+        for half, seen in enumerate(ready.sight.starts, 1):
             which = "" if self.networks == 1 else f" by network {index + 1} of {self.networks}"
             share = 1 - _PREDICTION * (3 - half) / 2
             yield Progress(f"predicting half-map {half}{which}", self._fraction(index, share))
-            network_map = yield from predicted(state, half, seen, ready.weight, ready.mask, options, self.parking)
+            network_map = yield from predicted(state, half, seen, ready.sight, options, self.parking)
             maps.append(network_map.cpu())
         return maps
 

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 
 from torch import Tensor
 
-from cryobridge.core.correction import CorrectionState, Finish, ReadyPair, finished, predict_steps, trainer_of
+from cryobridge.core.correction import CorrectionState, Finish, ReadyPair, Sight, finished, predict_steps, trainer_of
 from cryobridge.core.training import ALONE, Parking, Ranks, StepReport, TrainingRecord
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import BadResult
@@ -35,7 +35,7 @@ def trained(
         If the loss stops being finite, or there is nothing to learn from.
     """
     try:
-        trainer = trainer_of(state, *ready.starts, ready.weight, ready.mask, options, record=record, ranks=ranks)
+        trainer = trainer_of(state, ready.sight, options, record=record, ranks=ranks)
         with parking.holding(trainer.held):
             yield from trainer.run()
     except ValueError as error:
@@ -46,8 +46,7 @@ def predicted(
     state: CorrectionState,
     which_half: int,
     volume: Tensor,
-    weight: Tensor,
-    mask: Tensor | None,
+    sight: Sight,
     options: CorrectionOptions,
     parking: Parking,
 ) -> Generator[None, None, Tensor]:
@@ -55,7 +54,7 @@ def predicted(
 
     Parameters
     ----------
-    state, which_half, volume, weight, mask, options
+    state, which_half, volume, sight, options
         See `core.correction.predict`.
     parking
         Where what is kept between two batches of tiles is named; the state is its owner's to name.
@@ -68,7 +67,7 @@ def predicted(
     result: Tensor | None = None
     held = list[Tensor]()
     with parking.holding(lambda: held):
-        for step in predict_steps(state, which_half, volume, weight, mask, options, held):
+        for step in predict_steps(state, which_half, volume, sight, options, held):
             result = step
             if step is None:
                 yield None

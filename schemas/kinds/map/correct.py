@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, model_validator
 
 from ...correction import CorrectionOptions
 from ...envelope import Job, Options
@@ -33,12 +33,30 @@ class CorrectInputs(HalfMapInputs):
 
 
 NETWORK_GROUP = "Network and training"
-Weight = Literal["c_ref", "fsc3d", "none"]
+Weight = Literal["noise", "c_ref", "fsc3d", "none"]
+Effort = Literal["quick", "standard", "careful"]
 
 # A single correction has time for more steps than an iteration of a refinement; docs/BENCHMARKS.md has the rest.
 _STANDALONE: dict[str, dict[str, Any]] = {
     "cpu": {"steps": 600, "free_rotations": 0.0},
     "cuda": {"steps": 2500, "free_rotations": 0.0},
+}
+# Of the network that was trained before on simulated half-maps, on any device: it is small.
+_PRETRAINED: dict[str, Any] = {
+    "preset": "tiny",
+    "norm": "none",
+    "see_mask": True,
+    "cube_size": 32,
+    "crop_size": 64,
+    "learning_rate": 1e-3,
+    "free_rotations": 0.0,
+    "precision": "float32",
+}
+_SHAPE = ("preset", "norm", "see_mask")
+_EFFORTS: dict[Effort, dict[str, Any]] = {
+    "quick": {"steps": 0, "practice": 0.0, "average_turns": 1},
+    "standard": {"steps": 100, "practice": 1.0, "average_turns": 4},
+    "careful": {"steps": 400, "practice": 1.0, "average_turns": 8},
 }
 
 
@@ -50,14 +68,27 @@ class CorrectOptions(CorrectionOptions, Options):
     )
     independent: bool = Field(False, description="one network for each half-map, the same as mode independent")
     limit_resolution_A: float | None = limit_field("correct")
+    start: Literal["pretrained", "anew"] | None = Field(
+        None,
+        description="pretrained: from the small network that was trained on simulated half-maps; anew: from nothing; "
+        "pretrained if empty, unless the method is the published one, or a network or another shape of network is given",
+    )
+    effort: Effort = Field(
+        "standard",
+        description="with the pre-trained network: quick uses it as it is, standard trains it a little on these "
+        "half-maps, careful trains it longer",
+    )
     weight: Weight | None = Field(
         None,
-        description="how much a Fourier voxel counts in training: c_ref, the mean map's correlation with the truth "
-        "that follows from the 3DFSC; fsc3d, the 3DFSC itself; none, all alike, so that the network only denoises; "
-        "c_ref if empty, fsc3d with the published method",
+        description="how much a Fourier voxel counts in training: noise, by the sampling that the difference of the "
+        "half-maps tells; c_ref, the mean map's correlation with the truth that follows from the 3DFSC; fsc3d, the "
+        "3DFSC itself; none, all alike, so that the network only denoises; noise if empty, fsc3d with the published "
+        "method",
     )
     whiten: bool = Field(
-        True, description="level the spectrum from 10 A to the limit before training; not with the published method"
+        True,
+        description="level the spectrum from 10 A to the limit before training; not with the published method, and "
+        "with weight noise all of it is levelled",
     )
     half_angle_deg: float = Field(
         10.0,
@@ -78,7 +109,10 @@ class CorrectOptions(CorrectionOptions, Options):
         "network's map as it is; fill if empty, published with the published method",
     )
     prior_variance: float = Field(
-        0.5, gt=0, le=1, description="fill: how far the network's map may be off, as a share of the signal's power"
+        0.1,
+        ge=0,
+        le=1,
+        description="fill: how far the network's map may be off, as a share of the signal's power; 0: only that map",
     )
     symmetry: str = symmetry_field()
     ensemble: int = Field(
@@ -91,6 +125,10 @@ class CorrectOptions(CorrectionOptions, Options):
         """How to train on a device ("cpu" or "cuda"): what was chosen, over the defaults of method and device."""
         names = set(CorrectionOptions.model_fields) & self.model_fields_set
         defaults = dict(_STANDALONE[device.split(":")[0]])
+        if self.method == "improved" and self.weighting == "noise":
+            defaults |= {"see_mask": True, "norm": "none"}
+        if self.begins_pretrained:
+            defaults |= {**_PRETRAINED, **_EFFORTS[self.effort]}
         if {"epochs", "n_subvolume"} & names:
             del defaults["steps"]
         chosen: dict[str, Any] = {**defaults, **{name: getattr(self, name) for name in names}}
@@ -110,14 +148,33 @@ class CorrectOptions(CorrectionOptions, Options):
         return cls().network_options(device).model_dump()
 
     @property
+    def begins_pretrained(self) -> bool:
+        """Whether the training begins with the network that was trained on simulated half-maps, if none is given."""
+        if self.start is not None:
+            return self.start == "pretrained"
+        other = {name for name in _SHAPE if name in self.model_fields_set and getattr(self, name) != _PRETRAINED[name]}
+        return self.method == "improved" and self.weighting == "noise" and not other
+
+    @property
     def whitens(self) -> bool:
-        """Whether the halves are whitened before training."""
+        """Whether the halves are whitened before training, where they are not levelled altogether."""
+        if self.weighting == "noise":
+            return False
         return self.whiten and (self.method == "improved" or "whiten" in self.model_fields_set)
 
     @property
     def weighting(self) -> Weight:
         """How much a Fourier voxel counts in training."""
-        return self.weight or ("fsc3d" if self.method == "published" else "c_ref")
+        return self.weight or ("fsc3d" if self.method == "published" else "noise")
+
+    @model_validator(mode="after")
+    def _startable(self) -> Self:
+        if self.start == "pretrained" and self.weighting != "noise":
+            raise ValueError(
+                "the pre-trained network knows half-maps that are weighted by their noise; leave 'start' out, or "
+                "choose 'weight: noise' and 'method: improved'"
+            )
+        return self
 
     @property
     def combination(self) -> Literal["fill", "published"]:

@@ -35,7 +35,7 @@ def run(job: MapCorrectJob, context: Context) -> JobSteps:
     """Measure, train, predict, put together; write maps, tables, the network and the report."""
     device, folder = context.device, context.folder
     network = _network_options(job, device)
-    files = read_files(job.inputs, network)
+    files = read_files(job.inputs, network, pretrained=job.options.begins_pretrained)
     yield Progress("measuring the half-maps", 0.0)
     prepared = prepare(job, files, device)
     if context.leads:
@@ -83,7 +83,7 @@ def _network_options(job: MapCorrectJob, device: torch.device) -> CorrectionOpti
     except ValidationError as error:
         raise input_invalid(error, CorrectOptions, "options") from error
     if network.total_steps(warm=False) == 0:
-        if job.inputs.network is None:
+        if job.inputs.network is None and not job.options.begins_pretrained:
             raise InputInvalid("options: no steps means to predict only, which needs a network; give inputs.network")
         if job.options.ensemble > 1:
             raise InputInvalid("options: 'ensemble' needs training, but no steps are asked for; leave one of them out")

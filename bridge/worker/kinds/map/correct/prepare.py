@@ -17,7 +17,7 @@ from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.map.correct import CorrectInputs, CorrectOptions, MapCorrectJob
 
-from ....jobs.pretrained import StoredNetwork, read_network
+from ....jobs.pretrained import StoredNetwork, pretrained_network, read_network
 from ....jobs.volumes import Pair, Volume, read_map, read_pair, read_spectrum
 from ..measured import Measured
 
@@ -80,8 +80,10 @@ class Prepared:
         return self.ready.limit_A
 
 
-def read_files(inputs: CorrectInputs, network: CorrectionOptions) -> Files:
+def read_files(inputs: CorrectInputs, network: CorrectionOptions, *, pretrained: bool = False) -> Files:
     """Read every file before anything is computed or written; that takes seconds, a training takes hours.
+
+    `pretrained`: start from our own network where none is given.
 
     Raises
     ------
@@ -91,7 +93,11 @@ def read_files(inputs: CorrectInputs, network: CorrectionOptions) -> Files:
     pair = read_pair(inputs)
     fsc3d = None if inputs.fsc3d is None else read_spectrum(inputs.fsc3d, pair.half1)
     reference = None if inputs.reference is None else read_map(inputs.reference, like=pair.half1)
-    stored = None if inputs.network is None else read_network(inputs.network)
+    stored = None
+    if inputs.network is not None:
+        stored = read_network(inputs.network)
+    elif pretrained:
+        stored = pretrained_network()
     if stored is not None:
         stored.started(network, "cpu")
     return Files(pair, fsc3d, reference, stored)
@@ -139,7 +145,8 @@ def plan_of(options: CorrectOptions, limit_A: float) -> Plan:
         whiten_from_A=WHITEN_FROM_A if options.whitens else None,
         low_pass=options.method == "published",
         half_angle_deg=options.half_angle_deg,
-        weighting=options.weighting,
+        weighting="c_ref" if options.weighting == "noise" else options.weighting,
+        level=options.weighting == "noise",
     )
 
 

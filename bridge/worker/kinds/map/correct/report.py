@@ -227,6 +227,7 @@ def _passages(correction: Correction) -> list[methods.Passage]:
         weight=options.weighting,
         ensemble=len(correction.trained),
         symmetry=options.symmetry,
+        start="pretrained" if options.begins_pretrained and job.inputs.network is None else "anew",
     )
     passages += [words.correction(training), words.combination(options.combination, prepared.limit_A)]
     sharpened = correction.sharpened

@@ -103,11 +103,13 @@ class TrainingFacts:
     steps, batch, cube_size, learning_rate, seed
         As used.
     weight
-        What said how well Fourier voxels are measured: "c_ref" or "fsc3d", both of the 3DFSC, or "none".
+        What said how well Fourier voxels are measured: "noise", "c_ref" or "fsc3d" (both of the 3DFSC), "none".
     ensemble
         Networks from different seeds.
     symmetry
         Point group.
+    start
+        "pretrained" on simulated half-maps, or "anew".
     """
 
     base_width: int
@@ -119,9 +121,10 @@ class TrainingFacts:
     cube_size: int
     learning_rate: float
     seed: int
-    weight: Literal["c_ref", "fsc3d", "none"] = "fsc3d"
+    weight: Literal["noise", "c_ref", "fsc3d", "none"] = "fsc3d"
     ensemble: int = 1
     symmetry: str = "C1"
+    start: Literal["pretrained", "anew"] = "anew"
 
 
 def correction(training: TrainingFacts) -> Passage:
@@ -147,12 +150,17 @@ def correction(training: TrainingFacts) -> Passage:
         "measured data",
     }[training.loss]
     weight = {
+        "noise": "How densely each direction was sampled was told by the power of the half-maps' difference in a cone "
+        f"about it; with the signal share f that follows, a voxel counts by sqrt(2f / (1 + f)) ({citations.FSC_143.short}), "
+        "and the network sees Wiener-filtered half-maps with a level spectrum. ",
         "c_ref": f"Where the 3DFSC is f, a Fourier voxel counts by sqrt(2f / (1 + f)) ({citations.FSC_143.short}). ",
         "fsc3d": "The 3DFSC weights what each Fourier voxel counts for. ",
         "none": "All Fourier voxels counted alike, so the network only denoises. ",
     }[training.weight]
-    if training.weight == "c_ref":
+    if training.weight in ("noise", "c_ref"):
         works.append(citations.FSC_143)
+    if training.start == "pretrained":
+        who = f"it began with what it had learned from simulated half-maps of random objects, and {who}"
     text = (
         f"Anisotropy was corrected by self-supervised learning ({citations.SPISONET.short}): {network}; {who}, {how}. "
         f"{weight}Training took {training.steps} steps of {training.batch} crops of {training.cube_size} voxels a "

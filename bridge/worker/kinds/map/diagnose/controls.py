@@ -67,7 +67,7 @@ def controls(
     def through(halves: tuple[Tensor, Tensor]) -> Generator[None, None, tuple[Tensor, Tensor]]:
         maps = []
         for which, half in enumerate(halves, start=1):
-            maps.append((yield from predicted(network.state, which, half, weight, mask, network.options, parking)))
+            maps.append((yield from predicted(network.state, which, half, sight, network.options, parking)))
         return maps[0], maps[1]
 
     shell = torch.arange(n // 2 + 1, device=measured.curve.device)

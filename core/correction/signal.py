@@ -1,0 +1,143 @@
+"""How much of each Fourier voxel of two half-maps is signal: told by their noise where that tells it, else by the FSC.
+
+Half-maps that a program has regularised, filtered or masked have noise that says something else: its power falls where
+there were few data. Then the FSC that the noise foretells for a direction is not the one that is measured there. Such
+half-maps carry their filter already, and filtering them again would take away what little they have left.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..directional import conical_fsc, fraction_of_signal, fsc3d, mean_phase_cosine, sampling_from_noise
+from ..fourier import (
+    fibonacci_directions,
+    frequency_axes,
+    friedel_weights,
+    radius,
+    resample,
+    shell_index,
+)
+from ..volume import symmetrise_spectrum
+from .sight import resampled_spectrum, sight_box
+
+ToldBy = Literal["noise", "fsc", "given"]
+_DIRECTIONS = 60
+_AT_ONCE = 10
+_FIRST_SHELL = 4
+_HALF_ANGLE_DEG = 20.0
+_MOST = 0.999
+_LEAST_CORRELATION = 0.5
+_MOST_SLOPE = 1.9
+_EVEN = 0.05
+"""Ours, from 60 simulated pairs of random objects and five of proteins: where halves are not regularised, areas under the
+measured FSC follow those that are foretold with a slope of 0.7 to 1.9 and mostly a correlation above 0.7; where they are,
+the correlation is mostly negative, or the slope above 2.5. Areas that differ by less than this are as good as even."""
+
+
+@dataclass(frozen=True)
+class SignalShare:
+    """How much of each Fourier voxel is signal.
+
+    fraction
+        (n, n, n // 2 + 1) in [0, 1), f = SNR / (1 + SNR) of one half-map.
+    filtered
+        Whether the half-maps carry a Wiener filter already.
+    told_by
+        The halves' noise, their FSC in cones of 20 degrees, or the caller.
+    """
+
+    fraction: Tensor
+    filtered: bool
+    told_by: ToldBy
+
+
+def signal_share(
+    halves: tuple[Tensor, Tensor], mask: Tensor | None, limit_shell: int, rotations: Tensor | None = None
+) -> SignalShare:
+    """Tell how much of each Fourier voxel is signal.
+
+    Parameters
+    ----------
+    halves
+        (n, n, n) each.
+    mask
+        (n, n, n), or None.
+    limit_shell
+        First shell that does not count, and is 0 in the result.
+    rotations
+        Point group (g, 3, 3) that the sampling has, or None.
+    """
+    first, second = (half.float() - half.float().mean() for half in halves)
+    fraction = _told_by_noise((first, second), mask, limit_shell, rotations)
+    if fraction is not None and agrees_by_direction(fraction, (first, second), mask, limit_shell):
+        return SignalShare(fraction, filtered=False, told_by="noise")
+    measured = fsc3d(first, second, mask, limit_shell=limit_shell, form="sum_ratio").clamp(0.0, _MOST)
+    measured = measured if rotations is None else symmetrise_spectrum(measured, rotations)
+    return SignalShare(measured, filtered=True, told_by="fsc")
+
+
+def _told_by_noise(
+    halves: tuple[Tensor, Tensor], mask: Tensor | None, limit_shell: int, rotations: Tensor | None
+) -> Tensor | None:
+    try:
+        sampling = sampling_from_noise(*halves, limit_shell)
+    except ValueError:
+        return None
+    fraction = fraction_of_signal(sampling, mean_phase_cosine(*halves, mask), limit_shell)
+    return fraction if rotations is None else symmetrise_spectrum(fraction, rotations)
+
+
+def agrees_by_direction(fraction: Tensor, halves: tuple[Tensor, Tensor], mask: Tensor | None, limit_shell: int) -> bool:
+    """Whether directions that are said to be measured better are: areas under the foretold and the measured FSC.
+
+    Both in cones of 20 degrees about directions spread evenly. They must correlate over directions, and the measured must
+    not differ much more than the foretold; where both are even, they agree.
+
+    Parameters
+    ----------
+    fraction
+        (n, n, n // 2 + 1), whose mean in a cone foretells the FSC there.
+    halves, mask
+        (n, n, n); the mask may be None.
+    limit_shell
+        First shell that does not count.
+    """
+    n = fraction.shape[0]
+    m = sight_box(n, limit_shell - 1) // 2 * 2 - 1
+    window = torch.ones_like(halves[0]) if mask is None else mask
+    first, second = (resample(half * window, m) for half in halves)
+    vectors = fibonacci_directions(_DIRECTIONS, fraction.device)
+    measured = conical_fsc(first, second, vectors, half_angle_deg=_HALF_ANGLE_DEG)
+    shells = slice(_FIRST_SHELL, min(limit_shell, m // 2 + 1))
+    there = measured[:, shells].mean(1)
+    foretold = _mean_in_cones(resampled_spectrum(fraction, m), vectors, shells.stop)
+    if float(foretold.std()) < _EVEN and float(there.std()) < _EVEN:
+        return True
+    a, b = foretold - foretold.mean(), there - there.mean()
+    correlation = float((a * b).mean() / (a.square().mean() * b.square().mean()).sqrt().clamp(min=1e-12))
+    slope = float((a * b).mean() / a.square().mean().clamp(min=1e-12))
+    return correlation >= _LEAST_CORRELATION and slope <= _MOST_SLOPE
+
+
+def _mean_in_cones(values: Tensor, vectors: Tensor, limit_shell: int) -> Tensor:
+    """Mean over shells of the mean of (m, m, m // 2 + 1) in a double cone about each direction (d, 3), float64 (d,)."""
+    m = values.shape[0]
+    distance = radius(m, values.device)
+    counted = (distance >= _FIRST_SHELL) & (shell_index(m, values.device) < limit_shell)
+    # A shell has voxels as the square of its radius: divided by that, every shell counts alike.
+    weight = (friedel_weights(m, values.device) / distance.clamp(min=1.0).square())[counted].double()
+    axes = torch.stack([axis.expand(values.shape)[counted] for axis in frequency_axes(m, values.device)])
+    directions = axes / distance[counted]
+    weighted = torch.stack([values[counted].double() * weight, weight], dim=1)
+    found = []
+    for some in vectors.split(_AT_ONCE):
+        member = ((some @ directions).abs() >= math.cos(math.radians(_HALF_ANGLE_DEG))).double()
+        total, count = (member @ weighted).unbind(1)
+        found.append(total / count)
+    return torch.cat(found)
