@@ -11,7 +11,6 @@ from torch import Tensor
 
 from cryobridge.core.correction import Finish, mean_and_spread
 from cryobridge.core.diagnosis import power_changed, power_changed_by_measure, rms_difference
-from cryobridge.core.directional import direction_resolutions
 from cryobridge.core.fourier import fsc, within_limit
 from cryobridge.core.volume import operators
 from cryobridge.schemas.kinds.map.correct import CorrectOptions
@@ -82,8 +81,8 @@ def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOpti
     fsc3d, mask, originals = prepared.fsc3d, prepared.mask, prepared.originals
     first, second = half1.to(fsc3d.device), half2.to(fsc3d.device)
     before, after = (originals[0] + originals[1]) / 2, (first + second) / 2
-    directions, resolutions = direction_resolutions(fsc3d, prepared.pair.voxel_size_A, options.half_angle_deg)
-    axis = directions[resolutions.argmax()]
+    directions = prepared.measured.directions
+    axis = directions.vectors[directions.worst]
     within = within_limit(prepared.pair.box, prepared.pair.voxel_size_A, prepared.limit_A, fsc3d.device) > 0
     well, badly = power_changed_by_measure(before, after, fsc3d, within, mask)
     return CorrectedPair(

@@ -24,7 +24,6 @@ from ....training.ensemble import Ensemble
 from ..correct.outputs import outcome
 from ..correct.prepare import prepare, read_files
 from ..measured import Measured
-from .measure import Directions
 from .network import Network
 
 _CHECKPOINT_EVERY_S = 60.0
@@ -59,8 +58,6 @@ class HoldOut:
 def hold_out(
     job: MapDiagnoseJob,
     measured: Measured,
-    voxel_A: float,
-    directions: Directions,
     symmetry: Tensor | None,
     context: Context,
 ) -> Generator[Progress | None, None, HoldOut]:
@@ -69,7 +66,7 @@ def hold_out(
     Progress goes from 0 to 1.
     """
     options, device, folder = job.options, context.device, context.folder
-    angle = options.half_angle_deg
+    angle, directions, voxel_A = options.half_angle_deg, measured.directions, measured.voxel_size_A
     worst, best = worst_and_best(directions.curves, directions.vectors, angle, symmetry)
     cone = Cone(directions.vectors[best : best + 1], angle).with_mates(symmetry)
     like = Cone(directions.vectors[worst : worst + 1], angle).with_mates(symmetry)

@@ -19,8 +19,6 @@ from .controls import controls
 from .findings import Findings
 from .hold_out import hold_out
 from .measure import (
-    agreement,
-    by_direction,
     change_table,
     changed,
     curve_bands,
@@ -48,15 +46,13 @@ def run(job: MapDiagnoseJob, context: Context) -> JobSteps:
     folder.mark("read")
     yield Progress(f"read two half-maps of {pair.box}^3 at {voxel_A:g} A", 0.05)
 
-    measured = Measured(pair, inputs, device, options.limit_resolution_A)
+    measured = Measured(pair, inputs, device, options.limit_resolution_A, half_angle_deg=angle, seed=options.seed)
     folder.open()
-    agreed = agreement(measured, voxel_A, options.seed)
     volume = measured.fsc3d(angle, "sum_ratio")
-    yield Progress("comparing directions", 0.1)
-    directions = by_direction(measured.half1, measured.half2, measured.mask, voxel_A, measured.limit_shell, angle)
+    directions = measured.directions
     change = None
     if corrected:
-        change = changed(measured, corrected[0], corrected[1], directions, volume, voxel_A, angle)
+        change = changed(measured, corrected[0], corrected[1], volume, angle)
     folder.mark("measure")
     spread = directions.spread
     yield Progress(f"cFAR {directions.cfar:.2f}, {spread.best_A:.2f}-{spread.worst_A:.2f} A by direction", _MEASURED)
@@ -64,7 +60,7 @@ def run(job: MapDiagnoseJob, context: Context) -> JobSteps:
     held_out = tested = None
     with context.parking.holding(measured.tensors):
         if options.hold_out:
-            steps = hold_out(job, measured, voxel_A, directions, symmetry, context)
+            steps = hold_out(job, measured, symmetry, context)
             held_out = yield from scaled(_MEASURED, _HELD_OUT, steps)
             folder.mark("hold_out")
             network = network or held_out.network
@@ -73,15 +69,15 @@ def run(job: MapDiagnoseJob, context: Context) -> JobSteps:
             with context.parking.holding(network.state.held):
                 tested = yield from scaled(_HELD_OUT, _CONTROLLED, steps_of_controls)
             folder.mark("controls")
-    found = Findings(agreed, volume, directions, views, change, held_out, tested)
+    found = Findings(measured, volume, views, change, held_out, tested)
     yield Progress("writing the report", _CONTROLLED)
     _write(pair, found, folder)
-    notes = notes_on(pair, measured, angle, found)
+    notes = notes_on(angle, found)
     for note in notes:
         folder.log(note)
-    folder.write_text(REPORT_NAME, page(job, pair, measured, found, notes))
+    folder.write_text(REPORT_NAME, page(job, pair, found, notes))
     return folder.finish(
-        metrics=found.metrics(pair.box, voxel_A, measured.limit_A),
+        metrics=found.metrics(),
         options={**options.model_dump(mode="json"), "limit_resolution_A": measured.limit_A},
         statements=[*statements_on(found), *notes],
         seeds={"phases, noise and training": options.seed},
@@ -96,7 +92,7 @@ def _corrected(job: MapDiagnoseJob) -> list[Path]:
 def _write(pair: Pair, found: Findings, folder: OutputFolder) -> None:
     """Write the 3DFSC and all tables."""
     box, voxel_A = pair.box, pair.voxel_size_A
-    curves = dict(found.agreement.curves)
+    curves = dict(found.measured.curves)
     after = None
     if found.change is not None:
         curves["after_correction"] = found.change.fsc
@@ -104,8 +100,8 @@ def _write(pair: Pair, found: Findings, folder: OutputFolder) -> None:
         folder.write_text("change.csv", curve_table(change_table(found.change.power), box, voxel_A))
     folder.write_map("FSC3D.mrc", centred_spectrum(found.fsc3d), voxel_A)
     folder.write_text("fsc.csv", curve_table(curves, box, voxel_A))
-    folder.write_text("directional.csv", direction_table(found.directions, after))
-    folder.write_text("directional_fsc.csv", curve_table(curve_bands(found.directions), box, voxel_A))
+    folder.write_text("directional.csv", direction_table(found.measured.directions, after))
+    folder.write_text("directional_fsc.csv", curve_table(curve_bands(found.measured.directions), box, voxel_A))
     if found.views is not None:
         folder.write_text("views.csv", view_table(found.views))
     if found.hold_out is not None:
