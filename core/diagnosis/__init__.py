@@ -1,13 +1,25 @@
 """Tests of a correction: what it changed, what it brings back, what it makes of nothing."""
 
 from .change import POLAR_BINS, power_changed, power_changed_by_measure, power_changed_where, rms_difference
+from .consistency import Consistency, ConsistencyFinding, ConsistencyLevel, Support, consistency
 from .controls import corrected_for_control, noise_pair, phase_randomised_pair, power_gain
 from .holdout import Cone, HeldOut, degrade, mean_score, score, worst_and_best
+from .regions import Regions, regions
+from .symmetry import ElementFound, SymmetryFound, SymmetryLevel, symmetry_found
 
 __all__ = [
     "POLAR_BINS",
     "Cone",
+    "Consistency",
+    "ConsistencyFinding",
+    "ConsistencyLevel",
+    "ElementFound",
     "HeldOut",
+    "Regions",
+    "Support",
+    "SymmetryFound",
+    "SymmetryLevel",
+    "consistency",
     "corrected_for_control",
     "degrade",
     "mean_score",
@@ -17,7 +29,9 @@ __all__ = [
     "power_changed_by_measure",
     "power_changed_where",
     "power_gain",
+    "regions",
     "rms_difference",
     "score",
+    "symmetry_found",
     "worst_and_best",
 ]

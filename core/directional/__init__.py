@@ -2,7 +2,7 @@
 
 from .area_ratio import DirectionSpread, cfar, cone_areas, direction_spread, first_judged_shell, judged
 from .caps import ShellCaps, cap_sums, squared_chord_limit
-from .compensation import FOURIER_RADIUS, SamplingCompensation, sampling_compensation, view_density
+from .compensation import FEWEST_SAMPLES, FOURIER_RADIUS, SamplingCompensation, sampling_compensation, view_density
 from .correlation import (
     DEFAULT_HALF_ANGLE_DEG,
     Form,
@@ -18,6 +18,7 @@ from .sampling import DEFAULT_HALF_WIDTH, direction_density, sampling_volume, sy
 __all__ = [
     "DEFAULT_HALF_ANGLE_DEG",
     "DEFAULT_HALF_WIDTH",
+    "FEWEST_SAMPLES",
     "FOURIER_RADIUS",
     "HALF_ANGLE_DEG",
     "THRESHOLD",

@@ -16,7 +16,16 @@ from .rotations import (
     turn_matrices,
 )
 from .subvolumes import draw_corners, padded_to, possible_centres, resampled_weight, take
-from .symmetry import POINT_GROUPS, operators, symmetrise, symmetrise_spectrum
+from .symmetry import (
+    POINT_GROUPS,
+    SymmetryElement,
+    generators,
+    operators,
+    rotation_about,
+    symmetrise,
+    symmetrise_spectrum,
+    turned,
+)
 from .tiling import MARGIN, SMALLEST_TILE, tile_ramp, tile_starts, tiled
 
 __all__ = [
@@ -25,10 +34,12 @@ __all__ = [
     "POINT_GROUPS",
     "SMALLEST_TILE",
     "PhantomPair",
+    "SymmetryElement",
     "Turn",
     "cone_regions",
     "distance_to",
     "draw_corners",
+    "generators",
     "operators",
     "otsu_threshold",
     "padded_to",
@@ -38,6 +49,7 @@ __all__ = [
     "random_turns",
     "resampled_weight",
     "rotate",
+    "rotation_about",
     "soft_edge",
     "soft_sphere",
     "solvent_mask",
@@ -54,4 +66,5 @@ __all__ = [
     "turn_each",
     "turn_each_back",
     "turn_matrices",
+    "turned",
 ]

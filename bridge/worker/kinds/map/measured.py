@@ -7,7 +7,7 @@ import math
 import torch
 
 from cryobridge.core.directional import HALF_ANGLE_DEG, fsc3d, sphericity
-from cryobridge.core.fourier import limit_shell
+from cryobridge.core.fourier import last_shell, limit_shell
 from cryobridge.core.relion import pair_quality
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.half_maps import Form, HalfMapInputs
@@ -82,6 +82,13 @@ class Measured:
     def randomised_from_A(self) -> float | None:
         """Resolution from which phases were randomised."""
         return None if self.randomised_from is None else self.half1.shape[-1] * self.voxel_size_A / self.randomised_from
+
+    @property
+    def judged_shell(self) -> int:
+        """Last shell in which the half-maps agree and the job goes."""
+        n = self.half1.shape[-1]
+        agree = 0 if math.isinf(self.resolution_A) else round(n * self.voxel_size_A / self.resolution_A)
+        return min(agree, last_shell(n, self.voxel_size_A, self.limit_A))
 
     def tensors(self) -> list[torch.Tensor]:
         """All of it that lies on the device."""

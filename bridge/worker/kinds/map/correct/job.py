@@ -21,6 +21,7 @@ from ....jobs.folder import REPORT_NAME, OutputFolder
 from ....jobs.runner import JobSteps
 from ....jobs.tables import curve_table, loss_table
 from ....loop import Progress, scaled
+from ....report.support import consistency_metrics
 from ....training.ensemble import Ensemble
 from ..measured import sphericity_or_none
 from .outputs import CorrectedPair, outcome
@@ -62,7 +63,8 @@ def run(job: MapCorrectJob, context: Context) -> JobSteps:
     folder.mark("train")
     yield Progress("putting the final maps together", _TRAINED)
     found = outcome(prepared, trained, job.options)
-    sharpened, warnings = _sharpened(job.options, prepared, found)
+    sharpened, complaints = _sharpened(job.options, prepared, found)
+    warnings = [*(finding.sentence for finding in found.consistency.findings), *complaints]
     correction = Correction(job, prepared, trained, found, network, sharpened, warnings)
     _write(correction, folder)
     folder.mark("finish")
@@ -183,6 +185,7 @@ def _metrics(correction: Correction) -> dict[str, float | int | str | None]:
         "power_changed_badly_measured": _finite(found.changed_badly),
         "rms_change": round(found.moved, 4),
         "spread": _finite(found.relative_spread),
+        **consistency_metrics(found.consistency),
     }
 
 

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from cryobridge.core.correction import Finish, mean_and_spread
-from cryobridge.core.diagnosis import power_changed, power_changed_by_measure, rms_difference
+from cryobridge.core.diagnosis import (
+    Consistency,
+    consistency,
+    power_changed,
+    power_changed_by_measure,
+    rms_difference,
+)
 from cryobridge.core.fourier import fsc, within_limit
 from cryobridge.core.volume import operators
 from cryobridge.schemas.kinds.map.correct import CorrectOptions
@@ -37,6 +43,8 @@ class CorrectedPair:
     moved, correlation
         RMS difference of the means before and after inside the mask, as a share of the deviation before; and their
         correlation there.
+    consistency
+        How the corrected half-maps stand to what was measured.
     """
 
     half1: Tensor
@@ -49,6 +57,7 @@ class CorrectedPair:
     changed_badly: float
     moved: float
     correlation: float
+    consistency: Consistency
 
     @property
     def mean(self) -> Tensor:
@@ -96,6 +105,9 @@ def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOpti
         changed_badly=badly,
         moved=rms_difference(before, after, mask),
         correlation=_correlation(before, after, mask),
+        consistency=consistency(
+            originals, (first, second), mask, prepared.measured.directions, prepared.measured.judged_shell
+        ),
     )
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from cryobridge.core.diagnosis import SymmetryFound
 from cryobridge.core.fourier import resolution
 
+from ....report.support import consistency_metrics
 from ..measured import Measured, sphericity_or_none
 from .controls import Controls
 from .hold_out import HoldOut
@@ -25,6 +27,7 @@ class Findings:
 
     measured: Measured
     fsc3d: Tensor
+    symmetry: SymmetryFound
     views: Views | None
     change: Changed | None
     hold_out: HoldOut | None
@@ -59,6 +62,8 @@ class Findings:
             "best_direction_xyz": xyz(directions.vectors[directions.best]),
             "worst_direction_xyz": xyz(directions.vectors[directions.worst]),
         }
+        if self.symmetry.elements:
+            numbers |= {"symmetry": self.symmetry.level}
         if self.views is not None:
             found = self.views.compensation
             numbers |= {
@@ -73,6 +78,7 @@ class Findings:
                 "power_changed_badly_measured": _finite(self.change.badly),
                 "rms_change": _finite(self.change.moved),
                 "area_ratio_of_corrected": _finite(self.change.directions.cfar),
+                **consistency_metrics(self.change.consistency),
             }
         if self.hold_out is not None:
             numbers |= {

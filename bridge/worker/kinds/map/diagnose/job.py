@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cryobridge.core.diagnosis import symmetry_found
 from cryobridge.core.fourier import centred_spectrum
 from cryobridge.core.volume import operators
 from cryobridge.schemas.kinds.map.diagnose import MapDiagnoseJob
@@ -49,6 +50,7 @@ def run(job: MapDiagnoseJob, context: Context) -> JobSteps:
     measured = Measured(pair, inputs, device, options.limit_resolution_A, half_angle_deg=angle, seed=options.seed)
     folder.open()
     volume = measured.fsc3d(angle, "sum_ratio")
+    group = symmetry_found(measured.half1, measured.half2, measured.mask, options.symmetry)
     directions = measured.directions
     change = None
     if corrected:
@@ -69,7 +71,7 @@ def run(job: MapDiagnoseJob, context: Context) -> JobSteps:
             with context.parking.holding(network.state.held):
                 tested = yield from scaled(_HELD_OUT, _CONTROLLED, steps_of_controls)
             folder.mark("controls")
-    found = Findings(measured, volume, views, change, held_out, tested)
+    found = Findings(measured, volume, group, views, change, held_out, tested)
     yield Progress("writing the report", _CONTROLLED)
     _write(pair, found, folder)
     notes = notes_on(angle, found)

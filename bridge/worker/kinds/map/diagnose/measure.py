@@ -8,7 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cryobridge.core.diagnosis import power_changed, power_changed_by_measure, rms_difference
+from cryobridge.core.diagnosis import (
+    Consistency,
+    consistency,
+    power_changed,
+    power_changed_by_measure,
+    rms_difference,
+)
 from cryobridge.core.directional import (
     Directions,
     SamplingCompensation,
@@ -55,6 +61,8 @@ class Changed:
         FSC between the corrected half-maps.
     directions
         The same by direction.
+    consistency
+        How the corrected maps stand to what was measured.
     """
 
     power: Tensor
@@ -63,6 +71,7 @@ class Changed:
     moved: float
     fsc: Tensor
     directions: Directions
+    consistency: Consistency
 
 
 def views_of(path: Path, symmetry: Tensor | None, device: torch.device) -> Views:
@@ -105,6 +114,9 @@ def changed(
         badly=badly,
         moved=rms_difference(before, after, mask),
         fsc=curve,
+        consistency=consistency(
+            (measured.half1, measured.half2), (corrected1, corrected2), mask, measured.directions, measured.judged_shell
+        ),
         directions=by_direction(
             corrected1, corrected2, mask, voxel_A, overall_A=overall_A, half_angle_deg=half_angle_deg
         ),

@@ -16,14 +16,13 @@ from ....jobs.volumes import Pair
 from ....report import figures, methods, readings
 from ....report.page import Figure, Report, as_html
 from ....report.quantities import angstrom, in_digits, percent
+from ....report.support import read_consistency
 from ..measured import MASK_HURTS, STATEMENT, sphericity_or_none
 from . import words
 from .controls import Controls
 from .findings import Findings, xyz
 from .hold_out import HoldOut
 from .measure import Changed, Views
-
-_FEWEST_VIEWS = 1000
 
 AFTER_CORRECTION = (
     "The FSC between corrected half-maps, over all or by direction, is shown as it is and is not a resolution: this "
@@ -39,7 +38,7 @@ def statements_on(found: Findings) -> list[str]:
     """What a reader must know, whatever the numbers."""
     return [
         STATEMENT,
-        *([AFTER_CORRECTION] if found.change is not None else []),
+        *([AFTER_CORRECTION, *read_consistency(found.change.consistency)] if found.change is not None else []),
         *([HELD_OUT] if found.hold_out is not None else []),
     ]
 
@@ -58,8 +57,8 @@ def notes_on(half_angle_deg: float, found: Findings) -> list[str]:
         notes.append(MASK_HURTS)
     elif measured.randomised_from is None:
         notes.append("The FSC stays so high that no phases could be randomised: nothing is corrected for the mask.")
-    if found.views is not None and found.views.count < _FEWEST_VIEWS:
-        notes.append(f"SCF* of only {found.views.count} views is mostly chance; give all particles.")
+    if found.symmetry.sentence is not None:
+        notes.append(f"Look at the symmetry: {found.symmetry.sentence}. What was made with it here means nothing then.")
     if found.hold_out is not None and not math.isfinite(found.hold_out.before):
         notes.append(
             "The hold-out test says nothing here: no well measured direction could be made worse, since the worst one "
@@ -125,7 +124,9 @@ def _of_agreement(found: Findings, voxel_A: float, box: int) -> _Panel:
 
 def _of_directions(found: Findings, voxel_A: float, box: int) -> list[_Panel]:
     directions, spread = found.measured.directions, found.measured.directions.spread
-    scf_star = None if found.views is None else found.views.compensation.scf_star
+    scf_star = (
+        found.views.compensation.scf_star if found.views is not None and found.views.compensation.enough else None
+    )
     volume, vectors = found.fsc3d.cpu(), directions.vectors.cpu()
     return [
         _Panel(
@@ -159,7 +160,12 @@ def _of_views(views: Views) -> _Panel:
         figures.view_density(views.vectors.cpu(), density),
         (
             readings.view_density(density.tolist()),
-            readings.sampling(views.compensation.scf_star, views.compensation.unsampled),
+            readings.sampling(
+                views.compensation.scf_star,
+                views.compensation.unsampled,
+                enough=views.compensation.enough,
+                one_view=views.compensation.one_view,
+            ),
         ),
     )
 
@@ -172,6 +178,7 @@ def _of_change(change: Changed, found: Findings, voxel_A: float, box: int) -> li
             "What the correction changed",
             figures.change_map(change.power.cpu(), voxel_A, box, axis=axis),
             (
+                *read_consistency(change.consistency),
                 readings.change(change.well, change.badly),
                 f"Inside the mask the maps differ by {percent(change.moved)} of the map's own contrast.",
             ),
