@@ -3,7 +3,7 @@
 from .change import POLAR_BINS, power_changed, power_changed_by_measure, power_changed_where, rms_difference
 from .consistency import Consistency, ConsistencyFinding, ConsistencyLevel, Support, consistency
 from .controls import corrected_for_control, noise_pair, phase_randomised_pair, power_gain
-from .holdout import Cone, HeldOut, degrade, mean_score, score, worst_and_best
+from .holdout import Cone, HeldOut, degrade, mean_score, score, truth_estimate, worst_and_best
 from .regions import Regions, regions
 from .symmetry import ElementFound, SymmetryFound, SymmetryLevel, symmetry_found
 
@@ -33,5 +33,6 @@ __all__ = [
     "rms_difference",
     "score",
     "symmetry_found",
+    "truth_estimate",
     "worst_and_best",
 ]

@@ -83,6 +83,7 @@ class Findings:
         if self.hold_out is not None:
             numbers |= {
                 "hold_out_direction_xyz": xyz(self.hold_out.axis),
+                "hold_out_spoilt_deg": self.hold_out.spoilt_deg,
                 "hold_out_fsc_before": _finite(self.hold_out.before),
                 "hold_out_fsc_after": _finite(self.hold_out.after),
                 "hold_out_steps": len(self.hold_out.losses),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cryobridge.core.diagnosis import symmetry_found
+from cryobridge.core.diagnosis import SymmetryFound, symmetry_found
 from cryobridge.core.fourier import centred_spectrum
 from cryobridge.core.volume import operators
+from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.map.diagnose import MapDiagnoseJob
 
 from ....jobs.context import Context
@@ -48,10 +49,13 @@ def run(job: MapDiagnoseJob, context: Context) -> JobSteps:
     yield Progress(f"read two half-maps of {pair.box}^3 at {voxel_A:g} A", 0.05)
 
     measured = Measured(pair, inputs, device, options.limit_resolution_A, half_angle_deg=angle, seed=options.seed)
+    group = _point_group(job, measured)
     folder.open()
     volume = measured.fsc3d(angle, "sum_ratio")
     group = symmetry_found(measured.half1, measured.half2, measured.mask, options.symmetry)
     directions = measured.directions
+    if options.hold_out and group.level == "lacks":
+        raise InputInvalid(f"{inputs.half1}: {group.sentence}; without a hold-out test a diagnosis can go on with it")
     change = None
     if corrected:
         change = changed(measured, corrected[0], corrected[1], volume, angle)
@@ -84,6 +88,16 @@ def run(job: MapDiagnoseJob, context: Context) -> JobSteps:
         statements=[*statements_on(found), *notes],
         seeds={"phases, noise and training": options.seed},
     )
+
+
+def _point_group(job: MapDiagnoseJob, measured: Measured) -> SymmetryFound:
+    """Test the point group; refused only where a training would impose it."""
+    found = symmetry_found(measured.half1, measured.half2, measured.mask, job.options.symmetry)
+    if job.options.hold_out and found.level == "lacks":
+        raise InputInvalid(
+            f"{job.inputs.half1}: {found.sentence}; a hold-out test needs the point group that they have"
+        )
+    return found
 
 
 def _corrected(job: MapDiagnoseJob) -> list[Path]:

@@ -193,7 +193,10 @@ def _of_change(change: Changed, found: Findings, voxel_A: float, box: int) -> li
 
 def _of_hold_out(held_out: HoldOut, voxel_A: float, box: int) -> list[_Panel]:
     curves = {name.replace("_", " "): curve.cpu() for name, curve in held_out.curves.items()}
-    where = f"The cone about {_words(held_out.axis)} was made as bad as that about {_words(held_out.like)} (x, y, z)."
+    where = (
+        f"Up to {held_out.spoilt_deg:g}° from {_words(held_out.axis)} all was made as bad as about "
+        f"{_words(held_out.like)} (x, y, z)."
+    )
     panels = [
         _Panel(
             "Directional hold-out",
