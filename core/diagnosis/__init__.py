@@ -1,10 +1,10 @@
 """Tests of a correction: what it changed, what it brings back, what it makes of nothing."""
 
 from .change import POLAR_BINS, power_changed, power_changed_by_measure, power_changed_where, rms_difference
-from .consistency import Consistency, ConsistencyFinding, ConsistencyLevel, Support, consistency
 from .controls import corrected_for_control, noise_pair, phase_randomised_pair, power_gain
 from .holdout import Cone, HeldOut, degrade, mean_score, score, truth_estimate, worst_and_best
-from .regions import Regions, regions
+from .regions import Regions, regions_of
+from .support import Consistency, ConsistencyFinding, ConsistencyLevel, Support, consistency
 from .symmetry import ElementFound, SymmetryFound, SymmetryLevel, symmetry_found
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "power_changed_by_measure",
     "power_changed_where",
     "power_gain",
-    "regions",
+    "regions_of",
     "rms_difference",
     "score",
     "symmetry_found",

@@ -29,7 +29,7 @@ class Regions:
     well: Tensor
 
 
-def regions(directions: Directions, n: int, last_shell: int) -> Regions:
+def regions_of(directions: Directions, n: int, last_shell: int) -> Regions:
     """Divide a box's half-spectrum (n, n, n//2+1), from the first shell that a cone is judged in to a last one."""
     vectors = directions.vectors
     areas = directions.curves[:, 1 : last_shell + 1].double().sum(dim=1)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ..directional import Directions
 from ..fourier import box_size, check_same_box, forward, inverse, radial_sum, shell_index
-from .regions import Regions, regions
+from .regions import Regions, regions_of
 
 ConsistencyLevel = Literal["follows", "care", "contradicts"]
 
@@ -140,7 +140,7 @@ def consistency(
     for one in corrected:
         check_same_box(halves[0], one)
     maps = _Maps(halves, corrected, mask, min(last_shell, (n - 1) // 2))
-    parts = regions(directions, n, maps.last)
+    parts = regions_of(directions, n, maps.last)
     worst, badly, well = (maps.support(part) for part in (parts.worst, parts.badly, parts.well))
     scale = maps.scale(parts.well)
     power, before = maps.relative_power(parts, maps.after), maps.relative_power(parts, maps.before)
