@@ -1,7 +1,9 @@
 """Directional hold-out: whether what a correction puts into a badly measured direction is what was measured there.
 
 A well-measured double cone of the user's own data is made as bad as the worst one; the correction is run on that, and
-its result is compared inside the cone with what had been measured there. Everything outside the cone stays as it was.
+each corrected half is compared inside the cone with the other half as it had been measured there: the spoilt halves
+still hold some of their own noise, and a reference that holds it too would flatter. Everything outside the cone stays
+as it was.
 """
 
 from __future__ import annotations

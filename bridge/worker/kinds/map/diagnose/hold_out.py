@@ -29,7 +29,9 @@ from .network import Network
 
 _CHECKPOINT_EVERY_S = 60.0
 _SPOILT_DEG = 40.0
-"""Ours: about as wide as the cones that preferred orientations leave."""
+"""Ours: about as wide as the cones that preferred orientations leave. A cone of 20 degrees amid good data is easier to
+fill than a direction that is bad all about: on two simulated pairs the test promised 0.165 and 0.134 where the true
+gains were 0.097 and 0.006; with so much spoilt it said 0.101 and -0.004."""
 _MOST_SPOILT = 0.4
 _DIRECTIONS = 500
 
