@@ -115,7 +115,10 @@ class SymmetryFound:
                 )
         if self.instead:
             fits = " and a ".join(one.name for one in self.instead)
-            return f"{words}; what fits is a {fits}, so the map is not turned as {self.point_group} of RELION is"
+            words = f"{words}; what fits is a {fits}, so the map is not turned as {self.point_group} of RELION is"
+            # Two-folds on x and y are different groups for odd orders only, and a quarter turn takes one to the other.
+            quarter = self.point_group.upper().startswith("D") and fits == "2-fold on y"
+            return f"{words}: a quarter turn about z mends that" if quarter else words
         return words
 
 

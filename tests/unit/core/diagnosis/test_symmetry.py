@@ -98,6 +98,7 @@ def test_pure_noise_says_nothing() -> None:
     [
         ("c1", "D7", "do not have D7"),
         ("d3_two_fold_y", "D3", "what fits is a 2-fold on y"),
+        ("d3_two_fold_y", "D3", "a quarter turn about z mends that"),
         ("d3_two_fold_x", "D3", None),
         ("d3_two_fold_y", "C3", None),
     ],
