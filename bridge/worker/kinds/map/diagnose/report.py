@@ -30,7 +30,8 @@ AFTER_CORRECTION = (
 )
 HELD_OUT = (
     "The hold-out test tells of the method on these data, with a network of its own; it is no measurement of the "
-    "corrected maps themselves."
+    "corrected maps themselves. On three simulated pairs the gain that it found was within a factor of 1.5 of the true "
+    "one, or within 0.01."
 )
 
 
