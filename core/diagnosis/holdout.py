@@ -1,7 +1,9 @@
 """Directional hold-out: whether what a correction puts into a badly measured direction is what was measured there.
 
 A well-measured double cone of the user's own data is made as bad as the worst one; the correction is run on that, and
-its result is compared inside the cone with what had been measured there. Everything outside the cone stays as it was.
+each corrected half is compared inside the cone with the other half as it had been measured there: the spoilt halves
+still hold some of their own noise, and a reference that holds it too would flatter. Everything outside the cone stays
+as it was.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from ..fourier import (
     shell_index,
     spectrum_fsc,
 )
+
+_TOLD_FROM = 0.143
 
 
 @dataclass(frozen=True)
@@ -130,8 +134,36 @@ def score(volume: Tensor, reference: Tensor, cone: Cone, mask: Tensor | None = N
     return spectrum_fsc(forward(volume) * member, forward(reference) * member, n)
 
 
+def truth_estimate(
+    maps: tuple[Tensor, Tensor],
+    halves: tuple[Tensor, Tensor],
+    cone: Cone,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Estimate the FSC per shell, float64 (n//2+1,), of two maps to the truth inside a well-measured cone.
+
+    Each map (n, n, n) is compared with the other, measured half (n, n, n), whose noise it does not hold; with f the FSC
+    of the measured halves in the cone, such a half correlates with the truth by sqrt(f), which is divided out. Where
+    the halves agree by less than 0.143 there is no telling: NaN.
+
+    Parameters
+    ----------
+    maps
+        What was made of half 1 and of half 2, or of what `degrade` left of them.
+    halves
+        As measured.
+    cone, mask
+        Where they are compared.
+    """
+    across = (score(maps[0], halves[1], cone, mask) + score(maps[1], halves[0], cone, mask)) / 2
+    between = score(halves[0], halves[1], cone, mask)
+    return torch.where(between >= _TOLD_FROM, across / between.clamp(min=_TOLD_FROM).sqrt(), math.nan)
+
+
 def mean_score(curve: Tensor, shells: Tensor) -> float:
     """Mean of a curve (m,) over the shells (m,) that are True, each weighted by its surface; NaN without any."""
+    shells = shells & curve.isfinite()
+    curve = torch.where(shells, curve, 0.0)
     weight = torch.where(shells, torch.arange(curve.shape[0], device=curve.device).double().square(), 0.0)
     return float((curve * weight).sum() / weight.sum())
 

@@ -2,55 +2,50 @@
 
 from .area_ratio import DirectionSpread, cfar, cone_areas, direction_spread, first_judged_shell, judged
 from .caps import ShellCaps, cap_sums, squared_chord_limit
-from .compensation import FOURIER_RADIUS, SamplingCompensation, sampling_compensation, view_density
+from .compensation import FEWEST_SAMPLES, FOURIER_RADIUS, SamplingCompensation, sampling_compensation, view_density
 from .correlation import (
     DEFAULT_HALF_ANGLE_DEG,
     Form,
     conical_fsc,
     crossing_radius,
     fsc3d,
-    resolution_by_direction,
     sphericity,
     whole_shells,
 )
-from .noise_weight import (
-    DirectionalSampling,
-    fraction_of_signal,
-    mean_phase_cosine,
-    sampling_from_noise,
-    shell_mean,
-)
-from .resolutions import direction_resolutions, resolution_range
+from .noise_weight import DirectionalSampling, fraction_of_signal, mean_phase_cosine, sampling_from_noise
+from .resolutions import HALF_ANGLE_DEG, THRESHOLD, Directions, by_direction, shells_reached
 from .sampling import DEFAULT_HALF_WIDTH, direction_density, sampling_volume, symmetric_views, view_directions
 
 __all__ = [
     "DEFAULT_HALF_ANGLE_DEG",
     "DEFAULT_HALF_WIDTH",
+    "FEWEST_SAMPLES",
     "FOURIER_RADIUS",
+    "HALF_ANGLE_DEG",
+    "THRESHOLD",
     "DirectionSpread",
     "DirectionalSampling",
+    "Directions",
     "Form",
     "SamplingCompensation",
     "ShellCaps",
+    "by_direction",
     "cap_sums",
     "cfar",
     "cone_areas",
     "conical_fsc",
     "crossing_radius",
     "direction_density",
-    "direction_resolutions",
     "direction_spread",
     "first_judged_shell",
     "fraction_of_signal",
     "fsc3d",
     "judged",
     "mean_phase_cosine",
-    "resolution_by_direction",
-    "resolution_range",
     "sampling_compensation",
     "sampling_from_noise",
     "sampling_volume",
-    "shell_mean",
+    "shells_reached",
     "sphericity",
     "squared_chord_limit",
     "symmetric_views",

@@ -5,9 +5,12 @@ FSC means resolution is the caller's to say.
 
 References
 ----------
-CryoSPARC guide, "Job: Orientation Diagnostics" (cFAR, the conical FSC area ratio). Its makers describe it in words;
-the areas here, weighted by the shells' surface up to the first shell below 0.143, are the reading of SIMPLE's
-documentation, "FSC area score policy" (hael.github.io/SIMPLE).
+CryoSPARC guide, "Job: Orientation Diagnostics" (cFAR, the conical FSC area ratio). The guide describes it as a ratio of
+areas under conical FSC curves, between 0 and 1, and says that values below 0.5 point to preferred orientation. So the
+area here is the plain one, up to Nyquist, without weight or threshold. How far its makers integrate, what they do with
+noise beyond the resolution and which mask they use could not be verified. SIMPLE's score of the same name ("FSC area
+score policy", hael.github.io/SIMPLE) weights by the shells' surface and stops at 0.143: it is lower, and the threshold
+of 0.5 does not belong to it.
 """
 
 from __future__ import annotations
@@ -50,19 +53,17 @@ def first_judged_shell(half_angle_deg: float) -> int:
     return math.ceil(math.sqrt(_FEWEST_VOXELS / share))
 
 
-def cone_areas(curves: Tensor, threshold: float = 0.143) -> Tensor:
-    """Area under each curve (d, m), float64 (d,): the sum of r^2 FSC(r) before the first shell below the threshold.
+def cone_areas(curves: Tensor) -> Tensor:
+    """Area under each curve (d, m) in shells, float64 (d,): the sum of the FSC over all shells but 0, 0 at least.
 
-    The weight r^2 is the surface of a shell, so that the area counts Fourier voxels. Shell 0 does not count.
+    Values below 0 count as they are, so that noise beyond the resolution comes to nothing.
     """
-    measured = (curves[:, 1:] >= threshold).int().cumprod(dim=1).bool()
-    radius = torch.arange(1, curves.shape[1], device=curves.device, dtype=torch.float64)
-    return torch.where(measured, curves[:, 1:].double() * radius.square(), 0.0).sum(dim=1)
+    return curves[:, 1:].double().sum(dim=1).clamp(min=0.0)
 
 
-def cfar(curves: Tensor, threshold: float = 0.143) -> float:
+def cfar(curves: Tensor) -> float:
     """Conical FSC area ratio of curves (d, m): smallest over largest area, 0 to 1; 0 when no direction has any."""
-    areas = cone_areas(curves, threshold)
+    areas = cone_areas(curves)
     largest = float(areas.max())
     return float(areas.min()) / largest if largest > 0 else 0.0
 

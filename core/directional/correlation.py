@@ -29,7 +29,6 @@ from ..fourier import (
     pad_spectrum,
     radial_sum,
     ramp_curve,
-    resolution_shell,
     shell_index,
 )
 from .caps import ShellCaps, cap_sums
@@ -209,16 +208,6 @@ def conical_fsc(
         scale = sums[:, 1].sqrt() * sums[:, 2].sqrt()
         out[:, i] = torch.where(scale > 0, sums[:, 0] / scale, 0.0)
     return out
-
-
-def resolution_by_direction(curves: Tensor, n: int, voxel_size_A: float, threshold: float = 0.143) -> Tensor:
-    """Resolution in Angstrom, float64 (d,), of conical FSC curves (d, n//2+1): the last shell before the first below.
-
-    Infinite where shell 1 is already below the threshold.
-    """
-    shells = [resolution_shell(curve, threshold) for curve in curves]
-    last = torch.tensor(shells, dtype=torch.float64, device=curves.device)
-    return n * voxel_size_A / last
 
 
 def crossing_radius(volume: Tensor, directions: Tensor, threshold: float) -> Tensor:

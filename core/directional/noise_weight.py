@@ -24,11 +24,10 @@ from ..fourier import (
     frequency_bins,
     friedel_weights,
     radial_mean,
-    radial_sum,
     shell_index,
 )
 
-HALF_ANGLE_DEG = 10.0
+_HALF_ANGLE_DEG = 10.0
 _BINS_PER_FACE = 32  # steps of about 3 degrees
 _BINS_AT_ONCE = 512
 _FIRST_SHELL = 3  # below it a shell has hardly more voxels than there are directions to tell apart
@@ -60,7 +59,7 @@ class DirectionalSampling:
 
 
 def sampling_from_noise(
-    half1: Tensor, half2: Tensor, limit_shell: int, half_angle_deg: float = HALF_ANGLE_DEG
+    half1: Tensor, half2: Tensor, limit_shell: int, half_angle_deg: float = _HALF_ANGLE_DEG
 ) -> DirectionalSampling:
     """Tell how densely each direction was sampled from the noise of two half-maps that are not regularised.
 
@@ -146,12 +145,6 @@ def mean_phase_cosine(half1: Tensor, half2: Tensor, mask: Tensor | None = None) 
     length = a.abs() * b.abs()
     cosine = torch.where(length > 0, (a * b.conj()).real / length.clamp(min=torch.finfo(length.dtype).tiny), 0.0)
     return radial_mean(cosine, n)
-
-
-def shell_mean(values: Tensor) -> Tensor:
-    """Mean over the voxels of each shell of a half spectrum (n, n, n // 2 + 1), float64 (n // 2 + 1,)."""
-    n = values.shape[0]
-    return radial_sum(values, n) / radial_sum(torch.ones_like(values), n)
 
 
 def _in_cones(sums: Tensor, voxels: Tensor, half_angle_deg: float) -> Tensor:

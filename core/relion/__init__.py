@@ -23,6 +23,7 @@ from .postprocess import (
     fsc_weights,
     sharpen,
 )
+from .quality import PairQuality, pair_quality
 from .real_transforms import ifft, irfft, irfft2, rfft, rfft2
 from .sphere import mask_and_correct
 from .wiener import STYLES, Style, StyleRules, SumsGeometry, reconstruct, wiener_gain
@@ -36,6 +37,7 @@ __all__ = [
     "Guinier",
     "Line",
     "OddPart",
+    "PairQuality",
     "Sharpened",
     "Sharpening",
     "Style",
@@ -54,6 +56,7 @@ __all__ = [
     "irfft2",
     "iterate",
     "mask_and_correct",
+    "pair_quality",
     "reconstruct",
     "rfft",
     "rfft2",

@@ -17,7 +17,16 @@ from .rotations import (
     turn_matrices,
 )
 from .subvolumes import draw_corners, padded_to, possible_centres, resampled_weight, take
-from .symmetry import POINT_GROUPS, operators, symmetrise, symmetrise_spectrum
+from .symmetry import (
+    POINT_GROUPS,
+    SymmetryElement,
+    generators,
+    operators,
+    rotation_about,
+    symmetrise,
+    symmetrise_spectrum,
+    turned,
+)
 from .tiling import MARGIN, SMALLEST_TILE, tile_ramp, tile_starts, tiled
 
 __all__ = [
@@ -26,12 +35,14 @@ __all__ = [
     "POINT_GROUPS",
     "SMALLEST_TILE",
     "PhantomPair",
+    "SymmetryElement",
     "Turn",
     "atom_density",
     "atom_mask",
     "cone_regions",
     "distance_to",
     "draw_corners",
+    "generators",
     "operators",
     "otsu_threshold",
     "padded_to",
@@ -41,6 +52,7 @@ __all__ = [
     "random_turns",
     "resampled_weight",
     "rotate",
+    "rotation_about",
     "soft_edge",
     "soft_sphere",
     "solvent_mask",
@@ -57,4 +69,5 @@ __all__ = [
     "turn_each",
     "turn_each_back",
     "turn_matrices",
+    "turned",
 ]

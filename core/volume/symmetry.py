@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -42,6 +43,7 @@ _GENERATORS: dict[str, tuple[tuple[int, tuple[float, float, float]], ...]] = {
 _GENERATORS["I"] = _GENERATORS["I2"]
 _NAME = re.compile(r"([CD])([1-9][0-9]{0,2})")
 _POINTS_AT_ONCE = 2**21
+_SLACK = 1e-3  # float32 moves positions by less
 
 _Read = Callable[[Tensor], Tensor]
 
@@ -73,6 +75,54 @@ def operators(point_group: str) -> Tensor:
     return _generated([_rotation(order, axis) for order, axis in _GENERATORS[name]])
 
 
+@dataclass(frozen=True)
+class SymmetryElement:
+    """A rotation (3, 3) float64 of a point group, and its name, as "2-fold on x"."""
+
+    name: str
+    rotation: Tensor
+
+
+def generators(point_group: str) -> list[SymmetryElement]:
+    """Rotations that generate a point group, see `operators`; none for C1.
+
+    Raises
+    ------
+    ValueError
+        If there is no such group.
+    """
+    name = point_group.strip().upper()
+    cyclic = _NAME.fullmatch(name)
+    if cyclic is None:
+        operators(name)  # raises
+        return [rotation_about(order, axis) for order, axis in _GENERATORS[name]]
+    order = int(cyclic[2])
+    found = [rotation_about(order, _Z)] if order > 1 else []
+    return [*found, rotation_about(2, (1.0, 0.0, 0.0))] if cyclic[1] == "D" else found
+
+
+def rotation_about(order: int, axis: tuple[float, float, float]) -> SymmetryElement:
+    """Rotation (3, 3) by 1 / order of a turn about an axis x, y, z of any length."""
+    letters = [letter for letter, value in zip("xyz", axis, strict=True) if value]
+    length = math.hypot(*axis)
+    where = letters[0] if len(letters) == 1 else "({:.2f}, {:.2f}, {:.2f})".format(*(value / length for value in axis))
+    return SymmetryElement(f"{order}-fold on {where}", _rotation(order, axis))
+
+
+def turned(volume: Tensor, rotation: Tensor) -> Tensor:
+    """Turn a map (n, n, n) by a rotation (3, 3) about voxel n // 2, read as by `symmetrise`; 0 where that leads out.
+
+    Returns float32 (n, n, n) whose value at r is that of the map at R r.
+    """
+    n = box_size(volume)
+    _check_rotations(rotation[None])
+    read, axis = _reader(volume)
+    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
+    positions = torch.stack((x, y, z), dim=-1) @ rotation.to(axis).T
+    inside = ((positions >= -(n // 2) - _SLACK) & (positions <= n - 1 - n // 2 + _SLACK)).all(dim=-1)
+    return torch.where(inside, read(positions), 0.0)
+
+
 def symmetrise(volume: Tensor, rotations: Tensor) -> Tensor:
     """Average a map over a group of rotations about voxel n // 2.
 
@@ -101,13 +151,7 @@ def symmetrise(volume: Tensor, rotations: Tensor) -> Tensor:
     _check_rotations(rotations)
     if len(rotations) == 1:
         return volume.float()
-    fine = functional.pad(resample(_spline_coefficients(volume.float()), 2 * n)[None, None], (2,) * 6, mode="circular")
-    axis = torch.arange(n, device=volume.device, dtype=torch.float32) - n // 2
-
-    def read(positions: Tensor) -> Tensor:
-        # Voxel n // 2 of the map is voxel n of the fine one, and 2 are padded.
-        return _cubic(fine, positions * 2 + (n + 2))
-
+    read, axis = _reader(volume)
     return _orbit_mean(read, (axis, axis, axis), rotations, -(n // 2), n - 1 - n // 2)
 
 
@@ -147,6 +191,19 @@ def symmetrise_spectrum(values: Tensor, rotations: Tensor) -> Tensor:
     mean = _orbit_mean(read, (kz, ky, kx), rotations, -(n // 2), n // 2)
     # At the Nyquist frequency of an even box the mates are not on one orbit.
     return half_of_centred(centred_spectrum(mean))
+
+
+def _reader(volume: Tensor) -> tuple[_Read, Tensor]:
+    """What reads a map (n, n, n) at positions (..., 3) in x, y, z about voxel n // 2, and the positions of an axis."""
+    n = box_size(volume)
+    fine = functional.pad(resample(_spline_coefficients(volume.float()), 2 * n)[None, None], (2,) * 6, mode="circular")
+    axis = torch.arange(n, device=volume.device, dtype=torch.float32) - n // 2
+
+    def read(positions: Tensor) -> Tensor:
+        # Voxel n // 2 of the map is voxel n of the fine one, and 2 are padded.
+        return _cubic(fine, positions * 2 + (n + 2))
+
+    return read, axis
 
 
 def _cyclic(order: int) -> Tensor:
@@ -195,14 +252,13 @@ def _orbit_mean(
     rotations = rotations.to(az)
     out = torch.empty(len(az), len(ay), len(ax), device=az.device)
     step = max(1, _POINTS_AT_ONCE // (len(ay) * len(ax)))
-    slack = 1e-3  # float32 moves positions by less
     for start in range(0, len(az), step):
         z, y, x = torch.meshgrid(az[start : start + step], ay, ax, indexing="ij")
         grid = torch.stack((x, y, z), dim=-1)
         total, count = torch.zeros_like(x), torch.zeros_like(x)
         for rotation in rotations:
             positions = grid @ rotation.T
-            inside = ((positions >= least - slack) & (positions <= greatest + slack)).all(dim=-1)
+            inside = ((positions >= least - _SLACK) & (positions <= greatest + _SLACK)).all(dim=-1)
             total += torch.where(inside, read(positions), 0.0)
             count += inside
         out[start : start + step] = total / count

@@ -62,6 +62,11 @@ def read_views(path: Path) -> NDArray[np.float64]:
     return angles
 
 
+def is_cryosparc(path: Path) -> bool:
+    """Whether a file of particles is called a `.cs`, packed or not."""
+    return ".cs" in (suffix.lower() for suffix in path.suffixes)
+
+
 def euler_angles(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     """RELION's rot, tilt, psi in degrees, (N, 3), of its rotation matrices (N, 3, 3), object to view.
 

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from cryobridge.core.correction import CorrectionState, Finish, LowResolutions, Plan, ReadyPair, Regularised, prepare
-from cryobridge.core.directional import resolution_range, sampling_volume
+from cryobridge.core.directional import sampling_volume
 from cryobridge.core.fourier import limit_shell, radius
+from cryobridge.core.relion import pair_quality
 from cryobridge.core.training import Parking, TrainingRecord
 from cryobridge.core.volume import soft_sphere
 from cryobridge.schemas.correction import CorrectionOptions
@@ -84,8 +85,10 @@ def _correct(
 ) -> Generator[Progress | None, None, Corrected]:
     started = time.monotonic()
     ready = _ready(first, second, options, device)
-    best_A, worst_A = resolution_range(ready.fsc3d, ready.voxel_size_A, first.options.cone_half_angle_deg)
-    reach, whence = f"3DFSC {best_A:.1f}-{worst_A:.1f} A by direction", "first" if warm is None else "warm"
+    # RELION's own figure stands for all directions together.
+    quality = pair_quality(*ready.halves, ready.mask, ready.voxel_size_A, overall_A=ready.limit_A)
+    spread = quality.directions.spread
+    reach, whence = f"{spread.best_A:.1f}-{spread.worst_A:.1f} A by direction", "first" if warm is None else "warm"
     yield Progress(f"correcting to {ready.limit_A:.1f} A ({reach}), {whence} network on {device.type}")
     state = warm if warm is not None else CorrectionState.new(options, device)
     state.to(device)
@@ -106,8 +109,8 @@ def _correct(
     line = f"FSC=0.143 at {ready.limit_A:.1f} A, {reach}, loss {begin:.3f} -> {end:.3f} in {steps}, {mode}"
     metrics: dict[str, float | int | str] = {
         "limit_resolution_A": round(ready.limit_A, 3),
-        "best_direction_A": round(best_A, 3),
-        "worst_direction_A": round(worst_A, 3),
+        "best_direction_A": round(spread.best_A, 3),
+        "worst_direction_A": round(spread.worst_A, 3),
         "loss_first": round(begin, 5),
         "loss_last": round(end, 5),
         "steps": len(record.losses),

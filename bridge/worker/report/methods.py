@@ -79,6 +79,16 @@ def directional_fsc(form: Literal["phase_cosine", "sum_ratio"], half_angle_deg: 
     return Passage(text, (*works, citations.FSC3D))
 
 
+def resolution_by_direction(half_angle_deg: float) -> Passage:
+    """Resolution by direction, off conical FSC curves."""
+    return Passage(
+        f"Resolution by direction was read off FSC curves in double cones of {half_angle_deg:g}° half-angle "
+        f"({citations.FSC3D.short}), up to where each is, on the whole, above 0.143, corrected for the mask as the FSC "
+        "over all directions is.",
+        (citations.FSC3D,),
+    )
+
+
 def sampling(views: int, symmetry: str) -> Passage:
     """SCF* of the views of particles."""
     return Passage(

@@ -126,16 +126,49 @@ def directions(best_A: float, worst_A: float, deviation_A: float) -> Reading:
     )
 
 
-def sampling(scf_star: float, unsampled: float) -> Reading:
-    """Read SCF* and the share of directions of Fourier space that no view samples."""
+def sampling(scf_star: float, unsampled: float, *, enough: bool = True, one_view: bool = False) -> Reading:
+    """Read SCF* and the share of directions of Fourier space that no view samples.
+
+    Parameters
+    ----------
+    scf_star, unsampled
+        The numbers.
+    enough
+        Whether there are views enough for a verdict.
+    one_view
+        Whether all views are one and the same.
+    """
     if math.isnan(scf_star):
         return Reading("SCF* could not be computed.")
+    if one_view:
+        return Reading(
+            "All particles have one and the same view: they were not aligned in 3D, or lie on one side only; give the "
+            "particles of a finished refinement.",
+            warns=True,
+        )
+    if not enough:
+        return Reading(
+            f"SCF* is {in_digits(scf_star)}, but of so few views it is mostly chance, and no verdict: "
+            f"{percent(unsampled)} of the directions are in no view at all. Give all particles of the refinement.",
+            warns=True,
+        )
     low = scf_star < SCF_TROUBLE_BELOW
     verdict = "the views leave directions badly sampled" if low else "the views sample all directions well enough"
     return Reading(
         f"SCF* is {in_digits(scf_star)} (below {SCF_TROUBLE_BELOW:g} means trouble): {verdict}; "
         f"{percent(unsampled)} of the directions are in no view at all.",
         warns=low,
+    )
+
+
+def two_fold(symmetry: str) -> Reading | None:
+    """Say which axis a dihedral group means, for views of a program that may mean another; None where all agree."""
+    order = symmetry.upper().removeprefix("D")
+    if not (symmetry.upper().startswith("D") and order.isdigit() and int(order) % 2):
+        return None
+    return Reading(
+        f"{symmetry.upper()} is taken as RELION has it, with a two-fold on x. For an odd order a two-fold on y makes "
+        "another group: if the refinement that these views come from has it there, what is said here is wrong."
     )
 
 
@@ -159,7 +192,7 @@ def change(well_measured: float, badly_measured: float) -> Reading:
         f"measured directions, and to {percent(well_measured)} in well measured ones"
     )
     return Reading(
-        words + ("; well measured signal was altered, not only filled in." if touched else ", as it should be."),
+        words + ("; well measured signal was altered, not only filled in." if touched else "."),
         warns=touched,
     )
 

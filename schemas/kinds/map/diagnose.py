@@ -71,5 +71,5 @@ class MapDiagnoseJob(Job):
         held_out = correction_bytes(CorrectOptions().network_options(device), box)
         return MemoryEstimate(
             REPORT_BYTES + volumes(8 if self.inputs.corrected1 is None else 12, box),
-            volumes(16 if self.inputs.corrected1 is None else 22, box) + (held_out if self.options.hold_out else 0),
+            volumes(16 if self.inputs.corrected1 is None else 28, box) + (held_out if self.options.hold_out else 0),
         )

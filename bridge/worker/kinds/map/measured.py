@@ -6,13 +6,18 @@ import math
 
 import torch
 
-from cryobridge.core.directional import fsc3d, sphericity
-from cryobridge.core.fourier import fsc, limit_shell, resolution
+from cryobridge.core.directional import HALF_ANGLE_DEG, fsc3d, sphericity
+from cryobridge.core.fourier import last_shell, limit_shell
+from cryobridge.core.relion import pair_quality
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.half_maps import Form, HalfMapInputs
 
 from ...jobs.volumes import Pair
 
+MASK_HURTS = (
+    "The FSC inside the mask is worse than without it, so all that is quoted here was measured without it; does the "
+    "mask cover the particle?"
+)
 STATEMENT = "The values are true as far as the two half-maps were made independently of each other."
 
 
@@ -23,10 +28,18 @@ class Measured:
     ----------
     half1, half2, mask
         (n, n, n) on the device; the mask may be None.
+    curves
+        FSC by name, (n // 2 + 1,) each: unmasked and, with a mask, masked, randomised and corrected for the mask.
     curve
-        FSC inside the mask by shell, (n // 2 + 1,).
+        The one that is quoted.
     resolution_A
         Where it falls below 0.143; infinite where the halves never agree.
+    mask_hurts
+        Whether the mask makes the resolution worse; all is quoted without it then.
+    randomised_from
+        Shell from which phases were randomised; None without a mask, or where the FSC is too high to randomise.
+    directions
+        The same by direction, as all kinds of jobs quote it.
     limit_A, limit_shell
         Up to where the job goes: as chosen, else the resolution.
 
@@ -36,11 +49,27 @@ class Measured:
         If no limit was chosen and the halves agree at no resolution.
     """
 
-    def __init__(self, pair: Pair, inputs: HalfMapInputs, device: torch.device, limit_A: float | None) -> None:
+    def __init__(
+        self,
+        pair: Pair,
+        inputs: HalfMapInputs,
+        device: torch.device,
+        limit_A: float | None,
+        *,
+        half_angle_deg: float = HALF_ANGLE_DEG,
+        seed: int = 0,
+    ) -> None:
         self.half1, self.half2 = pair.half1.data.to(device), pair.half2.data.to(device)
         self.mask = None if pair.mask is None else pair.mask.data.to(device)
-        self.curve = fsc(self.half1, self.half2, self.mask)
-        self.resolution_A = resolution(self.curve, pair.voxel_size_A, 0.143, box=pair.box)
+        quality = pair_quality(
+            self.half1, self.half2, self.mask, pair.voxel_size_A, half_angle_deg=half_angle_deg, seed=seed
+        )
+        found = quality.agreement
+        names = ("unmasked",) if self.mask is None else ("unmasked", "masked", "randomised", "corrected")
+        self.curves = {name: getattr(found.curves, name) for name in names}
+        self.curve, self.mask_hurts, self.randomised_from = found.used, found.mask_hurts, found.curves.randomised_from
+        self.resolution_A, self.directions = quality.resolution_A, quality.directions
+        self.voxel_size_A = pair.voxel_size_A
         self.limit_A = limit_A or self.resolution_A
         if math.isinf(self.limit_A):
             raise InputInvalid(
@@ -48,6 +77,18 @@ class Measured:
                 "that they belong together, or give limit_resolution_A"
             )
         self.limit_shell = limit_shell(pair.box, pair.voxel_size_A, self.limit_A)
+
+    @property
+    def randomised_from_A(self) -> float | None:
+        """Resolution from which phases were randomised."""
+        return None if self.randomised_from is None else self.half1.shape[-1] * self.voxel_size_A / self.randomised_from
+
+    @property
+    def judged_shell(self) -> int:
+        """Last shell in which the half-maps agree and the job goes."""
+        n = self.half1.shape[-1]
+        agree = 0 if math.isinf(self.resolution_A) else round(n * self.voxel_size_A / self.resolution_A)
+        return min(agree, last_shell(n, self.voxel_size_A, self.limit_A))
 
     def tensors(self) -> list[torch.Tensor]:
         """All of it that lies on the device."""

@@ -19,7 +19,7 @@ from cryobridge.core.directional import (
 from cryobridge.core.fourier import centred_spectrum, fibonacci_directions, radius, shell_of_resolution
 from cryobridge.core.volume import operators
 from cryobridge.schemas.kinds.map.sampling import MapSamplingJob
-from cryobridge.wrappers.formats.particles import read_views
+from cryobridge.wrappers.formats.particles import is_cryosparc, read_views
 
 from ...jobs.context import Context
 from ...jobs.folder import REPORT_NAME
@@ -77,7 +77,7 @@ def run(job: MapSamplingJob, context: Context) -> JobSteps:
             "least_density": round(float(density.min()), 4),
             "largest_density": round(float(density.max()), 4),
         },
-        statements=[STATEMENT],
+        statements=_statements(job),
         seeds={"views": options.seed},
     )
 
@@ -101,6 +101,12 @@ def _some(angles: Tensor, most: int, seed: int) -> Tensor:
     return angles[chosen.to(angles.device)]
 
 
+def _statements(job: MapSamplingJob) -> list[str]:
+    """What a reader must know, whatever the numbers."""
+    axis = readings.two_fold(job.options.symmetry) if is_cryosparc(job.inputs.particles) else None
+    return [STATEMENT, *([] if axis is None else [axis])]
+
+
 def _report(
     job: MapSamplingJob,
     particles: int,
@@ -111,7 +117,12 @@ def _report(
     """Build the page; `spheres` are densities (k,) in the directions (k, 3), of views and of Fourier samples."""
     options = job.options
     directions = directions.cpu()
-    sampling = readings.sampling(compensation.scf_star, compensation.unsampled)
+    sampling = readings.sampling(
+        compensation.scf_star,
+        compensation.unsampled,
+        enough=compensation.enough,
+        one_view=compensation.one_view,
+    )
     least, largest = float(spheres["sampling"].min()), float(spheres["sampling"].max())
     text = (
         f"The density of samples in a direction of Fourier space is the share of views whose central slice passes "
@@ -142,7 +153,7 @@ def _report(
                 sampling,
             ),
         ],
-        statements=[STATEMENT],
+        statements=_statements(job),
         methods=paragraphs,
         warnings=readings.alarms([sampling]),
         references=references,

@@ -9,8 +9,6 @@ import torch
 
 from cryobridge.bridge.worker.loop import FrameQueue, Progress, Received, WorkerLoop
 from cryobridge.bridge.worker.memory import is_out_of_memory
-from cryobridge.core.directional import resolution_range
-from cryobridge.core.fourier.transforms import radius
 from cryobridge.core.training import DeviceMover, Parking
 from cryobridge.schemas.errors import BadResult
 from cryobridge.schemas.wire import Channel, Frame
@@ -183,22 +181,3 @@ def test_memory_errors_are_told_from_others():
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
-
-
-def test_the_range_over_directions_of_an_ellipsoid_is_that_of_its_axes():
-    n, voxel_A = 64, 2.0
-    axis = torch.fft.fftfreq(n) * n
-    half = torch.arange(n // 2 + 1)
-    stretched = (2.0 * axis[:, None, None]) ** 2 + axis[None, :, None] ** 2 + half[None, None, :] ** 2
-    volume = (stretched.sqrt() < 24).float() * (radius(n) < 30)
-    best_A, worst_A = resolution_range(volume, voxel_A)
-    assert best_A == pytest.approx(n * voxel_A / 24, rel=0.05)
-    assert worst_A == pytest.approx(n * voxel_A / 12, rel=0.1)
-
-
-def test_a_chance_value_in_the_first_shells_is_no_lost_direction():
-    n, voxel_A = 64, 2.0
-    volume = (radius(n) < 20).float()
-    volume[2, 0, 0] = volume[-2, 0, 0] = -0.5
-    _, worst_A = resolution_range(volume, voxel_A)
-    assert worst_A == pytest.approx(n * voxel_A / 20, rel=0.06)

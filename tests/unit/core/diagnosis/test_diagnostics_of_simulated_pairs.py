@@ -17,13 +17,11 @@ from cryobridge.core.directional import compensation as scf
 from cryobridge.core.directional.correlation import conical_fsc
 from cryobridge.core.directional.sampling import view_directions
 from cryobridge.core.fourier.directions import fibonacci_directions
-from cryobridge.core.fourier.transforms import resample
 from cryobridge.wrappers.formats.particles import read_views
 
 pytestmark = pytest.mark.shared
 
 TOP, EVEN = "ha_4o5n_c3_topviews", "apoferritin_4v1w_uniform"
-BOX = 65  # keeps 32 shells, 5.2 A and 4.8 A
 
 
 def curves(folder: Path, directions: torch.Tensor) -> torch.Tensor:
@@ -31,7 +29,7 @@ def curves(folder: Path, directions: torch.Tensor) -> torch.Tensor:
         torch.from_numpy(mrcfile.read(folder / f"{name}.mrc.gz").astype(np.float32))
         for name in ("half1", "half2", "mask")
     )
-    return cfar.judged(conical_fsc(resample(first * mask, BOX), resample(second * mask, BOX), directions))
+    return cfar.judged(conical_fsc(first, second, directions, mask))
 
 
 @pytest.fixture(scope="module")

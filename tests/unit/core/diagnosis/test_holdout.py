@@ -107,3 +107,35 @@ def test_the_mean_counts_shells_by_their_surface() -> None:
     curve = torch.tensor([9.0, 1.0, 0.0, 9.0])
     assert holdout.mean_score(curve, torch.tensor([True, True, True, False])) == pytest.approx(0.2)
     assert math.isnan(holdout.mean_score(curve, torch.zeros(4, dtype=torch.bool)))
+
+
+def test_the_truth_is_estimated_from_the_other_half(pair: phantom.PhantomPair, held_out: holdout.HeldOut) -> None:
+    halves, spoilt = (pair.half1, pair.half2), (held_out.half1, held_out.half2)
+    shells = torch.zeros(N // 2 + 1, dtype=torch.bool)
+    shells[USED] = True
+    cone = holdout.Cone(X, 20.0)
+    for maps in (spoilt, halves, (pair.truth, pair.truth)):
+        exact = sum(holdout.score(one, pair.truth, cone, pair.mask) for one in maps) / 2
+        estimated = holdout.truth_estimate(maps, halves, cone, pair.mask)
+        told = shells & estimated.isfinite()
+        assert holdout.mean_score(estimated, told) == pytest.approx(holdout.mean_score(exact, told), abs=0.06)
+
+
+def test_the_noise_that_is_left_in_spoilt_halves_does_not_count(
+    pair: phantom.PhantomPair, held_out: holdout.HeldOut
+) -> None:
+    """Against the mean as measured a half that was only spoilt looks better than it is: it still holds its noise."""
+    cone = holdout.Cone(X, 20.0)
+    shells = torch.zeros(N // 2 + 1, dtype=torch.bool)
+    shells[8:14] = True
+    spoilt = (held_out.half1, held_out.half2)
+    exact = holdout.mean_score(holdout.score(spoilt[0], pair.truth, cone, pair.mask), shells)
+    mean = (pair.half1 + pair.half2) / 2
+    shared = holdout.mean_score(holdout.score(spoilt[0], mean, cone, pair.mask), shells)
+    apart = holdout.mean_score(holdout.truth_estimate(spoilt, (pair.half1, pair.half2), cone, pair.mask), shells)
+    assert abs(apart - exact) < abs(shared - exact)
+
+
+def test_shells_in_which_there_is_no_telling_do_not_count() -> None:
+    curve = torch.tensor([9.0, 1.0, math.nan, 9.0])
+    assert holdout.mean_score(curve, torch.tensor([False, True, True, False])) == 1.0

@@ -105,3 +105,23 @@ def test_view_density_is_one_for_even_views_and_peaks_where_views_are() -> None:
     assert float((even - 1).abs().max()) < 0.1
     top = scf.view_density(cap(1000, 5.0), torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
     assert top.tolist() == pytest.approx([1 / (1 - math.cos(math.radians(10))), 0.0])
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 40, 300, 3000])
+@pytest.mark.parametrize("order", [1, 5])
+def test_the_factor_is_between_0_and_1_for_any_number_of_views(count: int, order: int) -> None:
+    generator = torch.Generator().manual_seed(count)
+    views = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator, dtype=torch.float64), dim=1)
+    found = scf.sampling_compensation(views, turns_about_z(order))
+    assert 0.0 <= found.scf_star <= 1.0
+    assert 0.0 <= found.unsampled <= 1.0
+    assert found.enough is (count * order >= 950)
+
+
+def test_views_that_are_all_the_same_are_no_set_to_judge() -> None:
+    same = torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]], dtype=torch.float64).repeat(2000, 1)
+    found = scf.sampling_compensation(same)
+    assert found.one_view
+    assert not found.enough
+    assert not scf.sampling_compensation(ring(4000)).one_view
+    assert scf.sampling_compensation(ring(4000)).enough

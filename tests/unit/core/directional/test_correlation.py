@@ -203,12 +203,6 @@ def test_a_cone_of_90_degrees_is_the_whole_shell() -> None:
     assert fsc3d.conical_fsc(empty, empty, torch.tensor([[0.0, 0.0, 1.0]])).tolist() == [[1.0] + [0.0] * 7]
 
 
-def test_resolution_by_direction_reads_each_curve() -> None:
-    curves = torch.tensor([[1.0, 0.9, 0.5, 0.1, 0.0], [1.0, 0.1, 0.9, 0.9, 0.9], [1.0] * 5])
-    ours = fsc3d.resolution_by_direction(curves, 8, 2.0)
-    assert ours.tolist() == [8.0, math.inf, 4.0]
-
-
 def ellipsoid(n: int, along_z: float, across: float) -> torch.Tensor:
     """A 3DFSC that falls linearly through 0.5 on a spheroid's surface, (n, n, n//2+1)."""
     kz, ky, kx = fourier.frequency_axes(n)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cryobridge.core.fourier.transforms import apply_filter, centred_spectrum, forward, half_of_centred, radius
-from cryobridge.core.volume.symmetry import operators, symmetrise, symmetrise_spectrum
+from cryobridge.core.volume.symmetry import generators, operators, symmetrise, symmetrise_spectrum, turned
 
 ORDERS = {"C1": 1, "C3": 3, "D2": 4, "D7": 14, "T": 12, "O": 24, "I": 60, "I1": 60, "I2": 60, "I3": 60, "I4": 60}
 # From RELION's documentation of its frames: how many-fold which axis (x, y, z) is.
@@ -245,3 +245,29 @@ def test_wrong_shapes_are_refused() -> None:
         symmetrise_spectrum(torch.zeros(4, 4, 4), operators("C3"))
     with pytest.raises(ValueError, match=r"\(k, 3, 3\)"):
         symmetrise(torch.zeros(4, 4, 4), torch.eye(3))
+
+
+@pytest.mark.parametrize("group", ["C1", "C2", "C7", "D2", "D3", "T", "O", "I1", "I2", "I3", "I4"])
+def test_generators_make_the_whole_group(group: str) -> None:
+    members = [torch.eye(3, dtype=torch.float64)]
+    for member in members:
+        for element in generators(group):
+            product = element.rotation @ member
+            if all(float((product - other).abs().max()) > 1e-6 for other in members):
+                members.append(product)
+    assert len(members) == len(operators(group))
+
+
+def test_generators_are_named_by_order_and_axis() -> None:
+    assert [element.name for element in generators("D7")] == ["7-fold on z", "2-fold on x"]
+    assert generators("o")[1].name == "3-fold on (0.58, 0.58, 0.58)"
+    assert generators("C1") == []
+    with pytest.raises(ValueError, match="not a point group"):
+        generators("D")
+
+
+def test_turned_by_a_quarter_is_exact() -> None:
+    volume = torch.randn(9, 9, 9, generator=torch.Generator().manual_seed(0))
+    found = turned(volume, operators("C4")[1])
+    back = torch.rot90(volume, 1, (1, 2)), torch.rot90(volume, -1, (1, 2))
+    assert min(float((found - one).abs().max()) for one in back) < 1e-4

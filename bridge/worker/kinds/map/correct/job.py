@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from cryobridge.core.directional import resolution_range
 from cryobridge.core.fourier import centred_spectrum
 from cryobridge.core.relion import Sharpened, agreement, sharpen
 from cryobridge.schemas.correction import CorrectionOptions
@@ -22,6 +21,7 @@ from ....jobs.folder import REPORT_NAME, OutputFolder
 from ....jobs.runner import JobSteps
 from ....jobs.tables import curve_table, loss_table
 from ....loop import Progress, scaled
+from ....report.support import consistency_metrics
 from ....training.ensemble import Ensemble
 from ..measured import sphericity_or_none
 from .outputs import CorrectedPair, outcome
@@ -41,8 +41,8 @@ def run(job: MapCorrectJob, context: Context) -> JobSteps:
     if context.leads:
         folder.mark("measure")
         _begin(job, prepared, folder)
-    best_A, worst_A = resolution_range(prepared.fsc3d, prepared.pair.voxel_size_A, job.options.half_angle_deg)
-    words = f"correcting to {prepared.limit_A:.2f} A, 3DFSC {best_A:.2f}-{worst_A:.2f} A by direction"
+    spread = prepared.measured.directions.spread
+    words = f"correcting to {prepared.limit_A:.2f} A, {spread.best_A:.2f}-{spread.worst_A:.2f} A by direction"
     yield Progress(words, _PREPARED)
     training = Ensemble(
         ready=prepared.ready,
@@ -63,12 +63,13 @@ def run(job: MapCorrectJob, context: Context) -> JobSteps:
     folder.mark("train")
     yield Progress("putting the final maps together", _TRAINED)
     found = outcome(prepared, trained, job.options)
-    sharpened, warnings = _sharpened(job.options, prepared, found)
+    sharpened, complaints = _sharpened(job.options, prepared, found)
+    warnings = [*(finding.sentence for finding in found.consistency.findings), *complaints]
     correction = Correction(job, prepared, trained, found, network, sharpened, warnings)
     _write(correction, folder)
     folder.mark("finish")
     result = folder.finish(
-        metrics=_metrics(correction, (best_A, worst_A)),
+        metrics=_metrics(correction),
         options=_as_used(job.options, network, prepared),
         statements=[*correction.statements, *warnings],
         seeds={f"network {index + 1}": network.seed + index for index in range(len(trained))},
@@ -161,7 +162,7 @@ def _write(correction: Correction, folder: OutputFolder) -> None:
     folder.write_text(REPORT_NAME, page(correction))
 
 
-def _metrics(correction: Correction, directions_A: tuple[float, float]) -> dict[str, float | int | str | None]:
+def _metrics(correction: Correction) -> dict[str, float | int | str | None]:
     prepared, found, trained = correction.prepared, correction.found, correction.trained
     losses = [loss for one in trained for loss in one.record.losses]
     steps = len(losses)
@@ -172,8 +173,8 @@ def _metrics(correction: Correction, directions_A: tuple[float, float]) -> dict[
         "mode": correction.network.mode,
         "resolution_A": _finite(prepared.measured.resolution_A),
         "limit_resolution_A": prepared.limit_A,
-        "best_direction_A": directions_A[0],
-        "worst_direction_A": directions_A[1],
+        "best_direction_A": prepared.measured.directions.spread.best_A,
+        "worst_direction_A": prepared.measured.directions.spread.worst_A,
         "sphericity_0.5": sphericity_or_none(prepared.fsc3d),
         "networks": len(trained),
         "steps": steps,
@@ -184,6 +185,7 @@ def _metrics(correction: Correction, directions_A: tuple[float, float]) -> dict[
         "power_changed_badly_measured": _finite(found.changed_badly),
         "rms_change": round(found.moved, 4),
         "spread": _finite(found.relative_spread),
+        **consistency_metrics(found.consistency),
     }
 
 

@@ -10,8 +10,13 @@ import torch
 from torch import Tensor
 
 from cryobridge.core.correction import Finish, mean_and_spread
-from cryobridge.core.diagnosis import power_changed, power_changed_by_measure, rms_difference
-from cryobridge.core.directional import direction_resolutions
+from cryobridge.core.diagnosis import (
+    Consistency,
+    consistency,
+    power_changed,
+    power_changed_by_measure,
+    rms_difference,
+)
 from cryobridge.core.fourier import fsc, within_limit
 from cryobridge.core.volume import operators
 from cryobridge.schemas.kinds.map.correct import CorrectOptions
@@ -38,6 +43,8 @@ class CorrectedPair:
     moved, correlation
         RMS difference of the means before and after inside the mask, as a share of the deviation before; and their
         correlation there.
+    consistency
+        How the corrected half-maps stand to what was measured.
     """
 
     half1: Tensor
@@ -50,6 +57,7 @@ class CorrectedPair:
     changed_badly: float
     moved: float
     correlation: float
+    consistency: Consistency
 
     @property
     def mean(self) -> Tensor:
@@ -82,8 +90,8 @@ def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOpti
     fsc3d, mask, originals = prepared.fsc3d, prepared.mask, prepared.originals
     first, second = half1.to(fsc3d.device), half2.to(fsc3d.device)
     before, after = (originals[0] + originals[1]) / 2, (first + second) / 2
-    directions, resolutions = direction_resolutions(fsc3d, prepared.pair.voxel_size_A, options.half_angle_deg)
-    axis = directions[resolutions.argmax()]
+    directions = prepared.measured.directions
+    axis = directions.vectors[directions.worst]
     within = within_limit(prepared.pair.box, prepared.pair.voxel_size_A, prepared.limit_A, fsc3d.device) > 0
     well, badly = power_changed_by_measure(before, after, fsc3d, within, mask)
     return CorrectedPair(
@@ -97,6 +105,9 @@ def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOpti
         changed_badly=badly,
         moved=rms_difference(before, after, mask),
         correlation=_correlation(before, after, mask),
+        consistency=consistency(
+            originals, (first, second), mask, prepared.measured.directions, prepared.measured.judged_shell
+        ),
     )
 
 

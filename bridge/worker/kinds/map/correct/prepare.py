@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cryobridge.core.correction import LowResolutions, Plan, ReadyPair
 from cryobridge.core.correction import prepare as ready_pair
+from cryobridge.core.diagnosis import symmetry_found
 from cryobridge.core.fourier import half_of_centred, radius
 from cryobridge.core.volume import operators, soft_sphere, solvent_mask
 from cryobridge.schemas.correction import CorrectionOptions
@@ -117,6 +118,7 @@ def prepare(job: MapCorrectJob, files: Files, device: torch.device) -> Prepared:
         pair = dataclasses.replace(pair, mask=_made_mask(pair, job.output / "mask.mrc", choices))
     voxel_A = pair.voxel_size_A
     measured = Measured(pair, job.inputs, device, options.limit_resolution_A)
+    _check_symmetry(measured, job, choices)
     limit_A, given = measured.limit_A, None
     if files.fsc3d is not None:
         given = _centre_first(files.fsc3d, device)
@@ -153,6 +155,18 @@ def plan_of(options: CorrectOptions, limit_A: float) -> Plan:
 def whitened(options: CorrectOptions, limit_A: float) -> bool:
     """Whether the networks see whitened halves."""
     return options.whitens and limit_A < WHITEN_FROM_A
+
+
+def _check_symmetry(measured: Measured, job: MapCorrectJob, choices: list[str]) -> None:
+    """Refuse a point group that the half-maps do not have; say so where that is in doubt."""
+    found = symmetry_found(measured.half1, measured.half2, measured.mask, job.options.symmetry)
+    if found.level == "lacks":
+        raise InputInvalid(
+            f"{job.inputs.half1} and {job.inputs.half2.name}: {found.sentence}; give the point group that they have, "
+            "or C1, and turn or move the maps if need be"
+        )
+    if found.sentence is not None:
+        choices.append(f"Look at the symmetry: {found.sentence}.")
 
 
 def _centre_first(spectrum: Volume, device: torch.device) -> Tensor:

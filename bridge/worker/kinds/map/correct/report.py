@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from cryobridge.core.directional import direction_resolutions
+from cryobridge.core.directional import HALF_ANGLE_DEG
 from cryobridge.core.fourier import last_shell, lowpass, resolution
 from cryobridge.core.relion import Sharpened
 from cryobridge.schemas.correction import CorrectionOptions
@@ -137,8 +137,9 @@ def _agreement(correction: Correction) -> list[Figure]:
         "corrected, not a resolution" if shared else "corrected, a network each": found.fsc_after,
     }
     volume = prepared.fsc3d.cpu()
-    directions, resolutions = direction_resolutions(volume, voxel_A, correction.job.options.half_angle_deg)
-    best_A, worst_A = float(resolutions.min()), float(resolutions.max())
+    directions = prepared.measured.directions
+    spread = directions.spread
+    best_A, worst_A = spread.best_A, spread.worst_A
     return [
         Figure(
             "Fourier shell correlation before and after",
@@ -152,8 +153,8 @@ def _agreement(correction: Correction) -> list[Figure]:
         ),
         Figure(
             "Resolution of the half-maps by direction",
-            figures.resolution_sphere(directions, resolutions),
-            readings.directions(best_A, worst_A, float(resolutions.std())),
+            figures.resolution_sphere(directions.vectors.cpu(), directions.resolutions_A.cpu()),
+            readings.directions(best_A, worst_A, spread.deviation_A),
         ),
     ]
 
@@ -207,7 +208,11 @@ def _networks(correction: Correction) -> str:
 def _passages(correction: Correction) -> list[methods.Passage]:
     job, prepared, network = correction.job, correction.prepared, correction.network
     options = job.options
-    passages = [methods.fsc(masked=prepared.mask is not None)]
+    measured = prepared.measured
+    passages = [
+        methods.fsc(masked=prepared.mask is not None, randomised_from_A=measured.randomised_from_A),
+        methods.resolution_by_direction(HALF_ANGLE_DEG),
+    ]
     if not prepared.fsc3d_given:
         passages.append(methods.directional_fsc("phase_cosine", options.half_angle_deg, prepared.limit_A))
     if job.inputs.reference is not None:

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..measured import sphericity_or_none
+from cryobridge.core.diagnosis import SymmetryFound
+from cryobridge.core.fourier import resolution
+
+from ....report.support import consistency_metrics
+from ..measured import Measured, sphericity_or_none
 from .controls import Controls
 from .hold_out import HoldOut
-from .measure import Changed, Directions, OverallFsc, Views
+from .measure import Changed, Views
 
 
 @dataclass(frozen=True)
@@ -21,24 +25,31 @@ class Findings:
         (n, n, n // 2 + 1), ratio of sums.
     """
 
-    agreement: OverallFsc
+    measured: Measured
     fsc3d: Tensor
-    directions: Directions
+    symmetry: SymmetryFound
     views: Views | None
     change: Changed | None
     hold_out: HoldOut | None
     controls: Controls | None
 
-    def metrics(self, box: int, voxel_size_A: float, limit_A: float) -> dict[str, object]:
+    @property
+    def half_A(self) -> float:
+        """Where the quoted FSC falls below 0.5; infinite where it never is above."""
+        measured = self.measured
+        return resolution(measured.curve, measured.voxel_size_A, 0.5, box=measured.half1.shape[-1])
+
+    def metrics(self) -> dict[str, object]:
         """Numbers by name; None for what has no finite value."""
-        spread, directions = self.directions.spread, self.directions
+        measured = self.measured
+        spread, directions = measured.directions.spread, measured.directions
         numbers: dict[str, object] = {
-            "box": box,
-            "voxel_size_A": voxel_size_A,
-            "resolution_A": _finite(self.agreement.resolution_A),
-            "resolution_0.5_A": _finite(self.agreement.half_A),
-            "limit_resolution_A": round(limit_A, 4),
-            "randomised_from_shell": self.agreement.randomised_from,
+            "box": measured.half1.shape[-1],
+            "voxel_size_A": measured.voxel_size_A,
+            "resolution_A": _finite(measured.resolution_A),
+            "resolution_0.5_A": _finite(self.half_A),
+            "limit_resolution_A": round(measured.limit_A, 4),
+            "randomised_from_shell": measured.randomised_from,
             "sphericity_0.5": sphericity_or_none(self.fsc3d),
             "cfar": _finite(directions.cfar),
             "best_direction_A": _finite(spread.best_A),
@@ -51,6 +62,8 @@ class Findings:
             "best_direction_xyz": xyz(directions.vectors[directions.best]),
             "worst_direction_xyz": xyz(directions.vectors[directions.worst]),
         }
+        if self.symmetry.elements:
+            numbers |= {"symmetry": self.symmetry.level}
         if self.views is not None:
             found = self.views.compensation
             numbers |= {
@@ -64,11 +77,13 @@ class Findings:
                 "power_changed_well_measured": _finite(self.change.well),
                 "power_changed_badly_measured": _finite(self.change.badly),
                 "rms_change": _finite(self.change.moved),
-                "cfar_after_correction": _finite(self.change.directions.cfar),
+                "area_ratio_of_corrected": _finite(self.change.directions.cfar),
+                **consistency_metrics(self.change.consistency),
             }
         if self.hold_out is not None:
             numbers |= {
                 "hold_out_direction_xyz": xyz(self.hold_out.axis),
+                "hold_out_spoilt_deg": self.hold_out.spoilt_deg,
                 "hold_out_fsc_before": _finite(self.hold_out.before),
                 "hold_out_fsc_after": _finite(self.hold_out.after),
                 "hold_out_steps": len(self.hold_out.losses),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cryobridge.core.diagnosis import SymmetryFound, symmetry_found
 from cryobridge.core.fourier import centred_spectrum
 from cryobridge.core.volume import operators
+from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.map.diagnose import MapDiagnoseJob
 
 from ....jobs.context import Context
@@ -19,8 +21,6 @@ from .controls import controls
 from .findings import Findings
 from .hold_out import hold_out
 from .measure import (
-    agreement,
-    by_direction,
     change_table,
     changed,
     curve_bands,
@@ -48,15 +48,17 @@ def run(job: MapDiagnoseJob, context: Context) -> JobSteps:
     folder.mark("read")
     yield Progress(f"read two half-maps of {pair.box}^3 at {voxel_A:g} A", 0.05)
 
-    measured = Measured(pair, inputs, device, options.limit_resolution_A)
+    measured = Measured(pair, inputs, device, options.limit_resolution_A, half_angle_deg=angle, seed=options.seed)
+    group = _point_group(job, measured)
     folder.open()
-    agreed = agreement(measured, voxel_A, options.seed)
     volume = measured.fsc3d(angle, "sum_ratio")
-    yield Progress("comparing directions", 0.1)
-    directions = by_direction(measured.half1, measured.half2, measured.mask, voxel_A, measured.limit_shell, angle)
+    group = symmetry_found(measured.half1, measured.half2, measured.mask, options.symmetry)
+    directions = measured.directions
+    if options.hold_out and group.level == "lacks":
+        raise InputInvalid(f"{inputs.half1}: {group.sentence}; without a hold-out test a diagnosis can go on with it")
     change = None
     if corrected:
-        change = changed(measured, corrected[0], corrected[1], directions, volume, voxel_A, angle)
+        change = changed(measured, corrected[0], corrected[1], volume, angle)
     folder.mark("measure")
     spread = directions.spread
     yield Progress(f"cFAR {directions.cfar:.2f}, {spread.best_A:.2f}-{spread.worst_A:.2f} A by direction", _MEASURED)
@@ -64,7 +66,7 @@ def run(job: MapDiagnoseJob, context: Context) -> JobSteps:
     held_out = tested = None
     with context.parking.holding(measured.tensors):
         if options.hold_out:
-            steps = hold_out(job, measured, voxel_A, directions, symmetry, context)
+            steps = hold_out(job, measured, symmetry, context)
             held_out = yield from scaled(_MEASURED, _HELD_OUT, steps)
             folder.mark("hold_out")
             network = network or held_out.network
@@ -73,19 +75,29 @@ def run(job: MapDiagnoseJob, context: Context) -> JobSteps:
             with context.parking.holding(network.state.held):
                 tested = yield from scaled(_HELD_OUT, _CONTROLLED, steps_of_controls)
             folder.mark("controls")
-    found = Findings(agreed, volume, directions, views, change, held_out, tested)
+    found = Findings(measured, volume, group, views, change, held_out, tested)
     yield Progress("writing the report", _CONTROLLED)
     _write(pair, found, folder)
-    notes = notes_on(pair, measured, angle, found)
+    notes = notes_on(angle, found)
     for note in notes:
         folder.log(note)
-    folder.write_text(REPORT_NAME, page(job, pair, measured, found, notes))
+    folder.write_text(REPORT_NAME, page(job, pair, found, notes))
     return folder.finish(
-        metrics=found.metrics(pair.box, voxel_A, measured.limit_A),
+        metrics=found.metrics(),
         options={**options.model_dump(mode="json"), "limit_resolution_A": measured.limit_A},
         statements=[*statements_on(found), *notes],
         seeds={"phases, noise and training": options.seed},
     )
+
+
+def _point_group(job: MapDiagnoseJob, measured: Measured) -> SymmetryFound:
+    """Test the point group; refused only where a training would impose it."""
+    found = symmetry_found(measured.half1, measured.half2, measured.mask, job.options.symmetry)
+    if job.options.hold_out and found.level == "lacks":
+        raise InputInvalid(
+            f"{job.inputs.half1}: {found.sentence}; a hold-out test needs the point group that they have"
+        )
+    return found
 
 
 def _corrected(job: MapDiagnoseJob) -> list[Path]:
@@ -96,7 +108,7 @@ def _corrected(job: MapDiagnoseJob) -> list[Path]:
 def _write(pair: Pair, found: Findings, folder: OutputFolder) -> None:
     """Write the 3DFSC and all tables."""
     box, voxel_A = pair.box, pair.voxel_size_A
-    curves = dict(found.agreement.curves)
+    curves = dict(found.measured.curves)
     after = None
     if found.change is not None:
         curves["after_correction"] = found.change.fsc
@@ -104,8 +116,8 @@ def _write(pair: Pair, found: Findings, folder: OutputFolder) -> None:
         folder.write_text("change.csv", curve_table(change_table(found.change.power), box, voxel_A))
     folder.write_map("FSC3D.mrc", centred_spectrum(found.fsc3d), voxel_A)
     folder.write_text("fsc.csv", curve_table(curves, box, voxel_A))
-    folder.write_text("directional.csv", direction_table(found.directions, after))
-    folder.write_text("directional_fsc.csv", curve_table(curve_bands(found.directions), box, voxel_A))
+    folder.write_text("directional.csv", direction_table(found.measured.directions, after))
+    folder.write_text("directional_fsc.csv", curve_table(curve_bands(found.measured.directions), box, voxel_A))
     if found.views is not None:
         folder.write_text("views.csv", view_table(found.views))
     if found.hold_out is not None:

@@ -16,14 +16,13 @@ from ....jobs.volumes import Pair
 from ....report import figures, methods, readings
 from ....report.page import Figure, Report, as_html
 from ....report.quantities import angstrom, in_digits, percent
-from ..measured import STATEMENT, Measured, sphericity_or_none
+from ....report.support import read_consistency
+from ..measured import MASK_HURTS, STATEMENT, sphericity_or_none
 from . import words
 from .controls import Controls
 from .findings import Findings, xyz
 from .hold_out import HoldOut
 from .measure import Changed, Views
-
-_FEWEST_VIEWS = 1000
 
 AFTER_CORRECTION = (
     "The FSC between corrected half-maps, over all or by direction, is shown as it is and is not a resolution: this "
@@ -31,7 +30,8 @@ AFTER_CORRECTION = (
 )
 HELD_OUT = (
     "The hold-out test tells of the method on these data, with a network of its own; it is no measurement of the "
-    "corrected maps themselves."
+    "corrected maps themselves. On three simulated pairs the gain that it found was within a factor of 1.5 of the true "
+    "one, or within 0.01."
 )
 
 
@@ -39,25 +39,27 @@ def statements_on(found: Findings) -> list[str]:
     """What a reader must know, whatever the numbers."""
     return [
         STATEMENT,
-        *([AFTER_CORRECTION] if found.change is not None else []),
+        *([AFTER_CORRECTION, *read_consistency(found.change.consistency)] if found.change is not None else []),
         *([HELD_OUT] if found.hold_out is not None else []),
     ]
 
 
-def notes_on(pair: Pair, measured: Measured, half_angle_deg: float, found: Findings) -> list[str]:
+def notes_on(half_angle_deg: float, found: Findings) -> list[str]:
     """What a reader should look at before trusting the numbers."""
-    notes = []
+    notes, measured = [], found.measured
     if first_judged_shell(half_angle_deg) >= measured.limit_shell:
         notes.append(
             f"A cone of {half_angle_deg:g}° half-angle holds hardly a voxel up to {angstrom(measured.limit_A)}: the "
             "numbers by direction mean nothing; take a wider cone."
         )
-    if pair.mask is None:
+    if measured.mask is None:
         notes.append("No mask was given: the solvent's noise counts, and every number reads worse than it is.")
-    elif found.agreement.randomised_from is None:
+    elif measured.mask_hurts:
+        notes.append(MASK_HURTS)
+    elif measured.randomised_from is None:
         notes.append("The FSC stays so high that no phases could be randomised: nothing is corrected for the mask.")
-    if found.views is not None and found.views.count < _FEWEST_VIEWS:
-        notes.append(f"SCF* of only {found.views.count} views is mostly chance; give all particles.")
+    if found.symmetry.sentence is not None:
+        notes.append(f"Look at the symmetry: {found.symmetry.sentence}. What was made with it here means nothing then.")
     if found.hold_out is not None and not math.isfinite(found.hold_out.before):
         notes.append(
             "The hold-out test says nothing here: no well measured direction could be made worse, since the worst one "
@@ -78,10 +80,10 @@ class _Panel:
         return Figure(self.title, self.png, " ".join(self.readings))
 
 
-def page(job: MapDiagnoseJob, pair: Pair, measured: Measured, found: Findings, notes: Sequence[str]) -> str:
+def page(job: MapDiagnoseJob, pair: Pair, found: Findings, notes: Sequence[str]) -> str:
     """Return the page as HTML."""
     voxel_A, box = pair.voxel_size_A, pair.box
-    spread, cfar = found.directions.spread, found.directions.cfar
+    spread, cfar = found.measured.directions.spread, found.measured.directions.cfar
     panels = [_of_agreement(found, voxel_A, box), *_of_directions(found, voxel_A, box)]
     scf_words = ""
     if found.views is not None:
@@ -96,12 +98,12 @@ def page(job: MapDiagnoseJob, pair: Pair, measured: Measured, found: Findings, n
     halves = {"half-map 1": pair.half1.data, "half-map 2": pair.half2.data}
     alike = "Both half-maps at the same contrast; they should look alike."
     panels.append(_Panel("The half-maps", figures.orthoslices(halves, voxel_A), (alike,)))
-    paragraphs, references = methods.write(_passages(job, pair, measured, found))
+    paragraphs, references = methods.write(_passages(job, found))
     report = Report(
         title="Diagnosis of half-maps",
-        summary=f"{angstrom(found.agreement.resolution_A)} over all directions (FSC 0.143), {angstrom(spread.best_A)} "
+        summary=f"{angstrom(found.measured.resolution_A)} over all directions (FSC 0.143), {angstrom(spread.best_A)} "
         f"in the best and {angstrom(spread.worst_A)} in the worst; cFAR {in_digits(cfar)}{scf_words}.",
-        facts=_facts(job, pair, measured, found),
+        facts=_facts(job, pair, found),
         figures=[panel.figure() for panel in panels],
         statements=statements_on(found),
         methods=paragraphs,
@@ -112,18 +114,20 @@ def page(job: MapDiagnoseJob, pair: Pair, measured: Measured, found: Findings, n
 
 
 def _of_agreement(found: Findings, voxel_A: float, box: int) -> _Panel:
-    agreed = found.agreement
+    agreed = found.measured
     curves = {name: curve.cpu() for name, curve in agreed.curves.items()}
-    lines: list[str] = [readings.fsc(agreed.resolution_A, voxel_A, float(agreed.used[box // 2]))]
-    if "masked" in curves:
+    lines: list[str] = [readings.fsc(agreed.resolution_A, voxel_A, float(agreed.curve[box // 2]))]
+    if "masked" in curves and not agreed.mask_hurts:
         masked_A = resolution(curves["masked"], voxel_A, 0.143, box=box)
         lines.append(readings.mask_effect(masked_A, agreed.resolution_A))
     return _Panel("Fourier shell correlation", figures.fsc_curves(curves, voxel_A, box), tuple(lines))
 
 
 def _of_directions(found: Findings, voxel_A: float, box: int) -> list[_Panel]:
-    directions, spread = found.directions, found.directions.spread
-    scf_star = None if found.views is None else found.views.compensation.scf_star
+    directions, spread = found.measured.directions, found.measured.directions.spread
+    scf_star = (
+        found.views.compensation.scf_star if found.views is not None and found.views.compensation.enough else None
+    )
     volume, vectors = found.fsc3d.cpu(), directions.vectors.cpu()
     return [
         _Panel(
@@ -157,19 +161,25 @@ def _of_views(views: Views) -> _Panel:
         figures.view_density(views.vectors.cpu(), density),
         (
             readings.view_density(density.tolist()),
-            readings.sampling(views.compensation.scf_star, views.compensation.unsampled),
+            readings.sampling(
+                views.compensation.scf_star,
+                views.compensation.unsampled,
+                enough=views.compensation.enough,
+                one_view=views.compensation.one_view,
+            ),
         ),
     )
 
 
 def _of_change(change: Changed, found: Findings, voxel_A: float, box: int) -> list[_Panel]:
     axis = "the worst direction"
-    before, after = found.agreement.used.cpu(), change.fsc.cpu()
+    before, after = found.measured.curve.cpu(), change.fsc.cpu()
     return [
         _Panel(
             "What the correction changed",
             figures.change_map(change.power.cpu(), voxel_A, box, axis=axis),
             (
+                *read_consistency(change.consistency),
                 readings.change(change.well, change.badly),
                 f"Inside the mask the maps differ by {percent(change.moved)} of the map's own contrast.",
             ),
@@ -184,7 +194,10 @@ def _of_change(change: Changed, found: Findings, voxel_A: float, box: int) -> li
 
 def _of_hold_out(held_out: HoldOut, voxel_A: float, box: int) -> list[_Panel]:
     curves = {name.replace("_", " "): curve.cpu() for name, curve in held_out.curves.items()}
-    where = f"The cone about {_words(held_out.axis)} was made as bad as that about {_words(held_out.like)} (x, y, z)."
+    where = (
+        f"Up to {held_out.spoilt_deg:g}° from {_words(held_out.axis)} all was made as bad as about "
+        f"{_words(held_out.like)} (x, y, z)."
+    )
     panels = [
         _Panel(
             "Directional hold-out",
@@ -210,16 +223,16 @@ def _of_controls(controls: Controls, voxel_A: float, box: int) -> _Panel:
     )
 
 
-def _facts(job: MapDiagnoseJob, pair: Pair, measured: Measured, found: Findings) -> dict[str, str]:
-    agreed, spread = found.agreement, found.directions.spread
+def _facts(job: MapDiagnoseJob, pair: Pair, found: Findings) -> dict[str, str]:
+    agreed, spread = found.measured, found.measured.directions.spread
     facts = {found.key: str(found.path) for found in job.paths()}
     facts |= {
         "box": f"{pair.box} voxels of {angstrom(pair.voxel_size_A)}",
-        "judged to": angstrom(measured.limit_A),
+        "judged to": angstrom(agreed.limit_A),
         "half-angle of the cone": f"{job.options.half_angle_deg:g}°",
         "resolution, FSC 0.143": angstrom(agreed.resolution_A),
-        "resolution, FSC 0.5": angstrom(agreed.half_A),
-        "cFAR": in_digits(found.directions.cfar),
+        "resolution, FSC 0.5": angstrom(found.half_A),
+        "cFAR": in_digits(found.measured.directions.cfar),
         "resolution by direction": f"mean {angstrom(spread.mean_A)}, standard deviation "
         f"{in_digits(spread.deviation_A)} Å",
         "5 %, 50 %, 95 % of directions": f"{angstrom(spread.percentile_5_A)}, {angstrom(spread.median_A)}, "
@@ -238,13 +251,12 @@ def _facts(job: MapDiagnoseJob, pair: Pair, measured: Measured, found: Findings)
     return facts
 
 
-def _passages(job: MapDiagnoseJob, pair: Pair, measured: Measured, found: Findings) -> list[methods.Passage]:
-    options, start = job.options, found.agreement.randomised_from
-    from_A = None if start is None else pair.box * pair.voxel_size_A / start
+def _passages(job: MapDiagnoseJob, found: Findings) -> list[methods.Passage]:
+    options, measured = job.options, found.measured
     passages = [
-        methods.fsc(masked=pair.mask is not None, randomised_from_A=from_A),
+        methods.fsc(masked=measured.mask is not None, randomised_from_A=measured.randomised_from_A),
         methods.directional_fsc("sum_ratio", options.half_angle_deg, measured.limit_A),
-        words.conical_fsc(len(found.directions.vectors), options.half_angle_deg),
+        words.conical_fsc(len(found.measured.directions.vectors), options.half_angle_deg),
     ]
     if found.views is not None:
         passages.append(methods.sampling(found.views.count, options.symmetry))

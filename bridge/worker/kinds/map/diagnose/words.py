@@ -37,9 +37,10 @@ def conical_fsc(directions: int, half_angle_deg: float) -> Passage:
 def hold_out(half_angle_deg: float) -> Passage:
     """The directional hold-out test."""
     return Passage(
-        f"For the directional hold-out test a well measured double cone of {half_angle_deg:g}° half-angle was made as "
-        "bad as the worst one by adding noise to both half-maps; the correction was run on these, and its result "
-        "compared inside the cone with the half-maps as they had been measured."
+        f"For the directional hold-out test all about a well measured direction was made as bad as about the worst one "
+        f"by adding noise to both half-maps. In a double cone of {half_angle_deg:g}° half-angle each half-map, spoilt "
+        "and corrected, was compared with the other half-map as it had been measured; divided by the square root of "
+        "the measured half-maps' FSC this estimates the FSC to the truth."
     )
 
 
@@ -77,10 +78,10 @@ def read_cfar(value: float, scf_star: float | None = None) -> Reading:
 
 
 def read_hold_out(before: float, after: float) -> Reading:
-    """Read the directional hold-out: mean FSC to what had been measured in the cone, before and after correction."""
+    """Read the directional hold-out: mean FSC of a half to the truth in the cone, estimated, spoilt and corrected."""
     if not (math.isfinite(before) and math.isfinite(after)):
         return Reading("The hold-out test could not be scored.")
-    words = "In a direction that was spoilt on purpose, the FSC to what had been measured there went from "
+    words = "In a direction that was spoilt on purpose, the FSC of a half-map to the truth went from "
     words += f"{in_digits(before)} to {in_digits(after)}: "
     if after > before + _CLEAR_DIFFERENCE:
         return Reading(words + "the correction brought back signal that is really there.")

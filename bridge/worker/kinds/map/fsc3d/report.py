@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from cryobridge.core.directional import direction_resolutions
+from cryobridge.core.directional import HALF_ANGLE_DEG
 from cryobridge.schemas.kinds.map.fsc3d import MapFsc3dJob
 
 from ....jobs.volumes import Pair
 from ....report import figures, methods, readings
 from ....report.page import Figure, Report, as_html
 from ....report.quantities import angstrom
-from ..measured import STATEMENT, Measured, sphericity_or_none
+from ..measured import MASK_HURTS, STATEMENT, Measured, sphericity_or_none
 
 
 def page(job: MapFsc3dJob, pair: Pair, measured: Measured, volume: torch.Tensor) -> str:
@@ -19,17 +19,18 @@ def page(job: MapFsc3dJob, pair: Pair, measured: Measured, volume: torch.Tensor)
     options = job.options
     voxel_A, box = pair.voxel_size_A, pair.box
     volume = volume.cpu()
-    directions, resolutions = direction_resolutions(volume, voxel_A, options.half_angle_deg)
-    best_A, worst_A = float(resolutions.min()), float(resolutions.max())
-    curve = measured.curve.cpu()
-    masked = pair.mask is not None
-    fsc_reading = readings.fsc(measured.resolution_A, voxel_A, float(curve[box // 2]))
+    directions = measured.directions
+    found = directions.spread
+    best_A, worst_A = found.best_A, found.worst_A
+    curves = {name: curve.cpu() for name, curve in measured.curves.items()}
+    fsc_reading = readings.fsc(measured.resolution_A, voxel_A, float(measured.curve[box // 2]))
     anisotropy = readings.anisotropy(best_A, worst_A, sphericity_or_none(volume))
-    spread = readings.directions(best_A, worst_A, float(resolutions.std()))
+    spread = readings.directions(best_A, worst_A, found.deviation_A)
     paragraphs, references = methods.write(
         [
-            methods.fsc(masked=masked),
+            methods.fsc(masked=pair.mask is not None, randomised_from_A=measured.randomised_from_A),
             methods.directional_fsc(options.form, options.half_angle_deg, measured.limit_A),
+            methods.resolution_by_direction(HALF_ANGLE_DEG),
         ]
     )
     means = {"half-map 1": pair.half1.data, "half-map 2": pair.half2.data}
@@ -43,16 +44,21 @@ def page(job: MapFsc3dJob, pair: Pair, measured: Measured, volume: torch.Tensor)
             "mask": str(job.inputs.mask or "none"),
             "box": f"{box} voxels of {angstrom(voxel_A)}",
             "computed to": angstrom(measured.limit_A),
-            "half-angle of the cone": f"{options.half_angle_deg:g}°",
+            "half-angle of the 3DFSC's cone": f"{options.half_angle_deg:g}°",
+            "half-angle of the cones of the resolutions": f"{HALF_ANGLE_DEG:g}°",
         },
         figures=[
             Figure(
                 "Fourier shell correlation",
-                figures.fsc_curves({"masked" if masked else "unmasked": curve}, voxel_A, box),
+                figures.fsc_curves(curves, voxel_A, box),
                 fsc_reading,
             ),
             Figure("3DFSC, central sections", figures.fsc3d_slices(volume, voxel_A), anisotropy),
-            Figure("Resolution by direction", figures.resolution_sphere(directions.cpu(), resolutions.cpu()), spread),
+            Figure(
+                "Resolution by direction",
+                figures.resolution_sphere(directions.vectors.cpu(), directions.resolutions_A.cpu()),
+                spread,
+            ),
             Figure(
                 "The half-maps",
                 figures.orthoslices(means, voxel_A),
@@ -61,7 +67,7 @@ def page(job: MapFsc3dJob, pair: Pair, measured: Measured, volume: torch.Tensor)
         ],
         statements=[STATEMENT],
         methods=paragraphs,
-        warnings=readings.alarms([fsc_reading, anisotropy, spread]),
+        warnings=[*([MASK_HURTS] if measured.mask_hurts else []), *readings.alarms([fsc_reading, anisotropy, spread])],
         references=references,
     )
     return as_html(report)

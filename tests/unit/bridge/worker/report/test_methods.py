@@ -11,6 +11,7 @@ from cryobridge import __version__
 from cryobridge.bridge.worker.report import citations, methods
 
 PASSAGES = {
+    "by direction": methods.resolution_by_direction(20.0),
     "fsc": methods.fsc(masked=True, randomised_from_A=6.0),
     "fsc plain": methods.fsc(masked=False),
     "3dfsc": methods.directional_fsc("phase_cosine", 10.0, 3.4),

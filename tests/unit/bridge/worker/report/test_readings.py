@@ -37,6 +37,7 @@ CASES = [
     ("sampling", (0.81, 0.0), "well enough; 0.0 %", False),
     ("sampling", (0.80, 0.2), "badly sampled; 20 %", True),
     ("sampling", (NAN, 0.2), "could not", False),
+    ("two_fold", ("D7",), "with a two-fold on x", False),
     ("view_density", ([1.0] * 100,), "Half of the views lie in 50 % of all directions", False),
     ("view_density", ([10.0] * 10 + [0.0] * 90,), "in 5.0 % of all directions", False),
     ("view_density", ([10.0] * 10 + [0.0] * 90,), "90 % of the directions hold none", False),
@@ -57,6 +58,21 @@ CASES = [
 @pytest.mark.parametrize(("name", "numbers", "words", "warns"), CASES)
 def test_reading(name, numbers, words, warns):
     is_read(getattr(readings, name)(*numbers), words, warns=warns)
+
+
+def test_few_views_and_one_view_have_no_verdict():
+    few = readings.sampling(0.3, 0.5, enough=False)
+    assert "no verdict" in few
+    assert "trouble" not in few
+    one = readings.sampling(0.007, 0.99, enough=False, one_view=True)
+    assert "not aligned in 3D" in one
+    assert few.warns
+    assert one.warns
+
+
+@pytest.mark.parametrize("group", ["C3", "D2", "D4", "O", "I1", "C1"])
+def test_groups_that_all_programs_orient_alike_need_no_word(group):
+    assert readings.two_fold(group) is None
 
 
 def test_a_network_that_was_trained_before_may_rest():

@@ -103,3 +103,29 @@ def test_particles_without_angles_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputInvalid, match=r"bare\.star"):
         run_map_job("map.sampling", tmp_path / "out", {"particles": tmp_path / "bare.star"}, {"box": BOX})
     assert not (tmp_path / "out").exists()
+
+
+def cs_file(path: Path, poses: np.ndarray) -> dict[str, Path]:
+    """A CryoSPARC particle file with these rotation vectors."""
+    table = np.zeros(len(poses), dtype=[("uid", "<u8"), ("alignments3D/pose", "<f4", (3,))])
+    table["alignments3D/pose"] = poses
+    with open(path, "wb") as file:
+        np.save(file, table)
+    return {"particles": path}
+
+
+@pytest.mark.parametrize(("group", "said"), [("D7", True), ("D4", False), ("C3", False)])
+def test_a_cs_with_an_odd_dihedral_group_is_told_which_axis_is_meant(tmp_path: Path, group: str, said: bool) -> None:
+    inputs = cs_file(tmp_path / "particles.cs", np.random.default_rng(1).normal(size=(200, 3)))
+    result, _ = run_map_job("map.sampling", tmp_path / "out", inputs, {"box": BOX, "sym": group})
+    assert any("two-fold on x" in line for line in result["statements"]) is said
+
+
+def test_few_views_are_given_no_verdict(tmp_path: Path) -> None:
+    draw = np.random.default_rng(4)
+    inputs = particles(tmp_path / "few.star", draw.uniform(-180, 180, 30), draw.uniform(0, 180, 30))
+    result, _ = run_map_job("map.sampling", tmp_path / "out", inputs, {"box": BOX})
+    assert 0 <= result["metrics"]["scf_star"] <= 1
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "no verdict" in page
+    assert "means trouble" not in page

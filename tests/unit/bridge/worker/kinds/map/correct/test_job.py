@@ -110,13 +110,33 @@ def test_well_measured_voxels_stay_as_measured_and_others_do_not(tmp_path: Path)
 
 @pytest.mark.usefixtures("no_figures")
 def test_a_point_group_is_imposed(tmp_path: Path) -> None:
-    finish(correction_job(tmp_path, symmetry="C2", combine="published", limit_resolution_A=2 * VOXEL_A))
+    spec = correction_job(tmp_path, symmetry="C2", combine="published", limit_resolution_A=2 * VOXEL_A)
+    for name in ("half1.mrc", "half2.mrc"):
+        half = read(tmp_path / name)
+        write(tmp_path / name, (half + torch.roll(half.flip(1, 2), (1, 1), (1, 2))) / 2)
+    finish(spec)
     corrected = apply_filter(read(tmp_path / "out/corrected_half1.mrc"), (radius(24) < 5).float())
     turned = torch.roll(corrected.flip(1, 2), (1, 1), (1, 2))
     inner = slice(4, -4)
     difference = (corrected - turned)[inner, inner, inner]
     # The first planes of the box have no mate; a map without symmetry differs from itself by 1.4.
     assert float(difference.std()) < 0.2 * float(corrected[inner, inner, inner].std())
+
+
+@pytest.mark.parametrize("group", ["C2", "D7", "O"])
+def test_a_point_group_that_the_maps_do_not_have_is_refused(tmp_path: Path, group: str) -> None:
+    with pytest.raises(
+        InputInvalid, match=f"half1.mrc and half2.mrc: the half-maps do not have {group}: .*left of the"
+    ):
+        finish(correction_job(tmp_path, symmetry=group))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_how_the_maps_stand_to_what_was_measured_is_in_the_result(tmp_path: Path) -> None:
+    metrics = finish(correction_job(tmp_path))["metrics"]
+    assert metrics["consistency"] in ("follows", "care", "contradicts")
+    assert metrics["best_direction_A"] <= metrics["resolution_A"] <= metrics["worst_direction_A"]
 
 
 CASES: list[dict[str, Any]] = [
