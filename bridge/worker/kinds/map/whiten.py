@@ -10,6 +10,7 @@ from cryobridge.core.fourier import (
     angular_gain,
     angular_whiten,
     forward,
+    masked,
     radial_mean,
     radius,
     shell_of_resolution,
@@ -93,7 +94,7 @@ def _band(volume: Volume, low_A: float, high_A: float) -> tuple[int, int]:
 
 def _spectrum(volume: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """Mean amplitude by shell, (n // 2 + 1,)."""
-    return radial_mean(forward(volume if mask is None else volume * mask).abs(), volume.shape[-1]).cpu()
+    return radial_mean(forward(masked(volume, mask)).abs(), volume.shape[-1]).cpu()
 
 
 def _spread_of_shells(volume: torch.Tensor, mask: torch.Tensor | None, band: tuple[int, int]) -> float:
