@@ -8,7 +8,7 @@ from pydantic import AliasChoices, Field
 
 from ...correction import CorrectionOptions
 from ...envelope import Job, Options
-from ...half_maps import HalfMapInputs, limit_field, symmetry_field
+from ...half_maps import HalfMapInputs, limit_field, symmetry_field, voxel_size_field
 from ...memory import REPORT_BYTES, MemoryEstimate, training, volumes
 from ...outputs import REPORT, Output
 from ...paths import InputFile
@@ -50,6 +50,7 @@ class CorrectOptions(CorrectionOptions, Options):
     )
     independent: bool = Field(False, description="one network for each half-map, the same as mode independent")
     limit_resolution_A: float | None = limit_field("correct")
+    voxel_size_A: float | None = voxel_size_field()
     weight: Weight | None = Field(
         None,
         description="how much a Fourier voxel counts in training: c_ref, the mean map's correlation with the truth "

@@ -21,6 +21,7 @@ from cryobridge.core.fourier import CorrectedFsc, corrected_fsc, fibonacci_direc
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.formats.particles import read_views
 
+from ....jobs.volumes import Pair
 from ..measured import Measured
 
 _DIRECTIONS = 300
@@ -116,16 +117,16 @@ class Changed:
     directions: Directions
 
 
-def agreement(measured: Measured, voxel_size_A: float, seed: int) -> OverallFsc:
+def agreement(measured: Measured, pair: Pair, seed: int) -> OverallFsc:
     """FSC of the half-maps, corrected for the mask where there is one."""
-    n = measured.half1.shape[-1]
+    n, voxel_size_A = pair.box, pair.voxel_size_A
     if measured.mask is None:
         curves, used, start = {"unmasked": measured.curve}, measured.curve, None
     else:
         found: CorrectedFsc = corrected_fsc(measured.half1, measured.half2, measured.mask, seed)
         names = ("unmasked", "masked", "randomised", "corrected")
         curves = {name: getattr(found, name) for name in names}
-        used, start = found.corrected, found.randomised_from
+        used, start = pair.held(found.corrected), found.randomised_from
     at = [resolution(used, voxel_size_A, threshold, box=n) for threshold in (0.143, 0.5)]
     return OverallFsc(curves, used, at[0], at[1], start)
 

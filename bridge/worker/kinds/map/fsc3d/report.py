@@ -61,7 +61,7 @@ def page(job: MapFsc3dJob, pair: Pair, measured: Measured, volume: torch.Tensor)
         ],
         statements=[STATEMENT],
         methods=paragraphs,
-        warnings=readings.alarms([fsc_reading, anisotropy, spread]),
+        warnings=list(dict.fromkeys([*measured.remarks, *readings.alarms([fsc_reading, anisotropy, spread])])),
         references=references,
     )
     return as_html(report)
