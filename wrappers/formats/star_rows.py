@@ -60,7 +60,7 @@ def tables(text: str, name: str) -> list[Table]:
         if not words or words[0] == "#":
             # As in RELION a blank line ends the rows, as far as what follows is not plainly another of them.
             in_rows = in_rows and loop is not None and _goes_on(lines, number, len(loop.names))
-        elif in_rows and loop is not None and not _begins_anew(words, len(loop.names)):
+        elif in_rows and loop is not None and not (len(loop.names) > 1 and _begins_anew(words)):
             loop.rows.append(_row(line, words, len(loop.names), name, number, len(lines)))
         elif words[0].lower().startswith("data_"):
             block, loop, in_rows = words[0][len("data_") :], None, False
@@ -80,13 +80,13 @@ def _goes_on(lines: Sequence[str], after: int, columns: int) -> bool:
     for line in lines[after:]:
         words = line.split()
         if words and words[0] != "#":
-            return len(words) == columns and not _begins_anew(words, columns)
+            return len(words) == columns and not _begins_anew(words)
     return False
 
 
-def _begins_anew(words: Sequence[str], columns: int) -> bool:
-    """Whether a line of these words begins a block or a table; in a table of one column a word may be a value."""
-    return len(words) == 1 and columns > 1 and words[0].lower().startswith(("data_", "loop_"))
+def _begins_anew(words: Sequence[str]) -> bool:
+    """Whether a line of these words begins a block or a table, where it is no value of a table of one column."""
+    return len(words) == 1 and words[0].lower().startswith(("data_", "loop_"))
 
 
 def _row(line: str, words: list[str], columns: int, name: str, number: int, last: int) -> list[str]:

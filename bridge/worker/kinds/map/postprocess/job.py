@@ -81,23 +81,28 @@ def run(job: MapPostprocessJob, context: Context) -> JobSteps:
     for note in notes:
         folder.log(note)
     folder.write_text(REPORT_NAME, page(job, pair, agreed, average.cpu(), sharpened, [*remarks, *notes]))
-    line = sharpened.guinier.line
-    half_A = resolution(agreed.used, pair.voxel_size_A, 0.5, box=pair.box)
     return folder.finish(
-        metrics={
-            "box": pair.box,
-            "voxel_size_A": pair.voxel_size_A,
-            "resolution_A": round(sharpened.resolution_A, 4),
-            "resolution_0.5_A": round(half_A, 4) if math.isfinite(half_A) else None,
-            "low_pass_A": round(sharpened.low_pass_A, 4),
-            "b_factor_A2": None if sharpened.b_factor_A2 is None else round(sharpened.b_factor_A2, 2),
-            "fit_r_squared": None if line is None else round(line.r_squared, 4),
-            "randomised_from_shell": agreed.curves.randomised_from,
-        },
+        metrics=_metrics(pair, agreed, sharpened),
         options={**options.model_dump(mode="json"), **limits},
         statements=[STATEMENT, *notes],
         seeds={"phases": options.seed},
     )
+
+
+def _metrics(pair: Pair, agreed: Agreement, sharpened: Sharpened) -> dict[str, float | int | None]:
+    """The numbers of the result."""
+    line = sharpened.guinier.line
+    half_A = resolution(agreed.used, pair.voxel_size_A, 0.5, box=pair.box)
+    return {
+        "box": pair.box,
+        "voxel_size_A": pair.voxel_size_A,
+        "resolution_A": round(sharpened.resolution_A, 4),
+        "resolution_0.5_A": round(half_A, 4) if math.isfinite(half_A) else None,
+        "low_pass_A": round(sharpened.low_pass_A, 4),
+        "b_factor_A2": None if sharpened.b_factor_A2 is None else round(sharpened.b_factor_A2, 2),
+        "fit_r_squared": None if line is None else round(line.r_squared, 4),
+        "randomised_from_shell": agreed.curves.randomised_from,
+    }
 
 
 def _limits(options: PostprocessOptions, pair: Pair) -> _Limits:
