@@ -17,7 +17,7 @@ _FALL = 1e-4
 """What is left of a shell's power two shells further on, where a filter ends: measured maps are noisy up to Nyquist."""
 _NOTHING = 1e-9
 """Of the strongest shell's power: next to what the rounding of numbers leaves."""
-_SMEARED = 4.0
+_SMEARED = 2.0
 """Power under the mask over power without it, from which on a shell holds what the mask brought from others."""
 _ENDS = 2
 """Shells before Nyquist in which programs stop as a matter of course."""

@@ -175,11 +175,11 @@ def _transposition(axes: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 def _byte_order(raw: bytes, name: str) -> str:
-    if raw[208:211] != b"MAP" and raw[208:216] != OLD:
-        raise InputInvalid(
-            named_for_what_it_is(raw, name, "a map (MRC)")
-            or f"{name}: the word MAP is missing from its header; it is no MRC file"
-        )
+    if raw[208:211] != b"MAP":
+        if (stranger := named_for_what_it_is(raw, name, "a map (MRC)")) is not None:
+            raise InputInvalid(stranger)
+        if raw[208:216] != OLD:
+            raise InputInvalid(f"{name}: the word MAP is missing from its header; it is no MRC file")
     stamp = raw[212:214]
     orders = (">", "<") if stamp == _STAMP_BIG else ("<", ">")
     for order in orders:

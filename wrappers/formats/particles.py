@@ -154,7 +154,8 @@ def _unpacked(descriptor: int, path: Path) -> bytes:
 def _angles_of_star(raw: bytes, path: Path) -> NDArray[np.float64]:
     if not raw.strip():
         raise InputInvalid(f"{path}: is empty; it was cut off, copy it again")
-    if (stranger := named_for_what_it_is(raw[:4096], str(path), _TABLE)) is not None and not _is_star(raw):
+    stranger = named_for_what_it_is(raw[:4096], str(path), _TABLE)
+    if stranger is not None and not _is_star(raw):
         raise InputInvalid(stranger)
     if b"\0" in raw:
         raise InputInvalid(f"{path}: is neither a STAR file nor a .cs; give the particles of the refinement")
@@ -172,6 +173,8 @@ def _angles_of_star(raw: bytes, path: Path) -> NDArray[np.float64]:
     program = next((program for name, program in _ANGLES_OF_OTHERS.items() if name in names), None)
     if program is not None:
         raise InputInvalid(f"{path}: is a STAR file of {program}, whose angles are not read; export it for RELION")
+    if stranger is not None and not found:
+        raise InputInvalid(stranger)
     raise InputInvalid(f"{path}: has no table with rlnAngleRot; give the particles of a finished refinement")
 
 

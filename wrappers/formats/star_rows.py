@@ -60,18 +60,16 @@ def tables(text: str, name: str) -> list[Table]:
         if not words or words[0] == "#":
             # As in RELION a blank line ends the rows, as far as what follows is not plainly another of them.
             in_rows = in_rows and loop is not None and _goes_on(lines, number, len(loop.names))
-        elif in_rows and loop is not None and not (len(loop.names) > 1 and _begins_anew(words)):
+        elif loop is not None and not loop.rows and _is_label(words):
+            loop.names.append(words[0][1:])
+        elif loop is not None and loop.names and _is_row(words, len(loop.names), in_rows=in_rows):
+            in_rows = True
             loop.rows.append(_row(line, words, len(loop.names), name, number, len(lines)))
         elif words[0].lower().startswith("data_"):
             block, loop, in_rows = words[0][len("data_") :], None, False
         elif words[0].lower() == "loop_":
             loop, in_rows = _Loop(block), False
             found.append(loop)
-        elif loop is not None and words[0].startswith("_") and (len(words) == 1 or words[1].startswith("#")):
-            loop.names.append(words[0][1:])
-        elif loop is not None and loop.names and not words[0].startswith("#"):
-            in_rows = True
-            loop.rows.append(_row(line, words, len(loop.names), name, number, len(lines)))
     return [Table(loop.block, loop.names, loop.rows) for loop in found]
 
 
@@ -82,6 +80,19 @@ def _goes_on(lines: Sequence[str], after: int, columns: int) -> bool:
         if words and words[0] != "#":
             return len(words) == columns and not _begins_anew(words)
     return False
+
+
+def _is_label(words: Sequence[str]) -> bool:
+    return words[0].startswith("_") and (len(words) == 1 or words[1].startswith("#"))
+
+
+def _is_row(words: Sequence[str], columns: int, *, in_rows: bool) -> bool:
+    """Whether a line after a table's labels is one of its rows, or meant as one."""
+    if in_rows:
+        return not (columns > 1 and _begins_anew(words))
+    if len(words) == columns:
+        return not _begins_anew(words)
+    return not words[0].lower().startswith(("#", "data_", "loop_"))
 
 
 def _begins_anew(words: Sequence[str]) -> bool:

@@ -12,8 +12,9 @@ from torch import Tensor
 from cryobridge.core.fourier import fsc, last_held_shell
 from cryobridge.schemas.errors import InputInvalid
 
-_SAME = 0.999
-"""FSC in every shell from which on two maps are one: measured halves differ by noise at least."""
+_SAME, _SAME_OF_FILTERED = 0.999, 0.99999
+"""FSC in every shell from which on two maps are one: measured halves differ by noise at least, though hardly in the
+few shells that a filter leaves."""
 _OPPOSITE, _FIRST_SHELLS = -0.5, 5
 _LEVEL, _TAIL, _SIGNIFICANT = 0.05, 0.75, 5.0
 """Least FSC that counts as levelled off; from which part of the shells on; in standard deviations of chance."""
@@ -50,8 +51,7 @@ def doubts(maps: tuple[Tensor, Tensor], paths: tuple[Path, Path], mask: Tensor |
     names = f"{paths[0]} and {paths[1]}"
     held = [last_held_shell(half, mask) for half in maps]
     curve = fsc(first, second)
-    # A map that was filtered can be told from its double by the shells that are left only.
-    _refuse_mixed_up(curve[: max(1, min(held)) + 1], names)
+    _refuse_mixed_up(curve, min(held), names)
     remarks = _of_scale(maps, paths)
     remarks += [line for half, path in zip(maps, paths, strict=True) if (line := _of_solvent(half, path))]
     if min(held) < box // 2:
@@ -61,11 +61,15 @@ def doubts(maps: tuple[Tensor, Tensor], paths: tuple[Path, Path], mask: Tensor |
     return Doubts(remarks, min(held))
 
 
-def _refuse_mixed_up(curve: Tensor, names: str) -> None:
-    if float(curve[1:].abs().min()) >= _SAME:
+def _refuse_mixed_up(curve: Tensor, held: int, names: str) -> None:
+    whole = held == int(curve.numel()) - 1
+    # Where one map was filtered and the other not, the shell at the edge differs.
+    inside = curve[1 : held + 1] if whole else curve[1 : max(held, 2)]
+    least = float(inside.abs().min())
+    if least >= (_SAME if whole else _SAME_OF_FILTERED):
         raise InputInvalid(
-            f"{names} hold the same map: their FSC is {float(curve[1:].abs().min()):.4f} or more in every shell, so "
-            "that one is the other on some scale and level; give the two half-maps"
+            f"{names} hold the same map: their FSC is {least:.4f} or more in every shell, so that one is the other on "
+            "some scale and level; give the two half-maps"
         )
     if float(curve[1 : _FIRST_SHELLS + 1].mean()) < _OPPOSITE:
         raise InputInvalid(f"{names} have opposite contrast; multiply one of them by -1")
@@ -100,8 +104,8 @@ def _of_filter(held: list[int], paths: tuple[Path, Path], box: int, voxel_size_A
     verb = "hold" if len(which) > 1 else "holds"
     at = f"{box * voxel_size_A / last:.4g} A (shell {last} of {box // 2})" if last else "its first shell"
     return (
-        f"{what} {verb} nothing beyond {at}: low-pass filtered before, or reconstructed to there only. No resolution "
-        "is reported beyond; give the unfiltered half-maps."
+        f"{what} {verb} next to nothing beyond {at}: low-pass filtered before, or reconstructed to there only. No "
+        "resolution is reported beyond; give the unfiltered half-maps."
     )
 
 

@@ -122,6 +122,18 @@ def read_pair(inputs: HalfMapInputs, voxel_size_A: float | None = None, device: 
         raise InputInvalid(f"{inputs.half1} and {inputs.half2} hold the same map; give the two half-maps")
     mask = None if inputs.mask is None else read_mask(inputs.mask, half1)
     half1, half2 = (on_zero(half, mask) for half in (half1, half2))
+    return under(Pair(half1, half2, None), mask, device)
+
+
+def under(pair: Pair, mask: Volume | None, device: torch.device) -> Pair:
+    """The pair with a mask, looked at under it.
+
+    Raises
+    ------
+    InputInvalid
+        If the half-maps do not belong together.
+    """
+    half1, half2 = pair.half1, pair.half2
     found = doubts(
         (half1.data.to(device), half2.data.to(device)),
         (half1.path, half2.path),

@@ -19,7 +19,7 @@ from cryobridge.schemas.kinds.map.correct import CorrectInputs, CorrectOptions, 
 
 from ....jobs.limits import within_grid
 from ....jobs.pretrained import StoredNetwork, read_network
-from ....jobs.volumes import Pair, Volume, read_map, read_pair, read_spectrum
+from ....jobs.volumes import Pair, Volume, read_map, read_pair, read_spectrum, under
 from ..measured import Measured
 
 WHITEN_FROM_A = 10.0
@@ -114,7 +114,7 @@ def prepare(job: MapCorrectJob, files: Files, device: torch.device) -> Prepared:
     options, pair, choices = job.options, files.pair, list[str]()
     mask_made = pair.mask is None and options.method == "improved"
     if mask_made:
-        pair = dataclasses.replace(pair, mask=_made_mask(pair, job.output / "mask.mrc", choices))
+        pair = under(pair, _made_mask(pair, job.output / "mask.mrc", choices), device)
     voxel_A = pair.voxel_size_A
     measured = Measured(pair, job.inputs, device, options.limit_resolution_A)
     choices[:0] = [*measured.remarks, *(() if files.reference is None else files.reference.remarks)]
