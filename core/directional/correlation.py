@@ -21,6 +21,7 @@ from torch import Tensor
 from ..fourier import (
     check_same_box,
     crop_spectrum,
+    dips,
     expand,
     forward,
     frequency_axes,
@@ -214,9 +215,10 @@ def conical_fsc(
 def resolution_by_direction(curves: Tensor, n: int, voxel_size_A: float, threshold: float = 0.143) -> Tensor:
     """Resolution in Angstrom, float64 (d,), of conical FSC curves (d, n//2+1): the last shell before the first below.
 
-    Infinite where shell 1 is already below the threshold.
+    Infinite where shell 1 is already below the threshold. Dips of the curves' mean are passed, see `dips`.
     """
-    shells = [resolution_shell(curve, threshold) for curve in curves]
+    passed = dips(curves.mean(0), threshold)
+    shells = [resolution_shell(curve, threshold, passed=passed) for curve in curves]
     last = torch.tensor(shells, dtype=torch.float64, device=curves.device)
     return n * voxel_size_A / last
 

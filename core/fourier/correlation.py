@@ -7,6 +7,7 @@ Knows nothing of how the maps were made; whether an FSC means resolution is the 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,7 +39,8 @@ def spectrum_fsc(
 def fsc(first: Tensor, second: Tensor, mask: Tensor | None = None, *, weighting: Weighting = "friedel") -> Tensor:
     """FSC per shell, float64 (n//2+1,), of two maps (n, n, n), both under `mask` (n, n, n) if given.
 
-    The mean of each map is taken off before the mask is put on, so that constants added to maps do not count.
+    The level of each map's solvent is taken off before the mask is put on, so that constants added to maps do not
+    count; in maps whose solvent is at 0 it changes nothing.
 
     The default is the sum over the full spectrum. `weighting="stored"` gives RELION's numbers to the digit: RELION
     loops over the stored half, so its plane kx = 0 counts twice, a difference of order 0.01 in the lowest shells.
@@ -157,14 +159,21 @@ def _is_recovery(curve: Tensor, threshold: float, lost: int, start: int, end: in
     return end - start >= fewest and float(curve[start : start + fewest].mean()) >= threshold + by
 
 
-def resolution_shell(curve: Tensor, threshold: float = 0.143) -> int:
+def resolution_shell(
+    curve: Tensor, threshold: float = 0.143, *, passed: Sequence[tuple[int, int]] | None = None
+) -> int:
     """Last shell before a curve (n//2+1,) falls below the threshold for good; 0 when shell 1 is already below.
 
-    For good means that it does not come back to well above it, see `dips`.
+    For good means that it does not come back to well above it, see `dips`. A curve of few voxels, as that of one
+    direction, does so by chance: `passed` are the dips of the curve of all directions in its place.
     """
-    start = max((last + 1 for _, last in dips(curve, threshold)), default=1)
-    below = (curve[start:] < threshold).nonzero()
-    return start + int(below[0]) - 1 if below.numel() else int(curve.numel()) - 1
+    passed = dips(curve, threshold) if passed is None else passed
+    below = [
+        shell
+        for shell in (curve < threshold).nonzero().flatten().tolist()
+        if shell > 0 and not any(first <= shell <= last for first, last in passed)
+    ]
+    return below[0] - 1 if below else int(curve.numel()) - 1
 
 
 def resolution(curve: Tensor, voxel_size_A: float, threshold: float = 0.143, *, box: int | None = None) -> float:

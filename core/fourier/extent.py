@@ -24,10 +24,13 @@ _ENDS = 2
 
 
 def shell_power(volume: Tensor) -> Tensor:
-    """Mean power of a map (n, n, n) by shell, float64 (n // 2 + 1,); 0 in shell 0, whatever the map's level."""
-    spectrum = forward(volume - volume.mean())
-    power = radial_mean(spectrum.real.double().square() + spectrum.imag.double().square(), box_size(volume))
-    power[0] = 0.0
+    """Mean power of maps (..., n, n, n) by shell, float64 (..., n // 2 + 1); 0 in shell 0, whatever the map's level."""
+    spectrum = forward(volume - volume.mean((-3, -2, -1), keepdim=True))
+    # Of a map's own scale, so that squares neither overflow nor vanish in float32.
+    scale = spectrum.abs().amax((-3, -2, -1), keepdim=True).clamp(min=torch.finfo(volume.dtype).tiny)
+    power = radial_mean((spectrum / scale).abs().square(), box_size(volume))
+    power = power * scale.double().square().squeeze(-1).squeeze(-1)
+    power[..., 0] = 0.0
     return power
 
 
@@ -39,10 +42,11 @@ def last_held_shell(volume: Tensor, mask: Tensor | None = None) -> int:
     not count: many programs leave them empty.
     """
     n = box_size(volume)
-    power = shell_power(volume)
+    powers = shell_power(torch.stack([volume] if mask is None else [volume, masked(volume, mask)]))
+    power = powers[0]
     held = _before_fall(power)
     if mask is not None:
-        smeared = shell_power(masked(volume, mask))
+        smeared = powers[1]
         own = (smeared[1:] <= _SMEARED * power[1:]).nonzero()
         held = min(held, int(own[-1]) + 1) if own.numel() else 0
     return held if held < n // 2 - _ENDS else n // 2

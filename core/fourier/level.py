@@ -29,5 +29,5 @@ def solvent_level(volume: Tensor, mask: Tensor | None = None) -> float:
 
 
 def masked(volume: Tensor, mask: Tensor | None) -> Tensor:
-    """A map (n, n, n) less its mean, under its mask (n, n, n); without a mask as it is."""
-    return volume if mask is None else (volume - volume.double().mean().to(volume.dtype)) * mask
+    """A map (n, n, n) less the level of its solvent, under its mask (n, n, n); without a mask as it is."""
+    return volume if mask is None else (volume - solvent_level(volume, mask)) * mask

@@ -79,3 +79,9 @@ def test_power_is_that_of_each_shell() -> None:
     assert power[0] == 0
     noise = float(power[-3:].mean()) / N**3
     assert noise == pytest.approx(1.0, rel=0.1)
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e9])
+def test_power_of_maps_of_any_scale_is_finite(scale: float) -> None:
+    power = shell_power(torch.stack([measured(1), scale * measured(1)]))
+    torch.testing.assert_close(power[1] / scale**2, power[0], rtol=1e-4, atol=0)
