@@ -16,6 +16,21 @@ Form = Literal["phase_cosine", "sum_ratio"]
 """How a 3DFSC is computed: mean phase cosine, as spIsoNet, or ratio of sums (Tan et al. 2017)."""
 
 
+SMALLEST_VOXEL_A, WIDEST_VOXEL_A = 0.1, 20.0
+"""Beyond these no maps of particles are made; a header that says otherwise holds something else there."""
+
+
+def voxel_size_field() -> Any:
+    """Declare the voxel size of all maps of a job, for headers that give none or a wrong one."""
+    return Field(
+        None,
+        ge=SMALLEST_VOXEL_A,
+        le=WIDEST_VOXEL_A,
+        validation_alias=AliasChoices("voxel_size_A", "apix"),
+        description="voxel size of the maps in Angstrom, in place of their headers'; as the headers have it if empty",
+    )
+
+
 def limit_field(verb: str) -> Any:
     """Declare the resolution that a job goes up to; none means where the FSC falls below 0.143."""
     return Field(

@@ -21,6 +21,7 @@ from torch import Tensor
 from ..fourier import (
     check_same_box,
     crop_spectrum,
+    dips,
     expand,
     forward,
     frequency_axes,

@@ -1,9 +1,20 @@
 """Fourier space in shells: transforms of maps, radial sums, filters, FSC, whitening, directions."""
 
 from .combination import combine, rescale, spectrum_ratio
-from .correlation import CorrectedFsc, corrected_fsc, fsc, phase_randomise, resolution, resolution_shell, spectrum_fsc
+from .correlation import (
+    CorrectedFsc,
+    corrected_fsc,
+    dips,
+    fsc,
+    phase_randomise,
+    resolution,
+    resolution_shell,
+    spectrum_fsc,
+)
 from .directions import bin_directions, bin_index, fibonacci_directions, frequency_bins, icosphere
+from .extent import last_held_shell, shell_power
 from .filters import fsc_weight, fsc_weight_curve, lowpass, lowpass_raised_cosine, ramp_curve
+from .level import masked, solvent_level
 from .shells import (
     Rounding,
     Weighting,
@@ -52,6 +63,7 @@ __all__ = [
     "combine",
     "corrected_fsc",
     "crop_spectrum",
+    "dips",
     "expand",
     "fibonacci_directions",
     "forward",
@@ -64,10 +76,12 @@ __all__ = [
     "half_of_centred",
     "icosphere",
     "inverse",
+    "last_held_shell",
     "last_shell",
     "limit_shell",
     "lowpass",
     "lowpass_raised_cosine",
+    "masked",
     "pad_spectrum",
     "phase_randomise",
     "radial_mean",
@@ -81,6 +95,8 @@ __all__ = [
     "shell_counts",
     "shell_index",
     "shell_of_resolution",
+    "shell_power",
+    "solvent_level",
     "spectrum_fsc",
     "spectrum_ratio",
     "squared_radius",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .filters import ramp_curve
+from .level import masked
 from .shells import expand, radial_mean, shell_index, shell_of_resolution
 from .transforms import check_same_box, forward, inverse
 
@@ -32,7 +33,7 @@ def spectrum_ratio(low: Tensor, high: Tensor, mask: Tensor | None = None) -> Ten
     n = check_same_box(low, high)
     if mask is not None:
         check_same_box(low, mask)
-        low, high = low * mask, high * mask
+        low, high = masked(low, mask), masked(high, mask)
     index = shell_index(n, low.device, "floor")
     of_low = radial_mean(forward(low).abs(), n, index=index)
     of_high = radial_mean(forward(high).abs(), n, index=index)

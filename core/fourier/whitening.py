@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .directions import bin_directions, frequency_bins
+from .level import masked
 from .shells import expand, radial_mean, shell_index, shell_of_resolution
 from .transforms import box_size, check_same_box, forward, friedel_weights, inverse, radius
 
@@ -41,7 +42,7 @@ def whitening_curve(
         )
     if mask is not None:
         check_same_box(volume, mask)
-        volume = volume * mask
+        volume = masked(volume, mask)
     amplitude = radial_mean(forward(volume).abs(), n)
     low = min(int(shell_of_resolution(n, voxel_size_A, low_resolution_A)), n // 2)
     high = int(shell_of_resolution(n, voxel_size_A, high_resolution_A))

@@ -22,11 +22,13 @@ from ..fourier import (
     CorrectedFsc,
     box_size,
     corrected_fsc,
+    dips,
     expand,
     forward,
     fsc,
     inverse,
     lowpass_raised_cosine,
+    masked,
     radial_mean,
     radius,
     resolution,
@@ -167,9 +169,14 @@ def sharpen(
 
 
 def fsc_weights(curve: Tensor) -> Tensor:
-    """sqrt(2 FSC / (1 + FSC)) per shell, float64 (n//2+1,), 0 from the first shell without signal on."""
+    """sqrt(2 FSC / (1 + FSC)) per shell, float64 (n//2+1,), 0 from the first shell without signal on.
+
+    A dip before the resolution is weighted for what it is, and does not end the map.
+    """
     curve = curve.double().clone()
     curve[0] = 1.0  # where the halves' means differ in sign, shell 0 has an FSC of -1: it says nothing of the signal
+    for first, last in dips(curve):
+        curve[first : last + 1] = curve[first : last + 1].clamp(min=_NO_SIGNAL)
     alive = (curve < _NO_SIGNAL).cumsum(0) == 0
     return torch.where(alive, 2.0 * curve / (1.0 + curve), 0.0).sqrt()
 
@@ -208,7 +215,7 @@ def flattening_curve(spectrum: Tensor, n: int, first: int, last: int, mask: Tens
             f"resolution at shell {last}; start at a coarser resolution"
         )
     if mask is not None:
-        spectrum = forward(inverse(spectrum, n) * mask)
+        spectrum = forward(masked(inverse(spectrum, n), mask))
     amplitude = radial_mean(spectrum.abs(), n)
     gain = amplitude[first] / amplitude.clamp(min=torch.finfo(torch.float64).tiny)
     gain[:first] = 1.0

@@ -16,61 +16,36 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cryobridge.schemas.errors import InputInvalid, OutOfMemory
 
 from .compressed import MAGIC_BYTES, Decompressed, is_compressed
+from .foreign import named_for_what_it_is
+from .mrc_header import AT_ZERO, HEADER_BYTES, OLD, Float32Array, MapPosition, MrcHeader, header_bytes, parsed_header
 from .whole_file import whole_file, write_all
 
 Source = int | str | os.PathLike[str]
-Float32Array = NDArray[np.float32]
 
-HEADER_BYTES = 1024
-MAX_AXIS = 1 << 16
-"""No detector or box is larger; a header that says so is damaged."""
 SLAB_BYTES = 16 << 20
-_MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
-_STAMP_BIG = b"\x11\x11"
-_OLD = bytes(8)
-"""In place of the word MAP and the stamp in maps of programs older than both."""
 
-
-@dataclass(frozen=True)
-class MrcHeader:
-    """What a checked header says."""
-
-    stored_shape: tuple[int, int, int]
-    """(sections, rows, columns) as they lie in the file."""
-    axes: tuple[int, int, int]
-    """Which of x=1, y=2, z=3 the (columns, rows, sections) run along: mapc, mapr, maps."""
-    dtype: np.dtype[np.generic]
-    voxel_size_A: tuple[float, float, float]
-    """(z, y, x); 0 where the file does not say."""
-    data_offset: int
-
-    @property
-    def transposition(self) -> tuple[int, int, int]:
-        """Order of the stored axes that puts them as (z, y, x)."""
-        stored = (self.axes[2], self.axes[1], self.axes[0])
-        return (stored.index(3), stored.index(2), stored.index(1))
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Shape as (z, y, x)."""
-        z, y, x = self.transposition
-        return (self.stored_shape[z], self.stored_shape[y], self.stored_shape[x])
-
-    @property
-    def data_bytes(self) -> int:
-        """Bytes of the voxels in the file."""
-        return math.prod(self.stored_shape) * self.dtype.itemsize
+__all__ = [
+    "AT_ZERO",
+    "Float32Array",
+    "MapPosition",
+    "MrcHeader",
+    "Source",
+    "Written",
+    "read",
+    "read_header",
+    "read_slabs",
+    "write",
+    "write_atomically",
+]
 
 
 @dataclass(frozen=True)
@@ -153,7 +128,12 @@ def read_slabs(
         _check_end(file, header)
 
 
-def write(descriptor: int, volume: Float32Array, voxel_size_A: float | tuple[float, float, float]) -> Written:
+def write(
+    descriptor: int,
+    volume: Float32Array,
+    voxel_size_A: float | tuple[float, float, float],
+    position: MapPosition = AT_ZERO,
+) -> Written:
     """Write a whole map from the start of an open file, and cut off what an older one had beyond.
 
     Parameters
@@ -161,9 +141,11 @@ def write(descriptor: int, volume: Float32Array, voxel_size_A: float | tuple[flo
     descriptor
         Open for writing; its position does not matter and is not changed.
     volume
-        (z, y, x), finite; stored as little-endian float32 (mode 2), axes x, y, z, origin 0.
+        (z, y, x), finite; stored as little-endian float32 (mode 2), axes x, y, z.
     voxel_size_A
         One number, or (z, y, x).
+    position
+        Where it lies; RELION's own maps, and volumes in Fourier space, lie at 0.
 
     Raises
     ------
@@ -173,7 +155,7 @@ def write(descriptor: int, volume: Float32Array, voxel_size_A: float | tuple[flo
         If it cannot be written, e.g. disk full.
     """
     voxels = np.ascontiguousarray(volume, dtype="<f4")
-    header = _header_bytes(voxels, voxel_size_A)
+    header = header_bytes(voxels, voxel_size_A, position)
     body = voxels.reshape(-1).view(np.uint8).data.cast("B")
     write_all(descriptor, header, 0)
     write_all(descriptor, body, len(header))
@@ -183,11 +165,14 @@ def write(descriptor: int, volume: Float32Array, voxel_size_A: float | tuple[flo
 
 
 def write_atomically(
-    path: str | os.PathLike[str], volume: Float32Array, voxel_size_A: float | tuple[float, float, float]
+    path: str | os.PathLike[str],
+    volume: Float32Array,
+    voxel_size_A: float | tuple[float, float, float],
+    position: MapPosition = AT_ZERO,
 ) -> Written:
     """Write a map under `path`, whole or not at all; see `write` for the parameters and errors."""
     with whole_file(path) as descriptor:
-        return write(descriptor, volume, voxel_size_A)
+        return write(descriptor, volume, voxel_size_A, position)
 
 
 class _Plain:
@@ -239,9 +224,10 @@ def _checked_header(file: _Plain | Decompressed, name: str, exact: bool) -> MrcH
     got = file.read_into(memoryview(raw), 0)
     if got < HEADER_BYTES:
         raise InputInvalid(
-            f"{name}: holds {got} bytes, less than the {HEADER_BYTES} of an MRC header; it was cut off or is no map"
+            named_for_what_it_is(bytes(raw[:got]), name, "a map (MRC)")
+            or f"{name}: holds {got} bytes, less than the {HEADER_BYTES} of an MRC header; it was cut off or is no map"
         )
-    header = _parsed(bytes(raw), name)
+    header = parsed_header(bytes(raw), name)
     announced = header.data_offset + header.data_bytes
     if isinstance(file, Decompressed):
         if not file.may_hold(announced):
@@ -260,7 +246,7 @@ def _checked_header(file: _Plain | Decompressed, name: str, exact: bool) -> MrcH
             f"{name}: holds {size} bytes, its header announces {announced}; it was cut off (disk full?), make it again"
         )
     # What is said to lie after the header in a file without the word MAP is believed only if it fits to the byte.
-    if size > announced and (exact or raw[208:216] == _OLD):
+    if size > announced and (exact or raw[208:216] == OLD):
         raise InputInvalid(f"{name}: holds {size} bytes, its header announces {announced}; it is damaged")
     return header
 
@@ -268,53 +254,6 @@ def _checked_header(file: _Plain | Decompressed, name: str, exact: bool) -> MrcH
 def _check_end(file: _Plain | Decompressed, header: MrcHeader) -> None:
     if isinstance(file, Decompressed):
         file.expect_end(header.data_offset + header.data_bytes)
-
-
-def _parsed(raw: bytes, name: str) -> MrcHeader:
-    order = _byte_order(raw, name)
-    nx, ny, nz, mode = struct.unpack_from(order + "4i", raw, 0)
-    if mode not in _MODES:
-        raise InputInvalid(f"{name}: MRC mode {mode} is not read here (0, 1, 2, 6 and 12 are); convert it to mode 2")
-    if not all(0 < n <= MAX_AXIS for n in (nx, ny, nz)):
-        raise InputInvalid(f"{name}: the header announces {nx} x {ny} x {nz} voxels; it is damaged or no map")
-    axes = struct.unpack_from(order + "3i", raw, 64)
-    if axes == (0, 0, 0):  # some programs leave them unset and mean the usual order
-        axes = (1, 2, 3)
-    if sorted(axes) != [1, 2, 3]:
-        raise InputInvalid(f"{name}: the header's axis order is {axes}, not some order of 1, 2, 3; it is damaged")
-    (extended,) = struct.unpack_from(order + "i", raw, 92)
-    if extended < 0:
-        raise InputInvalid(f"{name}: the header announces {extended} bytes of extended header; it is damaged")
-    return MrcHeader(
-        stored_shape=(nz, ny, nx),
-        axes=axes,
-        dtype=np.dtype(order + _MODES[mode]),
-        voxel_size_A=_voxel_size(raw, order),
-        data_offset=HEADER_BYTES + extended,
-    )
-
-
-def _byte_order(raw: bytes, name: str) -> str:
-    if raw[208:211] != b"MAP" and raw[208:216] != _OLD:
-        raise InputInvalid(f"{name}: the word MAP is missing from its header; it is no MRC file")
-    stamp = raw[212:214]
-    orders = (">", "<") if stamp == _STAMP_BIG else ("<", ">")
-    for order in orders:
-        # Some programs write the wrong stamp: the mode tells, as every mode read here is a small number.
-        if struct.unpack_from(order + "i", raw, 12)[0] in _MODES:
-            return order
-    return orders[0]
-
-
-def _voxel_size(raw: bytes, order: str) -> tuple[float, float, float]:
-    """(z, y, x), from the cell and the sampling; 0 where they say nothing sensible."""
-    sampling = struct.unpack_from(order + "3i", raw, 28)
-    cell = struct.unpack_from(order + "3f", raw, 40)
-    x, y, z = (
-        edge / count if count > 0 and math.isfinite(edge) and edge > 0 else 0.0
-        for edge, count in zip(cell, sampling, strict=True)
-    )
-    return (z, y, x)
 
 
 def _empty(header: MrcHeader, name: str) -> Float32Array:
@@ -354,29 +293,3 @@ def _slabs(
                 "find out which step made them"
             )
         yield start, slab
-
-
-def _header_bytes(voxels: Float32Array, voxel_size_A: float | tuple[float, float, float]) -> bytes:
-    if voxels.ndim != 3 or 0 in voxels.shape:
-        raise ValueError(f"a map has three axes (z, y, x), not the shape {voxels.shape}")
-    nz, ny, nx = voxels.shape
-    z, y, x = (voxel_size_A,) * 3 if isinstance(voxel_size_A, int | float) else voxel_size_A
-    mean = float(voxels.mean(dtype=np.float64))
-    if not math.isfinite(mean):  # a float64 sum of finite float32 is always finite
-        raise ValueError("the map holds NaN or infinite values; it is not written")
-    # Deviations are taken plane by plane, so that no second map is held.
-    variance = sum(float(np.square(plane - np.float64(mean)).sum()) for plane in voxels) / voxels.size
-    raw = bytearray(HEADER_BYTES)
-    struct.pack_into("<4i", raw, 0, nx, ny, nz, 2)
-    struct.pack_into("<3i", raw, 28, nx, ny, nz)
-    struct.pack_into("<6f", raw, 40, nx * x, ny * y, nz * z, 90.0, 90.0, 90.0)
-    struct.pack_into("<3i", raw, 64, 1, 2, 3)
-    struct.pack_into("<3f", raw, 76, float(voxels.min()), float(voxels.max()), mean)
-    struct.pack_into("<2i", raw, 88, 1, 0)
-    struct.pack_into("<i", raw, 108, 20140)
-    raw[208:216] = b"MAP \x44\x44\x00\x00"
-    struct.pack_into("<f", raw, 216, math.sqrt(variance))
-    label = b"cryobridge"
-    struct.pack_into("<i", raw, 220, 1)
-    raw[224:304] = label.ljust(80)
-    return bytes(raw)

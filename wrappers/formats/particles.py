@@ -11,7 +11,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-from gemmi import cif
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
@@ -19,6 +18,8 @@ from scipy.spatial.transform import Rotation
 from cryobridge.schemas.errors import InputInvalid
 
 from .compressed import Decompressed, is_compressed
+from .foreign import is_mrc, named_for_what_it_is
+from .star_rows import Table, tables
 
 MAX_BYTES = 4 << 30
 """What is read of one file, unpacked."""
@@ -27,9 +28,24 @@ _CHUNK_BYTES = 1 << 22
 _MAX_HEADER = 1 << 20
 _NUMPY_MAGIC, _COMPRESSED_CS_MAGIC = b"\x93NUMPY", b"\x95CSDAT"
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
-_SUBTOMOGRAM = ("rlnTomoName", "rlnTomoSubtomogramRot", "rlnTomoParticleName")
-_POSE = "alignments3D/pose"
+_SUBTOMOGRAM = ("rlnCtfImage", "rlnCoordinateZ", "rlnCenteredCoordinateZAngst")
+"""Columns that only subtomograms have, besides all that begin with `rlnTomo`; RELION 3 has no others."""
+_ANGLES_OF_OTHERS = {
+    "cisTEMAnglePsi": "cisTEM",
+    "phi": "STOPGAP or emClarity",
+    "ptclAngleRot": "another program",
+    "angleRot": "Xmipp",
+}
+"""Columns of angles, by the program that has them in a STAR file of its own."""
+_TABLE = "a table of particles (RELION .star or CryoSPARC .cs)"
+_POSE, _POSE_2D = "alignments3D/pose", "alignments2D/pose"
 _PARALLEL = 1e-7
+_UNSET_DEG = -999.0
+"""RELION's value of an angle that was never set."""
+_ONE_VIEW = 1e-4
+"""Unit vectors nearer to each other than this are one view."""
+_FEW_UNALIGNED = 0.05
+"""Share of particles without angles from which on a set counts as not aligned; ours."""
 
 
 def read_views(path: Path) -> NDArray[np.float64]:
@@ -47,10 +63,12 @@ def read_views(path: Path) -> NDArray[np.float64]:
     Raises
     ------
     InputInvalid
-        If it cannot be read, is cut off, holds no particle or no angles, or an angle is not a finite number; also for
-        subtomograms, each of which is seen from many sides.
+        If it cannot be read, is cut off, holds no particle or no angles, or an angle is not a finite number; for
+        particles that were not aligned in 3D; also for subtomograms, each of which is seen from many sides.
     """
     raw = _content(path)
+    if is_mrc(raw):
+        raise InputInvalid(f"{path}: is an MRC file of a map or of images, not {_TABLE}; give the table")
     if raw.startswith(_COMPRESSED_CS_MAGIC):
         raise InputInvalid(f"{path}: is a compressed .cs; export the particles, or save them with numpy, and give that")
     angles = _angles_of_cs(raw, path) if raw.startswith(_NUMPY_MAGIC) else _angles_of_star(raw, path)
@@ -59,12 +77,35 @@ def read_views(path: Path) -> NDArray[np.float64]:
     if not np.isfinite(angles).all():
         row = int(np.flatnonzero(~np.isfinite(angles).all(axis=1))[0])
         raise InputInvalid(f"{path}: the angles of particle {row + 1} of {len(angles)} are not finite numbers; mend it")
+    if (complaint := _not_aligned(angles)) is not None:
+        raise InputInvalid(
+            f"{path}: {complaint}, so they were not aligned in 3D; give the particles of a finished 3D refinement"
+        )
     return angles
 
 
 def is_cryosparc(path: Path) -> bool:
     """Whether a file of particles is called a `.cs`, packed or not."""
     return ".cs" in (suffix.lower() for suffix in path.suffixes)
+def _not_aligned(angles: NDArray[np.float64]) -> str | None:
+    """What shows that particles with these angles (N, 3) were never aligned; None where nothing does."""
+    count = len(angles)
+    unset = int(np.count_nonzero((angles == _UNSET_DEG).any(axis=1)))
+    if unset:
+        return f"{_of(unset, count)} have angles of -999, which RELION writes where none were found"
+    rot, tilt = np.radians(angles[:, 0]), np.radians(angles[:, 1])
+    views = np.stack([np.sin(tilt) * np.cos(rot), np.sin(tilt) * np.sin(rot), np.cos(tilt)], axis=1)
+    # A mirrored image is the same view from behind.
+    if count > 1 and bool((np.linalg.norm(np.cross(views, views[0]), axis=1) < _ONE_VIEW).all()):
+        return f"all {count} particles have one and the same view"
+    zero = int(np.count_nonzero((angles == 0.0).all(axis=1)))
+    if count > 1 and zero > max(1, _FEW_UNALIGNED * count):
+        return f"{_of(zero, count)} have angles of exactly 0, which is where a search begins"
+    return None
+
+
+def _of(some: int, count: int) -> str:
+    return f"all {count} particles" if some == count else f"{some} of {count} particles"
 
 
 def euler_angles(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -114,29 +155,51 @@ def _unpacked(descriptor: int, path: Path) -> bytes:
 
 
 def _angles_of_star(raw: bytes, path: Path) -> NDArray[np.float64]:
+    if not raw.strip():
+        raise InputInvalid(f"{path}: is empty; it was cut off, copy it again")
+    stranger = named_for_what_it_is(raw[:4096], str(path), _TABLE)
+    if stranger is not None and not _is_star(raw):
+        raise InputInvalid(stranger)
     if b"\0" in raw:
         raise InputInvalid(f"{path}: is neither a STAR file nor a .cs; give the particles of the refinement")
-    if not raw.endswith(b"\n"):
-        raise InputInvalid(f"{path}: does not end with a whole line; it was cut off, copy it again")
-    try:
-        # gemmi takes ASCII only; names of files may hold anything, and none is read here.
-        document = cif.read_string(raw.decode("latin-1").encode("ascii", "replace").decode("ascii"))
-    except (ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputInvalid(f"{path}: is not a whole STAR file ({reason}); it was cut off or edited wrongly") from error
-    for block in document:
-        columns = [list(block.find_loop(f"_{name}")) for name in _ANGLES]
-        if not any(columns):
+    # Names of files may be in any 8-bit encoding, and none is read here.
+    found = tables(raw.decode("latin-1"), str(path))
+    _refuse_subtomograms(found, path)
+    for table in found:
+        missing = [name for name in _ANGLES if name not in table.names]
+        if len(missing) == len(_ANGLES):
             continue
-        missing = [name for name, column in zip(_ANGLES, columns, strict=True) if not column]
         if missing:
             raise InputInvalid(f"{path}: column '{missing[0]}' is missing; give the particles of a finished refinement")
-        if any(len(block.find_loop(f"_{name}")) for name in _SUBTOMOGRAM):
-            raise InputInvalid(
-                f"{path}: holds subtomograms; each is seen from many sides, so its angles say nothing of the sampling"
-            )
-        return np.stack([_numbers(column, name, path) for name, column in zip(_ANGLES, columns, strict=True)], axis=1)
+        return np.stack([_numbers(table.column(name), name, path) for name in _ANGLES], axis=1)
+    names = [name for table in found for name in table.names]
+    program = next((program for name, program in _ANGLES_OF_OTHERS.items() if name in names), None)
+    if program is not None:
+        raise InputInvalid(f"{path}: is a STAR file of {program}, whose angles are not read; export it for RELION")
+    if stranger is not None and not found:
+        raise InputInvalid(stranger)
     raise InputInvalid(f"{path}: has no table with rlnAngleRot; give the particles of a finished refinement")
+
+
+def _is_star(raw: bytes) -> bool:
+    """Whether a text has a line that begins a block, wherever it is."""
+    return raw.startswith(b"data_") or b"\ndata_" in raw
+
+
+def _refuse_subtomograms(found: list[Table], path: Path) -> None:
+    for table in found:
+        columns = [name for name in table.names if name.startswith("rlnTomo") or name in _SUBTOMOGRAM]
+        why = f"column '{columns[0]}'" if columns and any(name in table.names for name in _ANGLES) else ""
+        if not why and "rlnImageDimensionality" in table.names:
+            why = "rlnImageDimensionality 3" if "3" in table.column("rlnImageDimensionality") else ""
+        if not why and "rlnMicrographName" in table.names:
+            tilts = next((name for name in table.column("rlnMicrographName") if name.endswith(".tomostar")), "")
+            why = f"micrograph '{tilts}'" if tilts else ""
+        if why:
+            raise InputInvalid(
+                f"{path}: holds subtomograms ({why}); each is seen from many sides, so its angles say nothing of the "
+                "sampling"
+            )
 
 
 def _numbers(column: list[str], name: str, path: Path) -> NDArray[np.float64]:
@@ -159,6 +222,11 @@ def _angles_of_cs(raw: bytes, path: Path) -> NDArray[np.float64]:
     if len(raw) - file.tell() != shape[0] * dtype.itemsize:
         raise InputInvalid(
             f"{path}: its header announces {shape[0]} rows, which is not what it holds; it was cut off, copy it again"
+        )
+    if _POSE not in dtype.names and _POSE_2D in dtype.names:
+        raise InputInvalid(
+            f"{path}: has angles of a 2D classification only ('{_POSE_2D}'), so its particles were not aligned in 3D; "
+            "give the .cs of a refinement"
         )
     if _POSE not in dtype.names:
         raise InputInvalid(

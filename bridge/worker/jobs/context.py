@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 
 from cryobridge.core.training import ALONE, DeviceMover, Parking, Ranks
 
+from ..loop import Progress
 from .checkpoint import Checkpoints, digest_of
 from .deadline import Deadline
 from .folder import OutputFolder
@@ -59,6 +60,12 @@ class Context:
     def hash_of(self, path: Path) -> str:
         """The SHA-256 of an input; it is read for that once, here or for the result's records."""
         return self.folder.inputs.hash_of(path)
+
+    def remarked(self, lines: Iterable[str]) -> Iterator[Progress]:
+        """Say what a reader must know of the inputs, in the log, in the result, and on the way."""
+        said = list(lines)
+        self.folder.remark(said)
+        yield from (Progress(line) for line in said)
 
     def say(self, line: str) -> None:
         """Put a line into the job's log; what any but the first of several processes says is dropped."""

@@ -13,7 +13,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,7 @@ class OutputFolder:
         self._marks: dict[str, float] = {}
         self._outputs: list[str] = []
         self._unsaid: list[str] = []
+        self._remarks: list[str] = []
         self._opened = not writes
         self._writes = writes
         self._lock: int | None = None
@@ -131,6 +132,13 @@ class OutputFolder:
         else:
             self._unsaid.append(line)
 
+    def remark(self, lines: Iterable[str]) -> None:
+        """Keep what a reader of the result must know of its inputs: for the log, and for the result's statements."""
+        for line in lines:
+            if line not in self._remarks:
+                self._remarks.append(line)
+                self.log_once_begun(line)
+
     def progressed(self, text: str) -> None:
         """Note in the log how far the job is, if it has begun to write."""
         if self._opened:
@@ -141,14 +149,20 @@ class OutputFolder:
         if self._opened and self._writes:
             self.log(f"failed: {why}")
 
-    def write_map(self, name: str, volume: torch.Tensor, voxel_size_A: float) -> None:
-        """Write a map (n, n, n) under a name ending in .mrc."""
+    def write_map(
+        self, name: str, volume: torch.Tensor, voxel_size_A: float, position: mrc.MapPosition = mrc.AT_ZERO
+    ) -> None:
+        """Write a map (n, n, n) under a name ending in .mrc.
+
+        A map in real space lies where the map does that it was made from, or it is off in every viewer; a volume in
+        Fourier space lies nowhere.
+        """
         if not self._writes:
             return
         self.open()
         self._claim(name)
         try:
-            mrc.write_atomically(self.path / name, volume.detach().float().cpu().numpy(), voxel_size_A)
+            mrc.write_atomically(self.path / name, volume.detach().float().cpu().numpy(), voxel_size_A, position)
         except OSError as error:
             raise CryobridgeError(f"{self.path / name}: cannot be written: {error.strerror}") from error
 
@@ -205,7 +219,7 @@ class OutputFolder:
         options
             Every option as used; the job's own if None.
         statements
-            What a reader must know.
+            What a reader must know, besides what was remarked before.
         seeds
             Of everything random.
 
@@ -227,7 +241,7 @@ class OutputFolder:
             started_at=self._started_at,
             timings_s={**self._marks, "total": total},
             metrics=dict(metrics),
-            statements=list(statements),
+            statements=list(dict.fromkeys([*statements, *self._remarks])),
         )
         self.log(f"finished after {total:.1f} s")
         self.write_text(RESULT_NAME, result.as_json(), is_output=False)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import AliasChoices, Field
 
 from ...envelope import Inputs, Job, Options
-from ...half_maps import mask_field
+from ...half_maps import mask_field, voxel_size_field
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 from ...paths import InputFile
@@ -34,6 +34,7 @@ class CombineOptions(Options):
         description="resolution where one map gives way to the other, in Angstrom",
         examples=[10.0],
     )
+    voxel_size_A: float | None = voxel_size_field()
 
 
 class MapCombineJob(Job):

@@ -8,7 +8,7 @@ from pydantic import AliasChoices, Field, model_validator
 
 from ...correction import CorrectionOptions
 from ...envelope import Job, Options
-from ...half_maps import HalfMapInputs, limit_field, symmetry_field
+from ...half_maps import HalfMapInputs, limit_field, symmetry_field, voxel_size_field
 from ...memory import REPORT_BYTES, MemoryEstimate, training, volumes
 from ...outputs import REPORT, Output
 from ...paths import InputFile
@@ -78,6 +78,7 @@ class CorrectOptions(CorrectionOptions, Options):
         description="with the pre-trained network: quick uses it as it is, standard trains it a little on these "
         "half-maps, careful trains it longer",
     )
+    voxel_size_A: float | None = voxel_size_field()
     weight: Weight | None = Field(
         None,
         description="how much a Fourier voxel counts in training: noise, by the sampling that the difference of the "

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from ...envelope import Job, Options
-from ...half_maps import HalfMapInputs, limit_field, particles_field, seed_field, symmetry_field
+from ...half_maps import HalfMapInputs, limit_field, particles_field, seed_field, symmetry_field, voxel_size_field
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 from ...paths import InputFile
@@ -33,6 +33,7 @@ class DiagnoseOptions(Options):
     """Options of `map.diagnose`."""
 
     limit_resolution_A: float | None = limit_field("judge")
+    voxel_size_A: float | None = voxel_size_field()
     half_angle_deg: float = Field(
         20.0, gt=0, le=90, description="half the opening of the cone of a directional FSC, in degrees"
     )

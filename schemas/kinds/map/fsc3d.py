@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import AliasChoices, Field
 
 from ...envelope import Job, Options
-from ...half_maps import Form, HalfMapInputs, limit_field
+from ...half_maps import Form, HalfMapInputs, limit_field, voxel_size_field
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 
@@ -16,6 +16,7 @@ class Fsc3dOptions(Options):
     """Options of `map.fsc3d`."""
 
     limit_resolution_A: float | None = limit_field("compute")
+    voxel_size_A: float | None = voxel_size_field()
     half_angle_deg: float = Field(
         10.0,
         gt=0,

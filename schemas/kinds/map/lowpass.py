@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import AliasChoices, Field
 
 from ...envelope import Job, Options
-from ...half_maps import MapInputs
+from ...half_maps import MapInputs, voxel_size_field
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 
@@ -28,6 +28,7 @@ class LowpassOptions(Options):
     edge_shells: int | None = Field(
         None, ge=0, le=64, description="width of the edge, in shells; 2 for a raised cosine and 3 for a ramp if empty"
     )
+    voxel_size_A: float | None = voxel_size_field()
 
     @property
     def width(self) -> int:

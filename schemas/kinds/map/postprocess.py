@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import AliasChoices, Field
 
 from ...envelope import Job, Options
-from ...half_maps import HalfMapInputs, seed_field
+from ...half_maps import HalfMapInputs, seed_field, voxel_size_field
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 
@@ -51,6 +51,7 @@ class PostprocessOptions(Options):
         description="randomise phases from where the unmasked FSC falls below this, to correct for the mask",
     )
     seed: int = seed_field()
+    voxel_size_A: float | None = voxel_size_field()
 
 
 class MapPostprocessJob(Job):

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import AliasChoices, Field, model_validator
 
 from ...envelope import Job, Options
-from ...half_maps import MapInputs, mask_field
+from ...half_maps import MapInputs, mask_field, voxel_size_field
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 from ...paths import InputFile
@@ -37,6 +37,7 @@ class WhitenOptions(Options):
     mode: Literal["radial", "angular"] = Field(
         "radial", description="radial: make all shells alike; angular: make all directions alike"
     )
+    voxel_size_A: float | None = voxel_size_field()
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

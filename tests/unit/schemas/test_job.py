@@ -298,7 +298,8 @@ def test_the_json_schema_knows_every_key_of_the_models() -> None:
     assert set(definition["properties"]) == {"schema", "kind", "inputs", "output", "options", "run"}
     assert definition["additionalProperties"] is False
     assert set(document["$defs"]["Fsc3dOptions"]["properties"]) == set(parsed(GOOD).options.model_fields_set) | {
-        "keep_high_resolution"
+        "keep_high_resolution",
+        "voxel_size_A",
     }
 
 

@@ -7,11 +7,11 @@ import os
 import torch
 
 from cryobridge.core.fourier import combine, fsc, shell_of_resolution
-from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.map.combine import MapCombineJob
 
 from ...jobs.context import Context
 from ...jobs.folder import REPORT_NAME
+from ...jobs.limits import within_grid
 from ...jobs.runner import JobSteps
 from ...jobs.tables import curve_table
 from ...jobs.volumes import Volume, read_map, read_mask
@@ -33,16 +33,14 @@ def run(job: MapCombineJob, context: Context) -> JobSteps:
     """Write the combined map, its agreement with both maps, and the report."""
     device, folder = context.device, context.folder
     threshold_A = job.options.threshold_resolution_A
-    high = read_map(job.inputs.high)
+    high = read_map(job.inputs.high, voxel_size_A=job.options.voxel_size_A)
     low = read_map(job.inputs.low, like=high)
     mask = None if job.inputs.mask is None else read_mask(job.inputs.mask, high)
     n, voxel_A = high.box, high.voxel_size_A
+    threshold_A = within_grid("threshold_resolution_A", threshold_A, high.path, n, voxel_A, first_shell=2)
     threshold = shell_of_resolution(n, voxel_A, threshold_A)
-    if not 2 <= threshold <= n / 2:
-        raise InputInvalid(
-            f"{high.path}: threshold_resolution_A {threshold_A:g} is not between {n * voxel_A / 2:.4g} A (shell 2) and "
-            f"{2 * voxel_A:.4g} A (Nyquist) of this map"
-        )
+    remarks = [line for one in (high, low, mask) if one is not None for line in one.remarks]
+    yield from context.remarked(remarks)
     folder.mark("read")
     yield Progress(f"read two maps of {n}^3 at {voxel_A:g} A", 0.2)
 
@@ -59,20 +57,28 @@ def run(job: MapCombineJob, context: Context) -> JobSteps:
     found = f"joined at shell {threshold:.1f} of {n // 2}"
     yield Progress(found, 0.8)
     folder.log(found)
-    folder.write_map(RESULT, joined, voxel_A)
+    folder.write_map(RESULT, joined, voxel_A, high.position)
     folder.write_text("fsc.csv", curve_table(curves, n, voxel_A))
     maps = {"low": first.cpu(), "high": second.cpu(), "combined": joined.cpu()}
     files = [os.path.relpath(path, folder.path) for path in (job.inputs.low, job.inputs.high)]
     levels = contour_levels(dict(zip((*files, RESULT), (first, second, joined), strict=True)), weight)
     folder.write_text("combined.cxc", chimerax.script(list(levels.items())))
-    folder.write_text(REPORT_NAME, as_html(_report(job, high, maps, curves)))
+    folder.write_text(REPORT_NAME, as_html(_report(job, high, maps, curves, remarks)))
     metrics = {"box": n, "voxel_size_A": voxel_A, "threshold_shell": round(threshold, 2)}
     return folder.finish(
-        metrics=metrics | {name: round(value, 4) for name, value in shares.items()}, statements=[STATEMENT]
+        metrics=metrics | {name: round(value, 4) for name, value in shares.items()},
+        options={**job.options.model_dump(mode="json"), "threshold_resolution_A": threshold_A},
+        statements=[STATEMENT],
     )
 
 
-def _report(job: MapCombineJob, high: Volume, maps: dict[str, torch.Tensor], curves: dict[str, torch.Tensor]) -> Report:
+def _report(
+    job: MapCombineJob,
+    high: Volume,
+    maps: dict[str, torch.Tensor],
+    curves: dict[str, torch.Tensor],
+    remarks: list[str],
+) -> Report:
     """Build the page of a combined map."""
     at = angstrom(job.options.threshold_resolution_A)
     shown = {
@@ -104,6 +110,7 @@ def _report(job: MapCombineJob, high: Volume, maps: dict[str, torch.Tensor], cur
         ],
         statements=[STATEMENT],
         methods=paragraphs,
+        warnings=remarks,
         references=references,
     )
 

@@ -14,11 +14,11 @@ from cryobridge.core.fourier import (
     radial_mean,
     shell_of_resolution,
 )
-from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.map.lowpass import LowpassOptions, MapLowpassJob
 
 from ...jobs.context import Context
 from ...jobs.folder import REPORT_NAME
+from ...jobs.limits import within_grid
 from ...jobs.runner import JobSteps
 from ...jobs.tables import curve_table
 from ...jobs.volumes import Volume, read_map
@@ -38,9 +38,12 @@ STATEMENT = (
 def run(job: MapLowpassJob, context: Context) -> JobSteps:
     """Write the map up to the resolution, its spectrum before and after, and the report."""
     device, folder, options = context.device, context.folder, job.options
-    volume = read_map(job.inputs.map)
+    volume = read_map(job.inputs.map, voxel_size_A=options.voxel_size_A)
     n, voxel_A = volume.box, volume.voxel_size_A
-    shell = _shell(volume, options)
+    resolution_A = within_grid("resolution_A", options.resolution_A, volume.path, n, voxel_A)
+    options = options.model_copy(update={"resolution_A": resolution_A})
+    shell = shell_of_resolution(n, voxel_A, resolution_A)
+    yield from context.remarked(volume.remarks)
     folder.mark("read")
     yield Progress(f"read a map of {n}^3 at {voxel_A:g} A", 0.2)
 
@@ -52,7 +55,7 @@ def run(job: MapLowpassJob, context: Context) -> JobSteps:
     found = f"cut at shell {shell:.1f} of {n // 2}, {percent(kept)} of the power is left"
     yield Progress(found, 0.8)
     folder.log(found)
-    folder.write_map(RESULT, after, voxel_A)
+    folder.write_map(RESULT, after, voxel_A, volume.position)
     folder.write_text("spectrum.csv", curve_table({**spectra, "gain": _gain(spectra)}, n, voxel_A))
     levels = contour_levels({os.path.relpath(job.inputs.map, folder.path): before, RESULT: after})
     folder.write_text("lowpassed.cxc", chimerax.script(list(levels.items())))
@@ -73,24 +76,6 @@ def passage(options: LowpassOptions) -> methods.Passage:
             (SPISONET,),
         )
     return methods.Passage(f"The map was low-passed at {at} by a raised cosine {options.width} shells wide.")
-
-
-def _shell(volume: Volume, options: LowpassOptions) -> float:
-    """The shell of the resolution, a real number.
-
-    Raises
-    ------
-    InputInvalid
-        If the map holds nothing beyond the resolution, or hardly a shell up to it.
-    """
-    n, voxel_A = volume.box, volume.voxel_size_A
-    shell = shell_of_resolution(n, voxel_A, options.resolution_A)
-    if not 1 <= shell <= n / 2:
-        raise InputInvalid(
-            f"{volume.path}: resolution_A {options.resolution_A:g} is not between {n * voxel_A:.4g} A (its box) and "
-            f"{2 * voxel_A:.4g} A (Nyquist) of this map"
-        )
-    return shell
 
 
 def _filtered(volume: Tensor, voxel_size_A: float, options: LowpassOptions) -> Tensor:
@@ -149,5 +134,6 @@ def _report(job: MapLowpassJob, volume: Volume, after: Tensor, spectra: dict[str
         ],
         statements=[STATEMENT],
         methods=paragraphs,
+        warnings=volume.remarks,
         references=references,
     )

@@ -18,11 +18,12 @@ from cryobridge.core.directional import (
 )
 from cryobridge.core.fourier import centred_spectrum, fibonacci_directions, radius, shell_of_resolution
 from cryobridge.core.volume import operators
-from cryobridge.schemas.kinds.map.sampling import MapSamplingJob
+from cryobridge.schemas.kinds.map.sampling import MapSamplingJob, SamplingOptions
 from cryobridge.wrappers.formats.particles import is_cryosparc, read_views
 
 from ...jobs.context import Context
 from ...jobs.folder import REPORT_NAME
+from ...jobs.limits import clipped_to_grid, within_grid
 from ...jobs.runner import JobSteps
 from ...loop import Progress
 from ...report import figures, methods, readings
@@ -44,7 +45,7 @@ _HARDLY = 0.1
 def run(job: MapSamplingJob, context: Context) -> JobSteps:
     """Write the sampling density (the origin at the centre of the box, 1 where it is best) and the report."""
     device, folder = context.device, context.folder
-    options = job.options
+    options = _within_box(job)
     angles = torch.from_numpy(read_views(job.inputs.particles)).to(device)
     group = operators(options.symmetry).to(device)
     folder.mark("read")
@@ -65,7 +66,7 @@ def run(job: MapSamplingJob, context: Context) -> JobSteps:
     yield Progress(found, 0.8)
     folder.log(found)
 
-    folder.write_map(RESULT, centred_spectrum(_limited(volume, job)), options.voxel_size_A)
+    folder.write_map(RESULT, centred_spectrum(_limited(volume, options)), options.voxel_size_A)
     spheres = {"views": view_density(views, directions), "sampling": density}
     folder.write_text(REPORT_NAME, as_html(_report(job, angles.shape[0], directions, spheres, compensation)))
     return folder.finish(
@@ -77,14 +78,31 @@ def run(job: MapSamplingJob, context: Context) -> JobSteps:
             "least_density": round(float(density.min()), 4),
             "largest_density": round(float(density.max()), 4),
         },
+        options=options.model_dump(mode="json"),
         statements=_statements(job),
         seeds={"views": options.seed},
     )
 
 
-def _limited(volume: Tensor, job: MapSamplingJob) -> Tensor:
+def _within_box(job: MapSamplingJob) -> SamplingOptions:
+    """The options with their resolutions as they are used: defaults, and the low one, end where the box does.
+
+    Raises
+    ------
+    InputInvalid
+        If the high resolution was chosen and is beyond what the box can hold.
+    """
+    options, n, voxel_A = job.options, job.options.box, job.options.voxel_size_A
+    low_A, high_A = (
+        clipped_to_grid(at_A, n, voxel_A) for at_A in (options.low_resolution_A, options.high_resolution_A)
+    )
+    if "high_resolution_A" in options.model_fields_set:
+        high_A = within_grid("high_resolution_A", options.high_resolution_A, job.inputs.particles, n, voxel_A)
+    return options.model_copy(update={"low_resolution_A": low_A, "high_resolution_A": high_A})
+
+
+def _limited(volume: Tensor, options: SamplingOptions) -> Tensor:
     """Full weight up to the low resolution, none beyond the high one or in the corners of the cube."""
-    options = job.options
     low, high = (
         shell_of_resolution(options.box, options.voxel_size_A, at_A)
         for at_A in (options.low_resolution_A, options.high_resolution_A)

@@ -10,16 +10,18 @@ from cryobridge.core.fourier import (
     angular_gain,
     angular_whiten,
     forward,
+    masked,
     radial_mean,
     radius,
     shell_of_resolution,
     whiten,
 )
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.kinds.map.whiten import MapWhitenJob
+from cryobridge.schemas.kinds.map.whiten import MapWhitenJob, WhitenOptions
 
 from ...jobs.context import Context
 from ...jobs.folder import REPORT_NAME
+from ...jobs.limits import clipped_to_grid, within_grid
 from ...jobs.runner import JobSteps
 from ...jobs.tables import curve_table
 from ...jobs.volumes import Volume, read_map, read_mask
@@ -37,14 +39,18 @@ def run(job: MapWhitenJob, context: Context) -> JobSteps:
     """Write the whitened map, its spectrum before and after, and the report."""
     device, folder = context.device, context.folder
     options, inputs = job.options, job.inputs
-    volume = read_map(inputs.map)
+    volume = read_map(inputs.map, voxel_size_A=options.voxel_size_A)
     mask = None if inputs.mask is None else read_mask(inputs.mask, volume)
     _check(job, volume)
+    low_A, high_A = _limits(options, volume)
+    remarks = [*volume.remarks, *(() if mask is None else mask.remarks)]
+    yield from context.remarked(remarks)
+    chosen = options.model_copy(update={"low_resolution_A": low_A, "high_resolution_A": high_A})
+    used = job.model_copy(update={"options": chosen})
     folder.mark("read")
     yield Progress(f"read a map of {volume.box}^3 at {volume.voxel_size_A:g} A", 0.2)
 
     before, weight = volume.data.to(device), None if mask is None else mask.data.to(device)
-    low_A, high_A = options.low_resolution_A, options.high_resolution_A
     if options.mode == "radial":
         after = whiten(before, volume.voxel_size_A, low_A, high_A, weight)
     else:
@@ -57,11 +63,11 @@ def run(job: MapWhitenJob, context: Context) -> JobSteps:
     found = f"amplitudes differ by a factor of {unevenness[1]:.3g}, {unevenness[0]:.3g} before"
     yield Progress(found, 0.8)
     folder.log(found)
-    folder.write_map(RESULT, after, volume.voxel_size_A)
+    folder.write_map(RESULT, after, volume.voxel_size_A, volume.position)
     folder.write_text("spectrum.csv", curve_table(spectra, volume.box, volume.voxel_size_A))
     levels = contour_levels({os.path.relpath(inputs.map, folder.path): before, RESULT: after}, weight)
     folder.write_text("whitened.cxc", chimerax.script(list(levels.items())))
-    folder.write_text(REPORT_NAME, as_html(_report(job, volume, unevenness, (before, after), spectra)))
+    folder.write_text(REPORT_NAME, as_html(_report(used, volume, unevenness, (before, after), spectra, remarks)))
     return folder.finish(
         metrics={
             "box": volume.box,
@@ -69,8 +75,30 @@ def run(job: MapWhitenJob, context: Context) -> JobSteps:
             "unevenness_before": round(unevenness[0], 4),
             "unevenness": round(unevenness[1], 4),
         },
+        options=used.options.model_dump(mode="json"),
         statements=[STATEMENT],
     )
+
+
+def _limits(options: WhitenOptions, volume: Volume) -> tuple[float, float]:
+    """The low and the high resolution as they are used: a default ends where the map does.
+
+    Raises
+    ------
+    InputInvalid
+        If one that was chosen is beyond what the map can hold.
+    """
+    n, voxel_A = volume.box, volume.voxel_size_A
+    low_A, high_A = (
+        within_grid(name, value_A, volume.path, n, voxel_A)
+        if name in options.model_fields_set
+        else clipped_to_grid(value_A, n, voxel_A)
+        for name, value_A in (
+            ("low_resolution_A", options.low_resolution_A),
+            ("high_resolution_A", options.high_resolution_A),
+        )
+    )
+    return low_A, high_A
 
 
 def _check(job: MapWhitenJob, volume: Volume) -> None:
@@ -93,7 +121,7 @@ def _band(volume: Volume, low_A: float, high_A: float) -> tuple[int, int]:
 
 def _spectrum(volume: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """Mean amplitude by shell, (n // 2 + 1,)."""
-    return radial_mean(forward(volume if mask is None else volume * mask).abs(), volume.shape[-1]).cpu()
+    return radial_mean(forward(masked(volume, mask)).abs(), volume.shape[-1]).cpu()
 
 
 def _spread_of_shells(volume: torch.Tensor, mask: torch.Tensor | None, band: tuple[int, int]) -> float:
@@ -117,6 +145,7 @@ def _report(
     unevenness: list[float],
     maps: tuple[torch.Tensor, torch.Tensor],
     spectra: dict[str, torch.Tensor],
+    remarks: list[str],
 ) -> Report:
     """Build the page of a whitened map, with the unevenness before and after."""
     by = "shells" if job.options.mode == "radial" else "directions"
@@ -156,5 +185,6 @@ def _report(
         ],
         statements=[STATEMENT],
         methods=paragraphs,
+        warnings=remarks,
         references=references,
     )

@@ -46,7 +46,9 @@ def test_fsc_is_the_full_spectrum_definition(n: int) -> None:
     first, second = half_maps(n, n)
     np.testing.assert_allclose(fsc.fsc(first, second).numpy(), full_fsc(first.numpy(), second.numpy()), atol=2e-6)
     mask = masks.soft_sphere(n, 0.25 * n, 3.0)
-    expected = full_fsc((first * mask).numpy(), (second * mask).numpy())
+    levels = [float((volume * (1 - mask)).sum() / (1 - mask).sum()) for volume in (first, second)]
+    on_zero = [(volume - level) * mask for volume, level in zip((first, second), levels, strict=True)]
+    expected = full_fsc(*(volume.numpy() for volume in on_zero))
     np.testing.assert_allclose(fsc.fsc(first, second, mask).numpy(), expected, atol=2e-6)
 
 
@@ -136,3 +138,73 @@ def test_boxes_that_differ_are_named() -> None:
         fsc.fsc(torch.zeros(4, 4, 4), torch.zeros(5, 5, 5))
     with pytest.raises(ValueError, match=r"\(4, 4, 4\).*\(5, 5, 5\)"):
         fsc.fsc(torch.zeros(4, 4, 4), torch.zeros(4, 4, 4), torch.zeros(5, 5, 5))
+
+
+def falling(n: int, end: int) -> torch.Tensor:
+    """A curve that is high and falls to 0 about a shell."""
+    shell = torch.arange(n // 2 + 1, dtype=torch.float64)
+    return torch.sigmoid((end - shell) / 1.5)
+
+
+@pytest.mark.parametrize(("first", "last"), [(2, 2), (3, 4), (10, 10), (12, 13)])
+def test_a_dip_is_passed_where_the_curve_recovers(first: int, last: int) -> None:
+    curve = falling(64, 24)
+    end = fsc.resolution_shell(curve)
+    curve[first : last + 1] = -0.1
+    assert fsc.dips(curve) == [(first, last)]
+    assert fsc.resolution_shell(curve) == end
+    assert fsc.resolution(curve, 2.0) == 64 * 2.0 / end
+
+
+def test_two_dips_are_passed() -> None:
+    curve = falling(64, 26)
+    curve[[3, 12]] = 0.05
+    assert fsc.dips(curve) == [(3, 3), (12, 12)]
+    assert fsc.resolution_shell(curve) == fsc.resolution_shell(falling(64, 26))
+
+
+def test_what_comes_back_for_a_shell_or_weakly_is_no_recovery() -> None:
+    curve = falling(64, 8)
+    end = fsc.resolution_shell(curve)
+    for shells, value in (([12], 0.99), ([12, 13], 0.99), ([14, 15, 16, 17], 0.2), (list(range(20, 33)), 0.3)):
+        again = curve.clone()
+        again[shells] = value
+        assert fsc.resolution_shell(again) == end, (shells, value)
+
+
+def test_a_curve_below_from_the_first_shell_on_has_no_resolution() -> None:
+    curve = torch.tensor([1.0, 0.1, *([0.9] * 15)], dtype=torch.float64)
+    assert fsc.dips(curve) == []
+    assert fsc.resolution_shell(curve) == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    end=st.integers(1, 7),
+    reach=st.sampled_from([None, 0.3, 0.2, 0.15]),
+    threshold=st.sampled_from([0.143, 0.5]),
+)
+def test_a_noisy_tail_is_never_taken_for_a_recovery(seed: int, end: int, reach: float | None, threshold: float) -> None:
+    """Beyond the shells with signal, halves agree by chance only, more so under a small mask."""
+    n = 24
+    generator = torch.Generator().manual_seed(seed)
+    signal = filters.lowpass(torch.randn((n, n, n), generator=generator), 1.0, n / end)
+    noises = torch.randn((2, n, n, n), generator=generator)
+    halves = [3 * signal / signal.std() + noise for noise in noises]
+    mask = None if reach is None else masks.soft_sphere(n, reach * n, 3.0)
+    spread = 1 if mask is None else 4
+    assert all(last <= end + spread for _, last in fsc.dips(fsc.fsc(*halves, mask), threshold))
+
+
+def test_phases_are_randomised_beyond_a_dip() -> None:
+    first, second = half_maps(48, 3, noise=0.3)
+    index = shell_index(48)
+    spoilt = torch.randn((48,) * 3, generator=torch.Generator().manual_seed(9))
+    second = second + filters.inverse(torch.where(index == 4, forward(spoilt) * 30, 0), 48)
+    mask = masks.soft_sphere(48, 14.0, 5.0)
+    found = fsc.corrected_fsc(first, second, mask, 0)
+    assert float(found.unmasked[4]) < 0.5
+    assert found.randomised_from == fsc.resolution_shell(found.unmasked, 0.8) + 1
+    assert found.randomised_from is not None
+    assert found.randomised_from > 5

@@ -172,3 +172,83 @@ def test_cryosparc_sample_has_the_angles_its_makers_state(shared: Path) -> None:
     truth = json.loads((sample / "truth.json").read_text())
     expected = np.stack([truth[f"rlnAngle{name}"] for name in ("Rot", "Tilt", "Psi")], axis=1)
     np.testing.assert_allclose(read_views(sample / "J1" / "J1_003_particles.cs"), expected, atol=1e-3)
+
+
+def star(rows: list[str], *columns: str) -> str:
+    names = "".join(f"_{name}\n" for name in columns)
+    return f"data_particles\n\nloop_\n{names}" + "\n".join(rows) + "\n"
+
+
+ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+VIEWS = [(f"{10 * i}", f"{5 * i + 1}", f"{i}") for i in range(30)]
+
+
+@pytest.mark.parametrize("ending", ["", "\n", " \n\n"])
+def test_the_last_row_needs_no_newline(tmp_path: Path, ending: str) -> None:
+    (tmp_path / "p.star").write_text(STAR.rstrip() + ending)
+    assert read_views(tmp_path / "p.star").tolist() == [[10.5, 20.0, -30.0], [-170.0, 90.25, 0.0]]
+
+
+@pytest.mark.parametrize("name", ["data_1.mrc", "_1.mrc", "#1.mrc", "loop_", "'a b'"])
+@pytest.mark.parametrize("first", [True, False])
+def test_micrographs_may_be_called_anything(tmp_path: Path, name: str, first: bool) -> None:
+    columns = ("rlnMicrographName", *ANGLES) if first else (*ANGLES, "rlnMicrographName")
+    rows = [" ".join((name, *view) if first else (*view, name)) for view in VIEWS]
+    (tmp_path / "p.star").write_text(star(rows, *columns))
+    assert read_views(tmp_path / "p.star").tolist() == [[float(angle) for angle in view] for view in VIEWS]
+
+
+@pytest.mark.parametrize(
+    "column", ["rlnTomoName", "rlnTomoVisibleFrames", "rlnCtfImage", "rlnCoordinateZ", "rlnCenteredCoordinateZAngst"]
+)
+def test_columns_of_subtomograms_are_known(tmp_path: Path, column: str) -> None:
+    (tmp_path / "p.star").write_text(star([" ".join((*view, "1")) for view in VIEWS], *ANGLES, column))
+    with pytest.raises(InputInvalid, match=rf"holds subtomograms \(column '{column}'\)"):
+        read_views(tmp_path / "p.star")
+
+
+def test_subtomograms_are_known_by_their_tilt_series_and_their_optics(tmp_path: Path) -> None:
+    rows = [" ".join((*view, "TS_01.tomostar")) for view in VIEWS]
+    (tmp_path / "p.star").write_text(star(rows, *ANGLES, "rlnMicrographName"))
+    with pytest.raises(InputInvalid, match=r"micrograph 'TS_01\.tomostar'"):
+        read_views(tmp_path / "p.star")
+    optics = "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnImageDimensionality\n1 2\n2 3\n\n"
+    (tmp_path / "p.star").write_text(optics + star([" ".join(view) for view in VIEWS], *ANGLES))
+    with pytest.raises(InputInvalid, match="rlnImageDimensionality 3"):
+        read_views(tmp_path / "p.star")
+    (tmp_path / "p.star").write_text(optics.replace("2 3", "2 2") + star([" ".join(view) for view in VIEWS], *ANGLES))
+    assert len(read_views(tmp_path / "p.star")) == 30
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([f"0 0 {i}" for i in range(30)], "one and the same view"),
+        ([f"{i} 0 0" for i in range(30)], "one and the same view"),
+        ([f"{i} {180 * (i % 2)} 0" for i in range(30)], "one and the same view"),
+        ([f"12 90 {i}" for i in range(30)], "one and the same view"),
+        (["-999 -999 -999"] * 30, "all 30 particles have angles of -999"),
+        (["-999 -999 -999", *(" ".join(view) for view in VIEWS)], "1 of 31 particles have angles of -999"),
+        ([*["0 0 0"] * 10, *(" ".join(view) for view in VIEWS)], "10 of 40 particles have angles of exactly 0"),
+    ],
+)
+def test_particles_that_were_never_aligned_are_refused(tmp_path: Path, rows: list[str], words: str) -> None:
+    (tmp_path / "p.star").write_text(star(rows, *ANGLES))
+    with pytest.raises(InputInvalid, match=rf"{words}.*not aligned in 3D"):
+        read_views(tmp_path / "p.star")
+
+
+def test_a_cs_of_a_2d_classification_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "p.npy", np.zeros(5, dtype=[("uid", "<u8"), ("alignments2D/pose", "<f4")]))
+    with pytest.raises(InputInvalid, match="angles of a 2D classification only"):
+        read_views(tmp_path / "p.npy")
+    (tmp_path / "p.cs").write_bytes(cs_bytes(tmp_path, np.zeros((5, 3))))
+    with pytest.raises(InputInvalid, match="not aligned in 3D"):
+        read_views(tmp_path / "p.cs")
+
+
+@pytest.mark.parametrize(("column", "program"), [("cisTEMAnglePsi", "cisTEM"), ("phi", "STOPGAP")])
+def test_star_files_of_other_programs_are_named(tmp_path: Path, column: str, program: str) -> None:
+    (tmp_path / "p.star").write_text(star(["1 2"], column, "other"))
+    with pytest.raises(InputInvalid, match=f"is a STAR file of {program}"):
+        read_views(tmp_path / "p.star")

@@ -35,9 +35,13 @@ def run(job: MapCorrectJob, context: Context) -> JobSteps:
     """Measure, train, predict, put together; write maps, tables, the network and the report."""
     device, folder = context.device, context.folder
     network = _network_options(job, device)
-    files = read_files(job.inputs, network, pretrained=job.options.begins_pretrained)
+    files = read_files(
+        job.inputs, network, job.options.voxel_size_A, device, pretrained=job.options.begins_pretrained
+    )
     yield Progress("measuring the half-maps", 0.0)
     prepared = prepare(job, files, device)
+    for choice in prepared.choices:
+        yield Progress(choice)
     if context.leads:
         folder.mark("measure")
         _begin(job, prepared, folder)
@@ -110,7 +114,7 @@ def _begin(job: MapCorrectJob, prepared: Prepared, folder: OutputFolder) -> None
     for choice in prepared.choices:
         folder.log(choice)
     if prepared.mask_made and prepared.mask is not None:
-        folder.write_map("mask.mrc", prepared.mask, prepared.pair.voxel_size_A)
+        folder.write_map("mask.mrc", prepared.mask, prepared.pair.voxel_size_A, prepared.pair.position)
     if not prepared.fsc3d_given:
         folder.write_map("FSC3D.mrc", centred_spectrum(prepared.fsc3d), prepared.pair.voxel_size_A)
 
@@ -144,7 +148,7 @@ def _write(correction: Correction, folder: OutputFolder) -> None:
         ("postprocessed.mrc", None if sharpened is None else sharpened.volume),
     ):
         if volume is not None:
-            folder.write_map(name, volume, pair.voxel_size_A)
+            folder.write_map(name, volume, pair.voxel_size_A, pair.position)
     folder.write_tensors("network.safetensors", correction.trained[0].network)
     folder.write_text(
         "loss.csv", loss_table([one.record for one in correction.trained], correction.network.held_out_every)

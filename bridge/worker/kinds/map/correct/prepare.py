@@ -18,8 +18,9 @@ from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.map.correct import CorrectInputs, CorrectOptions, MapCorrectJob
 
+from ....jobs.limits import within_grid
 from ....jobs.pretrained import StoredNetwork, pretrained_network, read_network
-from ....jobs.volumes import Pair, Volume, read_map, read_pair, read_spectrum
+from ....jobs.volumes import Pair, Volume, read_map, read_pair, read_spectrum, under
 from ..measured import Measured
 
 WHITEN_FROM_A = 10.0
@@ -81,7 +82,14 @@ class Prepared:
         return self.ready.limit_A
 
 
-def read_files(inputs: CorrectInputs, network: CorrectionOptions, *, pretrained: bool = False) -> Files:
+def read_files(
+    inputs: CorrectInputs,
+    network: CorrectionOptions,
+    voxel_size_A: float | None = None,
+    device: torch.device = torch.device("cpu"),  # noqa: B008
+    *,
+    pretrained: bool = False,
+) -> Files:
     """Read every file before anything is computed or written; that takes seconds, a training takes hours.
 
     `pretrained`: start from our own network where none is given.
@@ -91,7 +99,7 @@ def read_files(inputs: CorrectInputs, network: CorrectionOptions, *, pretrained:
     InputInvalid
         If one cannot be used, or the network is not what the options want.
     """
-    pair = read_pair(inputs)
+    pair = read_pair(inputs, voxel_size_A, device)
     fsc3d = None if inputs.fsc3d is None else read_spectrum(inputs.fsc3d, pair.half1)
     reference = None if inputs.reference is None else read_map(inputs.reference, like=pair.half1)
     stored = None
@@ -115,10 +123,11 @@ def prepare(job: MapCorrectJob, files: Files, device: torch.device) -> Prepared:
     options, pair, choices = job.options, files.pair, list[str]()
     mask_made = pair.mask is None and options.method == "improved"
     if mask_made:
-        pair = dataclasses.replace(pair, mask=_made_mask(pair, job.output / "mask.mrc", choices))
+        pair = under(pair, _made_mask(pair, job.output / "mask.mrc", choices), device)
     voxel_A = pair.voxel_size_A
     measured = Measured(pair, job.inputs, device, options.limit_resolution_A)
     _check_symmetry(measured, job, choices)
+    choices[:0] = [*measured.remarks, *(() if files.reference is None else files.reference.remarks)]
     limit_A, given = measured.limit_A, None
     if files.fsc3d is not None:
         given = _centre_first(files.fsc3d, device)
@@ -128,6 +137,7 @@ def prepare(job: MapCorrectJob, files: Files, device: torch.device) -> Prepared:
             limit_A = ends_A
     plan = dataclasses.replace(plan_of(options, limit_A), given_fsc3d=given, rotations=operators(options.symmetry))
     if files.reference is not None:
+        within_grid("reference_resolution_A", options.reference_resolution_A, files.reference.path, pair.box, voxel_A)
         reference = files.reference.data.to(device)
         plan = dataclasses.replace(plan, low=LowResolutions((reference, reference), options.reference_resolution_A))
     return Prepared(

@@ -148,7 +148,7 @@ def _spoilt_job(
     paths = {}
     for key, half in (("half1", spoilt.half1), ("half2", spoilt.half2)):
         name = f"hold_out_{key}.mrc"
-        folder.write_map(name, half, voxel_A)
+        folder.write_map(name, half, voxel_A, measured.position)
         paths[key] = folder.path / name
     chosen = {"mode": options.mode, "seed": options.seed, "symmetry": options.symmetry}
     if options.steps is not None:

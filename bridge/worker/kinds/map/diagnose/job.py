@@ -14,7 +14,7 @@ from ....jobs.context import Context
 from ....jobs.folder import REPORT_NAME, OutputFolder
 from ....jobs.runner import JobSteps
 from ....jobs.tables import curve_table
-from ....jobs.volumes import Pair, read_map, read_pair
+from ....jobs.volumes import Pair, on_zero, read_map, read_pair
 from ....loop import Progress, scaled
 from ..measured import Measured
 from .controls import controls
@@ -38,10 +38,11 @@ def run(job: MapDiagnoseJob, context: Context) -> JobSteps:
     """Measure, judge views and correction, test a network if there is one; write tables and the report."""
     device, folder = context.device, context.folder
     options, inputs = job.options, job.inputs
-    pair = read_pair(inputs)
+    pair = read_pair(inputs, options.voxel_size_A, device)
     voxel_A, angle = pair.voxel_size_A, options.half_angle_deg
     # All that may be wrong with an input is found before anything takes time.
-    corrected = [read_map(path, like=pair.half1).data.to(device) for path in _corrected(job)]
+    others = [on_zero(read_map(path, like=pair.half1), pair.mask) for path in _corrected(job)]
+    corrected = [other.data.to(device) for other in others]
     symmetry = None if options.symmetry.upper() == "C1" else operators(options.symmetry).to(device)
     views = None if inputs.particles is None else views_of(inputs.particles, symmetry, device)
     network = None if inputs.network is None else stored_network(inputs.network, device, options.seed)
@@ -49,7 +50,7 @@ def run(job: MapDiagnoseJob, context: Context) -> JobSteps:
     yield Progress(f"read two half-maps of {pair.box}^3 at {voxel_A:g} A", 0.05)
 
     measured = Measured(pair, inputs, device, options.limit_resolution_A, half_angle_deg=angle, seed=options.seed)
-    group = _point_group(job, measured)
+    yield from context.remarked([*measured.remarks, *(line for other in others for line in other.remarks)])
     folder.open()
     volume = measured.fsc3d(angle, "sum_ratio")
     group = symmetry_found(measured.half1, measured.half2, measured.mask, options.symmetry)
@@ -81,7 +82,7 @@ def run(job: MapDiagnoseJob, context: Context) -> JobSteps:
     notes = notes_on(angle, found)
     for note in notes:
         folder.log(note)
-    folder.write_text(REPORT_NAME, page(job, pair, found, notes))
+    folder.write_text(REPORT_NAME, page(job, pair, found, [*measured.remarks, *notes]))
     return folder.finish(
         metrics=found.metrics(),
         options={**options.model_dump(mode="json"), "limit_resolution_A": measured.limit_A},

@@ -19,10 +19,11 @@ def run(job: MapFsc3dJob, context: Context) -> JobSteps:
     """Compute, write `FSC3D.mrc` (the origin at the centre of the box), `fsc.csv` and the report."""
     device, folder = context.device, context.folder
     options = job.options
-    pair = read_pair(job.inputs)
+    pair = read_pair(job.inputs, options.voxel_size_A, device)
     folder.mark("read")
     yield Progress(f"read two half-maps of {pair.box}^3 at {pair.voxel_size_A:g} A", 0.2)
     measured = Measured(pair, job.inputs, device, options.limit_resolution_A)
+    yield from context.remarked(measured.remarks)
     folder.open()
     volume = measured.fsc3d(options.half_angle_deg, options.form, keep_high_resolution=options.keep_high_resolution)
     spread = measured.directions.spread

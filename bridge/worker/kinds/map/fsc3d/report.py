@@ -67,7 +67,15 @@ def page(job: MapFsc3dJob, pair: Pair, measured: Measured, volume: torch.Tensor)
         ],
         statements=[STATEMENT],
         methods=paragraphs,
-        warnings=[*([MASK_HURTS] if measured.mask_hurts else []), *readings.alarms([fsc_reading, anisotropy, spread])],
+        warnings=list(
+            dict.fromkeys(
+                [
+                    *measured.remarks,
+                    *([MASK_HURTS] if measured.mask_hurts else []),
+                    *readings.alarms([fsc_reading, anisotropy, spread]),
+                ]
+            )
+        ),
         references=references,
     )
     return as_html(report)

@@ -44,7 +44,8 @@ def test_a_raised_cosine_is_centred_on_the_resolution(files: dict[str, Path], tm
     np.testing.assert_allclose(gain[radius <= SHELL - 2], 1, atol=1e-3)
     np.testing.assert_allclose(gain[radius >= SHELL + 2], 0, atol=1e-3)
     np.testing.assert_allclose(gain[radius == SHELL], 0.5, atol=1e-3)
-    assert result["options"] == {"resolution_A": AT_A, "edge": "raised_cosine", "edge_shells": 4}
+    used = {"resolution_A": AT_A, "edge": "raised_cosine", "edge_shells": 4, "voxel_size_A": None}
+    assert result["options"] == used
     assert any("cut at shell 8.0 of 16" in line for line in said)
     assert set(result["outputs"]) == {"lowpassed.mrc", "lowpassed.cxc", "spectrum.csv", "report.html"}
 
