@@ -20,7 +20,10 @@ _LONGEST_KEY = 120
 class StrictModel(BaseModel):
     """A model whose unknown keys are errors and whose fields cannot be changed after checking."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+    # Built at first use: a command loads the models of all kinds, and checks one.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False, defer_build=True
+    )
 
     @classmethod
     def group_of(cls, field: str) -> str:
