@@ -9,18 +9,21 @@ import argparse
 import gc
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cryobridge.schemas.errors import CryobridgeError
+from cryobridge.schemas.errors import CryobridgeError, OptionsInvalid
 from cryobridge.schemas.jobfile import load_job
-from cryobridge.schemas.wire import EXIT_FAILED, EXIT_OK
+from cryobridge.schemas.wire import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 
+from ..interrupted import EXIT_INTERRUPTED
 from ..parent import end_with_parent
 from ..progress import shown_progress
+from ..spoken import as_typed, names_beside
 
 if TYPE_CHECKING:
     from cryobridge.schemas.envelope import Job
@@ -38,6 +41,8 @@ def main() -> int:
     rank = int(os.environ.get("RANK", "0"))
     if "RANK" in os.environ:
         end_with_parent()
+    else:
+        _end_quietly()
     try:
         job = load_job(arguments.job, base=arguments.base)
         if rank > 0 and not job.shares_devices:
@@ -45,8 +50,8 @@ def main() -> int:
         result = _run(job, arguments.device, quiet=rank > 0)
     except CryobridgeError as error:
         if rank == 0:
-            sys.stderr.write(f"{error}\n")
-        return EXIT_FAILED
+            sys.stderr.write(f"{as_typed(str(error), names_beside(arguments.job))}\n")
+        return EXIT_USAGE if isinstance(error, OptionsInvalid) else EXIT_FAILED
     if rank == 0:
         # torch takes seconds to load; only a job that has run needs what comes with it.
         from .jobs.runner import result_line
@@ -55,6 +60,17 @@ def main() -> int:
         if not (arguments.json or arguments.borrowed_folder):
             sys.stdout.write(f"{_where(job)}\n")
     return EXIT_OK
+
+
+def _end_quietly() -> None:
+    """Let Ctrl-C end this process from now on, with what has to be put in order; whoever started it says the words."""
+
+    def end(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        sys.exit(EXIT_INTERRUPTED)
+
+    signal.signal(signal.SIGINT, end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _run(job: Job, wanted: str, *, quiet: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pydantic import AliasChoices, Field
 
 from ...correction import CorrectionOptions
 from ...envelope import Job, Options
-from ...half_maps import HalfMapInputs, limit_field, symmetry_field
+from ...half_maps import HalfMapInputs, PointGroup, limit_field, symmetry_field
 from ...memory import REPORT_BYTES, MemoryEstimate, training, volumes
 from ...outputs import REPORT, Output
 from ...paths import InputFile
@@ -80,7 +80,7 @@ class CorrectOptions(CorrectionOptions, Options):
     prior_variance: float = Field(
         0.5, gt=0, le=1, description="fill: how far the network's map may be off, as a share of the signal's power"
     )
-    symmetry: str = symmetry_field()
+    symmetry: PointGroup = symmetry_field()
     ensemble: int = Field(
         1, ge=1, le=20, description="networks from different seeds; their mean is the result, their spread a map"
     )

@@ -13,7 +13,7 @@ from cryobridge.core.directional import resolution_range
 from cryobridge.core.fourier import centred_spectrum
 from cryobridge.core.relion import Sharpened, agreement, sharpen
 from cryobridge.schemas.correction import CorrectionOptions
-from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.errors import OptionsInvalid
 from cryobridge.schemas.kinds.map.correct import CorrectOptions, MapCorrectJob
 from cryobridge.schemas.validation import input_invalid
 
@@ -84,9 +84,13 @@ def _network_options(job: MapCorrectJob, device: torch.device) -> CorrectionOpti
         raise input_invalid(error, CorrectOptions, "options") from error
     if network.total_steps(warm=False) == 0:
         if job.inputs.network is None:
-            raise InputInvalid("options: no steps means to predict only, which needs a network; give inputs.network")
+            raise OptionsInvalid(
+                "options", "no steps means to predict only, which needs a network; give inputs.network"
+            )
         if job.options.ensemble > 1:
-            raise InputInvalid("options: 'ensemble' needs training, but no steps are asked for; leave one of them out")
+            raise OptionsInvalid(
+                "options", "'ensemble' needs training, but no steps are asked for; leave one of them out"
+            )
     return network
 
 
