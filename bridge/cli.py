@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
-from .interrupted import Interrupted, ended_by_ctrl_c
+from .interrupted import EXIT_INTERRUPTED, Interrupted, ended_by_ctrl_c
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -22,7 +23,12 @@ def run(arguments: list[str] | None = None) -> int:
 
 def main() -> None:
     """Start the command from a shell."""
-    sys.exit(run())
+    code = run()
+    if code == EXIT_INTERRUPTED:
+        # Where Ctrl-C struck in the middle of an import, Python remembers it and would end by the signal all the same.
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":
