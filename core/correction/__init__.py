@@ -1,5 +1,6 @@
 """The self-supervised correction of a pair of half-maps, and how its result is put together."""
 
+from .amplitudes import amplitude_gain, restored_amplitudes
 from .draws import Choice, Draws
 from .ensemble import mean_and_spread
 from .finishing import Finish, finished
@@ -26,6 +27,7 @@ __all__ = [
     "ReadyPair",
     "Regularised",
     "StoredLayout",
+    "amplitude_gain",
     "check_maps",
     "fill",
     "filtered",
@@ -43,6 +45,7 @@ __all__ = [
     "prepare",
     "prepared_inputs",
     "published_loss",
+    "restored_amplitudes",
     "solvent_noise",
     "stored_layout",
     "train",

@@ -13,6 +13,7 @@ from .correlation import (
     sphericity,
     whole_shells,
 )
+from .quality import DirectionQuality, direction_quality, signal_by_view, smoothing_kernel
 from .resolutions import direction_resolutions, resolution_range
 from .sampling import DEFAULT_HALF_WIDTH, direction_density, sampling_volume, symmetric_views, view_directions
 
@@ -20,6 +21,7 @@ __all__ = [
     "DEFAULT_HALF_ANGLE_DEG",
     "DEFAULT_HALF_WIDTH",
     "FOURIER_RADIUS",
+    "DirectionQuality",
     "DirectionSpread",
     "Form",
     "SamplingCompensation",
@@ -30,6 +32,7 @@ __all__ = [
     "conical_fsc",
     "crossing_radius",
     "direction_density",
+    "direction_quality",
     "direction_resolutions",
     "direction_spread",
     "first_judged_shell",
@@ -39,6 +42,8 @@ __all__ = [
     "resolution_range",
     "sampling_compensation",
     "sampling_volume",
+    "signal_by_view",
+    "smoothing_kernel",
     "sphericity",
     "squared_chord_limit",
     "symmetric_views",

@@ -15,6 +15,7 @@ from .rotations import (
     turn_each_back,
     turn_matrices,
 )
+from .sections import sections_along
 from .subvolumes import draw_corners, padded_to, possible_centres, resampled_weight, take
 from .symmetry import POINT_GROUPS, operators, symmetrise, symmetrise_spectrum
 from .tiling import MARGIN, SMALLEST_TILE, tile_ramp, tile_starts, tiled
@@ -38,6 +39,7 @@ __all__ = [
     "random_turns",
     "resampled_weight",
     "rotate",
+    "sections_along",
     "soft_edge",
     "soft_sphere",
     "solvent_mask",
