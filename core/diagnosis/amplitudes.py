@@ -33,6 +33,10 @@ class ShellAmplitudes:
     signal_badly: Tensor
     signal_well: Tensor
 
+    def cpu(self) -> ShellAmplitudes:
+        """The same on the host, (n // 2 + 1,) each."""
+        return ShellAmplitudes(**{name: ratio.cpu() for name, ratio in vars(self).items()})
+
 
 def amplitudes_by_shell(
     half1: Tensor, half2: Tensor, corrected: Tensor, fsc3d: Tensor, last_shell: int, mask: Tensor | None = None

@@ -182,6 +182,15 @@ def combination(kind: Literal["fill", "published"], limit_A: float) -> Passage:
     )
 
 
+def display_map() -> Passage:
+    """Amplitudes that were restored for looking at."""
+    return Passage(
+        "For display only, amplitudes in badly measured directions were raised towards that of the signal in well "
+        f"measured ones, shell by shell ({citations.FSC_143.short}).",
+        (citations.FSC_143,),
+    )
+
+
 def reference(resolution_A: float) -> Passage:
     """A reference's low resolutions in both halves."""
     return Passage(
