@@ -73,7 +73,7 @@ class KindArgument(click.Argument):
         return self.make_metavar(ctx)
 
 
-class _Number(click.ParamType):
+class _Number(click.ParamType[float]):
     """A number, or a whole one, said in words that are no names of types."""
 
     def __init__(self, kind: type[float] | type[int]) -> None:

@@ -6,7 +6,7 @@ from .curves import directional_curves, fsc_curves, guinier
 from .histograms import resolution_histogram
 from .sections import fsc3d_slices
 from .slices import orthoslices, section_rows, spread_slices
-from .sphere import resolution_sphere, view_density
+from .sphere import resolution_sphere, signal_sphere, view_density
 from .training import loss_curve
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "resolution_histogram",
     "resolution_sphere",
     "section_rows",
+    "signal_sphere",
     "spread_slices",
     "view_density",
 ]

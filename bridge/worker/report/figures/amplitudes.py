@@ -13,7 +13,10 @@ _LEAST_TOP, _MOST_TOP = 1.5, 3.0
 
 
 def amplitude_ratios(curves: Mapping[str, Tensor | Array], voxel_size_A: float, box: int) -> bytes:
-    """Ratios of amplitudes by name, each (shells,) with shell 0 first; 1 is the same. What is not finite is left out."""
+    """Ratios of amplitudes by name, each (shells,) with shell 0 first; 1 is the same. What is not finite is left out.
+
+    The first two curves are solid, others dashed.
+    """
     figure = sheet(7.2, 3.6)
     axes = figure.add_subplot()
     axes.axhline(1.0, color="#000000", alpha=0.45, linewidth=0.8, linestyle=(0, (4, 3)))

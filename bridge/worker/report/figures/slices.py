@@ -63,11 +63,11 @@ def section_rows(rows: Mapping[str, Sequence[Tensor | Array]], titles: Sequence[
 
     All have the same pixel size; their sides may differ.
     """
-    rows = {name: [array(section) for section in sections] for name, sections in rows.items()}
-    low, high = contrast_limits([section for sections in rows.values() for section in sections])
-    figure = sheet(7.2, 2.55 * len(rows) + 0.2)
-    grid = figure.subplots(len(rows), 3, squeeze=False)
-    for row, (name, sections) in enumerate(rows.items()):
+    arrays = {name: [array(section) for section in sections] for name, sections in rows.items()}
+    low, high = contrast_limits([section for sections in arrays.values() for section in sections])
+    figure = sheet(7.2, 2.55 * len(arrays) + 0.2)
+    grid = figure.subplots(len(arrays), 3, squeeze=False)
+    for row, (name, sections) in enumerate(arrays.items()):
         for column, section in enumerate(sections):
             axes = grid[row][column]
             _show_section(axes, section, low, high, "gray")

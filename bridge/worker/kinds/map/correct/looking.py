@@ -18,6 +18,11 @@ from .prepare import Prepared
 BEFORE, AFTER = "input_postprocessed.mrc", "postprocessed.mrc"
 PLAIN_BEFORE, PLAIN_AFTER = "input_lowpassed.mrc", "corrected_lowpassed.mrc"
 DISPLAY = "corrected_for_display.mrc"
+SHARPEN_FROM_A = 7.0
+"""Ours: the line of a Guinier plot begins at 10 A; one that ends before this spans too little of 1/d^2 to be one."""
+STRONGEST_A2 = -400.0
+"""Ours: B-factors of published maps lie from about -30 to -300 A^2; a stronger one blows noise up."""
+DISPLAY_LABEL = "cryobridge: FOR DISPLAY ONLY, amplitudes restored; no FSC, no refinement"
 DISPLAY_STATEMENT = (
     f"{DISPLAY} is for looking at only: its amplitudes in badly measured directions were raised towards those of well "
     "measured ones. Its error is larger than that of corrected.mrc; neither an FSC nor a refinement may use it."
@@ -48,11 +53,8 @@ def looking_maps(options: CorrectOptions, prepared: Prepared, found: CorrectedPa
     device, voxel_A = prepared.fsc3d.device, prepared.pair.voxel_size_A
     half1, half2 = prepared.originals
     corrected, mean = found.mean.to(device), (half1 + half2) / 2
-    treat, sharpened, complaints = (
-        partial(lowpass, voxel_size_A=voxel_A, resolution_A=prepared.limit_A),
-        None,
-        list[str](),
-    )
+    sharpened, complaints = None, list[str]()
+    treat = partial(lowpass, voxel_size_A=voxel_A, resolution_A=prepared.limit_A)
     if options.postprocess:
         # The corrected halves may not be independent; how much of each shell is signal is told by those before.
         curve = agreement(half1, half2, prepared.mask, seed=options.seed).used
@@ -70,13 +72,16 @@ def looking_maps(options: CorrectOptions, prepared: Prepared, found: CorrectedPa
 def _sharpened(corrected: Tensor, curve: Tensor, prepared: Prepared) -> tuple[Sharpened | None, list[str]]:
     """The sharpened map, or the best that can be had, and what to say of it."""
     make = partial(sharpen, corrected, curve, prepared.pair.voxel_size_A, low_pass_A=prepared.limit_A)
-    try:
-        made = make()
-        if made.b_factor_A2 is None or made.b_factor_A2 <= 0:
-            return made, []
-        why = f"the fitted B-factor of {made.b_factor_A2:.0f} A^2 would blur it"
-    except ValueError as error:
-        why = str(error)
+    why = f"the half-maps go to {prepared.limit_A:.2f} A, too little for a B-factor to be fitted from 10 A on"
+    if prepared.limit_A <= SHARPEN_FROM_A:
+        try:
+            made = make()
+            fitted = made.b_factor_A2
+            if fitted is not None and STRONGEST_A2 <= fitted <= 0:
+                return made, []
+            why = f"the fitted B-factor is {fitted:.0f} A^2, which is none of a map"
+        except ValueError as error:
+            why = str(error)
     try:
         return make(sharpening="none"), [f"{AFTER} is weighted by the FSC, but not sharpened: {why}."]
     except ValueError as error:

@@ -21,6 +21,7 @@ from .prepare import Prepared
 
 CONE_DEG = 20.0
 """Half-angle of the cones whose FSC is shown before and after: wide enough to hold some voxels of every shell."""
+_FEWEST_VOXELS = 4.0
 PERCENTILES = (5, 25, 50, 75, 95)
 
 
@@ -69,8 +70,8 @@ class Measures:
 
     @property
     def signal_badly(self) -> float:
-        """Mean over shells of the corrected amplitude over the signal's, where measured badly; NaN if nowhere."""
-        return float(self.amplitudes.signal_badly.nanmean())
+        """Median over shells of the corrected amplitude over the signal's, where measured badly; NaN if nowhere."""
+        return float(self.amplitudes.signal_badly[1:].nanmedian())
 
     def directions_table(self) -> str:
         """The resolutions as CSV: direction in x, y, z, resolution in Angstrom, mean 3DFSC in views from there."""
@@ -98,11 +99,19 @@ def measure(prepared: Prepared, found: CorrectedPair, half_angle_deg: float) -> 
         seen=signal_by_view(quality, directions).cpu(),
         worst=ends[0].cpu(),
         best=ends[1].cpu(),
-        cones_before=conical_fsc(half1, half2, ends, mask, half_angle_deg=CONE_DEG).cpu(),
-        cones_after=conical_fsc(*after, ends, mask, half_angle_deg=CONE_DEG).cpu(),
+        cones_before=_in_cones(half1, half2, ends, mask),
+        cones_after=_in_cones(*after, ends, mask),
         amplitudes=amplitudes_by_shell(half1, half2, (after[0] + after[1]) / 2, fsc3d, last, mask).cpu(),
         outside=_outside((half1 + half2) / 2, (after[0] + after[1]) / 2, mask),
     )
+
+
+def _in_cones(half1: Tensor, half2: Tensor, directions: Tensor, mask: Tensor | None) -> Tensor:
+    """FSC in cones (d, n // 2 + 1) on the host; 1 in the first shells, of which a cone holds a voxel or none."""
+    curves = conical_fsc(half1, half2, directions, mask, half_angle_deg=CONE_DEG).cpu()
+    share = 2.0 * math.pi * (1.0 - math.cos(math.radians(CONE_DEG)))
+    curves[:, : math.ceil(math.sqrt(_FEWEST_VOXELS / share))] = 1.0
+    return curves
 
 
 def _outside(before: Tensor, after: Tensor, mask: Tensor | None) -> float:

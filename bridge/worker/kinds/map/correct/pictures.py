@@ -15,7 +15,7 @@ from . import shown, words
 from .correction import Correction
 from .measures import CONE_DEG
 
-_ORIENTED = ("worst axis upright", "worst axis upright, seen from the side", "across the worst axis")
+_ORIENTED = ("worst axis upright", "the same, turned by 90°", "across the worst axis")
 
 
 def pictures(correction: Correction) -> list[Figure]:
@@ -81,12 +81,12 @@ def _agreement(correction: Correction) -> list[Figure]:
         "half-maps": prepared.measured.curve.cpu(),
         "corrected, not a resolution" if shared else "corrected, a network each": found.fsc_after,
     }
-    found = correction.measures
+    measures = correction.measures
     cones = {
-        f"worst, {shown.AFTER if shared else 'corrected'}": found.cones_after[0],
-        "worst, half-maps": found.cones_before[0],
-        f"best, {shown.AFTER if shared else 'corrected'}": found.cones_after[1],
-        "best, half-maps": found.cones_before[1],
+        f"worst, {shown.AFTER if shared else 'corrected'}": measures.cones_after[0],
+        "worst, half-maps": measures.cones_before[0],
+        f"best, {shown.AFTER if shared else 'corrected'}": measures.cones_after[1],
+        "best, half-maps": measures.cones_before[1],
     }
     unread = [name for name in (*curves, *cones) if shared and "half-maps" not in name]
     return [
@@ -126,7 +126,7 @@ def _directions(correction: Correction) -> list[Figure]:
         ),
         Figure(
             "What a view from each direction holds of signal",
-            figures.view_density(directions, found.seen, "signal"),
+            figures.signal_sphere(directions, found.seen),
             shown.read_views(found.seen),
         ),
     ]

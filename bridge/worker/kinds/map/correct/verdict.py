@@ -48,8 +48,8 @@ class Evidence:
     warm
         Whether the network had been trained before.
     signal_badly
-        Corrected amplitude in badly measured directions over that of the signal in well measured ones, the mean over
-        shells.
+        Corrected amplitude in badly measured directions over that of the signal in well measured ones, the median
+        over shells.
     """
 
     resolution_A: float
@@ -147,8 +147,8 @@ def _of_the_change(evidence: Evidence) -> Iterable[Finding]:
     if evidence.outside > _OUTSIDE:
         yield Finding(
             Weight.CARE,
-            f"Outside the mask the map changed by {percent(evidence.outside)} of what was there; what lies there is not "
-            "to be read.",
+            f"Outside the mask the map changed by {percent(evidence.outside)} of what was there; what lies there is "
+            "not to be read.",
         )
     if evidence.signal_badly > _TOO_STRONG:
         yield Finding(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from cryobridge.wrappers.formats.mrc_label import write_label
+
 from ....jobs.folder import OutputFolder
 from ....jobs.tables import curve_table, loss_table
 from .correction import Correction
+from .looking import DISPLAY, DISPLAY_LABEL
 from .report import script
 
 
@@ -31,6 +34,8 @@ def _write_maps(correction: Correction, folder: OutputFolder) -> None:
     for name, volume in maps.items():
         if volume is not None:
             folder.write_map(name, volume, voxel_A)
+    if DISPLAY in correction.looking.maps:
+        write_label(folder.path / DISPLAY, DISPLAY_LABEL)
 
 
 def _write_tables(correction: Correction, folder: OutputFolder) -> None:
