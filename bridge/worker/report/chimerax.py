@@ -1,9 +1,9 @@
 """A command script (`.cxc`) for ChimeraX that shows the maps of a job side by side at fair contour levels.
 
 ChimeraX runs such a script in the script's own folder, whatever the working directory is, so files are named relative
-to it. A user may have other models open: none of them is closed, and since nobody knows which numbers are free, the maps
-are told by their names. ChimeraX's file names know quotes but no escapes (`quote_path_if_necessary` in its cli.py), so a
-name either is harmless or is left out.
+to it. A user may have other models open: none is closed, and since nobody knows which numbers are free, maps are
+told by their names. File names know quotes there but no escapes (`quote_path_if_necessary` in its cli.py), so a name
+either is harmless or is left out.
 
 References
 ----------
