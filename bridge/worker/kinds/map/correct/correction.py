@@ -16,7 +16,7 @@ from .looking import DISPLAY, DISPLAY_STATEMENT, LookingMaps
 from .measures import Measures
 from .outputs import CorrectedPair
 from .prepare import Prepared
-from .verdict import Evidence, Finding, Verdict, verdict
+from .verdict import Doubt, Evidence, Judgement, verdict
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class Correction:
     measures: Measures
     looking: LookingMaps
     cost: Cost
-    others: tuple[Finding, ...] = ()
+    others: tuple[Doubt, ...] = ()
 
     @cached_property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Judgement:
         """Whether to use it."""
         return verdict(self._evidence(), self.others)
 

@@ -22,7 +22,7 @@ class Weight(IntEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Doubt:
     """Something that speaks against using a map as it is: one sentence, and how much it weighs."""
 
     weight: Weight
@@ -83,7 +83,7 @@ _TOO_STRONG = 1.3
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """Whether to use a corrected map, and why."""
 
     words: str
@@ -99,7 +99,7 @@ USE, USE_WITH_CARE, DO_NOT_USE = "use", "use with care", "do not use"
 _NOTHING_FOUND = "Nothing that was looked at speaks against using the corrected map."
 
 
-def verdict(evidence: Evidence, others: Iterable[Finding] = ()) -> Verdict:
+def verdict(evidence: Evidence, others: Iterable[Doubt] = ()) -> Judgement:
     """Judge a correction.
 
     Parameters
@@ -111,60 +111,60 @@ def verdict(evidence: Evidence, others: Iterable[Finding] = ()) -> Verdict:
     """
     found = [*_findings(evidence), *others]
     if not found:
-        return Verdict(USE, (_NOTHING_FOUND,))
+        return Judgement(USE, (_NOTHING_FOUND,))
     found.sort(key=lambda one: -one.weight)
     words = DO_NOT_USE if found[0].weight is Weight.AGAINST else USE_WITH_CARE
-    return Verdict(words, tuple(dict.fromkeys(one.reason for one in found)))
+    return Judgement(words, tuple(dict.fromkeys(one.reason for one in found)))
 
 
-def _findings(evidence: Evidence) -> Sequence[Finding]:
+def _findings(evidence: Evidence) -> Sequence[Doubt]:
     return [*_of_the_halves(evidence), *_of_the_change(evidence), *_of_the_network(evidence)]
 
 
-def _of_the_halves(evidence: Evidence) -> Iterable[Finding]:
+def _of_the_halves(evidence: Evidence) -> Iterable[Doubt]:
     if not math.isfinite(evidence.resolution_A):
-        yield Finding(Weight.AGAINST, "The half-maps agree at no resolution: there is nothing to correct.")
+        yield Doubt(Weight.AGAINST, "The half-maps agree at no resolution: there is nothing to correct.")
     elif evidence.limit_A * _PAST < evidence.resolution_A:
-        yield Finding(
+        yield Doubt(
             Weight.CARE,
             f"The correction goes to {angstrom(evidence.limit_A)}, but the half-maps agree to "
             f"{angstrom(evidence.resolution_A)} only; beyond that it has nothing to hold on to.",
         )
 
 
-def _of_the_change(evidence: Evidence) -> Iterable[Finding]:
+def _of_the_change(evidence: Evidence) -> Iterable[Doubt]:
     if evidence.changed_well > _REPLACED:
         share = percent(evidence.changed_well)
-        yield Finding(Weight.AGAINST, f"{share} of the power of well measured signal was changed: this is another map.")
+        yield Doubt(Weight.AGAINST, f"{share} of the power of well measured signal was changed: this is another map.")
     elif evidence.changed_well > _TOUCHED:
         share = percent(evidence.changed_well)
-        yield Finding(Weight.CARE, f"{share} of the power of well measured signal was changed, not only filled in.")
+        yield Doubt(Weight.CARE, f"{share} of the power of well measured signal was changed, not only filled in.")
     if evidence.correlation < _OTHER_MAP:
-        yield Finding(
+        yield Doubt(
             Weight.AGAINST,
             f"Before and after correlate by {evidence.correlation:.2f} inside the mask: this is another map.",
         )
     if evidence.outside > _OUTSIDE:
-        yield Finding(
+        yield Doubt(
             Weight.CARE,
             f"Outside the mask the map changed by {percent(evidence.outside)} of what was there; what lies there is "
             "not to be read.",
         )
     if evidence.signal_badly > _TOO_STRONG:
-        yield Finding(
+        yield Doubt(
             Weight.CARE,
             f"In badly measured directions the corrected map is {evidence.signal_badly:.1f} times as strong as the "
             "signal in well measured ones: stronger than any estimate can be that is right.",
         )
 
 
-def _of_the_network(evidence: Evidence) -> Iterable[Finding]:
+def _of_the_network(evidence: Evidence) -> Iterable[Doubt]:
     if math.isnan(evidence.loss_first) != math.isnan(evidence.loss_last):
-        yield Finding(Weight.AGAINST, "The loss of the training stopped being a number.")
+        yield Doubt(Weight.AGAINST, "The loss of the training stopped being a number.")
     elif not evidence.warm and evidence.loss_last > evidence.loss_first * (1 - _FALLEN):
-        yield Finding(Weight.CARE, "The loss of the training did not fall: the network learned nothing to rely upon.")
+        yield Doubt(Weight.CARE, "The loss of the training did not fall: the network learned nothing to rely upon.")
     if evidence.spread > _CHANCE:
-        yield Finding(
+        yield Doubt(
             Weight.CARE,
             f"Networks from different seeds differ by {percent(evidence.spread)} of the map's own contrast: detail of "
             "that size depends on chance.",

@@ -12,8 +12,8 @@ from cryobridge.bridge.worker.kinds.map.correct.verdict import (
     DO_NOT_USE,
     USE,
     USE_WITH_CARE,
+    Doubt,
     Evidence,
-    Finding,
     Weight,
     verdict,
 )
@@ -70,9 +70,9 @@ def test_a_network_that_had_been_trained_before_need_not_learn() -> None:
 
 def test_the_findings_of_other_tests_count_and_the_worst_comes_first() -> None:
     others = [
-        Finding(Weight.CARE, "look again"),
-        Finding(Weight.AGAINST, "it was made up"),
-        Finding(Weight.CARE, "look again"),
+        Doubt(Weight.CARE, "look again"),
+        Doubt(Weight.AGAINST, "it was made up"),
+        Doubt(Weight.CARE, "look again"),
     ]
     judged = verdict(GOOD, others)
     assert judged.words == DO_NOT_USE
