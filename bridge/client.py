@@ -30,7 +30,7 @@ OnProgress = Callable[[str, float | None], None]
 _ERRORS: dict[str, type[errors.CryobridgeError]] = {
     error.code: error
     for error in vars(errors).values()
-    if isinstance(error, type) and issubclass(error, errors.CryobridgeError)
+    if isinstance(error, type) and issubclass(error, errors.CryobridgeError) and "code" in vars(error)
 }
 
 

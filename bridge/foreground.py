@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,8 @@ INTERRUPT_WAIT_S = 10.0
 def run_in_foreground(job_file: Path, processes: int = 1, *, keeps_folder: bool = True) -> int:
     """Run a job file with this terminal's own output; return the worker's exit code (128 + n if signal n ended it).
 
-    Ctrl-C reaches the worker too; it gets some time to end by itself. If this process is killed, so is the worker: the
-    same command given again must not find it still at work on the same files.
+    Ctrl-C ends the worker too: it is told, gets some time to end by itself, and is killed after that. If this process
+    is killed, so is the worker: the same command given again must not find it still at work on the same files.
 
     Parameters
     ----------
@@ -26,18 +27,38 @@ def run_in_foreground(job_file: Path, processes: int = 1, *, keeps_folder: bool 
         How many train together (`torchrun`), each on its own GPU where there are several.
     keeps_folder
         False where the output folder is only borrowed, so that nobody is sent to look into it.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C, when the worker has ended.
     """
     work = ["-m", WORKER_MODULE, str(job_file), *([] if keeps_folder else ["--borrowed-folder"])]
     if processes > 1:
         work = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), *work]
     command = [sys.executable, "-I", *work]
-    worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=end_with_parent)
+    worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_quiet_child)
     try:
         code = worker.wait()
     except KeyboardInterrupt:
-        try:
-            worker.wait(INTERRUPT_WAIT_S)
-        except subprocess.TimeoutExpired:
+        # torchrun knows no quiet end; its processes end with it.
+        if processes > 1 or not _ends(worker):
             worker.kill()
         raise
     return 128 - code if code < 0 else code
+
+
+def _quiet_child() -> None:
+    """In the new process: end with this one, and let Ctrl-C wait until the worker can end without a traceback."""
+    end_with_parent()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+def _ends(worker: subprocess.Popen[bytes]) -> bool:
+    """Tell the worker to end; whether it does so in time, and before Ctrl-C comes again."""
+    worker.send_signal(signal.SIGINT)
+    try:
+        worker.wait(INTERRUPT_WAIT_S)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        return False
+    return True

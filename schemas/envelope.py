@@ -25,10 +25,18 @@ RESULT_NAME = "result.json"
 
 _DEVICES = re.compile(r"^(auto|cpu|gpu|(\d+|GPU-[0-9a-fA-F-]+)([,:](\d+|GPU-[0-9a-fA-F-]+))*)$")
 
+_REQUEST = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
 
 def _device_list(text: str) -> str:
     if not _DEVICES.match(text):
         raise ValueError("should be auto, cpu, gpu, or GPU numbers or UUIDs such as 0,1")
+    return text
+
+
+def _request_name(text: str) -> str:
+    if not _REQUEST.fullmatch(text):
+        raise ValueError("should be 1 to 64 letters, digits, dots, dashes or underscores")
     return text
 
 
@@ -51,9 +59,8 @@ class RunOptions(StrictModel):
     )
     deadline_s: float | None = Field(None, gt=0, description="longest time the job may run, in seconds; none if empty")
     overwrite: bool = Field(False, description="replace a finished result in the output folder")
-    request_id: str | None = Field(
+    request_id: Annotated[str, AfterValidator(_request_name)] | None = Field(
         None,
-        pattern=r"^[A-Za-z0-9._-]{1,64}$",
         description="the submitter's own name for this request; the daemon takes one name once, so a retry is safe",
     )
 

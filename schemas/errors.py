@@ -17,6 +17,29 @@ class InputInvalid(CryobridgeError):  # noqa: N818 - the field name users read
     code = Code.INPUT_INVALID
 
 
+class OptionsInvalid(InputInvalid):
+    """What was asked for makes no job: a key that does not exist, a value out of range, options that contradict.
+
+    Parameters
+    ----------
+    source
+        Where it was asked for, e.g. a file name; empty where the sentence needs none.
+    sentence
+        What is wrong.
+    place
+        The keys that lead to it, as they were written; empty where several are at fault.
+    """
+
+    def __init__(self, source: str, sentence: str, place: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{source}: {sentence}" if source else sentence)
+        self.sentence = sentence
+        self.place = place
+
+    def of(self, source: str) -> OptionsInvalid:
+        """The same error with a source that says more."""
+        return OptionsInvalid(source, self.sentence, self.place)
+
+
 class JobRejected(CryobridgeError):  # noqa: N818
     """A job was refused before it started (unknown kind, bad option, queue full, not allowed)."""
 

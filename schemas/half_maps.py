@@ -5,12 +5,14 @@ The names that users of spIsoNet know are accepted beside ours.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+import re
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
 from .envelope import Inputs
 from .paths import InputFile
+from .validation import short
 
 Form = Literal["phase_cosine", "sum_ratio"]
 """How a 3DFSC is computed: mean phase cosine, as spIsoNet, or ratio of sums (Tan et al. 2017)."""
@@ -41,11 +43,23 @@ def limit_field(verb: str) -> Any:
     )
 
 
+_POINT_GROUP = re.compile(r"[CD][1-9][0-9]{0,2}|T|O|I[1-4]?", re.IGNORECASE)
+
+
+def _point_group(text: str) -> str:
+    if not _POINT_GROUP.fullmatch(text):
+        raise ValueError(f"{short(text)} is no point group; give e.g. C3, D7, T, O, I1")
+    return text
+
+
+PointGroup = Annotated[str, AfterValidator(_point_group)]
+"""A point group in RELION's names; which axes they have, `core.volume` knows."""
+
+
 def symmetry_field() -> Any:
-    """Declare a point group."""
+    """Declare a field of the type `PointGroup`."""
     return Field(
         "C1",
-        pattern=r"^(?i:[CD][1-9][0-9]{0,2}|T|O|I[1-4]?)$",
         validation_alias=AliasChoices("symmetry", "sym"),
         description="point group in RELION's names, e.g. C3, D7, O, I1",
     )

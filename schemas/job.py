@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from .describe import describe_kind
 from .envelope import JOB_MODELS, JOB_NAME, JOB_SCHEMA, RESULT_NAME, Job
-from .errors import InputInvalid, JobRejected
+from .errors import InputInvalid, JobRejected, OptionsInvalid
 from .kinds import load_kinds
 from .paths import InputPath, Must
 from .validation import StrictModel, input_invalid, names_of, short
@@ -45,7 +45,8 @@ def parse_job(spec: object, source: str, *, internal: bool = False) -> Job:
     Raises
     ------
     InputInvalid
-        If a key is unknown or missing or a value is out of range; one sentence.
+        If a key is unknown or missing or a value is out of range; one sentence. `OptionsInvalid` where it is known
+        which key.
     JobRejected
         If the kind does not exist or cannot be submitted.
     """
@@ -68,7 +69,7 @@ def parse_job(spec: object, source: str, *, internal: bool = False) -> Job:
     try:
         return model.model_validate(dict(spec))
     except ValidationError as error:
-        raise input_invalid(error, model, source) from error
+        raise input_invalid(error, model, source, spec) from error
 
 
 def _one_name_each(spec: Mapping[str, Any], model: type[Job], source: str) -> None:
@@ -81,7 +82,7 @@ def _one_name_each(spec: Mapping[str, Any], model: type[Job], source: str) -> No
         for name, value_field in inner.model_fields.items():
             given = [known for known in names_of(name, value_field) if known in values]
             if len(given) > 1:
-                raise InputInvalid(f"{source}: '{given[0]}' and '{given[1]}' in '{section}' are the same; give one")
+                raise OptionsInvalid(source, f"'{given[0]}' and '{given[1]}' in '{section}' are the same; give one")
 
 
 def _nearest_first(kind: str) -> list[str]:

@@ -7,13 +7,14 @@ are refused: none of them has a place in a job.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from .envelope import Job
-from .errors import InputInvalid
+from .errors import InputInvalid, OptionsInvalid
 from .job import parse_job
 from .plain_file import read_bounded
 
@@ -41,7 +42,11 @@ def load_job(path: Path, *, base: Path | None = None) -> Job:
         If its kind cannot be submitted.
     """
     text = read_bounded(path, MAX_JOB_FILE_BYTES, is_a="a job file is a few lines")
-    job = parse_job(parse_text(text, path.name), path.name)
+    try:
+        job = parse_job(parse_text(text, path.name), path.name)
+    except OptionsInvalid as error:
+        line = _line_of(text, error.place)
+        raise error.of(f"{path.name}: line {line}" if line else path.name) from error
     return job.resolved((base or path.parent).absolute())
 
 
@@ -61,6 +66,22 @@ def parse_text(text: str, name: str) -> Any:
     except (ValueError, RecursionError) as error:
         what = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise InputInvalid(f"{name}: {what}") from error
+
+
+def _line_of(text: str, place: Sequence[str]) -> int | None:
+    """The line, from 1, of the last of nested keys that is there; None where none is, or the text is no YAML."""
+    try:
+        node = yaml.compose(text, Loader=_JobLoader)
+    except yaml.YAMLError:
+        return None
+    line = None
+    for key in place:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        found = next(((name, value) for name, value in pairs if name.value == key), None)
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
 
 
 def _whole_number(digits: str) -> int:

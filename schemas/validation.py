@@ -4,23 +4,44 @@ from __future__ import annotations
 
 import difflib
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
-from .errors import InputInvalid
+from .errors import OptionsInvalid
 
 _MOST_CHARACTERS = 80
 _MOST_BITS = 256
 _LONGEST_KEY = 120
+_PLAIN_WORDS = {
+    "bool_parsing": "Input should be true or false",
+    "bool_type": "Input should be true or false",
+    "dict_type": "Input should be lines of 'key: value'",
+    "float_parsing": "Input should be a valid number",
+    "float_type": "Input should be a valid number",
+    "int_from_float": "Input should be a whole number",
+    "int_parsing": "Input should be a whole number",
+    "int_parsing_size": "Input should be a whole number of a sensible size",
+    "int_type": "Input should be a whole number",
+    "list_type": "Input should be a list",
+    "missing": "is missing",
+    "model_attributes_type": "Input should be lines of 'key: value'",
+    "model_type": "Input should be lines of 'key: value'",
+    "path_type": "Input should be a path",
+    "string_pattern_mismatch": "Input is not written as it should be",
+    "string_type": "Input should be text",
+    "tuple_type": "Input should be a list",
+}
+"""For pydantic's kinds of errors whose own words only a programmer understands."""
 
 
 class StrictModel(BaseModel):
     """A model whose unknown keys are errors and whose fields cannot be changed after checking."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+    # Built at first use: a command loads the models of all kinds, and checks one.
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False, defer_build=True)
 
     @classmethod
     def group_of(cls, field: str) -> str:
@@ -33,7 +54,9 @@ class StrictModel(BaseModel):
         return {}
 
 
-def input_invalid(error: ValidationError, model: type[BaseModel], source: str) -> InputInvalid:
+def input_invalid(
+    error: ValidationError, model: type[BaseModel], source: str, given: Mapping[str, Any] | None = None
+) -> OptionsInvalid:
     """Turn pydantic's report into the one sentence a user needs.
 
     Parameters
@@ -44,18 +67,36 @@ def input_invalid(error: ValidationError, model: type[BaseModel], source: str) -
         The model that was validated, for its field names.
     source
         Where the values came from, e.g. a file name.
+    given
+        The values themselves, so that a key is called as it was written, not by its first name.
     """
     # A misspelt key also leaves its right name missing; the misspelling is what to tell.
     first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
-    where = ".".join(str(part) for part in first["loc"])
+    place = _as_written([str(part) for part in first["loc"]], model, given or {})
+    where = ".".join(place)
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
     where = where if len(where) <= _LONGEST_KEY else f"{where[:_LONGEST_KEY]}..."
     if first["type"] == "extra_forbidden":
-        return InputInvalid(f"{source}: unknown key '{where}'{nearest_key(where, model)}{more}")
+        return OptionsInvalid(source, f"unknown key '{where}'{nearest_key(where, model)}{more}", place)
     value = first.get("input")
-    shown = "" if first["type"] == "missing" or isinstance(value, dict | list) else f" (it is {short(value)})"
-    what = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-    return InputInvalid(f"{source}: '{where}': {what}{shown}{more}" if where else f"{source}: {what}{more}")
+    what = _PLAIN_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
+    said = isinstance(value, dict | list) or what.startswith(short(value))
+    shown = "" if first["type"] == "missing" or said else f" (it is {short(value)})"
+    return OptionsInvalid(source, f"'{where}': {what}{shown}{more}" if where else f"{what}{more}", place)
+
+
+def _as_written(loc: list[str], model: type[BaseModel], given: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys that lead to an error, each by the one of its names that was used."""
+    place, inner, values = [], [model], given
+    for part in loc:
+        fields = [item for one in inner for item in one.model_fields.items() if part in (item[0], *names_of(*item))]
+        known = [part, *(name for item in fields for name in names_of(*item))]
+        word = next((name for name in known if name in values), part)
+        place.append(word)
+        below = values.get(word)
+        values = below if isinstance(below, Mapping) else {}
+        inner = [found for _, field in fields for found in _models_in(field.annotation)]
+    return tuple(place)
 
 
 def nearest_key(unknown: str, model: type[BaseModel]) -> str:

@@ -8,9 +8,16 @@ from pathlib import Path
 
 import click
 
+from cryobridge.schemas.errors import OptionsInvalid
+
 from ..foreground import run_in_foreground
+from ..interrupted import interrupted
+from ..spoken import NAMES_NAME, as_typed
 from . import render
 from .daemon import PASS_THROUGH, exec_module, json_option
+from .nearest import NearestGroup
+
+_CHECK_NAMES = {"run.devices": "--devices", "output": "--output"}
 
 
 @click.command()
@@ -56,14 +63,19 @@ def check(output: Path | None, devices: str) -> int:
             "output": str(output or Path(folder) / "check"),
             "run": {"devices": devices},
         }
-        job = parse_job(spec, "command line").resolved(Path.cwd())
+        try:
+            job = parse_job(spec, "").resolved(Path.cwd())
+        except OptionsInvalid as error:
+            raise click.UsageError(as_typed(error.sentence, _CHECK_NAMES)) from error
         check_paths(job)
         job_file = Path(folder) / "job.json"
         job_file.write_text(json.dumps(job.as_spec()))
-        return run_in_foreground(job_file, keeps_folder=output is not None)
+        job_file.with_name(NAMES_NAME).write_text(json.dumps(_CHECK_NAMES))
+        with interrupted("the same command begins again"):
+            return run_in_foreground(job_file, keeps_folder=output is not None)
 
 
-@click.group()
+@click.group(cls=NearestGroup)
 def config() -> None:
     """Show how the daemon is configured."""
 

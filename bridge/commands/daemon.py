@@ -25,6 +25,7 @@ from cryobridge.schemas.requests import (
 from cryobridge.schemas.state import TERMINAL
 
 from ..client import DaemonClient, degradations
+from ..interrupted import interrupted
 from ..terminal import printable
 from . import render
 
@@ -132,7 +133,8 @@ def _running_row(row: dict[str, Any]) -> list[object]:
 def logs(job_id: str, follow: bool, as_json: bool) -> None:
     """Print the log of job JOB_ID."""
     printed = 0
-    with DaemonClient.connect() as client:
+    how_to_go_on = f"job {job_id} goes on in the daemon: 'cryobridge logs -f {job_id}'" if follow else ""
+    with interrupted(how_to_go_on), DaemonClient.connect() as client:
         while True:
             reply = client.request(ReadLog(job_id=job_id))
             if as_json:
@@ -164,6 +166,11 @@ def drain(as_json: bool) -> None:
 @click.option("--no-wait", is_flag=True, help="Return at once, not when the daemon is gone.")
 def stop(no_wait: bool) -> int:
     """End the daemon: running calls are answered first, jobs stop at a checkpoint and go on at the next start."""
+    with interrupted("the daemon may be ending: 'cryobridge status' says how it is"):
+        return _stop(no_wait)
+
+
+def _stop(no_wait: bool) -> int:
     with DaemonClient.connect() as client:
         pid = client.welcome.pid
         client.request(StopDaemon())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,12 +17,18 @@ from cryobridge.schemas.state import TERMINAL, JobState
 
 from ..client import DaemonClient
 from ..foreground import run_in_foreground
+from ..interrupted import interrupted
 from ..progress import shown_progress
 from ..terminal import printable
 from . import render
 from .daemon import json_option
 
+if TYPE_CHECKING:
+    from cryobridge.schemas.envelope import Job
+
 JOB_FILE = click.Path(path_type=Path)
+CHECKPOINTS = ".*.safetensors"
+"""What a job that can be gone on with leaves in its folder."""
 
 
 @click.command()
@@ -43,7 +52,7 @@ def hand_over(spec: wire.Message, *, wait_too: bool, as_json: bool) -> int:
     """
     if spec["run"]["request_id"] is None:
         spec = {**spec, "run": {**spec["run"], "request_id": secrets.token_hex(8)}}
-    with DaemonClient.connect() as client:
+    with interrupted("'cryobridge jobs' says whether the daemon has taken the job"), DaemonClient.connect() as client:
         reply = client.request(SubmitJob(spec=spec))
         if as_json and not wait_too:
             render.as_json(reply)
@@ -67,8 +76,34 @@ def run_job(job_file: Path, processes: int) -> int:
     from cryobridge.schemas.job import check_paths
     from cryobridge.schemas.jobfile import load_job
 
-    check_paths(load_job(job_file))
-    return run_in_foreground(job_file, processes)
+    job = load_job(job_file)
+    check_paths(job)
+    with given_again(job):
+        code = run_in_foreground(job_file, processes)
+    # Nothing was wrong with the command itself.
+    return wire.EXIT_FAILED if code == wire.EXIT_USAGE else code
+
+
+@contextmanager
+def given_again(job: Job) -> Iterator[None]:
+    """Say after Ctrl-C what the same command will do when it is given again.
+
+    Raises
+    ------
+    Interrupted
+        In the place of `KeyboardInterrupt`.
+    """
+
+    def words() -> str:
+        from cryobridge.schemas.envelope import JOB_NAME
+
+        if any(job.output.glob(CHECKPOINTS)):
+            return f"the same command goes on where it was ({job.output})"
+        begun = (job.output / JOB_NAME).exists()
+        return f"the same command begins again{f' in {job.output}' if begun else ', nothing was written'}"
+
+    with interrupted(words):
+        yield
 
 
 @click.command("jobs")
@@ -101,8 +136,9 @@ def wait(job_id: str, timeout_s: float | None, as_json: bool) -> int:
 
 def _wait_for(client: DaemonClient, job_id: str, timeout_s: float | None, as_json: bool) -> int:
     shown, report = shown_progress()
+    go_on = f"job {job_id} goes on in the daemon: 'cryobridge wait {job_id}', 'cryobridge cancel {job_id}'"
     try:
-        with shown:
+        with interrupted(go_on), shown:
             reply = client.wait(job_id, timeout_s, on_progress=report)
     except DeadlineExceeded as error:
         click.echo(f"cryobridge: {error}", err=True)

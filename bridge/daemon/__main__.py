@@ -8,15 +8,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cryobridge.schemas.config import load
-from cryobridge.schemas.errors import CryobridgeError
-from cryobridge.schemas.wire import EXIT_USAGE
-
-from .process import run
+from ..interrupted import ended_by_ctrl_c
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line and run."""
+    """Read the command line and run; Ctrl-C while it still loads ends it in one line."""
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return ended_by_ctrl_c("the daemon had not begun")
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    from cryobridge.schemas.config import load
+    from cryobridge.schemas.errors import CryobridgeError
+    from cryobridge.schemas.wire import EXIT_USAGE
+
+    from .process import run
+
     parser = argparse.ArgumentParser(prog="cryobridge serve", description="Run the cryobridge daemon.")
     parser.add_argument("--socket", type=Path, help="where to listen (default: your own socket)")
     parser.add_argument("--config", type=Path, help="YAML file (default: $CRYOBRIDGE_CONFIG)")

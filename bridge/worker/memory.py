@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import resource
 
 import torch
 
@@ -17,6 +18,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _CPU_ALLOCATOR)
+
+
+def peak_bytes(device: torch.device) -> tuple[int, int | None]:
+    """The most memory that this process has held so far: on the host, and on a GPU (None on a CPU)."""
+    # Linux counts in units of 1024 bytes.
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return host, torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
 def give_back(device: torch.device) -> None:

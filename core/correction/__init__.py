@@ -1,5 +1,6 @@
 """The self-supervised correction of a pair of half-maps, and how its result is put together."""
 
+from .amplitudes import amplitude_gain, restored_amplitudes
 from .draws import Choice, Draws
 from .ensemble import mean_and_spread
 from .finishing import Finish, finished, where_networks_count
@@ -38,6 +39,7 @@ __all__ = [
     "StoredLayout",
     "ToldBy",
     "agrees_by_direction",
+    "amplitude_gain",
     "check_maps",
     "fill",
     "filtered",
@@ -60,6 +62,7 @@ __all__ = [
     "published_loss",
     "resampled_mask",
     "resampled_spectrum",
+    "restored_amplitudes",
     "shown",
     "sight_box",
     "signal_amplitude",

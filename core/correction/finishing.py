@@ -91,8 +91,8 @@ def finished(ready: ReadyPair, which_half: int, network_map: Tensor, how: Finish
 def where_networks_count(mask: Tensor, network_box: int) -> Tensor:
     """1 where the mask (n, n, n) is, falling softly to 0 within the few voxels about it that networks compute.
 
-    Further out there is no map of theirs, only what they saw, whose scale was fitted inside the mask: the half-map itself
-    belongs there. `network_box` is the box of the networks' maps, whose voxels are the larger ones.
+    Further out there is no map of theirs, only what they saw, whose scale was fitted inside the mask: the half-map
+    itself belongs there. `network_box` is the box of the networks' maps, whose voxels are the larger ones.
     """
     voxel = mask.shape[-1] / network_box
     return soft_edge(mask > _IN_MASK, _EDGE_VOXELS * voxel, _REACH_VOXELS * voxel)

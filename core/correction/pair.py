@@ -69,8 +69,8 @@ class Plan:
         Where nothing is levelled, how much a voxel counts in training: by the 3DFSC f itself, by C_ref =
         sqrt(2 f / (1 + f)), all alike up to the limit; or by a weight (n, n, n // 2 + 1) of its own.
     level
-        Show networks Wiener-filtered halves with a level spectrum (`core.correction.level`), Fourier-cropped to the limit,
-        and let a voxel count by the C_ref of what `core.correction.signal` tells.
+        Show networks Wiener-filtered halves with a level spectrum (`core.correction.level`), Fourier-cropped to the
+        limit, and let a voxel count by the C_ref of what `core.correction.signal` tells.
     given_fraction
         (n, n, n // 2 + 1) in [0, 1), that tells it instead: the gain of a program's own Wiener filter.
     radial_weight

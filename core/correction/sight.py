@@ -1,4 +1,4 @@
-"""What networks see of two half-maps: the maps, what a voxel counts, the mask; in a box no larger than the limit asks."""
+"""What networks see of two half-maps: maps, what a voxel counts, the mask; in a box no larger than the limit asks."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class Sight:
         are, as the options of the training say.
     filtered
         Whether the starts went through that filter already, before we had them.
+    level
+        (m, m, m // 2 + 1), what made a start of a half-map; None where a start is a half-map.
     """
 
     starts: tuple[Tensor, Tensor]
@@ -38,12 +40,18 @@ class Sight:
     mask: Tensor | None
     fraction: Tensor | None = None
     filtered: bool = False
+    level: Tensor | None = None
+
+    def start_of(self, half: Tensor) -> Tensor:
+        """What networks would start from of another half-map (n, n, n) like those it was made for, (m, m, m)."""
+        return half if self.level is None else apply_filter(resample(half.float(), self.level.shape[0]), self.level)
 
     def on(self, device: torch.device) -> Sight:
         """The same on a device."""
         first, second = (start.to(device) for start in self.starts)
-        mask, fraction = (None if one is None else one.to(device) for one in (self.mask, self.fraction))
-        return Sight((first, second), self.weight.to(device, torch.float32), mask, fraction, self.filtered)
+        others = (self.mask, self.fraction, self.level)
+        mask, fraction, level = (None if one is None else one.to(device) for one in others)
+        return Sight((first, second), self.weight.to(device, torch.float32), mask, fraction, self.filtered, level)
 
     def seen(self, start: Tensor) -> Tensor:
         """What a network sees of a start (m, m, m), where there is a filter."""
@@ -51,7 +59,8 @@ class Sight:
 
     def tensors(self) -> list[Tensor]:
         """All maps (m, m, m) and spectra (m, m, m // 2 + 1)."""
-        return [*self.starts, self.weight, *(one for one in (self.mask, self.fraction) if one is not None)]
+        others = (self.mask, self.fraction, self.level)
+        return [*self.starts, self.weight, *(one for one in others if one is not None)]
 
 
 def levelled_sight(
@@ -78,11 +87,11 @@ def levelled_sight(
     seen_mask = None if mask is None else resampled_mask(mask, m)
     wiener = resampled_spectrum(fraction, m) * within
     shown = (first, second) if filtered else (apply_filter(first, wiener), apply_filter(second, wiener))
-    level = levelling(signal_amplitude(shown, wiener, seen_mask), m)
+    level = levelling(signal_amplitude(shown, wiener, seen_mask), m) * within
     # What is filtered already can only be compared after the network's map went through the same filter.
     weight = wiener if filtered else (2 * wiener / (1 + wiener)).sqrt()
     starts = apply_filter(first, level), apply_filter(second, level)
-    return Sight(starts, weight, seen_mask, wiener, filtered)
+    return Sight(starts, weight, seen_mask, wiener, filtered, level)
 
 
 def sight_box(n: int, last_shell: int) -> int:

@@ -35,9 +35,9 @@ _MOST = 0.999
 _LEAST_CORRELATION = 0.5
 _MOST_SLOPE = 1.9
 _EVEN = 0.05
-"""Ours, from 60 simulated pairs of random objects and five of proteins: where halves are not regularised, areas under the
-measured FSC follow those that are foretold with a slope of 0.7 to 1.9 and mostly a correlation above 0.7; where they are,
-the correlation is mostly negative, or the slope above 2.5. Areas that differ by less than this are as good as even."""
+"""Ours, from 60 simulated pairs of random objects and five of proteins: where halves are not regularised, areas under
+the measured FSC follow those that are foretold with a slope of 0.7 to 1.9 and mostly a correlation above 0.7; where they
+are, the correlation is mostly negative, or the slope above 2.5. Areas that differ by less are as good as even."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ def _told_by_noise(
 def agrees_by_direction(fraction: Tensor, halves: tuple[Tensor, Tensor], mask: Tensor | None, limit_shell: int) -> bool:
     """Whether directions that are said to be measured better are: areas under the foretold and the measured FSC.
 
-    Both in cones of 20 degrees about directions spread evenly. They must correlate over directions, and the measured must
-    not differ much more than the foretold; where both are even, they agree.
+    Both in cones of 20 degrees about directions spread evenly. They must correlate over directions, and the measured
+    must not differ much more than the foretold; where both are even, they agree.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def _mean_in_cones(values: Tensor, vectors: Tensor, limit_shell: int) -> Tensor:
     directions = axes / distance[counted]
     weighted = torch.stack([values[counted].double() * weight, weight], dim=1)
     found = []
-    for some in vectors.split(_AT_ONCE):
+    for some in torch.split(vectors, _AT_ONCE):
         member = ((some @ directions).abs() >= math.cos(math.radians(_HALF_ANGLE_DEG))).double()
         total, count = (member @ weighted).unbind(1)
         found.append(total / count)

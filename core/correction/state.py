@@ -80,7 +80,7 @@ class StoredLayout(NamedTuple):
 
 
 def stored_layout(tensors: Mapping[str, Tensor]) -> StoredLayout:
-    """Tell from the layout (networks, width, norm, channels) which options the state that gave these tensors was made with.
+    """Tell from the layout (networks, width, norm, channels) with which options a state was made.
 
     Raises
     ------

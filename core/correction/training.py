@@ -28,8 +28,8 @@ def train(
 ) -> Iterator[StepReport]:
     """Train the state's network(s) on two half-maps (n, n, n), in place, one step for each value drawn.
 
-    The network sees the half-maps weighted or as they are, as the options say. See `trainer_of` for what is asked of the
-    arguments, and for the errors.
+    The network sees the half-maps weighted or as they are, as the options say. See `trainer_of` for what is asked of
+    the arguments, and for the errors.
     """
     record = TrainingRecord() if record is None else record
     yield from trainer_of(state, Sight((half1, half2), weight3d, mask), options, record=record, ranks=ranks).run()

@@ -1,5 +1,6 @@
 """Tests of a correction: what it changed, what it brings back, what it makes of nothing."""
 
+from .amplitudes import ShellAmplitudes, amplitudes_by_shell
 from .change import POLAR_BINS, power_changed, power_changed_by_measure, power_changed_where, rms_difference
 from .controls import corrected_for_control, noise_pair, phase_randomised_pair, power_gain
 from .holdout import Cone, HeldOut, degrade, mean_score, score, truth_estimate, worst_and_best
@@ -16,9 +17,11 @@ __all__ = [
     "ElementFound",
     "HeldOut",
     "Regions",
+    "ShellAmplitudes",
     "Support",
     "SymmetryFound",
     "SymmetryLevel",
+    "amplitudes_by_shell",
     "consistency",
     "corrected_for_control",
     "degrade",

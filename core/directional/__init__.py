@@ -13,6 +13,7 @@ from .correlation import (
     whole_shells,
 )
 from .noise_weight import DirectionalSampling, fraction_of_signal, mean_phase_cosine, sampling_from_noise
+from .quality import DirectionQuality, direction_quality, signal_by_view, smoothing_kernel
 from .resolutions import HALF_ANGLE_DEG, THRESHOLD, Directions, by_direction, shells_reached
 from .sampling import DEFAULT_HALF_WIDTH, direction_density, sampling_volume, symmetric_views, view_directions
 
@@ -23,6 +24,7 @@ __all__ = [
     "FOURIER_RADIUS",
     "HALF_ANGLE_DEG",
     "THRESHOLD",
+    "DirectionQuality",
     "DirectionSpread",
     "DirectionalSampling",
     "Directions",
@@ -36,6 +38,7 @@ __all__ = [
     "conical_fsc",
     "crossing_radius",
     "direction_density",
+    "direction_quality",
     "direction_spread",
     "first_judged_shell",
     "fraction_of_signal",
@@ -46,6 +49,8 @@ __all__ = [
     "sampling_from_noise",
     "sampling_volume",
     "shells_reached",
+    "signal_by_view",
+    "smoothing_kernel",
     "sphericity",
     "squared_chord_limit",
     "symmetric_views",

@@ -21,7 +21,6 @@ from torch import Tensor
 from ..fourier import (
     check_same_box,
     crop_spectrum,
-    dips,
     expand,
     forward,
     frequency_axes,

@@ -4,8 +4,8 @@ A 3DFSC over narrow cones is itself noise where little is measured, and a map th
 random weight. The difference of two half-maps holds no signal, its power goes with one over the number of
 observations, and every Fourier voxel of a direction tells of it, whatever its resolution.
 
-The signal-to-noise ratio is that of a sampling n(u) that depends on direction alone: SNR(k) = n(u) s(|k|), and the FSC of
-two halves is SNR / (1 + SNR) (Rosenthal & Henderson 2003, doi 10.1016/j.jmb.2003.07.013).
+The signal-to-noise ratio is that of a sampling n(u) that depends on direction alone: SNR(k) = n(u) s(|k|), and the FSC
+of two halves is SNR / (1 + SNR) (Rosenthal & Henderson 2003, doi 10.1016/j.jmb.2003.07.013).
 """
 
 from __future__ import annotations

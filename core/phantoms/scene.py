@@ -40,8 +40,9 @@ class Scene:
 def draw_scene(seed: int, number: int, n: int = 64) -> Scene:
     """Draw a scene; it follows from a seed and its number alone.
 
-    Voxels of 1.2 to 4.5 A, data to 0.65 to 1 of Nyquist with a half-map FSC of 0.05 to 0.5 there, noise that is white or
-    coloured, a sampling from `random_sampling`, a mask that is tight, wide or a sphere. One scene in five is regularised.
+    Voxels of 1.2 to 4.5 A, data to 0.65 to 1 of Nyquist with a half-map FSC of 0.05 to 0.5 there, noise that is white
+    or coloured, a sampling from `random_sampling`, a mask that is tight, wide or a sphere. One scene in five is
+    regularised.
 
     Parameters
     ----------

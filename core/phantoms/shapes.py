@@ -175,7 +175,8 @@ def _shell(radius_A: float, generator: torch.Generator) -> Tensor:
     holes = torch.sin(outward @ torch.randn(3, 4, generator=generator) * (2 + 5 * _uniform(generator))).sum(1)
     axes = 0.6 + 0.4 * torch.rand(3, generator=generator)
     depth = (6 + 20 * _uniform(generator)) * torch.rand(count, 1, generator=generator)
-    return (outward * (radius_A * axes - depth))[holes > -1.2]
+    surface: Tensor = (outward * (radius_A * axes - depth))[holes > -1.2]
+    return surface
 
 
 def _blobs(radius_A: float, generator: torch.Generator) -> Tensor:
@@ -206,7 +207,8 @@ def _frame(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
 
 def _direction(generator: torch.Generator) -> Tensor:
     vector = torch.randn(3, generator=generator)
-    return vector / vector.norm()
+    unit: Tensor = vector / vector.norm()
+    return unit
 
 
 def _uniform(generator: torch.Generator) -> float:

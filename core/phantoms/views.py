@@ -16,8 +16,8 @@ _VIEWS = 400
 def random_sampling(n: int, generator: torch.Generator) -> Tensor:
     """Draw a sampling density by direction.
 
-    One in eight is even, half of the others have one to three badly sampled double cones, down to 1/100, with edges that
-    are sharp or soft; half come from views in clusters and an even rest, each view filling a great circle.
+    One in eight is even, half of the others have one to three badly sampled double cones, down to 1/100, with edges
+    that are sharp or soft; half come from views in clusters and an even rest, each view filling a great circle.
 
     Returns
     -------

@@ -16,6 +16,7 @@ from .rotations import (
     turn_each_back,
     turn_matrices,
 )
+from .sections import sections_along
 from .subvolumes import draw_corners, padded_to, possible_centres, resampled_weight, take
 from .symmetry import (
     POINT_GROUPS,
@@ -53,6 +54,7 @@ __all__ = [
     "resampled_weight",
     "rotate",
     "rotation_about",
+    "sections_along",
     "soft_edge",
     "soft_sphere",
     "solvent_mask",

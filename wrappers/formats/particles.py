@@ -87,6 +87,8 @@ def read_views(path: Path) -> NDArray[np.float64]:
 def is_cryosparc(path: Path) -> bool:
     """Whether a file of particles is called a `.cs`, packed or not."""
     return ".cs" in (suffix.lower() for suffix in path.suffixes)
+
+
 def _not_aligned(angles: NDArray[np.float64]) -> str | None:
     """What shows that particles with these angles (N, 3) were never aligned; None where nothing does."""
     count = len(angles)

@@ -202,6 +202,11 @@ class OutputFolder:
         now = time.monotonic()
         self._marks[step] = round(now - self._started - sum(self._marks.values()), 3)
 
+    @property
+    def seconds(self) -> dict[str, float]:
+        """How long the steps took that are over, by name, and all of it so far as `total`."""
+        return {**self._marks, "total": round(time.monotonic() - self._started, 3)}
+
     def finish(
         self,
         *,

@@ -115,7 +115,9 @@ def _check_options(path: Path, layout: StoredLayout, options: CorrectionOptions)
     wanted = 2 if options.mode == "independent" else 1
     if layout.see_mask != options.see_mask:
         sees = "sees" if layout.see_mask else "does not see"
-        raise InputInvalid(f"{path}: is a network that {sees} the mask; choose 'see_mask: {str(layout.see_mask).lower()}'")
+        raise InputInvalid(
+            f"{path}: is a network that {sees} the mask; choose 'see_mask: {str(layout.see_mask).lower()}'"
+        )
     if (layout.base_width, layout.norm) != (options.base_width, options.norm):
         preset = {width: name for name, width in BASE_WIDTH.items()}.get(layout.base_width, f"of {layout.base_width}")
         raise InputInvalid(

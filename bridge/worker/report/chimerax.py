@@ -1,7 +1,9 @@
 """A command script (`.cxc`) for ChimeraX that shows the maps of a job side by side at fair contour levels.
 
-ChimeraX runs such a script in the script's own folder, so files are named relative to it. Its file names know quotes
-but no escapes (`quote_path_if_necessary` in its cli.py), so a name either is harmless or is left out.
+ChimeraX runs such a script in the script's own folder, whatever the working directory is, so files are named relative
+to it. A user may have other models open: none is closed, and since nobody knows which numbers are free, maps are
+told by their names. File names know quotes there but no escapes (`quote_path_if_necessary` in its cli.py), so a name
+either is harmless or is left out.
 
 References
 ----------
@@ -35,24 +37,28 @@ def script(maps: Sequence[tuple[str, float]]) -> str:
     """
     shown: list[str] = []
     lines = [
-        "# Written by cryobridge. In ChimeraX: open this file.",
+        "# Written by cryobridge. In ChimeraX: open this file. What is open already stays open.",
         "# All levels enclose the same volume. Without the line `tile` the maps lie over each other.",
-        "close session",
-        "set bgColor white",
     ]
     for name, level in maps:
         if not (_HARMLESS.fullmatch(name) and math.isfinite(level)):
             lines.append(f"# left out, because its name or level cannot be given to ChimeraX: {printable(name)}")
             continue
-        shown.append(name)
-        number = len(shown)
-        colour = _MAP_COLOURS[(number - 1) % len(_MAP_COLOURS)]
+        shown.append(_called(name, len(shown) + 1))
+        colour = _MAP_COLOURS[(len(shown) - 1) % len(_MAP_COLOURS)]
         lines += [
-            f'open "{name}"',
-            f"volume #{number} style surface step 1 level {level:.6g} color {colour}",
+            f'open "{name}" name "{shown[-1]}"',
+            f'volume ##name="{shown[-1]}" style surface step 1 level {level:.6g} color {colour}',
         ]
     lines += ["lighting soft", "graphics silhouettes true"]
+    everything = " | ".join(f'##name="{called}"' for called in shown)
     if len(shown) > 1:
-        lines.append(f"tile #1-{len(shown)} columns {len(shown)}")
-    lines.append("view")
+        lines.append(f"tile {everything} columns {len(shown)}")
+    lines.append(f"view {everything}".rstrip())
     return "\n".join(lines) + "\n"
+
+
+def _called(name: str, number: int) -> str:
+    """What a map is called in ChimeraX: a name that no other of the script has, nor hardly any that is open already."""
+    words = re.sub(r"[^\w.+-]+", " ", name.rpartition("/")[2]).strip()
+    return f"cryobridge {number} {words}"

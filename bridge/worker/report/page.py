@@ -10,6 +10,7 @@ import html
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from cryobridge import __version__
 
@@ -32,11 +33,22 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """A verdict in a few words, its reasons, and how it is to be shown: "good", "careful" or "bad"."""
+
+    words: str
+    reasons: Sequence[str]
+    colour: Literal["good", "careful", "bad"]
+
+
+@dataclass(frozen=True)
 class Report:
     """What a page says, in the order it says it.
 
     summary
         The result in one or two sentences.
+    verdict
+        Whether to use it, in a few words, where that was judged.
 
     Warnings
     --------
@@ -55,6 +67,7 @@ class Report:
     figures: Sequence[Figure]
     statements: Sequence[str]
     methods: Sequence[str]
+    verdict: Judged | None = None
     warnings: Sequence[str] = ()
     references: Sequence[Citation] = ()
 
@@ -70,6 +83,7 @@ def as_html(report: Report) -> str:
     title = _text(report.title)
     parts = [
         f'<header><h1>{title}</h1><p class="summary">{_text(report.summary)}</p></header>',
+        _verdict(report.verdict),
         _notes("Warnings", report.warnings, "warnings"),
         _notes("Before you use this result", report.statements, "statements"),
         _table(report.facts),
@@ -99,6 +113,16 @@ def _notes(heading: str, lines: Sequence[str], kind: str) -> str:
     return (
         f'<section class="notes {kind}" aria-labelledby="{kind}">'
         f'<h2 id="{kind}">{heading}</h2><ul>{items}</ul></section>'
+    )
+
+
+def _verdict(judged: Judged | None) -> str:
+    if judged is None:
+        return ""
+    reasons = "".join(f"<li>{_text(reason)}</li>" for reason in judged.reasons)
+    return (
+        f'<section class="verdict {judged.colour}" aria-labelledby="verdict">'
+        f'<h2 id="verdict">{_text(judged.words)}</h2><ul>{reasons}</ul></section>'
     )
 
 

@@ -25,6 +25,11 @@ h1, h2, p, li, th, td, figcaption { overflow-wrap: anywhere; }
 p { margin: 0 0 .75rem; }
 .summary { font-size: 1.15rem; line-height: 1.5; color: var(--quiet); }
 section { margin: 2.25rem 0 0; }
+.verdict { margin-top: 1.5rem; padding: .9rem 1.1rem; background: var(--note); border-left: .5rem solid #009e73; }
+.verdict.careful { background: var(--warn); border-color: #e69f00; }
+.verdict.bad { background: var(--warn); border-color: var(--warn-edge); }
+.verdict h2 { font-size: 1.3rem; margin: 0 0 .35rem; }
+.verdict ul { margin: 0; padding-left: 1.1rem; }
 .notes { padding: .9rem 1.1rem; background: var(--note); border-left: .25rem solid var(--note-edge); }
 .notes.warnings { background: var(--warn); border-color: var(--warn-edge); }
 .notes + .notes { margin-top: 1rem; }
@@ -57,7 +62,7 @@ footer {
   body { font-size: 10.5pt; }
   main { max-width: none; padding: 0; }
   section { margin-top: 1.4rem; }
-  figure, .notes, tr, li { break-inside: avoid; }
+  figure, .notes, .verdict, tr, li { break-inside: avoid; }
   h2, h3 { break-after: avoid; }
   img { width: auto; max-width: 100%; max-height: 8.6cm; margin: 0 auto; }
   a { text-decoration: none; }

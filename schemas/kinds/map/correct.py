@@ -8,7 +8,7 @@ from pydantic import AliasChoices, Field, model_validator
 
 from ...correction import CorrectionOptions
 from ...envelope import Job, Options
-from ...half_maps import HalfMapInputs, limit_field, symmetry_field, voxel_size_field
+from ...half_maps import HalfMapInputs, PointGroup, limit_field, symmetry_field, voxel_size_field
 from ...memory import REPORT_BYTES, MemoryEstimate, training, volumes
 from ...outputs import REPORT, Output
 from ...paths import InputFile
@@ -71,7 +71,7 @@ class CorrectOptions(CorrectionOptions, Options):
     start: Literal["pretrained", "anew"] | None = Field(
         None,
         description="pretrained: from the small network that was trained on simulated half-maps; anew: from nothing; "
-        "pretrained if empty, unless the method is the published one, or a network or another shape of network is given",
+        "pretrained if empty, unless the method is the published one, or a network or another shape is given",
     )
     effort: Effort = Field(
         "standard",
@@ -115,11 +115,18 @@ class CorrectOptions(CorrectionOptions, Options):
         le=1,
         description="fill: how far the network's map may be off, as a share of the signal's power; 0: only that map",
     )
-    symmetry: str = symmetry_field()
+    symmetry: PointGroup = symmetry_field()
     ensemble: int = Field(
         1, ge=1, le=20, description="networks from different seeds; their mean is the result, their spread a map"
     )
-    postprocess: bool = Field(False, description="write a sharpened map of the corrected half-maps as well")
+    postprocess: bool = Field(
+        True, description="sharpen the map that is written for looking at; else it is only low-passed at the limit"
+    )
+    display_map: bool = Field(
+        False,
+        description="write corrected_for_display.mrc as well, with amplitudes restored in badly measured directions: "
+        "for looking at, for no FSC and no refinement",
+    )
     checkpoint_every_s: float = Field(60.0, gt=0, description="seconds between two checkpoints")
 
     def network_options(self, device: str) -> CorrectionOptions:
@@ -203,6 +210,18 @@ class MapCorrectJob(Job):
         Output("corrected_half2.mrc", "half_map", "half2", "half-map 2, corrected"),
         Output("corrected.mrc", "map", "map", "mean of the corrected half-maps"),
         Output("postprocessed.mrc", "map", "sharpened", "sharpened mean of the corrected half-maps", always=False),
+        Output(
+            "input_postprocessed.mrc", "map", "input_sharpened", "the mean before, sharpened likewise", always=False
+        ),
+        Output("corrected_lowpassed.mrc", "map", "lowpassed", "corrected mean, low-passed at the limit", always=False),
+        Output("input_lowpassed.mrc", "map", "input_lowpassed", "the mean before, low-passed likewise", always=False),
+        Output(
+            "corrected_for_display.mrc",
+            "map",
+            "display",
+            "amplitudes restored in badly measured directions: for looking at only",
+            always=False,
+        ),
         Output("spread.mrc", "map", "spread", "how far networks from different seeds differ, by voxel", always=False),
         Output("mask.mrc", "mask", "mask", "the mask that was made, where none was given", always=False),
         Output("FSC3D.mrc", "fourier_volume", "fsc3d", "the 3DFSC, where none was given", always=False),
@@ -210,6 +229,9 @@ class MapCorrectJob(Job):
         Output("fsc.csv", "table", "fsc", "FSC of the half-maps before and after, by shell"),
         Output("loss.csv", "table", "loss", "loss of the training by step"),
         Output("change.csv", "table", "change", "share of the power changed, by shell and direction"),
+        Output("directions.csv", "table", "directions", "resolution of the half-maps by direction"),
+        Output("cones.csv", "table", "cones", "FSC in cones about the worst and the best direction"),
+        Output("amplitudes.csv", "table", "amplitudes", "amplitudes by shell, measured badly and well"),
         Output("corrected.cxc", "script", "script", "shows the map before and after in ChimeraX"),
         REPORT,
     )

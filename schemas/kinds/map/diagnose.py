@@ -7,7 +7,15 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from ...envelope import Job, Options
-from ...half_maps import HalfMapInputs, limit_field, particles_field, seed_field, symmetry_field, voxel_size_field
+from ...half_maps import (
+    HalfMapInputs,
+    PointGroup,
+    limit_field,
+    particles_field,
+    seed_field,
+    symmetry_field,
+    voxel_size_field,
+)
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 from ...paths import InputFile
@@ -37,7 +45,7 @@ class DiagnoseOptions(Options):
     half_angle_deg: float = Field(
         20.0, gt=0, le=90, description="half the opening of the cone of a directional FSC, in degrees"
     )
-    symmetry: str = symmetry_field()
+    symmetry: PointGroup = symmetry_field()
     hold_out: bool = Field(
         False, description="spoil a well measured direction, correct, and see what comes back (trains a network)"
     )

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import AliasChoices, Field
 
 from ...envelope import Inputs, Job, Options
-from ...half_maps import particles_field, seed_field, symmetry_field
+from ...half_maps import PointGroup, particles_field, seed_field, symmetry_field
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 from ...paths import InputFile
@@ -60,7 +60,7 @@ class SamplingOptions(Options):
         validation_alias=AliasChoices("grid", "grid_size"),
         description="voxels along the grid that views are counted on",
     )
-    symmetry: str = symmetry_field()
+    symmetry: PointGroup = symmetry_field()
     seed: int = seed_field()
 
 

@@ -8,7 +8,7 @@ import math
 import torch
 
 from cryobridge.core.directional import HALF_ANGLE_DEG, fsc3d, sphericity
-from cryobridge.core.fourier import dips, last_shell, limit_shell
+from cryobridge.core.fourier import dips, last_shell, limit_shell, resolution
 from cryobridge.core.relion import pair_quality
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.half_maps import Form, HalfMapInputs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -26,11 +26,12 @@ def fsc_curves(
     voxel_size_A: float,
     box: int,
     thresholds: Sequence[float] = (0.143, 0.5),
+    no_resolutions: Collection[str] = (),
 ) -> bytes:
     """FSC curves by name, each (shells,) with shell 0 first, and where each crosses the thresholds.
 
     Triangles stand on the last shell before the curve falls below a threshold. The legend gives the resolution at the
-    first threshold.
+    first threshold. The curves of `no_resolutions` get neither: of half-maps that are not independent, nothing is read.
     """
     figure = sheet(7.2, 4.0)
     axes = figure.add_subplot()
@@ -48,9 +49,13 @@ def fsc_curves(
             linestyle=LINES[number % len(LINES)],
             linewidth=1.6,
             marker="o" if len(curve) < 3 else "",
-            label=label(f"{name}: {_resolution_words(curve, voxel_size_A, box, thresholds)}" if thresholds else name),
+            label=label(
+                f"{name}: {_resolution_words(curve, voxel_size_A, box, thresholds)}"
+                if thresholds and name not in no_resolutions
+                else name
+            ),
         )
-        for threshold in thresholds:
+        for threshold in () if name in no_resolutions else thresholds:
             shell = crossing_shell(curve, threshold)
             if shell:
                 axes.plot(

@@ -55,16 +55,24 @@ def orthoslices(maps: Mapping[str, Tensor | Array], voxel_size_A: float) -> byte
 
     All maps have the same voxel size; their boxes may differ.
     """
-    rows = {name: central_sections(volume) for name, volume in maps.items()}
-    low, high = contrast_limits([section for sections in rows.values() for section in sections])
-    figure = sheet(7.2, 2.55 * len(rows) + 0.2)
-    grid = figure.subplots(len(rows), 3, squeeze=False)
-    for row, (name, sections) in enumerate(rows.items()):
+    return section_rows({name: central_sections(volume) for name, volume in maps.items()}, _PLANES, voxel_size_A)
+
+
+def section_rows(rows: Mapping[str, Sequence[Tensor | Array]], titles: Sequence[str], voxel_size_A: float) -> bytes:
+    """Sections (h, w), a row of three by name and a title for each column, all on one grey scale.
+
+    All have the same pixel size; their sides may differ.
+    """
+    arrays = {name: [array(section) for section in sections] for name, sections in rows.items()}
+    low, high = contrast_limits([section for sections in arrays.values() for section in sections])
+    figure = sheet(7.2, 2.55 * len(arrays) + 0.2)
+    grid = figure.subplots(len(arrays), 3, squeeze=False)
+    for row, (name, sections) in enumerate(arrays.items()):
         for column, section in enumerate(sections):
             axes = grid[row][column]
             _show_section(axes, section, low, high, "gray")
             if row == 0:
-                axes.set_title(_PLANES[column], fontsize=9)
+                axes.set_title(titles[column], fontsize=9)
         grid[row][0].set_ylabel(label(name), fontsize=9)
         _draw_scale_bar(grid[row][0], sections[0].shape[0], voxel_size_A)
     figure.supxlabel(f"black {low:.3g}, white {high:.3g} in all maps", fontsize=8, color="#444444")

@@ -110,6 +110,17 @@ def view_density(directions: Tensor | Array, density: Tensor | Array, what: str 
     return png(figure)
 
 
+def signal_sphere(directions: Tensor | Array, signal: Tensor | Array) -> bytes:
+    """How much signal a view from each direction holds, (k,) from 0 to 1, by direction (k, 3; z, y, x)."""
+    figure, axes = _globe()
+    values = array(signal)
+    image = _paint(axes, on_sphere(directions, values), *_range(values), "cividis")
+    bar = figure.colorbar(image, ax=axes, orientation="horizontal", fraction=0.05, pad=0.06, aspect=40)
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label("mean 3DFSC of a projection along the direction", fontsize=9)
+    return png(figure)
+
+
 def _globe() -> tuple[Figure, Axes]:
     """Return an empty sphere with the axes of the map at their places."""
     figure = sheet(7.2, 4.3)

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import torch
 from pydantic import ValidationError
 
 from cryobridge.core.fourier import centred_spectrum
-from cryobridge.core.relion import Sharpened, agreement, sharpen
 from cryobridge.schemas.correction import CorrectionOptions
-from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.errors import OptionsInvalid
 from cryobridge.schemas.kinds.map.correct import CorrectOptions, MapCorrectJob
 from cryobridge.schemas.validation import input_invalid
 
 from ....jobs.context import Context
 from ....jobs.folder import REPORT_NAME, OutputFolder
 from ....jobs.runner import JobSteps
-from ....jobs.tables import curve_table, loss_table
 from ....loop import Progress, scaled
+from ....memory import peak_bytes
 from ....report.support import consistency_metrics
 from ....training.ensemble import Ensemble
 from ..measured import sphericity_or_none
-from .outputs import CorrectedPair, outcome
+from .correction import Correction, Cost, doubts_of
+from .looking import looking_maps
+from .measures import measure
+from .outputs import outcome
 from .prepare import Prepared, prepare, read_files, whitened
-from .report import Correction, page, script
+from .report import page
+from .written import write
 
 _PREPARED, _TRAINED = 0.05, 0.95
 
@@ -35,9 +37,7 @@ def run(job: MapCorrectJob, context: Context) -> JobSteps:
     """Measure, train, predict, put together; write maps, tables, the network and the report."""
     device, folder = context.device, context.folder
     network = _network_options(job, device)
-    files = read_files(
-        job.inputs, network, job.options.voxel_size_A, device, pretrained=job.options.begins_pretrained
-    )
+    files = read_files(job.inputs, network, job.options.voxel_size_A, device, pretrained=job.options.begins_pretrained)
     yield Progress("measuring the half-maps", 0.0)
     prepared = prepare(job, files, device)
     for choice in prepared.choices:
@@ -67,15 +67,24 @@ def run(job: MapCorrectJob, context: Context) -> JobSteps:
     folder.mark("train")
     yield Progress("putting the final maps together", _TRAINED)
     found = outcome(prepared, trained, job.options)
-    sharpened, complaints = _sharpened(job.options, prepared, found)
-    warnings = [*(finding.sentence for finding in found.consistency.findings), *complaints]
-    correction = Correction(job, prepared, trained, found, network, sharpened, warnings)
-    _write(correction, folder)
+    correction = Correction(
+        job=job,
+        prepared=prepared,
+        trained=trained,
+        found=found,
+        network=network,
+        measures=measure(prepared, found),
+        looking=looking_maps(job.options, prepared, found),
+        cost=Cost(folder.seconds, *peak_bytes(device)),
+        others=doubts_of(found.consistency),
+    )
+    write(correction, folder)
+    folder.write_text(REPORT_NAME, page(correction))
     folder.mark("finish")
     result = folder.finish(
         metrics=_metrics(correction),
         options=_as_used(job.options, network, prepared),
-        statements=[*correction.statements, *warnings],
+        statements=[*correction.verdict.reasons, *correction.statements, *correction.looking.complaints],
         seeds={f"network {index + 1}": network.seed + index for index in range(len(trained))},
     )
     training.clear()
@@ -89,9 +98,13 @@ def _network_options(job: MapCorrectJob, device: torch.device) -> CorrectionOpti
         raise input_invalid(error, CorrectOptions, "options") from error
     if network.total_steps(warm=False) == 0:
         if job.inputs.network is None and not job.options.begins_pretrained:
-            raise InputInvalid("options: no steps means to predict only, which needs a network; give inputs.network")
+            raise OptionsInvalid(
+                "options", "no steps means to predict only, which needs a network; give inputs.network"
+            )
         if job.options.ensemble > 1:
-            raise InputInvalid("options: 'ensemble' needs training, but no steps are asked for; leave one of them out")
+            raise OptionsInvalid(
+                "options", "'ensemble' needs training, but no steps are asked for; leave one of them out"
+            )
     return network
 
 
@@ -119,53 +132,6 @@ def _begin(job: MapCorrectJob, prepared: Prepared, folder: OutputFolder) -> None
         folder.write_map("FSC3D.mrc", centred_spectrum(prepared.fsc3d), prepared.pair.voxel_size_A)
 
 
-def _sharpened(options: CorrectOptions, prepared: Prepared, found: CorrectedPair) -> tuple[Sharpened | None, list[str]]:
-    """The sharpened map, if it is wanted, and what to say of it where no B-factor can be had."""
-    if not options.postprocess:
-        return None, []
-    half1, half2 = prepared.originals
-    # The corrected halves may not be independent; how much of each shell is signal is told by those before.
-    agreed = agreement(half1, half2, prepared.mask, seed=options.seed)
-    make = partial(sharpen, found.mean.to(half1.device), agreed.used, prepared.pair.voxel_size_A, mask=prepared.mask)
-    try:
-        return make(), []
-    except ValueError as error:
-        complaint = f"postprocessed.mrc is weighted by the FSC, but not sharpened: {error}."
-    try:
-        return make(sharpening="none"), [complaint]
-    except ValueError as error:
-        return None, [f"No sharpened map could be made: {error}."]
-
-
-def _write(correction: Correction, folder: OutputFolder) -> None:
-    prepared, found = correction.prepared, correction.found
-    pair, sharpened = prepared.pair, correction.sharpened
-    for name, volume in (
-        ("corrected_half1.mrc", found.half1),
-        ("corrected_half2.mrc", found.half2),
-        ("corrected.mrc", found.mean),
-        ("spread.mrc", found.spread),
-        ("postprocessed.mrc", None if sharpened is None else sharpened.volume),
-    ):
-        if volume is not None:
-            folder.write_map(name, volume, pair.voxel_size_A, pair.position)
-    folder.write_tensors("network.safetensors", correction.trained[0].network)
-    folder.write_text(
-        "loss.csv", loss_table([one.record for one in correction.trained], correction.network.held_out_every)
-    )
-    after = "fsc_corrected_not_a_resolution" if correction.network.mode == "shared" else "fsc_corrected"
-    curves = {"fsc": prepared.measured.curve, after: found.fsc_after}
-    folder.write_text("fsc.csv", curve_table(curves, pair.box, pair.voxel_size_A))
-    step_deg = 90 / found.change.shape[1]
-    bins = {
-        f"changed_{step_deg * number:.0f}_to_{step_deg * (number + 1):.0f}_deg": column
-        for number, column in enumerate(found.change.T)
-    }
-    folder.write_text("change.csv", curve_table(bins, pair.box, pair.voxel_size_A))
-    folder.write_text("corrected.cxc", script(correction, folder.path))
-    folder.write_text(REPORT_NAME, page(correction))
-
-
 def _metrics(correction: Correction) -> dict[str, float | int | str | None]:
     prepared, found, trained = correction.prepared, correction.found, correction.trained
     losses = [loss for one in trained for loss in one.record.losses]
@@ -188,8 +154,14 @@ def _metrics(correction: Correction) -> dict[str, float | int | str | None]:
         "power_changed_well_measured": _finite(found.changed_well),
         "power_changed_badly_measured": _finite(found.changed_badly),
         "rms_change": round(found.moved, 4),
+        "rms_change_outside": _finite(correction.measures.outside),
         "spread": _finite(found.relative_spread),
         **consistency_metrics(found.consistency),
+        "verdict": correction.verdict.words,
+        **{f"direction_{name}_A": _finite(value) for name, value in correction.measures.resolution_spread.items()},
+        "amplitude_badly_measured": _finite(correction.measures.signal_badly),
+        "peak_memory_GB": round(correction.cost.host_bytes / 1e9, 2),
+        "peak_gpu_memory_GB": None if correction.cost.gpu_bytes is None else round(correction.cost.gpu_bytes / 1e9, 2),
     }
 
 

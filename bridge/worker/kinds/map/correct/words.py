@@ -151,8 +151,8 @@ def correction(training: TrainingFacts) -> Passage:
     }[training.loss]
     weight = {
         "noise": "How densely each direction was sampled was told by the power of the half-maps' difference in a cone "
-        f"about it; with the signal share f that follows, a voxel counts by sqrt(2f / (1 + f)) ({citations.FSC_143.short}), "
-        "and the network sees Wiener-filtered half-maps with a level spectrum. ",
+        "about it; with the signal share f that follows, a voxel counts by sqrt(2f / (1 + f)) "
+        f"({citations.FSC_143.short}), and the network sees Wiener-filtered half-maps with a level spectrum. ",
         "c_ref": f"Where the 3DFSC is f, a Fourier voxel counts by sqrt(2f / (1 + f)) ({citations.FSC_143.short}). ",
         "fsc3d": "The 3DFSC weights what each Fourier voxel counts for. ",
         "none": "All Fourier voxels counted alike, so the network only denoises. ",
@@ -187,6 +187,15 @@ def combination(kind: Literal["fill", "published"], limit_A: float) -> Passage:
         f"The result is the network's map, brought to the amplitude spectrum of the half-map, as published "
         f"({citations.SPISONET.short}); {beyond}",
         (citations.SPISONET,),
+    )
+
+
+def display_map() -> Passage:
+    """Amplitudes that were restored for looking at."""
+    return Passage(
+        "For display only, amplitudes in badly measured directions were raised towards that of the signal in well "
+        f"measured ones, shell by shell ({citations.FSC_143.short}).",
+        (citations.FSC_143,),
     )
 
 

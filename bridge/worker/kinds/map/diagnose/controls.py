@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from cryobridge.core.correction import prepared_inputs, training_weight
+from cryobridge.core.correction import prepare, prepared_inputs
 from cryobridge.core.diagnosis import corrected_for_control, mean_score, noise_pair, phase_randomised_pair, power_gain
 from cryobridge.core.fourier import fsc
 from cryobridge.core.training import Parking
@@ -57,12 +58,17 @@ def controls(
     The network's maps are compared as they are, before anything measured is put together with them.
     """
     generator = torch.Generator().manual_seed(seed)
-    mask, n = measured.mask, measured.half1.shape[-1]
     options = CorrectOptions(method=network.options.loss)
-    weight = _weight(measured, options)
+    if not network.options.see_mask and options.weighting == "noise":
+        options = options.model_copy(update={"weight": "c_ref"})
+    plan, halves = plan_of(options, measured.limit_A), (measured.half1, measured.half2)
+    sight = prepare(halves, measured.mask, voxel_A, plan).sight
+    mask, n = sight.mask, sight.weight.shape[0]
 
-    def seen(halves: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        return prepared_inputs(halves, mask, voxel_A, plan_of(options, measured.limit_A))
+    def seen(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        if sight.level is None:
+            return prepared_inputs(pair, measured.mask, voxel_A, plan)
+        return sight.start_of(pair[0]), sight.start_of(pair[1])
 
     def through(halves: tuple[Tensor, Tensor]) -> Generator[None, None, tuple[Tensor, Tensor]]:
         maps = []
@@ -76,31 +82,26 @@ def controls(
     noise = seen(noise_pair(measured.half1, measured.half2, generator))
     noise_maps = yield from through(noise)
     yield Progress("controls: the half-maps through the network", 0.35)
-    maps = yield from through(seen((measured.half1, measured.half2)))
+    maps = yield from through(seen(halves))
     curves = {"noise_before": fsc(*noise, mask), "noise_after": fsc(*noise_maps, mask), "true_phases": fsc(*maps, mask)}
     true_phases = random_phases = math.nan
     randomised_from = _first_below(fsc(measured.half1, measured.half2), _RANDOMISE_BELOW)
     if randomised_from is not None:
         yield Progress("controls: random phases through the network", 0.7)
-        halves = seen(phase_randomised_pair(measured.half1, measured.half2, randomised_from, generator))
-        curves["random_phases"] = fsc(*(yield from through(halves)), mask)
+        randomised = seen(phase_randomised_pair(measured.half1, measured.half2, randomised_from, generator))
+        curves["random_phases"] = fsc(*(yield from through(randomised)), mask)
         curves["corrected"] = corrected_for_control(curves["true_phases"], curves["random_phases"])
         beyond = within & (shell >= randomised_from + _CONTROL_OFFSET)
         true_phases, random_phases = (mean_score(curves[key], beyond) for key in ("true_phases", "random_phases"))
+    beyond_sight = measured.half1.shape[-1] // 2 - n // 2
     return Controls(
-        curves=curves,
+        curves={name: pad(curve, (0, beyond_sight)) for name, curve in curves.items()},
         noise_before=mean_score(curves["noise_before"], within),
         noise_after=mean_score(curves["noise_after"], within),
         noise_power=power_gain(noise[0], noise_maps[0], mask),
         true_phases=true_phases,
         random_phases=random_phases,
     )
-
-
-def _weight(measured: Measured, options: CorrectOptions) -> Tensor:
-    """How well each Fourier voxel is measured, as `map.correct` tells its networks."""
-    well = measured.fsc3d(options.half_angle_deg, "phase_cosine").clamp(0.0, 1.0)
-    return training_weight(well, options.weighting)
 
 
 def _first_below(curve: Tensor, threshold: float) -> int | None:

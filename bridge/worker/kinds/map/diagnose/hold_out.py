@@ -87,12 +87,13 @@ def hold_out(
     spoilt = degrade(measured.half1, measured.half2, about, like, generator)
     correction = _spoilt_job(job, spoilt, measured, voxel_A, folder)
     network = correction.options.network_options(device.type)
-    prepared = prepare(correction, read_files(correction.inputs, network), device)
+    files = read_files(correction.inputs, network, pretrained=correction.options.begins_pretrained)
+    prepared = prepare(correction, files, device)
     training = Ensemble(
         ready=prepared.ready,
         options=network,
         networks=1,
-        start=None,
+        start=files.network,
         device=device,
         checkpoints=context.checkpoints(network.model_dump(mode="json")),
         every_s=_CHECKPOINT_EVERY_S,

@@ -50,13 +50,11 @@ def run(job: MapDiagnoseJob, context: Context) -> JobSteps:
     yield Progress(f"read two half-maps of {pair.box}^3 at {voxel_A:g} A", 0.05)
 
     measured = Measured(pair, inputs, device, options.limit_resolution_A, half_angle_deg=angle, seed=options.seed)
+    group = _point_group(job, measured)
     yield from context.remarked([*measured.remarks, *(line for other in others for line in other.remarks)])
     folder.open()
     volume = measured.fsc3d(angle, "sum_ratio")
-    group = symmetry_found(measured.half1, measured.half2, measured.mask, options.symmetry)
     directions = measured.directions
-    if options.hold_out and group.level == "lacks":
-        raise InputInvalid(f"{inputs.half1}: {group.sentence}; without a hold-out test a diagnosis can go on with it")
     change = None
     if corrected:
         change = changed(measured, corrected[0], corrected[1], volume, angle)

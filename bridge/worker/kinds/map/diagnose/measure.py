@@ -29,7 +29,6 @@ from cryobridge.core.fourier import fibonacci_directions, fsc, resolution
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.formats.particles import read_views
 
-from ....jobs.volumes import Pair
 from ..measured import Measured
 
 _DIRECTIONS = 300

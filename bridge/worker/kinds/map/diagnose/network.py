@@ -42,5 +42,5 @@ def stored_network(path: Path, device: torch.device, seed: int) -> Network:
         )
     make = CorrectionOptions.published if layout.norm == "batch" else CorrectionOptions.for_device
     mode = "independent" if layout.networks == 2 else "shared"
-    options = make(device.type, preset=preset, norm=layout.norm, mode=mode, seed=seed)
+    options = make(device.type, preset=preset, norm=layout.norm, mode=mode, seed=seed, see_mask=layout.see_mask)
     return Network(stored.started(options, device), options)

@@ -9,7 +9,7 @@ import pytest
 
 from cryobridge.bridge.worker.report.chimerax import script
 
-COMMANDS = {"open", "volume", "close", "set", "lighting", "graphics", "tile", "view"}
+COMMANDS = {"open", "volume", "lighting", "graphics", "tile", "view"}
 
 
 def commands(text: str) -> list[str]:
@@ -19,13 +19,28 @@ def commands(text: str) -> list[str]:
 def test_maps_are_opened_and_contoured_in_order():
     lines = commands(script([("../half1.mrc", 0.0123456789), ("corrected_half1.mrc", 2e-5)]))
     opened = [line for line in lines if line.startswith("open ")]
-    assert opened == ['open "../half1.mrc"', 'open "corrected_half1.mrc"']
+    assert opened == [
+        'open "../half1.mrc" name "cryobridge 1 half1.mrc"',
+        'open "corrected_half1.mrc" name "cryobridge 2 corrected_half1.mrc"',
+    ]
     levels = [line for line in lines if line.startswith("volume ")]
-    assert "volume #1 style surface step 1 level 0.0123457 color #" in levels[0]
-    assert "volume #2 style surface step 1 level 2e-05 color #" in levels[1]
+    assert 'volume ##name="cryobridge 1 half1.mrc" style surface step 1 level 0.0123457 color #' in levels[0]
+    assert 'volume ##name="cryobridge 2 corrected_half1.mrc" style surface step 1 level 2e-05 color #' in levels[1]
     assert lines.index(opened[1]) < lines.index(levels[1])
     assert levels[0].split()[-1] != levels[1].split()[-1], "before and after differ in colour"
-    assert lines[-2:] == ["tile #1-2 columns 2", "view"]
+    both = '##name="cryobridge 1 half1.mrc" | ##name="cryobridge 2 corrected_half1.mrc"'
+    assert lines[-2:] == [f"tile {both} columns 2", f"view {both}"]
+
+
+def test_nothing_that_a_user_has_open_is_closed_or_named_by_a_number():
+    text = "\n".join(commands(script([("a.mrc", 1.0), ("b.mrc", 2.0)])))
+    assert "close" not in text
+    assert not re.search(r"#\d+ ", text.replace("##", ""))
+
+
+def test_maps_of_one_name_are_told_apart():
+    opened = [line for line in commands(script([("a/m.mrc", 1.0), ("b/m.mrc", 1.0)])) if line.startswith("open")]
+    assert len({line.partition(" name ")[2] for line in opened}) == 2
 
 
 def test_one_map_is_not_tiled():
@@ -57,8 +72,11 @@ def test_a_name_that_could_do_harm_is_left_out(name):
     text = script([("first.mrc", 1.0), (name, 1.0), ("last.map.gz", 2.0)])
     lines = commands(text)
     assert {line.split()[0] for line in lines} <= COMMANDS
-    assert [line for line in lines if line.startswith("open")] == ['open "first.mrc"', 'open "last.map.gz"']
-    assert any(line.startswith("volume #2 ") and "level 2 " in line for line in lines), "numbers go on without a gap"
+    opened = [line.partition(" name ")[0] for line in lines if line.startswith("open")]
+    assert opened == ['open "first.mrc"', 'open "last.map.gz"']
+    assert any(line.startswith('volume ##name="cryobridge 2 ') and "level 2 " in line for line in lines), (
+        "numbers go on without a gap"
+    )
     assert sum("left out" in line for line in text.splitlines()) == 1
 
 
@@ -66,7 +84,7 @@ def test_a_name_that_could_do_harm_is_left_out(name):
     "name", ["Map (final) 2.mrc", "größe.MAP", "../../Refine3D/job012/run_half1_class001_unfil.mrc"]
 )
 def test_names_of_real_life_are_taken(name):
-    assert f'open "{name}"' in commands(script([(name, 1.0)]))
+    assert any(line.startswith(f'open "{name}" ') for line in commands(script([(name, 1.0)])))
 
 
 @pytest.mark.parametrize("level", [math.nan, math.inf])

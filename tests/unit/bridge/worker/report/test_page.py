@@ -11,7 +11,7 @@ from support.pictures import pixels
 
 from cryobridge.bridge.worker.report import citations
 from cryobridge.bridge.worker.report.figures.canvas import png, sheet
-from cryobridge.bridge.worker.report.page import Figure, Report, as_html
+from cryobridge.bridge.worker.report.page import Figure, Judged, Report, as_html
 
 HOSTILE = "<script>alert(1)</script>\"' onerror=x &amp;.mrc\u202e\x1b[31m\n\udcff"
 
@@ -148,3 +148,11 @@ def test_the_page_follows_the_reader(picture):
 def test_a_figure_that_is_no_png_is_refused(picture):
     with pytest.raises(ValueError, match="'FSC' is not a PNG"):
         as_html(report(picture, figures=[Figure("FSC", b"GIF89a", "")]))
+
+
+def test_a_verdict_stands_above_everything_and_its_reasons_stay_text(picture):
+    html = as_html(report(picture, verdict=Judged("Use with care.", [HOSTILE], "careful"), warnings=["a warning"]))
+    assert html.index("Use with care.") < html.index("a warning")
+    assert "<script>" not in html
+    assert 'class="verdict careful"' in html
+    assert 'id="verdict"' not in as_html(report(picture))

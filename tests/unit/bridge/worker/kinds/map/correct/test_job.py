@@ -19,7 +19,18 @@ from cryobridge.schemas.errors import InputInvalid
 pytestmark = pytest.mark.slow
 
 MAPS = {"corrected.mrc", "corrected_half1.mrc", "corrected_half2.mrc"}
-TABLES = {"change.csv", "fsc.csv", "loss.csv", "corrected.cxc", "network.safetensors", "report.html"}
+LOOKED_AT = {"postprocessed.mrc", "input_postprocessed.mrc"}
+TABLES = {
+    "change.csv",
+    "fsc.csv",
+    "loss.csv",
+    "directions.csv",
+    "cones.csv",
+    "amplitudes.csv",
+    "corrected.cxc",
+    "network.safetensors",
+    "report.html",
+}
 
 
 @pytest.fixture
@@ -30,10 +41,17 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_a_job_leaves_maps_tables_a_network_and_a_page(tmp_path: Path) -> None:
-    spec = correction_job(tmp_path, ensemble=2, postprocess=True, held_out=2, held_out_every=1)
+    spec = correction_job(tmp_path, ensemble=2, display_map=True, held_out=2, held_out_every=1)
     result = finish(spec)
     out = tmp_path / "out"
-    assert set(result["outputs"]) == {*MAPS, *TABLES, "FSC3D.mrc", "postprocessed.mrc", "spread.mrc"}
+    assert set(result["outputs"]) == {
+        *MAPS,
+        *TABLES,
+        *LOOKED_AT,
+        "FSC3D.mrc",
+        "spread.mrc",
+        "corrected_for_display.mrc",
+    }
     assert {path.name for path in out.iterdir()} == {*result["outputs"], "job.yaml", "result.json", "run.log"}
     assert result["seeds"] == {"network 1": 0, "network 2": 1}
     assert (result["metrics"]["steps"], result["metrics"]["mode"]) == (4, "shared")
@@ -44,6 +62,10 @@ def test_a_job_leaves_maps_tables_a_network_and_a_page(tmp_path: Path) -> None:
     assert [row.split(",")[:2] for row in rows[1:]] == [["1", "1"], ["1", "2"], ["2", "1"], ["2", "2"]]
     assert all(row.count(",") == 3 and not row.endswith(",") for row in rows)
     page = (out / "report.html").read_text()
+    assert result["metrics"]["verdict"] in ("use", "use with care", "do not use")
+    assert f'<h2 id="verdict">{result["metrics"]["verdict"].capitalize()}.</h2>' in page
+    assert any("for looking at only" in line for line in result["statements"])
+    assert b"FOR DISPLAY ONLY" in (out / "corrected_for_display.mrc").read_bytes()[:1024]
     assert "not a resolution" in page
     assert any("not independent" in line for line in result["statements"])
     assert all(line in page.replace("&#x27;", "'") for line in result["statements"])
