@@ -31,7 +31,7 @@ from typing import Any
 from pairs import Pair, read_map, read_pair, write_pair
 from scores import names, scores
 
-NETWORK = {"preset": "small", "cube_size": 32, "crop_size": 48, "batch": 4, "acc_batches": 1}
+NETWORK = {"preset": "small", "cube_size": 32, "crop_size": 48, "batch": 4, "acc_batches": 1, "n_subvolume": 400}
 PEER_NETWORK = ["--base", "16", "--cube", "32", "--crop", "48", "--batch", "4", "--acc", "1"]
 SUBVOLUMES = 400
 TIMED_STEPS = 8

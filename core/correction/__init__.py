@@ -4,7 +4,7 @@ from .draws import Choice, Draws
 from .ensemble import mean_and_spread
 from .finishing import Finish, finished
 from .losses import ImprovedTerms, filtered, improved_loss, published_loss
-from .material import Material, check_maps, materials, normalised
+from .material import Material, check_maps, crop_weight, materials, normalised
 from .noise import pair_noise, solvent_noise
 from .pair import LowResolutions, Plan, ReadyPair, Regularised, prepare, prepared_inputs, training_weight
 from .posterior import fill, gain_from_fsc, on_scale_of, plausible
@@ -27,6 +27,7 @@ __all__ = [
     "Regularised",
     "StoredLayout",
     "check_maps",
+    "crop_weight",
     "fill",
     "filtered",
     "finished",

@@ -16,6 +16,8 @@ from .losses import filtered
 from .noise import pair_noise, solvent_noise
 
 _LEAST_DEVIATION = 1e-30
+_LEAST_RANGE = 1e-3
+"""Of a weight that is brought to 0 ... 1; the published program's own."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def materials(
     check_maps(weight3d, mask, half1, half2)
     n = half1.shape[-1]
     weight3d = weight3d.to(device, torch.float32)
+    weight = crop_weight(weight3d, n, options)
     mask = None if mask is None else mask.to(device)
     side = options.cube_size
     inputs, targets = [], []
@@ -70,7 +73,6 @@ def materials(
         targets.append(padded_to((half.float() - level) / deviation, side))
     where = torch.ones(n, n, n, device=device) if mask is None else mask
     where = functional.pad(where, _zero_pads(n, side)) if n < side else where
-    weight = resampled_weight(weight3d, n, side)
     if options.mode == "shared":
         noise = pair_noise(*inputs) * options.noise if options.noise > 0 else None
         return [Material(((inputs[0], targets[1]), (inputs[1], targets[0])), noise, where, weight)]
@@ -83,6 +85,25 @@ def materials(
             noise = None if noise is None else noise * options.noise
         found.append(Material(((seen, target),), noise, where, weight))
     return found
+
+
+def crop_weight(weight3d: Tensor, n: int, options: CorrectionOptions) -> Tensor:
+    """The weight (n, n, n // 2 + 1) of a box of n at the size of a crop, (c, c, c // 2 + 1) in [0, 1].
+
+    Ours: negative values, which mean nothing, are set to 0 first. Published (spIsoNet's `rescale_fsc`): after
+    resampling, which averages them with their neighbours, and what is left is brought to 0 ... 1. A 3DFSC of a badly
+    measured direction is noise about 0: half as large when it is averaged before it is clipped. DC stays at DC, where
+    the published program reads everything half a voxel off.
+    """
+    if options.loss != "published":
+        return resampled_weight(weight3d.clamp(0, 1), n, options.cube_size)
+    weight = resampled_weight(weight3d, n, options.cube_size).clamp(min=0)
+    # DC is 1 in every 3DFSC; the largest value that was averaged with others is one of the rest.
+    rest = weight.flatten()[1:]
+    lowest, highest = rest.min(), rest.max()
+    if float(highest - lowest) <= _LEAST_RANGE:
+        return weight.clamp(max=1)
+    return ((weight - lowest) / (highest - lowest)).clamp(0, 1)
 
 
 def check_maps(weight3d: Tensor, mask: Tensor | None, *maps: Tensor) -> None:
@@ -115,7 +136,7 @@ def normalised(
         If the map is constant, or nothing of it passes the weight.
     """
     volume = volume.float()
-    seen = filtered(volume, weight3d) if options.filter_input else volume
+    seen = filtered(volume, weight3d.clamp(0, 1)) if options.filter_input else volume
     counted = seen if mask is None or options.loss == "published" else seen[mask > 0.5]
     if counted.numel() < 2:
         counted = seen
