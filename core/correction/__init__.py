@@ -1,5 +1,6 @@
 """The self-supervised correction of a pair of half-maps, and how its result is put together."""
 
+from .beyond import beyond_limit, fall_off, gain_beyond
 from .draws import Choice, Draws
 from .ensemble import mean_and_spread
 from .finishing import Finish, finished
@@ -26,11 +27,14 @@ __all__ = [
     "ReadyPair",
     "Regularised",
     "StoredLayout",
+    "beyond_limit",
     "check_maps",
     "crop_weight",
+    "fall_off",
     "fill",
     "filtered",
     "finished",
+    "gain_beyond",
     "gain_from_fsc",
     "improved_loss",
     "materials",

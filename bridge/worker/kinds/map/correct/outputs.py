@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,6 +75,9 @@ def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOpti
         If a map is not finite or not on the scale of its half-map.
     """
     how = finish_of(options)
+    if not prepared.fsc3d_given:
+        # Who gives a 3DFSC has it say how well each voxel is measured; and independent halves stay so.
+        how = dataclasses.replace(how, halves_fsc=prepared.measured.curve)
     each = [
         [usable(prepared.ready, half, volume, how, "the corrected map") for half, volume in enumerate(one.maps, 1)]
         for one in trained
