@@ -30,7 +30,8 @@ def beyond_limit(half: Tensor, gain: Tensor, curve: Tensor | None, voxel_size_A:
     gain
         (n, n, n // 2 + 1) in [0, 1), DC first, of its Wiener filter up to the limit.
     curve
-        FSC of both half-maps (n // 2 + 1,), which says how the signal falls off; None where that is not known.
+        FSC of both half-maps (n // 2 + 1,), which says how the signal falls off; None where that must not be known:
+        the gain stays that at the limit.
     voxel_size_A, limit_A
         Of the maps, and where the correction ends.
 
@@ -40,8 +41,8 @@ def beyond_limit(half: Tensor, gain: Tensor, curve: Tensor | None, voxel_size_A:
     """
     n = half.shape[-1]
     last = last_shell(n, voxel_size_A, limit_A)
-    known = torch.zeros(n // 2 + 1, dtype=torch.float64, device=half.device) if curve is None else curve.to(half.device)
-    return apply_filter(half, gain_beyond(gain, fall_off(known, last), last).to(half.dtype))
+    fall = torch.ones(n // 2 + 1, dtype=torch.float64) if curve is None else fall_off(curve, last)
+    return apply_filter(half, gain_beyond(gain, fall, last).to(half.dtype))
 
 
 def gain_beyond(gain: Tensor, fall: Tensor, last: int) -> Tensor:

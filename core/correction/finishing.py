@@ -28,8 +28,8 @@ class Finish:
         Take what lies beyond the limit from the half-map itself: as it is with `published`, else filtered as it is at
         the limit, see `beyond_limit`.
     halves_fsc
-        FSC of the two half-maps by shell (n // 2 + 1,), which says how much of them is kept there; None: what they
-        hold beyond the limit is not known, and fades within six shells.
+        FSC of the two half-maps by shell (n // 2 + 1,), which says how their signal falls off there; None where one
+        half must not know of the other.
     angular_whiten_from_A
         Even out amplitudes over directions from here to the limit; None leaves them.
     rotations

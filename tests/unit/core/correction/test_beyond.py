@@ -100,11 +100,10 @@ def test_noise_does_not_begin_at_the_limit(pair: PhantomPair) -> None:
         assert float(as_it_is[last + 1] / power[last - 2 : last + 1].mean()) > 10
 
 
-def test_without_a_curve_what_is_beyond_fades_within_six_shells(pair: PhantomPair) -> None:
+def test_without_a_curve_the_gain_stays_that_at_the_limit(pair: PhantomPair) -> None:
     ready = prepare((pair.half1, pair.half2), pair.mask, pair.voxel_size_A, Plan(12.0))
     beyond = beyond_limit(pair.half1, ready.gains[0], None, pair.voxel_size_A, 12.0)
-    everywhere = torch.ones(48, 48, 25)
-    share = shell_power(beyond, everywhere) / shell_power(pair.half1, everywhere)
-    at_limit = radial_mean(ready.gains[0].square(), 48)[5:8].mean()
-    assert float(share[9] / at_limit) > 0.7
-    assert float(share[14:].max()) < 1e-12
+    as_at_limit = gain_beyond(ready.gains[0], torch.ones(25), last_shell(48, pair.voxel_size_A, 12.0))
+    torch.testing.assert_close(beyond, apply_filter(pair.half1, as_at_limit))
+    _, rest = cone_regions(pair)
+    assert float(shell_power(beyond, rest)[20]) > 0.3 * float(shell_power(pair.half1, rest)[20])

@@ -75,8 +75,8 @@ def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOpti
         If a map is not finite or not on the scale of its half-map.
     """
     how = finish_of(options)
-    if not prepared.fsc3d_given:
-        # Who gives a 3DFSC has it say how well each voxel is measured; and independent halves stay so.
+    # Where a 3DFSC is given nothing else ties independent halves to each other.
+    if not (prepared.fsc3d_given and options.network_options("cpu").mode == "independent"):
         how = dataclasses.replace(how, halves_fsc=prepared.measured.curve)
     each = [
         [usable(prepared.ready, half, volume, how, "the corrected map") for half, volume in enumerate(one.maps, 1)]
