@@ -7,12 +7,12 @@ import torch
 
 from cryobridge.core.correction import Plan, beyond_limit, fall_off, gain_beyond, prepare
 from cryobridge.core.fourier import (
+    apply_filter,
     expand,
     forward,
     frequency_axes,
     fsc,
     last_shell,
-    radial_mean,
     radial_sum,
     radius,
     shell_index,
