@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .directions import bin_directions, frequency_bins
-from .shells import expand, radial_mean, shell_index, shell_of_resolution, within_limit
+from .shells import expand, radial_mean, shell_index, shell_of_resolution
 from .transforms import box_size, check_same_box, forward, friedel_weights, inverse, radius
 
 _BINS_PER_FACE = 48  # direction bins of about 2 degrees, well under the smallest sensible cone
@@ -113,8 +113,9 @@ def angular_whiten(
     """
     n = box_size(volume)
     low = shell_of_resolution(n, voxel_size_A, low_resolution_A)
-    within = within_limit(n, voxel_size_A, high_resolution_A, volume.device) > 0
-    band = (radius(n, volume.device) >= low) & within
+    high = shell_of_resolution(n, voxel_size_A, high_resolution_A)
+    distance = radius(n, volume.device)
+    band = (distance >= low) & (distance <= min(high, n // 2))
     if not bool(band.any()):
         raise ValueError(f"no Fourier voxels between {low_resolution_A} and {high_resolution_A} A in a box of {n}")
     spectrum = forward(volume)
