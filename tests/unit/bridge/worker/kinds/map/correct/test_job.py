@@ -103,6 +103,16 @@ def test_what_lies_beyond_the_limit_is_the_half_map_and_no_stronger_than_at_the_
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_a_given_3dfsc_that_ends_early_ends_the_correction_at_its_last_shell(tmp_path: Path) -> None:
+    write(tmp_path / "fsc3d.mrc", centred_spectrum(0.9 * (shell_index(24) <= 5).float()))
+    result = finish(correction_job(tmp_path, inputs=("mask", "fsc3d"), steps=1))
+    assert result["metrics"]["limit_resolution_A"] == pytest.approx(24 * VOXEL_A / 5)
+    power = radial_mean(forward(read(tmp_path / "out/corrected_half1.mrc")).abs().square(), 24)
+    before = radial_mean(forward(read(tmp_path / "half1.mrc")).abs().square(), 24)
+    assert float((power / before)[4:6].min()) > 0.5
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_well_measured_voxels_stay_as_measured_and_others_do_not(tmp_path: Path) -> None:
     n = 24
     along = torch.fft.fftfreq(n).abs().view(n, 1, 1) > 0.7 * radius(n) / n
