@@ -9,7 +9,7 @@ import torch
 from pairs import Pair
 from torch import Tensor
 
-from cryobridge.core.fourier import apply_filter, forward, last_shell, radial_sum, shell_of_resolution, within_limit
+from cryobridge.core.fourier import apply_filter, forward, last_shell, radial_sum, radius, shell_of_resolution
 
 BINS_DEG = (0, 15, 30, 45, 60, 75, 90)
 COARSEST_A = 12.0
@@ -40,7 +40,7 @@ def scores(pair: Pair, volume: Tensor) -> dict[str, float]:
     for low, high in pairwise(BINS_DEG):
         regions[f"{low}-{high}"] = (angle >= low) & (angle < high if high < BINS_DEG[-1] else angle <= high)
     found = {name: _mean_fsc(pair, a, b, region) for name, region in regions.items()}
-    band = within_limit(n, pair.voxel_size_A, pair.limit_A).double()
+    band = (radius(n) <= shell_of_resolution(n, pair.voxel_size_A, pair.limit_A)).double()
     inside = pair.mask > 0.5
     one, two = (apply_filter(v.double(), band)[inside] for v in (volume, pair.truth))
     found["CC"] = float(torch.corrcoef(torch.stack([one, two]))[0, 1])
