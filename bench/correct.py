@@ -2,7 +2,7 @@
 
     python bench/correct.py CASE [CASE ...] --work FOLDER [--seeds 1 2 3] [--steps 200] [--box 96]
     SPISONET_DIR=... python bench/correct.py CASE --work FOLDER --harness ../shared/bench/spisonet \
-        --peer-python PYTHON --equal-cpu
+        --peer-python PYTHON --equal-cpu --peer-steps 20
     python bench/correct.py CASE --work FOLDER --variant "no anchor: anchor=0" --variant "as it comes: preset=tiny"
 
 A case is a folder that `pairs.read_pair` reads. Both programs get the half-maps, the mask and the limit resolution, and
@@ -31,9 +31,10 @@ from typing import Any
 from pairs import Pair, read_map, read_pair, write_pair
 from scores import names, scores
 
-NETWORK = {"preset": "small", "cube_size": 32, "crop_size": 48, "batch": 4, "acc_batches": 1}
-PEER_NETWORK = ["--base", "16", "--cube", "32", "--crop", "48", "--batch", "4", "--acc", "1"]
 SUBVOLUMES = 400
+LEAST_EPOCHS = 2
+NETWORK = {"preset": "small", "cube_size": 32, "crop_size": 48, "batch": 4, "acc_batches": 1, "n_subvolume": SUBVOLUMES}
+PEER_NETWORK = ["--base", "16", "--cube", "32", "--crop", "48", "--batch", "4", "--acc", "1"]
 TIMED_STEPS = 8
 Rows = list[tuple[str, list[dict[str, Any]]]]
 
@@ -63,10 +64,11 @@ def _programs(arguments: argparse.Namespace, case: Path, pair: Pair) -> Rows:
     rows: Rows = []
     peer_cpu_s = None
     if arguments.harness is not None:
-        runs = [_peer(arguments, case, pair, seed) for seed in arguments.seeds]
-        rows += [("spIsoNet, corrected", runs)]
-        rows += [("spIsoNet, corrected_filtered", [{**run, "scores": run["filtered"]} for run in runs])]
-        peer_cpu_s = statistics.mean(run["cpu_s"] for run in runs)
+        for steps in (arguments.steps, *arguments.peer_steps):
+            runs = [_peer(arguments, case, pair, seed, steps) for seed in arguments.seeds]
+            rows += [("spIsoNet, corrected", runs)]
+            rows += [("spIsoNet, corrected_filtered", [{**run, "scores": run["filtered"]} for run in runs])]
+            peer_cpu_s = peer_cpu_s or statistics.mean(run["cpu_s"] for run in runs)
     variants = [_variant(text) for text in arguments.variant] or [
         ("ours, published", {"method": "published"}),
         ("ours", {}),
@@ -158,16 +160,17 @@ def _time_steps(options: dict[str, Any]) -> None:
     print(statistics.median(later - earlier for earlier, later in pairwise(clock)))
 
 
-def _peer(arguments: argparse.Namespace, case: Path, pair: Pair, seed: int) -> dict[str, Any]:
+def _peer(arguments: argparse.Namespace, case: Path, pair: Pair, seed: int, steps: int) -> dict[str, Any]:
     """One run of spIsoNet through the harness, in its tutorial's order: fsc3d, then reconstruct with limit_res."""
-    epochs = round(arguments.steps * 4 / SUBVOLUMES)
-    out = case / f"peer_s{seed}_e{epochs}"
+    subvolumes = min(SUBVOLUMES, steps * 4 // LEAST_EPOCHS)
+    epochs = steps * 4 // subvolumes
+    out = case / f"peer_s{seed}_steps{steps}"
     if not (out / "run.json").exists():
         out.mkdir(parents=True, exist_ok=True)
         command = [arguments.peer_python, str(arguments.harness / "run_baseline.py"), str(case), "--out", str(out)]
         command += ["--python", arguments.peer_python, "--cpu", "--threads", "1", "--seed", str(seed)]
         command += ["--stages", "fsc3d,reconstruct", "--ncpus", "1", "--epochs", str(epochs)]
-        command += ["--n-subvolume", str(SUBVOLUMES), *PEER_NETWORK]
+        command += ["--n-subvolume", str(subvolumes), *PEER_NETWORK]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"spIsoNet, seed {seed}, failed:\n{done.stderr}")
@@ -226,6 +229,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--variant", action="append", default=[], help="'label: key=value …', options of map.correct")
     parser.add_argument("--harness", type=Path, help="folder of run_baseline.py; without it spIsoNet is not run")
     parser.add_argument("--peer-python", default=sys.executable)
+    parser.add_argument("--peer-steps", type=int, nargs="*", default=[], help="also spIsoNet with so many steps")
     parser.add_argument(
         "--equal-cpu", action="store_true", help="also as many of our steps as spIsoNet's CPU time buys"
     )

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cryobridge.core.fourier.shells import expand, radial_mean
-from cryobridge.core.fourier.transforms import frequency_axes, radius, resample
+from cryobridge.core.fourier import expand, frequency_axes, limit_shell, radial_mean, radius, resample
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class Pair:
 
     @property
     def limit_shell(self) -> int:
-        """First shell beyond the limit, as spIsoNet counts; at most what the box holds."""
-        return min(int(self.box * self.voxel_size_A / self.limit_A + 1), self.box // 2)
+        """First shell beyond the limit."""
+        return limit_shell(self.box, self.voxel_size_A, self.limit_A)
 
     def polar_angle_deg(self) -> Tensor:
         """Angle (n, n, n // 2 + 1) of each Fourier voxel from the worst axis, 0 to 90."""

@@ -24,6 +24,7 @@ import mrcfile
 import numpy as np
 from numpy.typing import NDArray
 
+from cryobridge.core.fourier import last_shell
 from cryobridge.schemas import wire
 from cryobridge.wrappers.relion.demo import jobfiles, quality, real_relion, refinement
 from cryobridge.wrappers.relion.demo.particles import Particles, simulate
@@ -90,8 +91,8 @@ def _against_truth(volume: Array, particles: Particles, turn: Array) -> tuple[fl
     shift = _shift(*(low_passed(v, recipe.pixel_size_A, 15.0) for v in (volume, truth)))
     shifted = replace(turned, atoms=turned.atoms + shift * recipe.pixel_size_A)
     truth = density(shifted, recipe.box, recipe.pixel_size_A)
-    last_shell = int(recipe.box * recipe.pixel_size_A / FSC_TO_A)
-    return quality.fsc_to_truth(volume, truth, solvent_mask(truth)).means(last_shell)
+    last = last_shell(recipe.box, recipe.pixel_size_A, FSC_TO_A)
+    return quality.fsc_to_truth(volume, truth, solvent_mask(truth)).means(last)
 
 
 def _shift(volume: Array, truth: Array) -> Array:

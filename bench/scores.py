@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
 from pairs import Pair
 from torch import Tensor
 
-from cryobridge.core.fourier.shells import radial_sum
-from cryobridge.core.fourier.transforms import apply_filter, forward, radius
+from cryobridge.core.fourier import apply_filter, forward, last_shell, radial_sum, radius, shell_of_resolution
 
 BINS_DEG = (0, 15, 30, 45, 60, 75, 90)
 COARSEST_A = 12.0
@@ -40,7 +40,7 @@ def scores(pair: Pair, volume: Tensor) -> dict[str, float]:
     for low, high in pairwise(BINS_DEG):
         regions[f"{low}-{high}"] = (angle >= low) & (angle < high if high < BINS_DEG[-1] else angle <= high)
     found = {name: _mean_fsc(pair, a, b, region) for name, region in regions.items()}
-    band = (radius(n) <= n * pair.voxel_size_A / pair.limit_A).double()
+    band = (radius(n) <= shell_of_resolution(n, pair.voxel_size_A, pair.limit_A)).double()
     inside = pair.mask > 0.5
     one, two = (apply_filter(v.double(), band)[inside] for v in (volume, pair.truth))
     found["CC"] = float(torch.corrcoef(torch.stack([one, two]))[0, 1])
@@ -52,6 +52,6 @@ def _mean_fsc(pair: Pair, a: Tensor, b: Tensor, region: Tensor) -> float:
     counted = region.double()
     cross = radial_sum((a * b.conj()).real * counted, n)
     norm = (radial_sum(a.abs().square() * counted, n) * radial_sum(b.abs().square() * counted, n)).sqrt()
-    first, last = (round(n * pair.voxel_size_A / resolution_A) for resolution_A in (COARSEST_A, pair.limit_A))
-    last = min(last, n // 2 - 1)
+    first = math.ceil(shell_of_resolution(n, pair.voxel_size_A, COARSEST_A))
+    last = last_shell(n, pair.voxel_size_A, pair.limit_A)
     return float((cross / norm.clamp(min=torch.finfo(torch.float64).tiny))[first : last + 1].mean())

@@ -1,12 +1,13 @@
 """The self-supervised correction of a pair of half-maps, and how its result is put together."""
 
 from .amplitudes import amplitude_gain, restored_amplitudes
+from .beyond import beyond_limit, fall_off, gain_beyond
 from .draws import Choice, Draws
 from .ensemble import mean_and_spread
 from .finishing import Finish, finished, where_networks_count
 from .level import levelling, signal_amplitude
 from .losses import ImprovedTerms, filtered, improved_loss, practice_loss, published_loss, with_mask
-from .material import Material, check_maps, materials, normalised, shown
+from .material import Material, check_maps, crop_weight, materials, normalised, shown
 from .noise import pair_noise, solvent_noise
 from .pair import LowResolutions, Plan, ReadyPair, Regularised, prepare, prepared_inputs, training_weight
 from .posterior import fill, gain_from_fsc, on_scale_of, plausible
@@ -40,10 +41,14 @@ __all__ = [
     "ToldBy",
     "agrees_by_direction",
     "amplitude_gain",
+    "beyond_limit",
     "check_maps",
+    "crop_weight",
+    "fall_off",
     "fill",
     "filtered",
     "finished",
+    "gain_beyond",
     "gain_from_fsc",
     "improved_loss",
     "levelled_sight",

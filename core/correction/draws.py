@@ -56,7 +56,8 @@ class Draws:
 
     def __init__(self, mask: Tensor, options: CorrectionOptions, seed: int) -> None:
         self._options, self._box = options, mask.shape[-1]
-        self._centres = possible_centres(mask)
+        # The published method never moves a cube; ours does, so that a particle near the box's edge is sampled too.
+        self._centres = possible_centres(mask, options.cube_size if options.loss == "published" else 1)
         self.held_out: Choice | None = None
         if options.held_out:
             corners = self._corners(options.held_out, generator_at(seed, _HELD_OUT))

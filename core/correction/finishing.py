@@ -7,8 +7,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from ..fourier import angular_whiten, apply_filter, combine, lowpass, resample, within_limit
+from ..fourier import angular_whiten, combine, lowpass, resample
 from ..volume import soft_edge, symmetrise
+from .beyond import beyond_limit
 from .pair import ReadyPair
 from .posterior import fill, plausible
 
@@ -27,7 +28,11 @@ class Finish:
     low_pass
         Low-pass the network's map at the limit.
     keep_beyond
-        Take what lies beyond the limit from the half-map itself.
+        Take what lies beyond the limit from the half-map itself: as it is with `published`, else filtered as it is at
+        the limit, see `beyond_limit`.
+    halves_fsc
+        FSC of the two half-maps by shell (n // 2 + 1,), which says how their signal falls off there; None where one
+        half must not know of the other.
     angular_whiten_from_A
         Even out amplitudes over directions from here to the limit; None leaves them.
     rotations
@@ -38,6 +43,7 @@ class Finish:
     prior_variance: float = 1.0
     low_pass: bool = False
     keep_beyond: bool = False
+    halves_fsc: Tensor | None = None
     angular_whiten_from_A: float | None = None
     rotations: Tensor | None = None
 
@@ -81,7 +87,7 @@ def finished(ready: ReadyPair, which_half: int, network_map: Tensor, how: Finish
     if (complaint := plausible(result, reference)) is not None:
         raise ValueError(complaint)
     if how.combine == "fill" and how.keep_beyond:
-        result = result + apply_filter(half, 1 - within_limit(ready.box, voxel_A, limit_A, half.device))
+        result = result + beyond_limit(half, gain, how.halves_fsc, voxel_A, limit_A)
     if how.combine == "fill" and ready.mask is not None:
         inside = where_networks_count(ready.mask, network_map.shape[-1])
         result = inside * result + (1 - inside) * (half if how.keep_beyond else standard)

@@ -38,6 +38,7 @@ def published_loss(
     """SpIsoNet's loss (Liu et al. 2025, doi 10.1038/s41592-024-02505-1).
 
     |F(y1) - x1| + alpha |z - R y1| + beta (|F(y1) - x2| + alpha |z - R y2|) with z = f(F(R y1)); all mean absolute.
+    The network runs over x1, x2 and the rotated crops in this order, which moving averages of a normalisation see.
 
     Parameters
     ----------
@@ -55,13 +56,14 @@ def published_loss(
     The four terms, scalars: `data` and `rotation`, and the same `across` the halves where there are two.
     """
     y1 = network(first)
+    y2 = None if second is None or beta == 0 else network(second)
     turned = turn_each(y1, turns)
     z = network(filtered(turned, weight))
     measured = filtered(y1, weight)
     terms = {"data": _absolute(measured - first), "rotation": alpha * _absolute(z - turned)}
-    if second is None or beta == 0:
+    if second is None or y2 is None:
         return terms
-    other = turn_each(network(second), turns)
+    other = turn_each(y2, turns)
     across = {"data across": _absolute(measured - second), "rotation across": alpha * _absolute(z - other)}
     return terms | {name: beta * value for name, value in across.items()}
 

@@ -17,6 +17,8 @@ from .noise import pair_noise, solvent_noise
 from .sight import Sight
 
 _LEAST_DEVIATION = 1e-30
+_LEAST_RANGE = 1e-3
+"""Of a weight that is brought to 0 ... 1; the published program's own."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def materials(sight: Sight, options: CorrectionOptions, *, device: torch.device,
         targets.append(padded_to((start.float() - level) / deviation, side))
     where = torch.ones(n, n, n, device=device) if sight.mask is None else sight.mask
     where = functional.pad(where, _zero_pads(n, side)) if n < side else where
-    weight = resampled_weight(sight.weight, n, side)
+    weight = crop_weight(sight.weight, n, options)
     degrading = None if sight.fraction is None else resampled_weight(sight.fraction, n, side)
 
     def material(pairs: tuple[tuple[Tensor, Tensor], ...], noise: Tensor | None) -> Material:
@@ -81,6 +83,25 @@ def materials(sight: Sight, options: CorrectionOptions, *, device: torch.device,
             noise = None if noise is None else noise * options.noise
         found.append(material(((seen, target),), noise))
     return found
+
+
+def crop_weight(weight3d: Tensor, n: int, options: CorrectionOptions) -> Tensor:
+    """The weight (n, n, n // 2 + 1) of a box of n at the size of a crop, (c, c, c // 2 + 1) in [0, 1].
+
+    Ours: negative values, which mean nothing, are set to 0 first. Published (spIsoNet's `rescale_fsc`): after
+    resampling, which averages them with their neighbours, and what is left is brought to 0 ... 1. A 3DFSC of a badly
+    measured direction is noise about 0: half as large when it is averaged before it is clipped. DC stays at DC, where
+    the published program reads everything half a voxel off.
+    """
+    if options.loss != "published":
+        return resampled_weight(weight3d.clamp(0, 1), n, options.cube_size)
+    weight = resampled_weight(weight3d, n, options.cube_size).clamp(min=0)
+    # DC is 1 in every 3DFSC; the largest value that was averaged with others is one of the rest.
+    rest = weight.flatten()[1:]
+    lowest, highest = rest.min(), rest.max()
+    if float(highest - lowest) <= _LEAST_RANGE:
+        return weight.clamp(max=1)
+    return ((weight - lowest) / (highest - lowest)).clamp(0, 1)
 
 
 def check_maps(weight3d: Tensor, mask: Tensor | None, *maps: Tensor) -> None:
@@ -131,7 +152,7 @@ def normalised(
         If the map is constant, or nothing of it passes the weight.
     """
     volume = volume.float()
-    seen = filtered(volume, weight3d) if options.filter_input else volume
+    seen = filtered(volume, weight3d.clamp(0, 1)) if options.filter_input else volume
     counted = seen if mask is None or options.loss == "published" else seen[mask > 0.5]
     if counted.numel() < 2:
         counted = seen

@@ -162,23 +162,23 @@ def prepare(
     bases, starts = halves, halves
     if plan.measure_prepared and not plan.level:
         bases = starts = _with_low(_whitened(halves, mask, voxel_size_A, plan), mask, voxel_size_A, plan.low)
-    well = plan.given_fsc3d
-    if well is None:
-        well = _measured(starts, mask, voxel_size_A, plan, plan.half_angle_deg, plan.form)
-    well = _symmetric(well, plan.rotations)
+    signed = plan.given_fsc3d
+    if signed is None:
+        signed = _measured(starts, mask, voxel_size_A, plan, plan.half_angle_deg, plan.form)
+    signed = _symmetric(signed, plan.rotations)
     told = _told(halves, mask, voxel_size_A, plan)
     gain = None
     if regularised is None:
         gain = _gain(halves, mask, voxel_size_A, plan) if told is None else told.fraction
     if plan.level or not plan.measure_prepared:
         bases = _with_low(halves, mask, voxel_size_A, plan.low)
-        well, gain = _with_known(well, gain, voxel_size_A, plan.low)
+        signed, gain = _with_known(signed, gain, voxel_size_A, plan.low)
     if told is not None:
         fraction, _ = _with_known(told.fraction, None, voxel_size_A, plan.low)
         last = limit_shell(fraction.shape[0], voxel_size_A, plan.limit_A)
         sight = levelled_sight(bases, fraction, mask, last, filtered=told.filtered)
     else:
-        sight = _sight(starts if plan.measure_prepared else None, bases, mask, well, voxel_size_A, plan)
+        sight = _sight(starts if plan.measure_prepared else None, bases, mask, signed, voxel_size_A, plan)
     if regularised is None:
         assert gain is not None  # noqa: S101 - made above in this very case
         regularised = _regularised(bases, gain, voxel_size_A, plan.limit_A, filtered=told is not None and told.filtered)
@@ -187,7 +187,8 @@ def prepare(
         sight=sight,
         standards=regularised.standards,
         gains=regularised.gains,
-        fsc3d=well,
+        # Where the halves contradict each other nothing is measured.
+        fsc3d=signed.clamp(0.0, 1.0),
         mask=mask,
         voxel_size_A=voxel_size_A,
         limit_A=plan.limit_A,
@@ -206,13 +207,17 @@ def prepared_inputs(
     return _whitened((first, second), mask, voxel_size_A, plan)
 
 
-def training_weight(well: Tensor, weighting: TrainingWeight) -> Tensor:
-    """How much each Fourier voxel counts in training, from a 3DFSC f in [0, 1], (n, n, n // 2 + 1).
+def training_weight(fsc3d: Tensor, weighting: TrainingWeight) -> Tensor:
+    """How much each Fourier voxel counts in training, from a 3DFSC f (n, n, n // 2 + 1), not clipped at 0.
 
     f itself, or C_ref = sqrt(2 f / (1 + f)), the correlation of the mean of both half-maps with the truth (Rosenthal &
-    Henderson 2003, doi 10.1016/j.jmb.2003.07.013): f alone takes away much that is still measured.
+    Henderson 2003, doi 10.1016/j.jmb.2003.07.013): f alone takes away much that is still measured. When to clip f
+    itself is for the training to say, see `crop_weight`.
     """
-    return well if weighting == "fsc3d" else (2 * well / (1 + well)).sqrt()
+    if weighting == "fsc3d":
+        return fsc3d
+    well = fsc3d.clamp(0, 1)
+    return (2 * well / (1 + well)).sqrt()
 
 
 def _measured(
@@ -225,9 +230,7 @@ def _measured(
 ) -> Tensor:
     n = halves[0].shape[-1]
     last = limit_shell(n, voxel_size_A, plan.limit_A)
-    values = fsc3d(halves[0], halves[1], mask, limit_shell=last, half_angle_deg=half_angle_deg, form=form)
-    # Where the halves contradict each other there is nothing to trust, and a weight below 0 has no meaning.
-    return values.clamp(0.0, 1.0)
+    return fsc3d(halves[0], halves[1], mask, limit_shell=last, half_angle_deg=half_angle_deg, form=form)
 
 
 def _gain(halves: tuple[Tensor, Tensor], mask: Tensor | None, voxel_size_A: float, plan: Plan) -> Tensor:
@@ -266,15 +269,15 @@ def _with_low(
 
 
 def _with_known(
-    well: Tensor, gain: Tensor | None, voxel_size_A: float, low: LowResolutions | None
+    fsc3d: Tensor, gain: Tensor | None, voxel_size_A: float, low: LowResolutions | None
 ) -> tuple[Tensor, Tensor | None]:
     """What a reference brings counts as measured."""
     if low is None:
-        return well, gain
-    n = well.shape[0]
+        return fsc3d, gain
+    n = fsc3d.shape[0]
     edge = shell_of_resolution(n, voxel_size_A, low.resolution_A)
-    known = expand(ramp_curve(n, edge, _REFERENCE_EDGE_SHELLS, well.device), n)
-    return torch.maximum(well, known), None if gain is None else torch.maximum(gain, gain_from_fsc(known))
+    known = expand(ramp_curve(n, edge, _REFERENCE_EDGE_SHELLS, fsc3d.device), n)
+    return torch.maximum(fsc3d, known), None if gain is None else torch.maximum(gain, gain_from_fsc(known))
 
 
 def _told(halves: tuple[Tensor, Tensor], mask: Tensor | None, voxel_size_A: float, plan: Plan) -> SignalShare | None:
@@ -292,13 +295,13 @@ def _sight(
     prepared: tuple[Tensor, Tensor] | None,
     bases: tuple[Tensor, Tensor],
     mask: Tensor | None,
-    well: Tensor,
+    signed: Tensor,
     voxel_size_A: float,
     plan: Plan,
 ) -> Sight:
     """What networks see where nothing is levelled: as published, or as the options of the training filter it."""
     starts = prepared_inputs(bases, mask, voxel_size_A, plan) if prepared is None else prepared
-    weight = plan.given_weight if plan.given_weight is not None else _weight(well, voxel_size_A, plan)
+    weight = plan.given_weight if plan.given_weight is not None else _weight(signed, voxel_size_A, plan)
     if plan.radial_weight:
         starts = fsc_weight(starts[0], weight), fsc_weight(starts[1], weight)
     return Sight(starts, weight, mask)
@@ -314,7 +317,7 @@ def _regularised(
     return Regularised((first, second), (gain, gain))
 
 
-def _weight(well: Tensor, voxel_size_A: float, plan: Plan) -> Tensor:
+def _weight(signed: Tensor, voxel_size_A: float, plan: Plan) -> Tensor:
     if plan.weighting == "none":
-        return within_limit(well.shape[0], voxel_size_A, plan.limit_A, well.device)
-    return training_weight(well, plan.weighting)
+        return within_limit(signed.shape[0], voxel_size_A, plan.limit_A, signed.device)
+    return training_weight(signed, plan.weighting)

@@ -20,6 +20,9 @@ from .transforms import check_spectrum, friedel_weights, squared_radius
 Rounding = Literal["nearest", "floor"]
 Weighting = Literal["friedel", "stored"]
 
+_SAME_RESOLUTION = 2e-5
+"""Relative; what four decimals cost a resolution of 2.5 A."""
+
 
 def shell_index(n: int, device: torch.device | str | None = None, rounding: Rounding = "nearest") -> Tensor:
     """Shell of every half-spectrum voxel, int64 (n, n, n//2+1), corners included (up to about 0.87 n).
@@ -99,21 +102,30 @@ def expand(
 
 
 def shell_of_resolution(n: int, voxel_size_A: float, resolution_A: float) -> float:
-    """Fourier radius in pixels (a real number) of a resolution in Angstrom: n * voxel size / resolution."""
+    """Fourier radius in pixels (a real number) of a resolution in Angstrom: n * voxel size / resolution.
+
+    A resolution that was read off a shell gives back that very shell, as a whole number: what the voxel size of a
+    header (float32) or a resolution written with four decimals is off by must not cost a shell, whichever way
+    the caller rounds. Whoever turns a resolution into a shell asks here.
+    """
     if voxel_size_A <= 0 or resolution_A <= 0:
         raise ValueError(f"voxel size ({voxel_size_A} A) and resolution ({resolution_A} A) must be positive")
-    return n * voxel_size_A / resolution_A
+    shell = n * voxel_size_A / resolution_A
+    nearest = round(shell)
+    return float(nearest) if math.isclose(shell, nearest, rel_tol=_SAME_RESOLUTION) else shell
 
 
 def last_shell(n: int, voxel_size_A: float, resolution_A: float) -> int:
-    """The last shell of a box of n voxels within a resolution limit in Angstrom, at most n // 2."""
-    # A resolution that was read off a shell must give back that very shell.
-    return min(math.floor(shell_of_resolution(n, voxel_size_A, resolution_A) + 1e-6), n // 2)
+    """The last shell of a box of n voxels within a resolution limit in Angstrom.
+
+    At most the last that the grid holds with both signs, (n - 1) // 2: nothing is measured in directions beyond.
+    """
+    return min(math.floor(shell_of_resolution(n, voxel_size_A, resolution_A)), (n - 1) // 2)
 
 
 def limit_shell(n: int, voxel_size_A: float, resolution_A: float) -> int:
-    """The first shell that is left out of what goes up to a resolution limit in Angstrom, at most n // 2."""
-    return min(last_shell(n, voxel_size_A, resolution_A) + 1, n // 2)
+    """The first shell that is left out of what goes up to a resolution limit in Angstrom: one after the last."""
+    return last_shell(n, voxel_size_A, resolution_A) + 1
 
 
 def within_limit(n: int, voxel_size_A: float, resolution_A: float, device: torch.device | str | None = None) -> Tensor:

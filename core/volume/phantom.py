@@ -12,7 +12,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..fourier import apply_filter, expand, forward, frequency_axes, radial_mean, radius
+from ..fourier import (
+    apply_filter,
+    expand,
+    forward,
+    frequency_axes,
+    last_shell,
+    radial_mean,
+    radius,
+    shell_of_resolution,
+)
 from .atoms import atom_density, atom_mask
 
 _RISE_A = 1.5
@@ -86,7 +95,7 @@ def phantom_pair(
     # Windowing keeps this share of the power of white noise.
     share = float(mask.square().mean())
     power = radial_mean(forward(truth * mask).abs().square(), n) / share
-    limit = round(n * voxel_size_A / resolution_A)
+    limit = last_shell(n, voxel_size_A, resolution_A)
     noise_power = float(power[limit]) * (1 - 0.143) / 0.143
     ratio = expand((power / noise_power).float(), n) * density
     spread = (noise_power / n**3 / density).sqrt()
@@ -126,7 +135,8 @@ def truth_score(pair: PhantomPair, volume: Tensor, region: Tensor | None = None,
     cross = radial_mean((a * b.conj()).real * counted, n)
     norm = (radial_mean(a.abs().square() * counted, n) * radial_mean(b.abs().square() * counted, n)).sqrt()
     curve = cross / norm.clamp(min=torch.finfo(torch.float64).tiny)
-    first, last = (round(n * pair.voxel_size_A / resolution_A) for resolution_A in (low_A, pair.resolution_A))
+    first = math.ceil(shell_of_resolution(n, pair.voxel_size_A, low_A))
+    last = last_shell(n, pair.voxel_size_A, pair.resolution_A)
     return float(curve[first : last + 1].mean())
 
 

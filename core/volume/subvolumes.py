@@ -23,10 +23,17 @@ def padded_to(volume: Tensor, side: int) -> Tensor:
     return functional.pad(volume - level, pads) + level
 
 
-def possible_centres(mask: Tensor) -> Tensor:
-    """Voxels (count, 3) int64 on the CPU, z, y, x, where the mask (n, n, n) is above 0; every voxel if it never is."""
-    centres = torch.nonzero(mask.cpu() > 0)
-    return centres if len(centres) else torch.nonzero(torch.ones(mask.shape, dtype=torch.bool))
+def possible_centres(mask: Tensor, whole_cube: int = 1) -> Tensor:
+    """Voxels (count, 3) int64 on the CPU, z, y, x, where the mask (n, n, n) is above 0; every voxel if it never is.
+
+    With `whole_cube` only those about which a cube of that side lies in the box whole, as spIsoNet takes them.
+    """
+    n = mask.shape[-1]
+    whole = torch.zeros(mask.shape, dtype=torch.bool)
+    along = slice(whole_cube // 2, n - whole_cube + whole_cube // 2 + 1)
+    whole[along, along, along] = True
+    centres = torch.nonzero((mask.cpu() > 0) & whole)
+    return centres if len(centres) else torch.nonzero(whole)
 
 
 def draw_corners(centres: Tensor, n: int, side: int, count: int, generator: torch.Generator) -> Tensor:

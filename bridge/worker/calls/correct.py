@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cryobridge.core.correction import CorrectionState, Finish, LowResolutions, Plan, ReadyPair, Regularised, prepare
 from cryobridge.core.directional import sampling_volume
-from cryobridge.core.fourier import limit_shell, radius
+from cryobridge.core.fourier import within_limit
 from cryobridge.core.relion import pair_quality
 from cryobridge.core.training import Parking, TrainingRecord
 from cryobridge.core.volume import soft_sphere
@@ -146,7 +146,7 @@ def _ready(first: KeptHalf, second: KeptHalf, network: CorrectionOptions, device
         measure_prepared=True,
         half_angle_deg=options.cone_half_angle_deg,
         form=options.fsc3d_form,
-        given_weight=_on(device, _weight(first, second, limit_shell(first.box, voxel_A, limit_A))),
+        given_weight=_on(device, _weight(first, second, within_limit(first.box, voxel_A, limit_A))),
         # A network that is given filtered halves weighs every voxel already; the radial weight would count twice.
         radial_weight=options.fsc_weighting and not network.filter_input,
     )
@@ -161,9 +161,9 @@ def _ready(first: KeptHalf, second: KeptHalf, network: CorrectionOptions, device
     )
 
 
-def _weight(first: KeptHalf, second: KeptHalf, limit: int) -> Tensor | None:
-    """What says how well a voxel is measured in the place of the 3DFSC, (n, n, n // 2 + 1) up to a shell; or None."""
-    options, within = first.options, radius(first.box) < limit
+def _weight(first: KeptHalf, second: KeptHalf, within: Tensor) -> Tensor | None:
+    """What says how well a voxel is measured in the place of the 3DFSC, (n, n, n // 2 + 1) in these shells; or None."""
+    options = first.options
     if options.sampling_density and first.angles_deg is not None:
         return sampling_volume(first.angles_deg, first.box) * within
     if options.weight == "gain" and first.gain is not None and second.gain is not None:

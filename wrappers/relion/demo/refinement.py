@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cryobridge.core.fourier import last_shell
 from cryobridge.core.relion import SumsGeometry, reconstruct
 
 from . import jobfiles, spectra
@@ -107,7 +108,7 @@ def refine(
     """
     recipe = particles.recipe
     rng = np.random.default_rng(recipe.seed + 1)
-    current_size = min(recipe.box, 2 * int(recipe.box * recipe.pixel_size_A / START_RESOLUTION_A + 6))
+    current_size = min(recipe.box, 2 * (last_shell(recipe.box, recipe.pixel_size_A, START_RESOLUTION_A) + 6))
     for number, stage in enumerate(stages, 1):
         views = perturbed(rng, particles.euler_deg, stage.error_deg)
         sums = tuple(back_project(particles, particles.halves == half, views, current_size) for half in (1, 2))
@@ -131,7 +132,7 @@ def refine(
             )
         reached_A = spectra.resolution(fsc, recipe.pixel_size_A)
         # RELION grows the image size by a few shells beyond the resolution reached.
-        current_size = min(recipe.box, 2 * int(recipe.box * recipe.pixel_size_A / reached_A + 5))
+        current_size = min(recipe.box, 2 * (last_shell(recipe.box, recipe.pixel_size_A, reached_A) + 5))
         yield DemoIteration(
             number,
             stage,

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cryobridge.core.fourier import last_shell
+
 from . import figures
 from .particles import Particles
 from .quality import CONE_HALF_ANGLE_DEG, TruthFsc, fsc_to_truth
@@ -43,12 +45,12 @@ def compare(iteration: DemoIteration, particles: Particles) -> Comparison:
     """Measure one iteration's maps against the truth, up to the resolution that its half-maps reached."""
     recipe = particles.recipe
     mask = solvent_mask(particles.truth)
-    last_shell = round(recipe.box * recipe.pixel_size_A / iteration.resolution_A)
+    reached = last_shell(recipe.box, recipe.pixel_size_A, iteration.resolution_A)
     standard, answered = (
         fsc_to_truth((pair[0] + pair[1]) / 2, particles.truth, mask)
         for pair in (iteration.standard, iteration.answered)
     )
-    return Comparison(standard, answered, last_shell)
+    return Comparison(standard, answered, reached)
 
 
 def iteration_line(iteration: DemoIteration, comparison: Comparison) -> str:

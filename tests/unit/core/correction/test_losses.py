@@ -68,6 +68,20 @@ def test_published_loss_is_its_formula(crops: tuple[Tensor, Tensor, Tensor], alp
     assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
+def test_published_passes_run_over_both_halves_before_the_rotated_crops(crops: tuple[Tensor, Tensor, Tensor]) -> None:
+    first, second, weight = crops
+    seen = list[Tensor]()
+
+    def network(volumes: Tensor) -> Tensor:
+        seen.append(volumes)
+        return volumes
+
+    published_loss(network, first, second, weight, [3, 20])
+    assert torch.equal(seen[0], first)
+    assert torch.equal(seen[1], second)
+    assert len(seen) == 3
+
+
 def test_published_loss_of_one_half_has_no_cross_terms(crops: tuple[Tensor, Tensor, Tensor]) -> None:
     first, second, weight = crops
     alone = published_loss(_scaled, first, None, weight, [1, 2])

@@ -46,6 +46,15 @@ def test_the_map_outside_the_mask_stays() -> None:
     assert float(change[16, 16, 16].abs()) > 0
 
 
+def test_the_published_method_predicts_the_whole_box() -> None:
+    options = tiny_options(steps=1, loss="published", norm="batch", filter_input=False)
+    half1, half2, weight, mask = noisy_pair(n=32)
+    state, _ = _trained(options, half1, half2, weight, mask)
+    masked, everywhere = (predict(state, 1, half1, weight, where, options) for where in (mask, None))
+    assert torch.equal(masked, everywhere)
+    assert float((masked - half1)[0].abs().min()) > 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "chosen",

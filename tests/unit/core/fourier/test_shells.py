@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cryobridge.core.fourier import shells
@@ -74,3 +74,40 @@ def test_wrong_input_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="positive"):
         shells.shell_of_resolution(4, 0.0, 10.0)
     assert shells.shell_of_resolution(100, 1.5, 10.0) == 15.0
+
+
+@given(
+    n=st.integers(8, 700),
+    voxel_size_A=st.floats(0.3, 30.0),
+    at=st.floats(0, 1),
+    stored=st.sampled_from([float, np.float32]),
+    digits=st.sampled_from([4, 6, 16]),
+)
+@settings(max_examples=400, deadline=None)
+def test_a_resolution_read_off_a_shell_gives_back_that_shell(
+    n: int, voxel_size_A: float, at: float, stored: type, digits: int
+) -> None:
+    shell = 1 + round(at * ((n - 1) // 2 - 1))
+    resolution_A = n * voxel_size_A / shell
+    assume(digits > 4 or resolution_A > 3)
+    read_A, voxel_A = round(float(stored(resolution_A)), digits), float(stored(voxel_size_A))
+    assert shells.shell_of_resolution(n, voxel_A, read_A) == shell
+    assert shells.last_shell(n, voxel_A, read_A) == shell
+    assert shells.limit_shell(n, voxel_A, read_A) == shell + 1
+
+
+@given(n=st.integers(8, 700), voxel_size_A=st.floats(0.3, 30.0), radius=st.floats(1, 500))
+@settings(max_examples=200, deadline=None)
+def test_the_last_shell_is_the_whole_part_of_any_other_radius(n: int, voxel_size_A: float, radius: float) -> None:
+    assume(abs(radius - round(radius)) > 1e-3 * radius)
+    last = shells.last_shell(n, voxel_size_A, n * voxel_size_A / radius)
+    assert last == min(int(radius), (n - 1) // 2)
+
+
+@pytest.mark.parametrize("n", [16, 17])
+def test_a_limit_finer_than_the_grid_is_the_last_shell_that_it_holds_whole(n: int) -> None:
+    last = (n - 1) // 2
+    for limit_A in (2.0, 1.0, 1e-3):
+        assert shells.last_shell(n, 1.0, limit_A) == last
+        within = shells.within_limit(n, 1.0, limit_A)
+        assert torch.equal(within > 0, shells.shell_index(n) <= last)

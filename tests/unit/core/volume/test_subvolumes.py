@@ -55,6 +55,21 @@ def test_an_empty_mask_means_everywhere() -> None:
     assert len(possible_centres(torch.zeros(4, 4, 4))) == 64
 
 
+@pytest.mark.parametrize("side", [15, 16])
+def test_centres_of_whole_cubes_leave_out_those_whose_cube_sticks_out(side: int) -> None:
+    mask = torch.ones(24, 24, 24)
+    corners = possible_centres(mask, side) - side // 2
+    assert len(corners) == (24 - side + 1) ** 3
+    assert int(corners.min()) == 0
+    assert int(corners.max()) == 24 - side
+    mask[:] = 0
+    mask[0, 0, 0] = mask[12, 12, 12] = 1
+    assert possible_centres(mask, side).tolist() == [[12, 12, 12]]
+    # Where no cube in the mask lies in the box whole, any that does is better than none.
+    mask[12, 12, 12] = 0
+    assert len(possible_centres(mask, side)) == (24 - side + 1) ** 3
+
+
 def test_few_of_many_are_distinct_and_the_same_for_one_seed() -> None:
     centres = possible_centres(torch.ones(32, 32, 32))
     first = draw_corners(centres, 64, 8, 50, _generator(4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,6 +83,9 @@ def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOpti
         If a map is not finite or not on the scale of its half-map.
     """
     how = finish_of(options)
+    # Where a 3DFSC is given nothing else ties independent halves to each other.
+    if not (prepared.fsc3d_given and options.network_options("cpu").mode == "independent"):
+        how = dataclasses.replace(how, halves_fsc=prepared.measured.curve)
     each = [
         [usable(prepared.ready, half, volume, how, "the corrected map") for half, volume in enumerate(one.maps, 1)]
         for one in trained

@@ -12,7 +12,7 @@ from torch import Tensor
 from cryobridge.core.correction import LowResolutions, Plan, ReadyPair
 from cryobridge.core.correction import prepare as ready_pair
 from cryobridge.core.diagnosis import symmetry_found
-from cryobridge.core.fourier import half_of_centred, radius
+from cryobridge.core.fourier import half_of_centred, last_shell, radius, shell_index
 from cryobridge.core.volume import operators, soft_sphere, solvent_mask
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import InputInvalid
@@ -131,8 +131,9 @@ def prepare(job: MapCorrectJob, files: Files, device: torch.device) -> Prepared:
     limit_A, given = measured.limit_A, None
     if files.fsc3d is not None:
         given = _centre_first(files.fsc3d, device)
-        ends_A = pair.box * voxel_A / (float(radius(pair.box, device)[given > 0].max()) + 1)
-        if ends_A > limit_A * (1 + 1 / pair.box):
+        ends = int(shell_index(pair.box, device)[given > 0].max())
+        if 0 < ends < last_shell(pair.box, voxel_A, limit_A):
+            ends_A = pair.box * voxel_A / ends
             choices.append(f"{files.fsc3d.path} ends at {ends_A:.2f} A, so the correction ends there too.")
             limit_A = ends_A
     plan = dataclasses.replace(plan_of(options, limit_A), given_fsc3d=given, rotations=operators(options.symmetry))
@@ -180,8 +181,8 @@ def _check_symmetry(measured: Measured, job: MapCorrectJob, choices: list[str]) 
 
 
 def _centre_first(spectrum: Volume, device: torch.device) -> Tensor:
-    """A 3DFSC from a file as a half spectrum (n, n, n // 2 + 1), DC first, in [0, 1]."""
-    half = half_of_centred(spectrum.data.to(device)).clamp(0.0, 1.0)
+    """A 3DFSC from a file as a half spectrum (n, n, n // 2 + 1), DC first, in [-1, 1]."""
+    half = half_of_centred(spectrum.data.to(device)).clamp(-1.0, 1.0)
     n = spectrum.box
     inner, outer = radius(n, device) < 2, radius(n, device) >= n // 2 - 1
     if float(half[inner].mean()) <= float(half[outer].mean()):

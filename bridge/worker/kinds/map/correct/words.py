@@ -176,16 +176,17 @@ def correction(training: TrainingFacts) -> Passage:
 
 def combination(kind: Literal["fill", "published"], limit_A: float) -> Passage:
     """How the network's map and the measured one were put together."""
-    beyond = f"beyond {angstrom(limit_A)} the half-maps are as they were."
     if kind == "fill":
         return Passage(
             "In each Fourier voxel the result is the measured map plus the network's map times one minus the gain of "
-            f"a Wiener filter ({citations.FSC_143.short}), so what is measured well stays as measured; {beyond}",
+            f"a Wiener filter ({citations.FSC_143.short}), so what is measured well stays as measured; "
+            f"beyond {angstrom(limit_A)} the half-maps go on, filtered in each direction as at the limit and less with "
+            "the signal-to-noise ratio that their FSC shows.",
             (citations.FSC_143,),
         )
     return Passage(
         f"The result is the network's map, brought to the amplitude spectrum of the half-map, as published "
-        f"({citations.SPISONET.short}); {beyond}",
+        f"({citations.SPISONET.short}); beyond {angstrom(limit_A)} the half-maps are as they were.",
         (citations.SPISONET,),
     )
 

@@ -12,7 +12,7 @@ from support.correction_job import LIMIT_A, VOXEL_A, correction_job, finish, rea
 
 from cryobridge.bridge.worker.kinds.map.correct import job as correct
 from cryobridge.core.directional.correlation import fsc3d
-from cryobridge.core.fourier.shells import shell_index
+from cryobridge.core.fourier.shells import radial_mean, shell_index
 from cryobridge.core.fourier.transforms import apply_filter, centred_spectrum, forward, radius
 from cryobridge.schemas.errors import InputInvalid
 
@@ -101,15 +101,37 @@ def test_independent_halves_know_nothing_of_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_figures")
-@pytest.mark.parametrize("combine", ["fill", "published"])
-def test_what_lies_beyond_the_limit_stays(tmp_path: Path, combine: str) -> None:
-    finish(correction_job(tmp_path, combine=combine))
+def test_what_lies_beyond_the_limit_stays_with_the_published_combination(tmp_path: Path) -> None:
+    finish(correction_job(tmp_path, combine="published"))
     before, after = (forward(read(tmp_path / name)) for name in ("half1.mrc", "out/corrected_half1.mrc"))
     shell = shell_index(24)
     beyond = (shell > 24 * VOXEL_A / LIMIT_A) & (shell <= 12)
     scale = float((before.abs() * beyond).sum() / (after.abs() * beyond).sum())
     assert float((after * scale - before)[beyond].abs().max() / before[beyond].abs().max()) < 1e-3
-    assert scale == pytest.approx(1, rel=1e-3 if combine == "fill" else 0.5)
+    assert scale == pytest.approx(1, rel=0.5)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_what_lies_beyond_the_limit_is_the_half_map_and_no_stronger_than_at_the_limit(tmp_path: Path) -> None:
+    finish(correction_job(tmp_path))
+    before, after = (forward(read(tmp_path / name)) for name in ("half1.mrc", "out/corrected_half1.mrc"))
+    gain = (after / before)[shell_index(24) > 24 * VOXEL_A / LIMIT_A]
+    assert float(gain.imag.abs().max()) < 1e-3
+    assert float(gain.real.min()) > -1e-3
+    assert float(gain.real.max()) <= 1
+    power = radial_mean(after.abs().square(), 24)
+    last = int(24 * VOXEL_A / LIMIT_A)
+    assert float(power[last + 1 :].max() / power[last - 2 : last + 1].mean()) < 2
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_given_3dfsc_that_ends_early_ends_the_correction_at_its_last_shell(tmp_path: Path) -> None:
+    write(tmp_path / "fsc3d.mrc", centred_spectrum(0.9 * (shell_index(24) <= 5).float()))
+    result = finish(correction_job(tmp_path, inputs=("mask", "fsc3d"), steps=1))
+    assert result["metrics"]["limit_resolution_A"] == pytest.approx(24 * VOXEL_A / 5)
+    power = radial_mean(forward(read(tmp_path / "out/corrected_half1.mrc")).abs().square(), 24)
+    before = radial_mean(forward(read(tmp_path / "half1.mrc")).abs().square(), 24)
+    assert float((power / before)[4:6].min()) > 0.5
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -121,8 +143,9 @@ def test_well_measured_voxels_stay_as_measured_and_others_do_not(tmp_path: Path)
     write(tmp_path / "fsc3d.mrc", centred_spectrum(known))
     result = finish(correction_job(tmp_path, inputs=("mask", "fsc3d"), steps=4))
     before, after = (forward(read(tmp_path / name)) for name in ("half2.mrc", "out/corrected_half2.mrc"))
-    # A gain is never taken as quite 1.
-    assert float((after - before)[~along].abs().max() / before.abs().max()) < 2e-3
+    # A gain is never taken as quite 1. Beyond the limit, shell 8, the half-map goes on filtered.
+    kept = ~along & (shell_index(n) <= 8)
+    assert float((after - before)[kept].abs().max() / before.abs().max()) < 2e-3
     inside = along & (radius(n) > 2) & (radius(n) < 7)
     assert float((after - before)[inside].abs().mean() / before[inside].abs().mean()) > 0.3
     metrics = result["metrics"]

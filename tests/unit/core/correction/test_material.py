@@ -1,0 +1,67 @@
+"""What crops are weighed by: ours clips a 3DFSC first, the published method averages it first."""
+
+from __future__ import annotations
+
+import torch
+from support.correction_data import noisy_pair, tiny_options
+
+from cryobridge.core.correction import Draws, crop_weight, materials
+from cryobridge.core.fourier import shell_index
+
+N, SIDE = 48, 16
+
+
+def noisy_fsc3d(mean: float) -> torch.Tensor:
+    """A 3DFSC of noise about a mean, 1 in its lowest shells."""
+    values = mean + 0.3 * torch.randn(N, N, N // 2 + 1, generator=torch.Generator().manual_seed(3))
+    values[shell_index(N) < 9] = 1
+    return values * (shell_index(N) < 20)
+
+
+def test_noise_about_zero_gives_less_weight_when_it_is_averaged_before_it_is_clipped() -> None:
+    where = (shell_index(SIDE) > 4) & (shell_index(SIDE) < 6)
+    ours, published = (
+        crop_weight(noisy_fsc3d(0.0), N, tiny_options(loss=loss, cube_size=SIDE)) for loss in ("improved", "published")
+    )
+    assert float(ours[where].mean()) > 0.1
+    assert float(published[where].mean()) < 0.6 * float(ours[where].mean())
+
+
+def test_the_published_weight_is_brought_to_the_whole_range() -> None:
+    weight = crop_weight(0.4 * noisy_fsc3d(0.5), N, tiny_options(loss="published", cube_size=SIDE))
+    rest = weight.flatten()[1:]
+    assert float(rest.min()) == 0
+    assert float(rest.max()) == 1
+    assert float(weight[0, 0, 0]) == 1
+
+
+def test_a_weight_without_any_range_stays() -> None:
+    flat = torch.full((N, N, N // 2 + 1), 0.5)
+    torch.testing.assert_close(
+        crop_weight(flat, N, tiny_options(loss="published", cube_size=SIDE)),
+        torch.full((SIDE, SIDE, SIDE // 2 + 1), 0.5),
+    )
+
+
+def test_our_loss_never_sees_a_negative_weight() -> None:
+    half1, half2, weight, mask = noisy_pair()
+    options = tiny_options()
+    device = torch.device("cpu")
+    clipped = materials(half1, half2, (weight - 0.3).clamp(min=0), mask, options, device=device, seed=0)[0]
+    signed = materials(half1, half2, weight - 0.3, mask, options, device=device, seed=0)[0]
+    assert torch.equal(clipped.weight, signed.weight)
+    assert torch.equal(clipped.pairs[0][0], signed.pairs[0][0])
+
+
+def test_published_crops_are_never_moved_and_each_is_used_once_in_a_pass() -> None:
+    mask = torch.ones(32, 32, 32)
+    options = tiny_options(loss="published", cube_size=16, fresh_crops=False, n_subvolume=40, batch=4)
+    draws = Draws(mask, options, 1)
+    passes = [
+        [tuple(c) for step in range(10 * p, 10 * p + 10) for c in draws.at(1, step).corners.tolist()] for p in (0, 1)
+    ]
+    assert len(set(passes[0])) == 40
+    assert set(passes[0]) == set(passes[1])
+    assert passes[0] != passes[1]
+    # Clamped, a box of 32 would put most of all cubes of 16 at its faces.
+    assert sum(0 in corner or 16 in corner for corner in passes[0]) < 25
