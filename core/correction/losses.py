@@ -106,8 +106,8 @@ def improved_loss(
 
     |F(y - x2)| + alpha ((1 - anchor) |z - t| + anchor |F(R^-1 z - x2)|)
 
-    The last part asks that what the network puts into the voxels that F took away agrees with the other half's
-    measurement of them: in the rotated frame the badly measured directions are well-measured ones of the data.
+    The last part asks that what the network puts where F took away agrees with the other half's measurement: in the
+    rotated frame the badly measured directions are well-measured ones.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def improved_loss(
     matrices, window
         With these the rotated map is turned by (b, 3, 3) instead (inside the window), and only compared with itself.
     mask
-        Crops of the mask, for a network of two channels.
+        Of the crops, for a network of two channels.
     degrading
         (c, c, c // 2 + 1), the filter that makes of a whole map what a network sees of it; None: the weight.
     target_filtered
@@ -137,18 +137,13 @@ def improved_loss(
     data = compared(y)
     if terms.alpha == 0:
         return {"data": data}
-    held, degrading = y.detach(), weight if degrading is None else degrading
-    if matrices is not None and window is not None:
-        held = rotate(held, matrices) * window
-        turned_mask = None if mask is None else rotate(mask, matrices)
-        z = network(with_mask(_degraded(held, degrading, noise), turned_mask))
-        return {"data": data, "rotation": terms.alpha * _inner(z - held, terms.margin)}
-    held = turn_each(held, turns)
-    turned_mask = None if mask is None else turn_each(mask, turns)
-    z = network(with_mask(_degraded(held, degrading, noise), turned_mask))
-    rotated = (1 - terms.anchor) * _inner(z - held, terms.margin)
-    if terms.anchor > 0:
-        rotated = rotated + terms.anchor * compared(turn_each_back(z, turns))
+    held = _turned(y.detach(), turns, matrices) * (1.0 if window is None else window)
+    held_mask = None if mask is None else _turned(mask, turns, matrices)
+    degraded = filtered(held, weight if degrading is None else degrading)
+    z = network(with_mask(degraded if noise is None else degraded + noise, held_mask))
+    rotated = _inner(z - held, terms.margin)
+    if terms.anchor > 0 and matrices is None:
+        rotated = (1 - terms.anchor) * rotated + terms.anchor * compared(turn_each_back(z, turns))
     return {"data": data, "rotation": terms.alpha * rotated}
 
 
@@ -162,9 +157,8 @@ def with_mask(volumes: Tensor, mask: Tensor | None) -> Tensor:
     return volumes if mask is None else torch.cat((volumes, mask), dim=1)
 
 
-def _degraded(held: Tensor, weight: Tensor, noise: Tensor | None) -> Tensor:
-    degraded = filtered(held, weight)
-    return degraded if noise is None else degraded + noise
+def _turned(volumes: Tensor, turns: Sequence[int] | Tensor, matrices: Tensor | None) -> Tensor:
+    return turn_each(volumes, turns) if matrices is None else rotate(volumes, matrices)
 
 
 def _absolute(residual: Tensor) -> Tensor:

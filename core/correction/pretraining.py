@@ -46,7 +46,7 @@ class PretrainingTask:
         return {name: value.to(device) for name, value in found.items()}
 
     def losses(self, name: str, network: Network, batch: Batch) -> Mapping[str, Tensor]:
-        """Mean squared difference to the truth by voxel, over the truth's own where that is large; a scalar."""
+        """Mean squared difference to the truth of crops (b, 1, c, c, c), over its own where that is large; a scalar."""
         seen = torch.cat([batch["seen"], batch["mask"]], dim=1).contiguous(memory_format=torch.channels_last_3d)
         inner = slice(MARGIN, seen.shape[-1] - MARGIN)
         truth, weight = (batch[key][..., inner, inner, inner] for key in ("truth", "weight"))
@@ -60,9 +60,9 @@ class PretrainingTask:
         return None
 
     def score(self, name: str, network: Network, batch: Batch) -> Tensor:
-        """The loss, a scalar."""
+        """The loss of crops (b, 1, c, c, c), a scalar."""
         return self.losses(name, network, batch)["truth"]
 
     def tensors(self) -> Iterator[Tensor]:
-        """Nothing: crops are made on the host."""
+        """Nothing: crops (b, 1, c, c, c) are made on the host."""
         return iter(())

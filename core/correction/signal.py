@@ -36,8 +36,8 @@ _LEAST_CORRELATION = 0.5
 _MOST_SLOPE = 1.9
 _EVEN = 0.05
 """Ours, from 60 simulated pairs of random objects and five of proteins: where halves are not regularised, areas under
-the measured FSC follow those that are foretold with a slope of 0.7 to 1.9 and mostly a correlation above 0.7; where
-are, the correlation is mostly negative, or the slope above 2.5. Areas that differ by less are as good as even."""
+the measured FSC follow those foretold with a slope of 0.7 to 1.9 and mostly a correlation above 0.7; where they are,
+the correlation is mostly negative, or the slope above 2.5. Areas that differ by less are as good as even."""
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,8 @@ def _sheet(radius_A: float, generator: torch.Generator) -> Tensor:
         u = (u / 4.8).round() * 4.8
     bend = (_uniform(generator) - 0.5) / radius_A
     w = w + bend * (u.square() + v.square())
-    return u[:, None] * one + v[:, None] * two + w[:, None] * axis
+    slab: Tensor = u[:, None] * one + v[:, None] * two + w[:, None] * axis
+    return slab
 
 
 def _shell(radius_A: float, generator: torch.Generator) -> Tensor:

@@ -24,7 +24,7 @@ MODULES = sorted(path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT 
 CORE_LAYERS = (
     {"fourier", "nets", "training"},
     {"directional", "volume"},
-    {"relion"},
+    {"relion", "phantoms"},
     {"correction"},
     {"diagnosis"},
 )

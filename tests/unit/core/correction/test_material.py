@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from support.correction_data import noisy_pair, tiny_options
 
-from cryobridge.core.correction import Draws, crop_weight, materials
+from cryobridge.core.correction import Draws, Sight, crop_weight, materials
 from cryobridge.core.fourier import shell_index
 
 N, SIDE = 48, 16
@@ -47,8 +47,8 @@ def test_our_loss_never_sees_a_negative_weight() -> None:
     half1, half2, weight, mask = noisy_pair()
     options = tiny_options()
     device = torch.device("cpu")
-    clipped = materials(half1, half2, (weight - 0.3).clamp(min=0), mask, options, device=device, seed=0)[0]
-    signed = materials(half1, half2, weight - 0.3, mask, options, device=device, seed=0)[0]
+    clipped = materials(Sight((half1, half2), (weight - 0.3).clamp(min=0), mask), options, device=device, seed=0)[0]
+    signed = materials(Sight((half1, half2), weight - 0.3, mask), options, device=device, seed=0)[0]
     assert torch.equal(clipped.weight, signed.weight)
     assert torch.equal(clipped.pairs[0][0], signed.pairs[0][0])
 

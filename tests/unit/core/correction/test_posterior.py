@@ -66,7 +66,29 @@ def test_a_narrower_prior_moves_the_result_towards_the_network() -> None:
     distances = [float((fill(standard, network, gain, prior_variance=p) - scaled).norm()) for p in (1.0, 0.5, 0.1)]
     assert distances[0] > distances[1] > distances[2]
     with pytest.raises(ValueError, match="prior_variance"):
-        fill(standard, network, gain, prior_variance=0.0)
+        fill(standard, network, gain, prior_variance=-0.1)
+
+
+def test_without_a_prior_variance_the_result_is_the_network_alone() -> None:
+    truth, gain, network = _truth(), torch.full((N, N, N // 2 + 1), 0.5), _truth() + 0.3 * _truth(1)
+    standard = apply_filter(truth, gain)
+    scaled = torch.fft.irfftn(on_scale_of(standard, network, gain), s=(N, N, N))
+    torch.testing.assert_close(fill(standard, network, gain, prior_variance=0.0), scaled, atol=1e-5, rtol=1e-4)
+
+
+def test_the_other_half_tells_the_scale_where_a_network_keeps_its_own_noise() -> None:
+    """The least-squares multiplier of the fill is about 1 on the other half, and too large on its own."""
+    truth, gain = _truth(), torch.full((N, N, N // 2 + 1), 0.3)
+    noise1, noise2 = 1.5 * _truth(5), 1.5 * _truth(6)
+    own, other = (apply_filter(truth + noise, gain) for noise in (noise1, noise2))
+    network = truth + 0.5 * noise1
+    spectrum = torch.fft.rfftn(truth)
+
+    def multiplier(scaled: torch.Tensor) -> float:
+        return float((scaled.conj() * spectrum).real.sum() / scaled.abs().square().sum())
+
+    assert multiplier(on_scale_of(own, network, gain)) < 0.75
+    assert 0.85 < multiplier(on_scale_of(other, network, gain)) < 1.2
 
 
 def test_scale_is_measured_inside_the_window() -> None:

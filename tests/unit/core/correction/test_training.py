@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from support.correction_data import equal_states, noisy_pair, tiny_options
 from torch import Tensor
 
-from cryobridge.core.correction import CorrectionState, predict, predict_steps, train
+from cryobridge.core.correction import CorrectionState, Sight, predict, predict_steps, train
 from cryobridge.core.fourier.transforms import apply_filter
 from cryobridge.core.training import StepReport
 from cryobridge.schemas.correction import CorrectionOptions
@@ -220,7 +220,9 @@ def test_the_averaged_weights_are_used_and_put_back() -> None:
 def test_prediction_gives_way_between_tiles() -> None:
     options = tiny_options()
     half, _, weight, _ = noisy_pair(n=40)
-    steps = list(predict_steps(CorrectionState.new(options, "cpu"), 1, half, weight, None, options))
+    steps = list(
+        predict_steps(CorrectionState.new(options, "cpu"), 1, half, Sight((half, half), weight, None), options)
+    )
     assert steps[-1] is not None
     assert steps[:-1]
     assert all(step is None for step in steps[:-1])

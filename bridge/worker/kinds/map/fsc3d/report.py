@@ -33,6 +33,7 @@ def page(job: MapFsc3dJob, pair: Pair, measured: Measured, volume: torch.Tensor)
             methods.resolution_by_direction(HALF_ANGLE_DEG),
         ]
     )
+    hurts = [MASK_HURTS] if measured.mask_hurts else []
     means = {"half-map 1": pair.half1.data, "half-map 2": pair.half2.data}
     report = Report(
         title="Resolution by direction",
@@ -48,11 +49,7 @@ def page(job: MapFsc3dJob, pair: Pair, measured: Measured, volume: torch.Tensor)
             "half-angle of the cones of the resolutions": f"{HALF_ANGLE_DEG:g}°",
         },
         figures=[
-            Figure(
-                "Fourier shell correlation",
-                figures.fsc_curves(curves, voxel_A, box),
-                fsc_reading,
-            ),
+            Figure("Fourier shell correlation", figures.fsc_curves(curves, voxel_A, box), fsc_reading),
             Figure("3DFSC, central sections", figures.fsc3d_slices(volume, voxel_A), anisotropy),
             Figure(
                 "Resolution by direction",
@@ -67,15 +64,7 @@ def page(job: MapFsc3dJob, pair: Pair, measured: Measured, volume: torch.Tensor)
         ],
         statements=[STATEMENT],
         methods=paragraphs,
-        warnings=list(
-            dict.fromkeys(
-                [
-                    *measured.remarks,
-                    *([MASK_HURTS] if measured.mask_hurts else []),
-                    *readings.alarms([fsc_reading, anisotropy, spread]),
-                ]
-            )
-        ),
+        warnings=list(dict.fromkeys([*measured.remarks, *hurts, *readings.alarms([fsc_reading, anisotropy, spread])])),
         references=references,
     )
     return as_html(report)
