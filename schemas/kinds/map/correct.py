@@ -110,7 +110,7 @@ class CorrectOptions(CorrectionOptions, Options):
         "network's map as it is; fill if empty, published with the published method",
     )
     prior_variance: float = Field(
-        0.1,
+        0.25,
         ge=0,
         le=1,
         description="fill: how far the network's map may be off, as a share of the signal's power; 0: only that map",

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cryobridge.core.correction import Finish, Plan, finished, prepare
+from cryobridge.core.correction import Finish, Plan, finished, prepare, where_networks_count
+from cryobridge.core.correction import fill as fill_alone
 from cryobridge.core.fourier import apply_filter, forward, fsc, last_shell, radial_sum, radius
 from cryobridge.core.volume import PhantomPair, cone_regions, phantom_pair
 
@@ -68,3 +69,31 @@ def test_power_does_not_jump_at_the_limit_in_the_cone_or_out_of_it(pair: Phantom
             # From one shell to the next it falls as the signal does; the half-map as it is has 5 to 170 times as much.
             assert float(power[last + 1] / at_limit) > 0.1
             assert float(power[last + 1 :].max() / at_limit) < 1
+
+
+def test_outside_the_mask_the_half_map_comes_back_as_it_was(pair: PhantomPair) -> None:
+    """A network's map on any scale and with any noise there leaves no trace; inside nothing changes."""
+    ready = prepare((pair.half1, pair.half2), pair.mask, pair.voxel_size_A, Plan(pair.resolution_A))
+    noise = 0.3 * torch.randn(pair.truth.shape, generator=torch.Generator().manual_seed(1)) * pair.half1.std()
+    outside = where_networks_count(pair.mask, 48) == 0
+    assert float(outside.float().mean()) > 0.2
+    network = pair.truth + noise * outside
+    plain, noisy = (finished(ready, 1, one, fill(pair.half1, pair.half2, pair.mask)) for one in (pair.truth, network))
+    torch.testing.assert_close(noisy[outside], pair.half1[outside], atol=1e-4, rtol=0)
+    inside = pair.mask > 0.99
+    assert float((noisy - plain)[inside].std() / plain[inside].std()) < 0.1
+
+
+def test_the_fill_takes_its_scale_from_the_other_half(pair: PhantomPair) -> None:
+    """A network's map that keeps half of its own half's noise would come out too strong on that half's scale."""
+    ready = prepare((pair.half1, pair.half2), pair.mask, pair.voxel_size_A, Plan(pair.resolution_A))
+    network = pair.truth + 0.5 * (pair.half1 - pair.truth)
+    how = Finish(prior_variance=0.0, halves_fsc=fsc(pair.half1, pair.half2, pair.mask))
+    made = finished(ready, 1, network, how)
+    a, b = (forward(one * pair.mask) for one in (made, pair.truth))
+    shells = slice(8, last_shell(48, pair.voxel_size_A, pair.resolution_A))
+    ratio = radial_sum((a * b.conj()).real, 48)[shells] / radial_sum(a.abs().square(), 48)[shells]
+    own = fill_alone(ready.standards[0], network, ready.gains[0], pair.mask, prior_variance=0.0)
+    c = forward(own * pair.mask)
+    too_strong = radial_sum((c * b.conj()).real, 48)[shells] / radial_sum(c.abs().square(), 48)[shells]
+    assert float(ratio.mean()) > 1.3 * float(too_strong.mean())
