@@ -23,6 +23,8 @@ class Finish:
 
     combine
         fill: the network fills what the Wiener filter took away; published: its map as it is.
+    apart
+        Take the scale of the network's map from its own half, so that neither half knows anything of the other.
     prior_variance
         See `posterior.fill`.
     low_pass
@@ -40,6 +42,7 @@ class Finish:
     """
 
     combine: Literal["fill", "published"] = "fill"
+    apart: bool = False
     prior_variance: float = 1.0
     low_pass: bool = False
     keep_beyond: bool = False
@@ -78,7 +81,7 @@ def finished(ready: ReadyPair, which_half: int, network_map: Tensor, how: Finish
     reference = standard
     if how.combine == "fill":
         # Within the limit the grey scale is that of the measured voxels, so nothing has to be matched at the joint.
-        other = ready.standards[1 - index], ready.gains[1 - index]
+        other = None if how.apart else (ready.standards[1 - index], ready.gains[1 - index])
         result = fill(standard, result, gain, ready.mask, prior_variance=how.prior_variance, other=other)
     elif how.keep_beyond:
         result, reference = combine(result, half, voxel_A, limit_A, ready.mask), half

@@ -75,6 +75,8 @@ class Plan:
         (n, n, n // 2 + 1) in [0, 1), that tells it instead: the gain of a program's own Wiener filter.
     radial_weight
         Weight what networks see shell by shell too.
+    apart
+        Let neither half tell how the other is scaled.
     rotations
         Point group (g, 3, 3) that is imposed on what is known of directions, or None.
     """
@@ -92,6 +94,7 @@ class Plan:
     given_fraction: Tensor | None = None
     level: bool = False
     radial_weight: bool = False
+    apart: bool = False
     rotations: Tensor | None = None
 
 
@@ -176,7 +179,7 @@ def prepare(
     if told is not None:
         fraction, _ = _with_known(told.fraction, None, voxel_size_A, plan.low)
         last = limit_shell(fraction.shape[0], voxel_size_A, plan.limit_A)
-        sight = levelled_sight(bases, fraction, mask, last, filtered=told.filtered)
+        sight = levelled_sight(bases, fraction, mask, last, filtered=told.filtered, apart=plan.apart)
     else:
         sight = _sight(starts if plan.measure_prepared else None, bases, mask, signed, voxel_size_A, plan)
     if regularised is None:

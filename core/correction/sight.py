@@ -31,8 +31,8 @@ class Sight:
         are, as the options of the training say.
     filtered
         Whether the starts went through that filter already, before we had them.
-    level
-        (m, m, m // 2 + 1), what made a start of a half-map; None where a start is a half-map.
+    levels
+        (m, m, m // 2 + 1) each, what made a start of a half-map; None where a start is a half-map.
     """
 
     starts: tuple[Tensor, Tensor]
@@ -40,18 +40,21 @@ class Sight:
     mask: Tensor | None
     fraction: Tensor | None = None
     filtered: bool = False
-    level: Tensor | None = None
+    levels: tuple[Tensor, Tensor] | None = None
 
-    def start_of(self, half: Tensor) -> Tensor:
-        """What networks would start from of another half-map (n, n, n) like those it was made for, (m, m, m)."""
-        return half if self.level is None else apply_filter(resample(half.float(), self.level.shape[0]), self.level)
+    def start_of(self, half: Tensor, which_half: int) -> Tensor:
+        """What networks would start from of another map (n, n, n) like half 1 or 2, (m, m, m)."""
+        if self.levels is None:
+            return half
+        level = self.levels[which_half - 1]
+        return apply_filter(resample(half.float(), level.shape[0]), level)
 
     def on(self, device: torch.device) -> Sight:
         """The same on a device."""
         first, second = (start.to(device) for start in self.starts)
-        others = (self.mask, self.fraction, self.level)
-        mask, fraction, level = (None if one is None else one.to(device) for one in others)
-        return Sight((first, second), self.weight.to(device, torch.float32), mask, fraction, self.filtered, level)
+        mask, fraction = (None if one is None else one.to(device) for one in (self.mask, self.fraction))
+        levels = None if self.levels is None else (self.levels[0].to(device), self.levels[1].to(device))
+        return Sight((first, second), self.weight.to(device, torch.float32), mask, fraction, self.filtered, levels)
 
     def seen(self, start: Tensor) -> Tensor:
         """What a network sees of a start (m, m, m), where there is a filter."""
@@ -59,12 +62,18 @@ class Sight:
 
     def tensors(self) -> list[Tensor]:
         """All maps (m, m, m) and spectra (m, m, m // 2 + 1)."""
-        others = (self.mask, self.fraction, self.level)
+        others = (self.mask, self.fraction, *(self.levels or ()))
         return [*self.starts, self.weight, *(one for one in others if one is not None)]
 
 
 def levelled_sight(
-    halves: tuple[Tensor, Tensor], fraction: Tensor, mask: Tensor | None, limit_shell: int, *, filtered: bool = False
+    halves: tuple[Tensor, Tensor],
+    fraction: Tensor,
+    mask: Tensor | None,
+    limit_shell: int,
+    *,
+    filtered: bool = False,
+    apart: bool = False,
 ) -> Sight:
     """What networks see of half-maps (n, n, n) whose signal takes up a fraction (n, n, n // 2 + 1) of each voxel.
 
@@ -79,6 +88,8 @@ def levelled_sight(
         First shell that is left out.
     filtered
         Whether the halves went through a Wiener filter of that fraction already.
+    apart
+        Level each half by its own amplitudes, so that neither knows anything of the other.
     """
     n = fraction.shape[0]
     m = sight_box(n, limit_shell - 1)
@@ -87,11 +98,20 @@ def levelled_sight(
     seen_mask = None if mask is None else resampled_mask(mask, m)
     wiener = resampled_spectrum(fraction, m) * within
     shown = (first, second) if filtered else (apply_filter(first, wiener), apply_filter(second, wiener))
-    level = levelling(signal_amplitude(shown, wiener, seen_mask), m) * within
+    levels = _levels(shown, wiener, seen_mask, within, apart=apart)
     # What is filtered already can only be compared after the network's map went through the same filter.
     weight = wiener if filtered else (2 * wiener / (1 + wiener)).sqrt()
-    starts = apply_filter(first, level), apply_filter(second, level)
-    return Sight(starts, weight, seen_mask, wiener, filtered, level)
+    starts = apply_filter(first, levels[0]), apply_filter(second, levels[1])
+    return Sight(starts, weight, seen_mask, wiener, filtered, levels)
+
+
+def _levels(
+    shown: tuple[Tensor, Tensor], wiener: Tensor, mask: Tensor | None, within: Tensor, *, apart: bool
+) -> tuple[Tensor, Tensor]:
+    m = wiener.shape[0]
+    pairs = [(half, half) for half in shown] if apart else [shown]
+    found = [levelling(signal_amplitude(pair, wiener, mask), m) * within for pair in pairs]
+    return found[0], found[-1]
 
 
 def sight_box(n: int, last_shell: int) -> int:

@@ -183,6 +183,7 @@ def _finish(half: KeptHalf) -> Finish:
     options = half.options
     return Finish(
         combine=options.combine,
+        apart=options.network.get("mode") == "independent",
         prior_variance=options.prior_variance,
         low_pass=options.lowpass,
         angular_whiten_from_A=options.whitening_low_A if options.angular_whiten else None,

@@ -55,8 +55,8 @@ _PRETRAINED: dict[str, Any] = {
 _SHAPE = ("preset", "norm", "see_mask")
 _EFFORTS: dict[Effort, dict[str, Any]] = {
     "quick": {"steps": 0, "practice": 0.0, "average_turns": 1},
-    "standard": {"steps": 100, "practice": 1.0, "average_turns": 4},
-    "careful": {"steps": 400, "practice": 1.0, "average_turns": 8},
+    "standard": {"steps": 60, "practice": 0.0, "average_turns": 4},
+    "careful": {"steps": 300, "practice": 1.0, "average_turns": 8},
 }
 
 
@@ -162,6 +162,11 @@ class CorrectOptions(CorrectionOptions, Options):
             return self.start == "pretrained"
         other = {name for name in _SHAPE if name in self.model_fields_set and getattr(self, name) != _PRETRAINED[name]}
         return self.method == "improved" and self.weighting == "noise" and not other
+
+    @property
+    def is_independent(self) -> bool:
+        """Whether each half-map has a network of its own."""
+        return self.independent or self.mode == "independent"
 
     @property
     def whitens(self) -> bool:

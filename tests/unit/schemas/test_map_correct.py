@@ -26,8 +26,11 @@ def test_what_was_not_chosen_is_the_devices_own_after_any_journey() -> None:
     for one in (first, again):
         on_cpu, on_gpu = one.options.network_options("cpu"), one.options.network_options("cuda:1")
         assert on_cpu.alpha == on_gpu.alpha == 0.7
-        assert (on_cpu.cube_size, on_gpu.cube_size) == (24, 64)
-        assert on_cpu.total_steps(warm=False) < on_gpu.total_steps(warm=False)
+        assert (on_cpu.base_width, on_cpu.cube_size) == (on_gpu.base_width, on_gpu.cube_size) == (8, 32)
+    own = job(alpha=0.7, start="anew").options
+    on_cpu, on_gpu = own.network_options("cpu"), own.network_options("cuda:1")
+    assert (on_cpu.cube_size, on_gpu.cube_size) == (24, 64)
+    assert on_cpu.total_steps(warm=False) < on_gpu.total_steps(warm=False)
     assert again.as_spec() == first.as_spec()
 
 
@@ -47,8 +50,30 @@ def test_the_published_method_is_published_in_every_choice() -> None:
     assert not network.filter_input
     assert (options.combination, options.weighting) == ("published", "fsc3d")
     assert job(method="published", combine="fill").options.combination == "fill"
-    assert (job().options.combination, job().options.weighting) == ("fill", "c_ref")
+    assert (job().options.combination, job().options.weighting) == ("fill", "noise")
     assert job(weight="none").options.weighting == "none"
+
+
+def test_effort_says_how_long_the_pretrained_network_is_trained() -> None:
+    steps = [job(effort=effort).options.network_options("cpu").steps for effort in ("quick", "standard", "careful")]
+    assert steps[0] == 0
+    assert steps == sorted(set(steps), key=int)
+    assert job(effort="quick", steps=7).options.network_options("cpu").steps == 7
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [{"start": "anew"}, {"method": "published"}, {"preset": "small"}, {"norm": "group"}, {"weight": "c_ref"}],
+)
+def test_whoever_asks_for_another_network_gets_one_of_his_own(chosen: dict[str, Any]) -> None:
+    assert job().options.begins_pretrained
+    assert not job(**chosen).options.begins_pretrained
+    assert job(**chosen).options.network_options("cpu").total_steps(warm=False) > 0
+
+
+def test_the_pretrained_network_only_starts_what_it_was_trained_for() -> None:
+    with pytest.raises(InputInvalid, match="pre-trained network"):
+        job(start="pretrained", weight="fsc3d")
 
 
 def test_independent_is_the_mode() -> None:

@@ -134,7 +134,7 @@ def test_a_job_that_did_not_succeed_is_answered_with_the_reason(
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (JOB.replace("half2", "halb2"), "scan.yaml: unknown key 'inputs.halb2'; did you mean 'inputs.half2'?"),
+        (JOB.replace("half2", "halb2"), "scan.yaml: line 3: unknown key 'inputs.halb2'; did you mean 'inputs.half2'?"),
         (JOB.replace("map.fsc3d", "relion.reconstruct"), "made by RELION's own calls"),
         (JOB.replace("../a.mrc", "absent.mrc"), "absent.mrc (half1) does not exist"),
         ("x" * 300_000, "larger than 262144 bytes"),

@@ -48,7 +48,7 @@ def test_signal_has_a_level_spectrum_and_deviation_one_inside_the_mask(*, filter
     given = (apply_filter(pair.half1, pair.gain), apply_filter(pair.half2, pair.gain)) if filtered else halves
     sight = levelled_sight(given, pair.gain, pair.mask, LIMIT, filtered=filtered)
     # The truth, brought to the same scale by the very gain that a start is made with.
-    truth = sight.start_of(pair.truth)
+    truth = sight.start_of(pair.truth, 1)
     m = truth.shape[-1]
     inside = resampled_mask(pair.mask, m) > 0.5
     if not filtered:

@@ -234,13 +234,3 @@ def test_crossings_lie_on_the_surface_and_stop_at_the_last_whole_shell() -> None
     assert fsc3d.crossing_radius(torch.ones(12, 12, 7), axes, 0.5).tolist() == [5.0] * 50
     with pytest.raises(ValueError, match="no body"):
         fsc3d.sphericity(torch.zeros(12, 12, 7))
-
-
-def test_a_dip_of_all_directions_is_passed_in_each_and_one_of_chance_is_not() -> None:
-    shell = torch.arange(33, dtype=torch.float64)
-    curves = torch.sigmoid((20 - shell) / 1.5).repeat(40, 1)
-    expected = fsc3d.resolution_by_direction(curves, 64, 2.0)
-    curves[:, 4] = 0.0
-    torch.testing.assert_close(fsc3d.resolution_by_direction(curves, 64, 2.0), expected)
-    curves[0, 10] = 0.0
-    assert float(fsc3d.resolution_by_direction(curves, 64, 2.0)[0]) == 64 * 2.0 / 9

@@ -53,7 +53,7 @@ def test_a_curve_reaches_to_where_it_is_above_the_threshold_on_the_whole() -> No
             [1.0] * 6,
         ]
     )
-    assert resolutions.shells_reached(curves).tolist() == [2, 4, 1, 0, 5]
+    assert resolutions.resolutions.shells_reached(curves).tolist() == [2, 4, 1, 0, 5]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -112,3 +112,11 @@ def test_a_mask_that_hurts_is_left_out_in_every_direction() -> None:
     assert found.agreement.mask_hurts
     bare = resolutions.by_direction(half1, half2, None, VOXEL_A, overall_A=found.resolution_A)
     assert torch.equal(found.directions.curves, bare.curves)
+
+
+def test_a_dip_of_all_directions_is_passed_in_each() -> None:
+    shell = torch.arange(33, dtype=torch.float64)
+    curves = torch.sigmoid((20 - shell) / 1.5).repeat(40, 1)
+    expected = resolutions.shells_reached(curves)
+    curves[:, 4] = 0.0
+    assert torch.equal(resolutions.shells_reached(curves), expected)

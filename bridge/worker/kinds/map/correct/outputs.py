@@ -84,7 +84,7 @@ def outcome(prepared: Prepared, trained: Sequence[Trained], options: CorrectOpti
     """
     how = finish_of(options)
     # Where a 3DFSC is given nothing else ties independent halves to each other.
-    if not (prepared.fsc3d_given and options.network_options("cpu").mode == "independent"):
+    if not (prepared.fsc3d_given and options.is_independent):
         how = dataclasses.replace(how, halves_fsc=prepared.measured.curve)
     each = [
         [usable(prepared.ready, half, volume, how, "the corrected map") for half, volume in enumerate(one.maps, 1)]
@@ -119,6 +119,7 @@ def finish_of(options: CorrectOptions) -> Finish:
     """How the options put a network's map together with the data."""
     return Finish(
         combine=options.combination,
+        apart=options.is_independent,
         prior_variance=options.prior_variance,
         keep_beyond=True,
         rotations=operators(options.symmetry),

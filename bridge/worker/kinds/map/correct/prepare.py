@@ -160,6 +160,7 @@ def plan_of(options: CorrectOptions, limit_A: float) -> Plan:
         half_angle_deg=options.half_angle_deg,
         weighting="c_ref" if options.weighting == "noise" else options.weighting,
         level=options.weighting == "noise",
+        apart=options.is_independent,
     )
 
 

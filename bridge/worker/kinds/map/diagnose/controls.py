@@ -66,9 +66,9 @@ def controls(
     mask, n = sight.mask, sight.weight.shape[0]
 
     def seen(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        if sight.level is None:
+        if sight.levels is None:
             return prepared_inputs(pair, measured.mask, voxel_A, plan)
-        return sight.start_of(pair[0]), sight.start_of(pair[1])
+        return sight.start_of(pair[0], 1), sight.start_of(pair[1], 2)
 
     def through(halves: tuple[Tensor, Tensor]) -> Generator[None, None, tuple[Tensor, Tensor]]:
         maps = []

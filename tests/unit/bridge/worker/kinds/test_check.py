@@ -13,6 +13,7 @@ from support.map_jobs import run_map_job
 from cryobridge.bridge.gpus import Gpu
 from cryobridge.bridge.worker.kinds import check
 from cryobridge.schemas.errors import CryobridgeError, OutOfMemory
+from cryobridge.schemas.kinds.map.correct import CorrectOptions
 
 pytestmark = pytest.mark.slow
 
@@ -22,8 +23,9 @@ def test_a_working_machine_is_told_how_fast_it_is(tmp_path: Path) -> None:
     result, said = run_map_job("check", tmp_path / "out")
     found = result["metrics"]
     assert found["step_s"] > 0
+    steps = CorrectOptions().network_options("cpu").total_steps(warm=False)
     assert found["prediction_s"] > 0
-    assert found["default_training_min"] == pytest.approx(600 * found["step_s"] / 60, abs=0.01)
+    assert found["default_training_min"] == pytest.approx(steps * found["step_s"] / 60, abs=0.01)
     assert found["torch"] == torch.__version__
     assert any("training step 4 of 4" in line for line in said)
     assert result["statements"][0].startswith("This machine can do the work: on CPU (")

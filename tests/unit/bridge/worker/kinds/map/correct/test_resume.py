@@ -91,7 +91,7 @@ def test_out_of_memory_means_smaller_batches(tmp_path: Path, monkeypatch: pytest
             yield from steps
 
     def hungry(*arguments: Any, **named: Any) -> Hungry:
-        options = arguments[5]
+        options = arguments[2]
         tried.append(options.acc_batches)
         return Hungry(options, trainer_of(*arguments, **named))
 
