@@ -15,7 +15,7 @@ from .practice import Practice, PracticeCrops
 from .prediction import predict, predict_steps
 from .pretraining import PretrainingTask
 from .sight import Sight, levelled_sight, resampled_mask, resampled_spectrum, sight_box
-from .signal import SignalShare, ToldBy, agrees_by_direction, signal_share
+from .signal import SignalShare, ToldBy, agrees_by_direction, mean_in_cones, signal_share
 from .state import CorrectionState, StoredLayout, stored_layout
 from .task import CorrectionTask
 from .training import train, trainer_of
@@ -55,6 +55,7 @@ __all__ = [
     "levelling",
     "materials",
     "mean_and_spread",
+    "mean_in_cones",
     "normalised",
     "on_scale_of",
     "pair_noise",

@@ -116,7 +116,7 @@ def agrees_by_direction(fraction: Tensor, halves: tuple[Tensor, Tensor], mask: T
     measured = conical_fsc(first, second, vectors, half_angle_deg=_HALF_ANGLE_DEG)
     shells = slice(_FIRST_SHELL, min(limit_shell, m // 2 + 1))
     there = measured[:, shells].mean(1)
-    foretold = _mean_in_cones(resampled_spectrum(fraction, m), vectors, shells.stop)
+    foretold = mean_in_cones(resampled_spectrum(fraction, m), vectors, shells.stop)
     if float(foretold.std()) < _EVEN and float(there.std()) < _EVEN:
         return True
     a, b = foretold - foretold.mean(), there - there.mean()
@@ -125,8 +125,8 @@ def agrees_by_direction(fraction: Tensor, halves: tuple[Tensor, Tensor], mask: T
     return correlation >= _LEAST_CORRELATION and slope <= _MOST_SLOPE
 
 
-def _mean_in_cones(values: Tensor, vectors: Tensor, limit_shell: int) -> Tensor:
-    """Mean over shells of the mean of (m, m, m // 2 + 1) in a double cone about each direction (d, 3), float64 (d,)."""
+def mean_in_cones(values: Tensor, vectors: Tensor, limit_shell: int) -> Tensor:
+    """Mean over shells of the mean of (m, m, m // 2 + 1) in 20 degree cones about directions (d, 3), (d,)."""
     m = values.shape[0]
     distance = radius(m, values.device)
     counted = (distance >= _FIRST_SHELL) & (shell_index(m, values.device) < limit_shell)

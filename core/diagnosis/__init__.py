@@ -2,6 +2,7 @@
 
 from .amplitudes import ShellAmplitudes, amplitudes_by_shell
 from .change import POLAR_BINS, power_changed, power_changed_by_measure, power_changed_where, rms_difference
+from .choice import ConeTrial, cone_trial
 from .controls import corrected_for_control, noise_pair, phase_randomised_pair, power_gain
 from .holdout import Cone, HeldOut, degrade, mean_score, score, truth_estimate, worst_and_best
 from .regions import Regions, regions_of
@@ -11,6 +12,7 @@ from .symmetry import ElementFound, SymmetryFound, SymmetryLevel, symmetry_found
 __all__ = [
     "POLAR_BINS",
     "Cone",
+    "ConeTrial",
     "Consistency",
     "ConsistencyFinding",
     "ConsistencyLevel",
@@ -22,6 +24,7 @@ __all__ = [
     "SymmetryFound",
     "SymmetryLevel",
     "amplitudes_by_shell",
+    "cone_trial",
     "consistency",
     "corrected_for_control",
     "degrade",

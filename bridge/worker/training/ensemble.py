@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from cryobridge.core.correction import CorrectionState, ReadyPair
+from cryobridge.core.diagnosis import cone_trial
+from cryobridge.core.fourier import last_shell
 from cryobridge.core.training import Parking, Ranks, StepReport, TrainingRecord
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import CryobridgeError
@@ -22,8 +24,23 @@ from .pair import predicted, trained
 
 TRAINING = "checkpoint"
 _PREDICTION = 0.1
+_NO_WORSE = 0.005
+"""Ours: seeds differ by as much."""
 _MOMENTS = ("exp_avg.", "exp_avg_sq.", "step.")
 _ADVICE = "; try a lower learning_rate or another seed"
+
+
+@dataclass(frozen=True)
+class NetworkChoice:
+    """FSC to the other half-map in a cone that was made bad, of the network as it came and as it was trained."""
+
+    untouched: float
+    trained: float
+
+    @property
+    def keeps_trained(self) -> bool:
+        """Whether the trained network is used; what is no worse is, since it knows these half-maps."""
+        return self.trained >= self.untouched - _NO_WORSE
 
 
 @dataclass(frozen=True)
@@ -36,6 +53,8 @@ class Trained:
         What it has learned, as `CorrectionState.tensors` without the optimiser's part.
     record, seconds
         How its training went, and how long it took.
+    choice
+        How the network that it started from and the trained one did in a trial, and which was used; None without one.
     """
 
     map1: Tensor
@@ -43,6 +62,7 @@ class Trained:
     network: dict[str, Tensor]
     record: TrainingRecord
     seconds: float
+    choice: NetworkChoice | None = None
 
     @property
     def maps(self) -> tuple[Tensor, Tensor]:
@@ -121,9 +141,10 @@ class Ensemble:
             if self.ranks.index > 0:
                 nothing = torch.empty(0)
                 return Trained(nothing, nothing, {}, record, seconds)
+            state, choice = yield from self._chosen(index, state, options)
             maps = yield from self._predicted(index, state, options)
         learned = {key: value for key, value in state.tensors().items() if not _is_moment(key)}
-        found = Trained(maps[0], maps[1], learned, record, seconds)
+        found = Trained(maps[0], maps[1], learned, record, seconds, choice)
         self._write(_finished_name(index), _as_checkpoint(found))
         return found
 
@@ -140,6 +161,26 @@ class Ensemble:
             yield self._progress(index, report)
         self._keep(index, state, record, seconds)
         return seconds
+
+    def _chosen(
+        self, index: int, state: CorrectionState, options: CorrectionOptions
+    ) -> Generator[Progress | None, None, tuple[CorrectionState, NetworkChoice | None]]:
+        """The trained network, or the one that it started from where that does better in a trial."""
+        limit = last_shell(self.ready.box, self.ready.voxel_size_A, self.ready.limit_A) + 1
+        generator = torch.Generator().manual_seed(options.seed)
+        trained_at_all = options.total_steps(warm=False) > 0
+        trial = cone_trial(self.ready.sight, limit, generator) if self.start is not None and trained_at_all else None
+        if trial is None or self.start is None:
+            return state, None
+        yield Progress("trying the network, untouched and trained", self._fraction(index, 1 - _PREDICTION))
+        untouched, once = self.start.started(options, self.device), options.model_copy(update={"average_turns": 1})
+        found = []
+        for one in (untouched, state):
+            with self.parking.holding(trial.sight.tensors), self.parking.holding(one.held):
+                made = yield from predicted(one, 1, trial.sight.starts[0], trial.sight, once, self.parking)
+            found.append(trial.score(made))
+        choice = NetworkChoice(*found)
+        return (state if choice.keeps_trained else untouched), choice
 
     def _predicted(
         self, index: int, state: CorrectionState, options: CorrectionOptions
@@ -184,7 +225,9 @@ class Ensemble:
             return None
         self.say(f"network {index + 1}: was finished before the interruption")
         network = {key.removeprefix("network/"): value for key, value in kept.tensors.items() if "/" in key}
-        return Trained(kept.tensors["map1"], kept.tensors["map2"], network, _record(kept), float(kept.note["seconds"]))
+        choice = NetworkChoice(*kept.note["choice"]) if kept.note.get("choice") else None
+        seconds = float(kept.note["seconds"])
+        return Trained(kept.tensors["map1"], kept.tensors["map2"], network, _record(kept), seconds, choice)
 
     def _progress(self, index: int, report: StepReport) -> Progress:
         which = "" if self.networks == 1 else f"network {index + 1} of {self.networks}, "
@@ -210,7 +253,8 @@ def _as_checkpoint(found: Trained) -> Checkpoint:
     tensors = {"map1": found.map1, "map2": found.map2}
     tensors |= {f"network/{name}": value for name, value in found.network.items()}
     record = found.record
-    note = {"seconds": found.seconds, "losses": record.losses, "held_out": record.held_out}
+    choice = None if found.choice is None else [found.choice.untouched, found.choice.trained]
+    note = {"seconds": found.seconds, "losses": record.losses, "held_out": record.held_out, "choice": choice}
     return Checkpoint(tensors, note)
 
 

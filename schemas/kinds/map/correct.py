@@ -198,12 +198,12 @@ class CorrectOptions(CorrectionOptions, Options):
 
 
 def correction_bytes(network: CorrectionOptions, box: int) -> int:
-    """Memory of a correction on its device: maps and spectra in some twenty forms, and the network at its work."""
+    """Memory of a correction on its device: maps and spectra in some thirty forms, and the network at its work."""
     parts = network.batch / network.acc_batches
     step = training(parts, network.cube_size, network.base_width)
     # A prediction keeps nothing for a gradient: a few arrays of the first level at a time.
     tile = volumes(6 * network.base_width, network.crop_size)
-    return volumes(20, box) + max(step, tile)
+    return volumes(30, box) + max(step, tile)
 
 
 class MapCorrectJob(Job):

@@ -72,8 +72,9 @@ class Correction:
             reference_resolution_A=None if inputs.reference is None else self.job.options.reference_resolution_A,
             pretrained=inputs.network is not None,
         )
+        chosen = [words.choice(one.choice) for one in self.trained if one.choice is not None]
         display = [DISPLAY_STATEMENT] if DISPLAY in self.looking.maps else []
-        return [*lines, *display, *self.prepared.choices]
+        return [*lines, *chosen, *display, *self.prepared.choices]
 
     def _evidence(self) -> Evidence:
         losses = self.trained[0].record.losses

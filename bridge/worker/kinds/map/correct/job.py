@@ -153,6 +153,8 @@ def _metrics(correction: Correction) -> dict[str, float | int | str | None]:
         "seconds_per_step": round(sum(one.seconds for one in trained) / steps, 4) if steps else None,
         "power_changed_well_measured": _finite(found.changed_well),
         "power_changed_badly_measured": _finite(found.changed_badly),
+        "trial_trained": None if trained[0].choice is None else round(trained[0].choice.trained, 4),
+        "trial_untouched": None if trained[0].choice is None else round(trained[0].choice.untouched, 4),
         "rms_change": round(found.moved, 4),
         "rms_change_outside": _finite(correction.measures.outside),
         "spread": _finite(found.relative_spread),

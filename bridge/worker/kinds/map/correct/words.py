@@ -11,6 +11,7 @@ from ....report.citations import Citation, by_doi
 from ....report.methods import Passage
 from ....report.quantities import angstrom, in_digits, percent
 from ....report.readings import Reading
+from ....training.ensemble import NetworkChoice
 
 NOISE2NOISE = Citation(
     "Lehtinen et al. 2018",
@@ -86,6 +87,17 @@ def independence(
     if pretrained and mode == "independent":
         lines.append(_PRETRAINED)
     return tuple(lines)
+
+
+def choice(found: NetworkChoice) -> str:
+    """Which network was used, and what it was chosen by."""
+    trial = (
+        "a well-measured direction was made as bad as the worst one, and there its FSC to the other half-map was "
+        f"{in_digits(found.trained)} trained and {in_digits(found.untouched)} untouched"
+    )
+    if found.keeps_trained:
+        return f"The network was used as trained on these half-maps: {trial}."
+    return f"The network was used as it came, since training on these half-maps made it worse: {trial}."
 
 
 @dataclass(frozen=True)
