@@ -50,7 +50,7 @@ class ConeTrial:
 
 
 def cone_trial(sight: Sight, limit_shell: int, generator: torch.Generator) -> ConeTrial | None:
-    """Make a trial of what networks see, (m, m, m); None where no direction is worse than another or no filter is known.
+    """Make a trial of what networks see; None where no direction is worse than another or no filter is known.
 
     Parameters
     ----------
