@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..fourier import CorrectedFsc, check_same_box, fibonacci_directions, resample
+from ..fourier import CorrectedFsc, check_same_box, dips, fibonacci_directions, resample
 from .area_ratio import DirectionSpread, cfar, cone_areas, direction_spread, judged
 from .correlation import conical_fsc
 
@@ -106,7 +106,11 @@ def by_direction(
         low = _without_mask(low, for_mask)
     curves = torch.zeros((_DIRECTIONS, n // 2 + 1), dtype=low.dtype, device=low.device)
     curves[:, : reach + 1] = judged(low, half_angle_deg)
-    shells = _about_overall(shells_reached(curves), curves, overall)
+    passed = curves.clone()
+    for begin, end in dips(curves.mean(0), THRESHOLD):
+        # A shell that is spoilt in all directions says nothing of any.
+        passed[:, begin : end + 1] = passed[:, begin : end + 1].clamp(min=THRESHOLD)
+    shells = _about_overall(shells_reached(passed), curves, overall)
     areas = cone_areas(curves)
     resolutions = n * voxel_size_A / shells.clamp(min=1).double()
     return Directions(vectors, curves, resolutions, int(areas.argmin()), int(areas.argmax()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,12 @@ class StoredNetwork:
     path: Path
     layout: StoredLayout
     learned: list[dict[str, Tensor]]
+
+    def fitting(self, options: CorrectionOptions, chosen: Collection[str]) -> CorrectionOptions:
+        """Options as this network wants them, but for what the user has chosen."""
+        preset = {width: name for name, width in BASE_WIDTH.items()}.get(self.layout.base_width, options.preset)
+        wanted = {"preset": preset, "norm": self.layout.norm, "see_mask": self.layout.see_mask}
+        return options.model_copy(update={name: value for name, value in wanted.items() if name not in chosen})
 
     def started(self, options: CorrectionOptions, device: torch.device | str) -> CorrectionState:
         """Start a correction.

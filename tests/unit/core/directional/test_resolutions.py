@@ -53,7 +53,7 @@ def test_a_curve_reaches_to_where_it_is_above_the_threshold_on_the_whole() -> No
             [1.0] * 6,
         ]
     )
-    assert resolutions.resolutions.shells_reached(curves).tolist() == [2, 4, 1, 0, 5]
+    assert resolutions.shells_reached(curves).tolist() == [2, 4, 1, 0, 5]
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -26,7 +26,7 @@ from .correction import Correction, Cost, doubts_of
 from .looking import looking_maps
 from .measures import measure
 from .outputs import outcome
-from .prepare import Prepared, prepare, read_files, whitened
+from .prepare import Files, Prepared, prepare, read_files, whitened
 from .report import page
 from .written import write
 
@@ -36,8 +36,8 @@ _PREPARED, _TRAINED = 0.05, 0.95
 def run(job: MapCorrectJob, context: Context) -> JobSteps:
     """Measure, train, predict, put together; write maps, tables, the network and the report."""
     device, folder = context.device, context.folder
-    network = _network_options(job, device)
-    files = read_files(job.inputs, network, job.options.voxel_size_A, device, pretrained=job.options.begins_pretrained)
+    files = _files(job, device)
+    network = files.network_options
     yield Progress("measuring the half-maps", 0.0)
     prepared = prepare(job, files, device)
     for choice in prepared.choices:
@@ -89,6 +89,18 @@ def run(job: MapCorrectJob, context: Context) -> JobSteps:
     )
     training.clear()
     return result
+
+
+def _files(job: MapCorrectJob, device: torch.device) -> Files:
+    options = job.options
+    return read_files(
+        job.inputs,
+        _network_options(job, device),
+        options.voxel_size_A,
+        device,
+        pretrained=options.begins_pretrained,
+        chosen=options.model_fields_set,
+    )
 
 
 def _network_options(job: MapCorrectJob, device: torch.device) -> CorrectionOptions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,9 +31,10 @@ _LEAST_MASKED, _MOST_MASKED = 0.005, 0.4
 
 @dataclass(frozen=True)
 class Files:
-    """What a job reads, each file once; None for what was not given."""
+    """What a job reads, each file once; None for what was not given; and the options that fit a given network."""
 
     pair: Pair
+    network_options: CorrectionOptions
     fsc3d: Volume | None = None
     reference: Volume | None = None
     network: StoredNetwork | None = None
@@ -89,10 +91,12 @@ def read_files(
     device: torch.device = torch.device("cpu"),  # noqa: B008
     *,
     pretrained: bool = False,
+    chosen: Collection[str] = (),
 ) -> Files:
     """Read every file before anything is computed or written; that takes seconds, a training takes hours.
 
-    `pretrained`: start from our own network where none is given.
+    `pretrained`: start from our own network where none is given. What was not `chosen` of a network's shape is that of
+    the file.
 
     Raises
     ------
@@ -108,8 +112,9 @@ def read_files(
     elif pretrained:
         stored = pretrained_network()
     if stored is not None:
+        network = stored.fitting(network, chosen)
         stored.started(network, "cpu")
-    return Files(pair, fsc3d, reference, stored)
+    return Files(pair, network, fsc3d, reference, stored)
 
 
 def prepare(job: MapCorrectJob, files: Files, device: torch.device) -> Prepared:

@@ -23,7 +23,7 @@ from ....jobs.folder import OutputFolder
 from ....loop import Progress
 from ....training.ensemble import Ensemble
 from ..correct.outputs import outcome
-from ..correct.prepare import prepare, read_files
+from ..correct.prepare import Files, prepare, read_files
 from ..measured import Measured
 from .network import Network
 
@@ -86,9 +86,8 @@ def hold_out(
     generator = torch.Generator().manual_seed(options.seed)
     spoilt = degrade(measured.half1, measured.half2, about, like, generator)
     correction = _spoilt_job(job, spoilt, measured, voxel_A, folder)
-    network = correction.options.network_options(device.type)
-    files = read_files(correction.inputs, network, pretrained=correction.options.begins_pretrained)
-    prepared = prepare(correction, files, device)
+    files = _files(correction, device)
+    network, prepared = files.network_options, prepare(correction, files, device)
     training = Ensemble(
         ready=prepared.ready,
         options=network,
@@ -126,6 +125,12 @@ def hold_out(
         losses=list(trained.record.losses),
         network=Network(CorrectionState.from_tensors(trained.network, network, device), network),
     )
+
+
+def _files(correction: MapCorrectJob, device: torch.device) -> Files:
+    options = correction.options
+    network = options.network_options(device.type)
+    return read_files(correction.inputs, network, pretrained=options.begins_pretrained)
 
 
 def _spoilt_deg(cone: Cone) -> float:
