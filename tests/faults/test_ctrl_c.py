@@ -38,7 +38,11 @@ Start = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts commands, each in a session of its own; none outlives its test."""
+    """Starts commands, each in a session of its own; none outlives its test.
+
+    What a shell starts in the background ignores Ctrl-C, and hands that on: here it is as in a terminal.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     running: list[subprocess.Popen[str]] = []
 
     def started(*arguments: str) -> subprocess.Popen[str]:
@@ -57,6 +61,7 @@ def start() -> Iterator[Start]:
     for process in running:
         process.kill()
         process.communicate()
+    signal.signal(signal.SIGINT, before)
 
 
 def wait_until(there: Callable[[], bool], process: subprocess.Popen[str]) -> None:
