@@ -76,6 +76,11 @@ class Correction:
         display = [DISPLAY_STATEMENT] if DISPLAY in self.looking.maps else []
         return [*lines, *chosen, *display, *self.prepared.choices]
 
+    @property
+    def began_trained(self) -> bool:
+        """Whether the network had learned before, so that its loss need not fall."""
+        return self.job.inputs.network is not None or self.job.options.begins_pretrained
+
     def _evidence(self) -> Evidence:
         losses = self.trained[0].record.losses
         window = max(1, len(losses) // 10)
@@ -89,7 +94,7 @@ class Correction:
             spread=self.found.relative_spread,
             loss_first=_mean(losses[:window]),
             loss_last=_mean(losses[-window:]),
-            warm=self.job.inputs.network is not None,
+            warm=self.began_trained,
             signal_badly=self.measures.signal_badly,
         )
 

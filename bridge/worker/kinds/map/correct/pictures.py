@@ -137,7 +137,7 @@ def _training(correction: Correction) -> list[Figure]:
     if not first.losses:
         return []
     title = "Training" if len(correction.trained) == 1 else "Training of the first network"
-    warm = correction.job.inputs.network is not None
+    warm = correction.began_trained
     picture = figures.loss_curve(first.losses, first.held_out, correction.network.held_out_every)
     return [Figure(title, picture, readings.loss(first.losses, first.held_out, warm=warm))]
 

@@ -28,6 +28,12 @@ WHITEN_FROM_A = 10.0
 _LEAST_MASKED, _MOST_MASKED = 0.005, 0.4
 """Shares of the box; a made mask outside them did not find the particle."""
 
+_FILTERED = (
+    "The noise of the half-maps does not tell how well directions are measured, as where a program has regularised or "
+    "filtered them: they are not filtered again, and their FSC in cones of 20 degrees tells it instead. Unfiltered "
+    "half-maps would be better."
+)
+
 
 @dataclass(frozen=True)
 class Files:
@@ -146,10 +152,13 @@ def prepare(job: MapCorrectJob, files: Files, device: torch.device) -> Prepared:
         within_grid("reference_resolution_A", options.reference_resolution_A, files.reference.path, pair.box, voxel_A)
         reference = files.reference.data.to(device)
         plan = dataclasses.replace(plan, low=LowResolutions((reference, reference), options.reference_resolution_A))
+    ready = ready_pair((measured.half1, measured.half2), measured.mask, voxel_A, plan)
+    if ready.filtered:
+        choices.append(_FILTERED)
     return Prepared(
         pair=pair,
         measured=measured,
-        ready=ready_pair((measured.half1, measured.half2), measured.mask, voxel_A, plan),
+        ready=ready,
         mask_made=mask_made,
         fsc3d_given=given is not None,
         choices=choices,

@@ -77,6 +77,14 @@ def _memory(correction: Correction) -> str:
     return f"{host / 1e9:.1f} GB at most" + ("" if gpu is None else f", {gpu / 1e9:.1f} GB on the GPU")
 
 
+def _told(correction: Correction) -> Literal["noise", "cones", "given", "c_ref", "fsc3d", "none"]:
+    """What said how well voxels are measured, which is not always what was asked for."""
+    told = correction.prepared.ready.told_by
+    if told is None:
+        return correction.job.options.weighting
+    return "cones" if told == "fsc" else told
+
+
 def _networks(correction: Correction) -> str:
     network, count = correction.network, len(correction.trained)
     mode = "one for both half-maps" if network.mode == "shared" else "one for each half-map"
@@ -109,7 +117,7 @@ def _passages(correction: Correction) -> list[methods.Passage]:
         cube_size=network.cube_size,
         learning_rate=network.learning_rate,
         seed=network.seed,
-        weight=options.weighting,
+        weight=_told(correction),
         ensemble=len(correction.trained),
         symmetry=options.symmetry,
         start="pretrained" if options.begins_pretrained and job.inputs.network is None else "anew",

@@ -115,7 +115,8 @@ class TrainingFacts:
     steps, batch, cube_size, learning_rate, seed
         As used.
     weight
-        What said how well Fourier voxels are measured: "noise", "c_ref" or "fsc3d" (both of the 3DFSC), "none".
+        What said how well Fourier voxels are measured: "noise" of the halves, "cones" of regularised ones, "given", "c_ref"
+        or "fsc3d" (both of the 3DFSC), "none".
     ensemble
         Networks from different seeds.
     symmetry
@@ -133,7 +134,7 @@ class TrainingFacts:
     cube_size: int
     learning_rate: float
     seed: int
-    weight: Literal["noise", "c_ref", "fsc3d", "none"] = "fsc3d"
+    weight: Literal["noise", "cones", "given", "c_ref", "fsc3d", "none"] = "fsc3d"
     ensemble: int = 1
     symmetry: str = "C1"
     start: Literal["pretrained", "anew"] = "anew"
@@ -165,11 +166,15 @@ def correction(training: TrainingFacts) -> Passage:
         "noise": "How densely each direction was sampled was told by the power of the half-maps' difference in a cone "
         "about it; with the signal share f that follows, a voxel counts by sqrt(2f / (1 + f)) "
         f"({citations.FSC_143.short}), and the network sees Wiener-filtered half-maps with a level spectrum. ",
+        "cones": "The half-maps had been filtered before; their FSC in cones of 20° about every voxel weighs what it "
+        "counts for, and the network sees them with a level spectrum. ",
+        "given": "The given 3DFSC f filters what the network sees, with a level spectrum, and a voxel counts by "
+        f"sqrt(2f / (1 + f)) ({citations.FSC_143.short}). ",
         "c_ref": f"Where the 3DFSC is f, a Fourier voxel counts by sqrt(2f / (1 + f)) ({citations.FSC_143.short}). ",
         "fsc3d": "The 3DFSC weights what each Fourier voxel counts for. ",
         "none": "All Fourier voxels counted alike, so the network only denoises. ",
     }[training.weight]
-    if training.weight in ("noise", "c_ref"):
+    if training.weight in ("noise", "given", "c_ref"):
         works.append(citations.FSC_143)
     if training.start == "pretrained":
         who = f"it began with what it had learned from simulated half-maps of random objects, and {who}"
