@@ -115,8 +115,8 @@ class TrainingFacts:
     steps, batch, cube_size, learning_rate, seed
         As used.
     weight
-        What said how well Fourier voxels are measured: "noise" of the halves, "cones" of regularised ones, "given", "c_ref"
-        or "fsc3d" (both of the 3DFSC), "none".
+        What said how well Fourier voxels are measured: "noise" of the halves, "cones" of regularised ones, "given",
+        "c_ref" or "fsc3d" (both of the 3DFSC), "none".
     ensemble
         Networks from different seeds.
     symmetry
