@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..directional import fraction_of_signal, fsc3d, mean_phase_cosine, sampling_from_noise
 from ..fourier import apply_filter, shell_index
-from ..phantoms import Scene, draw_scene
+from ..phantoms import REACH, Scene, draw_scene
 from ..training import generator_at
 from ..volume import draw_corners, possible_centres, random_turns, take, turn_each
 from .level import levelling, signal_amplitude
@@ -51,12 +51,22 @@ class Practice:
         Of the crops, at most the box.
     lifetime
         For how many steps a scene is used.
-    box
-        Of the scenes.
+    box, reach
+        Of the scenes, see `core.phantoms.draw_scene`.
     """
 
-    def __init__(self, seed: int, count: int, side: int, *, lifetime: int = 16, box: int = 64) -> None:
+    def __init__(
+        self,
+        seed: int,
+        count: int,
+        side: int,
+        *,
+        lifetime: int = 16,
+        box: int = 64,
+        reach: tuple[float, float] = REACH,
+    ) -> None:
         self._seed, self._count, self._side, self._lifetime, self._box = seed, count, side, lifetime, box
+        self._reach = reach
         self._kept: OrderedDict[int, _Ready] = OrderedDict()
 
     def at(self, step: int) -> PracticeCrops:
@@ -78,7 +88,7 @@ class Practice:
 
     def _ready(self, number: int) -> _Ready:
         if number not in self._kept:
-            self._kept[number] = _prepared(draw_scene(self._seed, number, self._box))
+            self._kept[number] = _prepared(draw_scene(self._seed, number, self._box, reach=self._reach))
             while len(self._kept) > 2 * self._count:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(number)

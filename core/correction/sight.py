@@ -11,7 +11,7 @@ from torch import Tensor
 from ..fourier import apply_filter, crop_spectrum, pad_spectrum, resample, shell_index
 from .level import levelling, signal_amplitude
 
-_LIMIT_OF_NYQUIST = 0.95
+_LIMIT_OF_NYQUIST = 0.75
 _LEAST_MASK = 0.02
 _SMALLEST_BOX = 16
 

@@ -15,6 +15,8 @@ from .shapes import random_object
 from .views import random_sampling
 
 _LEAST_SAMPLING = 1e-3
+REACH = 0.65, 0.98
+"""Least and most of Nyquist that data go to."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,11 @@ class Scene:
     regularised: bool
 
 
-def draw_scene(seed: int, number: int, n: int = 64) -> Scene:
+def draw_scene(seed: int, number: int, n: int = 64, *, reach: tuple[float, float] = REACH) -> Scene:
     """Draw a scene; it follows from a seed and its number alone.
 
-    Voxels of 1.2 to 4.5 A, data to 0.65 to 1 of Nyquist with a half-map FSC of 0.05 to 0.5 there, noise that is white
-    or coloured, a sampling from `random_sampling`, a mask that is tight, wide or a sphere. One scene in five is
-    regularised.
+    Voxels of 1.2 to 4.5 A, a half-map FSC of 0.05 to 0.5 where the data end, noise that is white or coloured, a
+    sampling from `random_sampling`, a mask that is tight, wide or a sphere. One scene in five is regularised.
 
     Parameters
     ----------
@@ -50,12 +51,14 @@ def draw_scene(seed: int, number: int, n: int = 64) -> Scene:
         What it follows from.
     n
         Box.
+    reach
+        Least and most of Nyquist that data go to.
     """
     generator = generator_at(seed, number)
-    voxel_A, reach, size, edge, agreement, colour, damping, extend = torch.rand(8, generator=generator).tolist()
+    voxel_A, far, size, edge, agreement, colour, damping, extend = torch.rand(8, generator=generator).tolist()
     voxel_size_A = 1.2 + 3.3 * voxel_A
     radius_A = (0.22 + 0.2 * size) * n * voxel_size_A
-    limit = round((0.65 + 0.33 * reach) * n / 2)
+    limit = round((reach[0] + (reach[1] - reach[0]) * far) * n / 2)
     atoms, weights = random_object(radius_A, generator)
     bfactor_A2 = (20 + 100 * edge) * (voxel_size_A / 2) ** 2
     truth = atom_density(atoms, n, voxel_size_A, bfactor_A2, weights)
