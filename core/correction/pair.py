@@ -24,7 +24,7 @@ from ..fourier import (
 )
 from ..volume import symmetrise_spectrum
 from .posterior import gain_from_fsc
-from .sight import Sight, levelled_sight
+from .sight import LIMIT_OF_NYQUIST, Sight, levelled_sight
 from .signal import SignalShare, ToldBy, signal_share
 
 TrainingWeight = Literal["fsc3d", "c_ref", "none"]
@@ -71,6 +71,8 @@ class Plan:
     level
         Show networks Wiener-filtered halves with a level spectrum (`core.correction.level`), Fourier-cropped to the
         limit, and let a voxel count by the C_ref of what `core.correction.signal` tells.
+    limit_of_nyquist
+        Where the limit lies in that smaller box.
     given_fraction
         (n, n, n // 2 + 1) in [0, 1), that tells it instead: the gain of a program's own Wiener filter.
     radial_weight
@@ -93,6 +95,7 @@ class Plan:
     given_weight: Tensor | None = None
     given_fraction: Tensor | None = None
     level: bool = False
+    limit_of_nyquist: float = LIMIT_OF_NYQUIST
     radial_weight: bool = False
     apart: bool = False
     rotations: Tensor | None = None
@@ -179,7 +182,15 @@ def prepare(
     if told is not None:
         fraction, _ = _with_known(told.fraction, None, voxel_size_A, plan.low)
         last = limit_shell(fraction.shape[0], voxel_size_A, plan.limit_A)
-        sight = levelled_sight(bases, fraction, mask, last, filtered=told.filtered, apart=plan.apart)
+        sight = levelled_sight(
+            bases,
+            fraction,
+            mask,
+            last,
+            filtered=told.filtered,
+            apart=plan.apart,
+            limit_of_nyquist=plan.limit_of_nyquist,
+        )
     else:
         sight = _sight(starts if plan.measure_prepared else None, bases, mask, signed, voxel_size_A, plan)
     if regularised is None:

@@ -11,7 +11,8 @@ from torch import Tensor
 from ..fourier import apply_filter, crop_spectrum, pad_spectrum, resample, shell_index
 from .level import levelling, signal_amplitude
 
-_LIMIT_OF_NYQUIST = 0.75
+LIMIT_OF_NYQUIST = 0.75
+"""Where the limit lies in the box that networks see: convolutions need room to the edge of it. docs/BENCHMARKS.md."""
 _LEAST_MASK = 0.02
 _SMALLEST_BOX = 16
 
@@ -74,11 +75,12 @@ def levelled_sight(
     *,
     filtered: bool = False,
     apart: bool = False,
+    limit_of_nyquist: float = LIMIT_OF_NYQUIST,
 ) -> Sight:
     """What networks see of half-maps (n, n, n) whose signal takes up a fraction (n, n, n // 2 + 1) of each voxel.
 
-    Levelled (see `level`) and Fourier-cropped, so that the limit lies just below the new Nyquist: there is nothing
-    beyond it to learn from, and it takes most of the voxels.
+    Levelled (see `level`) and Fourier-cropped to a box not much larger than the limit asks: there is nothing beyond it
+    to learn from, and it can take most of the voxels.
 
     Parameters
     ----------
@@ -90,9 +92,11 @@ def levelled_sight(
         Whether the halves went through a Wiener filter of that fraction already.
     apart
         Level each half by its own amplitudes, so that neither knows anything of the other.
+    limit_of_nyquist
+        At which share of the new Nyquist the limit lies, where the box was large enough.
     """
     n = fraction.shape[0]
-    m = sight_box(n, limit_shell - 1)
+    m = sight_box(n, limit_shell - 1, limit_of_nyquist)
     within = (shell_index(m, fraction.device) < limit_shell).float()
     first, second = (apply_filter(resample(half.float(), m), within) for half in halves)
     seen_mask = None if mask is None else resampled_mask(mask, m)
@@ -114,9 +118,9 @@ def _levels(
     return found[0], found[-1]
 
 
-def sight_box(n: int, last_shell: int) -> int:
-    """Even box, at most n, in which a shell lies at 0.95 of Nyquist."""
-    wanted = 2 * math.ceil(max(last_shell, 1) / _LIMIT_OF_NYQUIST)
+def sight_box(n: int, last_shell: int, limit_of_nyquist: float = LIMIT_OF_NYQUIST) -> int:
+    """Even box, at most n, in which a shell lies at a share of Nyquist."""
+    wanted = 2 * math.ceil(max(last_shell, 1) / limit_of_nyquist)
     return min(n, max(wanted, _SMALLEST_BOX))
 
 

@@ -15,7 +15,7 @@ from .shapes import random_object
 from .views import random_sampling
 
 _LEAST_SAMPLING = 1e-3
-REACH = 0.65, 0.98
+REACH = 0.6, 0.9
 """Least and most of Nyquist that data go to."""
 
 
