@@ -28,6 +28,8 @@ class Material:
     `pairs` are (what the network sees, what it is compared with); `noise` is None where none is added. All are
     (m, m, m) with m the box or, where that is smaller, the crop's side; `weight`, and `degrading`, the filter that
     networks see maps through, are at the crop's size. `filtered`: the maps went through that filter before we had them.
+    `recorrupting`: noise like that of the one half there is, as networks see it and as they are compared with it; None
+    where there are two halves, or no solvent to take it from.
     """
 
     pairs: tuple[tuple[Tensor, Tensor], ...]
@@ -36,6 +38,7 @@ class Material:
     weight: Tensor
     degrading: Tensor | None = None
     filtered: bool = False
+    recorrupting: tuple[Tensor, Tensor] | None = None
 
 
 def materials(sight: Sight, options: CorrectionOptions, *, device: torch.device, seed: int) -> list[Material]:
@@ -68,21 +71,33 @@ def materials(sight: Sight, options: CorrectionOptions, *, device: torch.device,
     weight = crop_weight(sight.weight, n, options)
     degrading = None if sight.fraction is None else resampled_weight(sight.fraction, n, side)
 
-    def material(pairs: tuple[tuple[Tensor, Tensor], ...], noise: Tensor | None) -> Material:
-        return Material(pairs, noise, where, weight, degrading, sight.filtered)
+    def material(
+        pairs: tuple[tuple[Tensor, Tensor], ...],
+        noise: Tensor | None,
+        recorrupting: tuple[Tensor, Tensor] | None = None,
+    ) -> Material:
+        return Material(pairs, noise, where, weight, degrading, sight.filtered, recorrupting)
 
     if options.mode == "shared":
         noise = pair_noise(*inputs) * options.noise if options.noise > 0 else None
         return [material(((inputs[0], targets[1]), (inputs[1], targets[0])), noise)]
     found = []
     for index, (seen, target) in enumerate(zip(inputs, targets, strict=True)):
-        noise = None
+        noise, generator = None, torch.Generator().manual_seed(seed + index)
         if options.noise > 0:
-            generator = torch.Generator().manual_seed(seed + index)
             noise = solvent_noise(seen, where, generator)
             noise = None if noise is None else noise * options.noise
-        found.append(material(((seen, target),), noise))
+        found.append(material(((seen, target),), noise, _recorrupting(sight, index, side, generator)))
     return found
+
+
+def _recorrupting(sight: Sight, index: int, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor] | None:
+    """Noise to tell signal from noise with in one half alone, where networks see levelled maps."""
+    start = sight.starts[index].float()
+    if sight.fraction is None or sight.mask is None:
+        return None
+    drawn = solvent_noise(start, sight.mask, generator)
+    return None if drawn is None else (padded_to(sight.seen(drawn), side), padded_to(drawn, side))
 
 
 def crop_weight(weight3d: Tensor, n: int, options: CorrectionOptions) -> Tensor:

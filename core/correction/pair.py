@@ -180,17 +180,7 @@ def prepare(
         bases = _with_low(halves, mask, voxel_size_A, plan.low)
         signed, gain = _with_known(signed, gain, voxel_size_A, plan.low)
     if told is not None:
-        fraction, _ = _with_known(told.fraction, None, voxel_size_A, plan.low)
-        last = limit_shell(fraction.shape[0], voxel_size_A, plan.limit_A)
-        sight = levelled_sight(
-            bases,
-            fraction,
-            mask,
-            last,
-            filtered=told.filtered,
-            apart=plan.apart,
-            limit_of_nyquist=plan.limit_of_nyquist,
-        )
+        sight = _levelled(bases, told, mask, voxel_size_A, plan)
     else:
         sight = _sight(starts if plan.measure_prepared else None, bases, mask, signed, voxel_size_A, plan)
     if regularised is None:
@@ -303,6 +293,22 @@ def _told(halves: tuple[Tensor, Tensor], mask: Tensor | None, voxel_size_A: floa
         return SignalShare(_symmetric(given, plan.rotations), filtered=False, told_by="given")
     last = limit_shell(halves[0].shape[-1], voxel_size_A, plan.limit_A)
     return signal_share(halves, mask, last, plan.rotations)
+
+
+def _levelled(
+    bases: tuple[Tensor, Tensor], told: SignalShare, mask: Tensor | None, voxel_size_A: float, plan: Plan
+) -> Sight:
+    fraction, _ = _with_known(told.fraction, None, voxel_size_A, plan.low)
+    last = limit_shell(fraction.shape[0], voxel_size_A, plan.limit_A)
+    return levelled_sight(
+        bases,
+        fraction,
+        mask,
+        last,
+        filtered=told.filtered,
+        apart=plan.apart,
+        limit_of_nyquist=plan.limit_of_nyquist,
+    )
 
 
 def _sight(

@@ -109,6 +109,7 @@ class CorrectionTask:
         """The maps (n, n, n), noise and weights (c, c, c // 2 + 1) that crops are taken from."""
         for material in self._materials.values():
             yield from (volume for pair in material.pairs for volume in pair)
+            yield from material.recorrupting or ()
             single = (material.noise, material.mask, material.weight, material.degrading)
             yield from (one for one in single if one is not None)
         yield self._window
@@ -138,6 +139,12 @@ class CorrectionTask:
                 crops["other"] = seen[1 - order, row]
         else:
             seen, target = (take(volume, choice.corners, side) for volume in material.pairs[0])
+            if material.recorrupting is not None:
+                # What is added to the one and taken from the other makes their noise independent, so that one half is
+                # enough for noise2noise (Pang, Zheng, Quan & Ji, CVPR 2021, "Recorrupted-to-recorrupted").
+                signs = choice.noise_signs.view(-1, 1, 1, 1, 1).to(seen.device)
+                more, less = (take(volume, choice.noise_corners, side) * signs for volume in material.recorrupting)
+                seen, target = seen + more, target - less
             crops = {"seen": seen, "target": target}
         if material.noise is not None and self._options.loss == "improved":
             signs = choice.noise_signs.view(-1, 1, 1, 1, 1).to(material.noise.device)

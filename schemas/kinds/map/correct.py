@@ -73,10 +73,11 @@ class CorrectOptions(CorrectionOptions, Options):
         description="pretrained: from the small network that was trained on simulated half-maps; anew: from nothing; "
         "pretrained if empty, unless the method is the published one, or a network or another shape is given",
     )
-    effort: Effort = Field(
-        "standard",
+    effort: Effort | None = Field(
+        None,
         description="with the pre-trained network: quick uses it as it is, standard trains it a little on these "
-        "half-maps, careful trains it longer",
+        "half-maps, careful trains it longer; standard if empty, quick in independent mode, where one half-map alone "
+        "would teach it that half's noise",
     )
     voxel_size_A: float | None = voxel_size_field()
     weight: Weight | None = Field(
@@ -136,7 +137,7 @@ class CorrectOptions(CorrectionOptions, Options):
         if self.method == "improved" and self.weighting == "noise":
             defaults |= {"see_mask": True, "norm": "none"}
         if self.begins_pretrained:
-            defaults |= {**_PRETRAINED, **_EFFORTS[self.effort]}
+            defaults |= {**_PRETRAINED, **_EFFORTS[self.effort or ("quick" if self.is_independent else "standard")]}
         if {"epochs", "n_subvolume"} & names:
             del defaults["steps"]
         chosen: dict[str, Any] = {**defaults, **{name: getattr(self, name) for name in names}}

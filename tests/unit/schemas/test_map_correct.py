@@ -61,6 +61,13 @@ def test_effort_says_how_long_the_pretrained_network_is_trained() -> None:
     assert job(effort="quick", steps=7).options.network_options("cpu").steps == 7
 
 
+def test_one_half_map_alone_teaches_the_pretrained_network_nothing_unless_that_is_asked_for() -> None:
+    assert job(independent=True).options.network_options("cpu").steps == 0
+    assert job(mode="independent").options.network_options("cpu").steps == 0
+    assert job(independent=True, effort="standard").options.network_options("cpu").steps
+    assert job(independent=True, start="anew").options.network_options("cpu").steps
+
+
 @pytest.mark.parametrize(
     "chosen",
     [{"start": "anew"}, {"method": "published"}, {"preset": "small"}, {"norm": "group"}, {"weight": "c_ref"}],

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from support.correction_data import noisy_pair, tiny_options
 
-from cryobridge.core.correction import Draws, Sight, crop_weight, materials
+from cryobridge.core.correction import Draws, Sight, crop_weight, levelled_sight, materials
 from cryobridge.core.fourier import shell_index
+from cryobridge.core.volume import phantom_pair
 
 N, SIDE = 48, 16
 
@@ -65,3 +66,24 @@ def test_published_crops_are_never_moved_and_each_is_used_once_in_a_pass() -> No
     assert passes[0] != passes[1]
     # Clamped, a box of 32 would put most of all cubes of 16 at its faces.
     assert sum(0 in corner or 16 in corner for corner in passes[0]) < 25
+
+
+def test_one_half_alone_is_made_into_two_whose_noise_is_not_correlated() -> None:
+    pair = phantom_pair(N)
+    sight = levelled_sight((pair.half1, pair.half2), pair.gain, pair.mask, 16, apart=True)
+    options = tiny_options(mode="independent", cube_size=SIDE, see_mask=True)
+    found = materials(sight, options, device=torch.device("cpu"), seed=1)
+    for which, material in enumerate(found, 1):
+        assert material.recorrupting is not None
+        seen, compared = material.recorrupting
+        torch.testing.assert_close(seen, sight.seen(compared))
+        noise = sight.starts[which - 1] - sight.start_of(pair.truth, which)
+        together = float(((noise + compared) * (noise - compared)).mean())
+        assert abs(together) < 0.15 * float(noise.square().mean()), "where nothing is done it is all of it"
+    assert not torch.equal(found[0].recorrupting[1], found[1].recorrupting[1])
+
+
+def test_two_halves_need_no_noise_to_tell_signal_by() -> None:
+    pair = phantom_pair(N)
+    sight = levelled_sight((pair.half1, pair.half2), pair.gain, pair.mask, 16)
+    assert materials(sight, tiny_options(cube_size=SIDE), device=torch.device("cpu"), seed=1)[0].recorrupting is None

@@ -71,6 +71,7 @@ class Correction:
             weight_from_both=not self.prepared.fsc3d_given,
             reference_resolution_A=None if inputs.reference is None else self.job.options.reference_resolution_A,
             pretrained=inputs.network is not None,
+            untouched=inputs.network is None and not self.trained[0].record.losses,
         )
         chosen = [words.choice(one.choice) for one in self.trained if one.choice is not None]
         display = [DISPLAY_STATEMENT] if DISPLAY in self.looking.maps else []

@@ -46,6 +46,12 @@ _MODES = {
         "share no data, but they share the method: what it prefers can raise their FSC."
     ),
 }
+_UNTOUCHED = (
+    "The network that comes with the program was used as it is: it learned from neither half-map. What it expects of "
+    "any map is the same for both, though, so the FSC of the corrected half-maps says too much; quote that of the maps "
+    "before the correction."
+)
+_SCALED = "What the network put into each half-map was scaled by the other one, by one number for each shell."
 _WEIGHT = (
     "The 3DFSC that both corrections are weighted by is computed from both half-maps; it tells each network how well "
     "directions are measured, not what was measured."
@@ -65,6 +71,7 @@ def independence(
     weight_from_both: bool = False,
     reference_resolution_A: float | None = None,
     pretrained: bool = False,
+    untouched: bool = False,
 ) -> tuple[str, ...]:
     """Return the statements on half-set independence that belong to how a result was made.
 
@@ -78,8 +85,12 @@ def independence(
         Up to where a common reference was put into both halves, if there was one.
     pretrained
         Whether the network came from an earlier training.
+    untouched
+        Whether it is the one that comes with the program, not trained any further.
     """
-    lines = [_MODES[mode]]
+    lines = [_UNTOUCHED] if untouched else [_MODES[mode]]
+    if untouched and mode == "shared":
+        lines.append(_SCALED)
     if mode == "independent" and weight_from_both:
         lines.append(_WEIGHT)
     if reference_resolution_A is not None:

@@ -93,6 +93,9 @@ def test_statements_on_independence():
     assert "not a resolution" in words.independence("shared")[0]
     assert "never saw the other half" in words.independence("independent")[0]
     assert len(words.independence("shared", weight_from_both=True, pretrained=True)) == 1, "nothing is left to lose"
+    untouched = [words.independence(mode, untouched=True) for mode in ("shared", "independent")]
+    assert all("neither half-map" in lines[0] for lines in untouched)
+    assert [len(lines) for lines in untouched] == [2, 1], "only shared halves scale each other"
     both = words.independence("independent", weight_from_both=True, reference_resolution_A=10.0, pretrained=True)
     assert [said in line for said, line in zip(("network", "3DFSC", "10 Å", "trained before"), both, strict=True)] == [
         True
