@@ -55,7 +55,7 @@ _PRETRAINED: dict[str, Any] = {
 _SHAPE = ("preset", "norm", "see_mask")
 _EFFORTS: dict[Effort, dict[str, Any]] = {
     "quick": {"steps": 0, "practice": 0.0, "average_turns": 1},
-    "standard": {"steps": 60, "practice": 0.0, "average_turns": 4},
+    "standard": {"steps": 60, "practice": 1.0, "average_turns": 4},
     "careful": {"steps": 300, "practice": 1.0, "average_turns": 8},
 }
 
