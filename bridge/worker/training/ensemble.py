@@ -168,8 +168,9 @@ class Ensemble:
         """The trained network, or the one that it started from where that does better in a trial."""
         limit = last_shell(self.ready.box, self.ready.voxel_size_A, self.ready.limit_A) + 1
         generator = torch.Generator().manual_seed(options.seed)
-        trained_at_all = options.total_steps(warm=False) > 0
-        trial = cone_trial(self.ready.sight, limit, generator) if self.start is not None and trained_at_all else None
+        # The trial asks the other half, so halves that are to know nothing of each other have none.
+        tried = options.total_steps(warm=False) > 0 and options.mode == "shared"
+        trial = cone_trial(self.ready.sight, limit, generator) if self.start is not None and tried else None
         if trial is None or self.start is None:
             return state, None
         yield Progress("trying the network, untouched and trained", self._fraction(index, 1 - _PREDICTION))
