@@ -14,6 +14,7 @@ from .posterior import fill, gain_from_fsc, on_scale_of, plausible
 from .practice import Practice, PracticeCrops
 from .prediction import predict, predict_steps
 from .pretraining import PretrainingTask
+from .published_weight import published_weight
 from .sight import Sight, levelled_sight, resampled_mask, resampled_spectrum, sight_box
 from .signal import SignalShare, ToldBy, agrees_by_direction, mean_in_cones, signal_share
 from .state import CorrectionState, StoredLayout, stored_layout
@@ -66,6 +67,7 @@ __all__ = [
     "prepare",
     "prepared_inputs",
     "published_loss",
+    "published_weight",
     "resampled_mask",
     "resampled_spectrum",
     "restored_amplitudes",

@@ -14,11 +14,10 @@ from cryobridge.schemas.correction import CorrectionOptions
 from ..volume import padded_to, resampled_weight
 from .losses import filtered
 from .noise import pair_noise, solvent_noise
+from .published_weight import published_weight
 from .sight import Sight
 
 _LEAST_DEVIATION = 1e-30
-_LEAST_RANGE = 1e-3
-"""Of a weight that is brought to 0 ... 1; the published program's own."""
 
 
 @dataclass(frozen=True)
@@ -103,20 +102,13 @@ def _recorrupting(sight: Sight, index: int, side: int, generator: torch.Generato
 def crop_weight(weight3d: Tensor, n: int, options: CorrectionOptions) -> Tensor:
     """The weight (n, n, n // 2 + 1) of a box of n at the size of a crop, (c, c, c // 2 + 1) in [0, 1].
 
-    Ours: negative values, which mean nothing, are set to 0 first. Published (spIsoNet's `rescale_fsc`): after
-    resampling, which averages them with their neighbours, and what is left is brought to 0 ... 1. A 3DFSC of a badly
-    measured direction is noise about 0: half as large when it is averaged before it is clipped. DC stays at DC, where
-    the published program reads everything half a voxel off.
+    Ours: negative values, which mean nothing, are set to 0 first, and every frequency keeps its place. Published: see
+    `published_weight`. There they are set to 0 after they were averaged with their neighbours, and a 3DFSC of a badly
+    measured direction is noise about 0: half as large when it is averaged before it is clipped.
     """
-    if options.loss != "published":
-        return resampled_weight(weight3d.clamp(0, 1), n, options.cube_size)
-    weight = resampled_weight(weight3d, n, options.cube_size).clamp(min=0)
-    # DC is 1 in every 3DFSC; the largest value that was averaged with others is one of the rest.
-    rest = weight.flatten()[1:]
-    lowest, highest = rest.min(), rest.max()
-    if float(highest - lowest) <= _LEAST_RANGE:
-        return weight.clamp(max=1)
-    return ((weight - lowest) / (highest - lowest)).clamp(0, 1)
+    if options.loss == "published":
+        return published_weight(weight3d, options.cube_size)
+    return resampled_weight(weight3d.clamp(0, 1), n, options.cube_size)
 
 
 def check_maps(weight3d: Tensor, mask: Tensor | None, *maps: Tensor) -> None:

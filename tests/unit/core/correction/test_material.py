@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from support.correction_data import noisy_pair, tiny_options
 
@@ -32,8 +33,9 @@ def test_the_published_weight_is_brought_to_the_whole_range() -> None:
     weight = crop_weight(0.4 * noisy_fsc3d(0.5), N, tiny_options(loss="published", cube_size=SIDE))
     rest = weight.flatten()[1:]
     assert float(rest.min()) == 0
-    assert float(rest.max()) == 1
-    assert float(weight[0, 0, 0]) == 1
+    # It is the mean of each voxel and its mate, of which only one need be the greatest.
+    assert float(rest.max()) == pytest.approx(1, abs=1e-4)
+    assert float(weight[0, 0, 0]) == pytest.approx(1, abs=1e-4)
 
 
 def test_a_weight_without_any_range_stays() -> None:
