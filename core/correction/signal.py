@@ -14,7 +14,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..directional import conical_fsc, fraction_of_signal, fsc3d, mean_phase_cosine, sampling_from_noise
+from ..directional import (
+    HALF_ANGLE_DEG,
+    MOST_SIGNAL,
+    conical_fsc,
+    fraction_of_signal,
+    fsc3d,
+    mean_phase_cosine,
+    sampling_from_noise,
+)
 from ..fourier import (
     check_same_box,
     crop_spectrum,
@@ -35,8 +43,6 @@ _DIRECTIONS = 60
 _AT_ONCE = 10
 _SMALLEST_BOX = 16  # below it a crop saves nothing
 _FIRST_SHELL = 4
-_HALF_ANGLE_DEG = 20.0
-_MOST = 0.999
 _LEAST_CORRELATION = 0.5
 _MOST_SLOPE = 1.9
 _EVEN = 0.05
@@ -87,7 +93,7 @@ def signal_share(
         fraction = _symmetric(fraction, limit_shell, rotations)
         if agrees_by_direction(fraction, masked, None, limit_shell):
             return SignalShare(_in_box(fraction, n), filtered=False, told_by="noise")
-    measured = fsc3d(*masked, limit_shell=limit_shell, form="sum_ratio").clamp(0.0, _MOST)
+    measured = fsc3d(*masked, limit_shell=limit_shell, form="sum_ratio").clamp(0.0, MOST_SIGNAL)
     return SignalShare(_in_box(_symmetric(measured, limit_shell, rotations), n), filtered=True, told_by="fsc")
 
 
@@ -148,7 +154,7 @@ def agrees_by_direction(fraction: Tensor, halves: tuple[Tensor, Tensor], mask: T
     window = torch.ones_like(halves[0]) if mask is None else mask
     first, second = (resample(half * window, m) for half in halves)
     vectors = fibonacci_directions(_DIRECTIONS, fraction.device)
-    measured = conical_fsc(first, second, vectors, half_angle_deg=_HALF_ANGLE_DEG)
+    measured = conical_fsc(first, second, vectors, half_angle_deg=HALF_ANGLE_DEG)
     shells = slice(_FIRST_SHELL, min(limit_shell, m // 2 + 1))
     there = measured[:, shells].mean(1)
     foretold = mean_in_cones(resampled_spectrum(fraction, m), vectors, shells.stop)
@@ -172,7 +178,7 @@ def mean_in_cones(values: Tensor, vectors: Tensor, limit_shell: int) -> Tensor:
     weighted = torch.stack([values[counted].double() * weight, weight], dim=1)
     found = []
     for some in torch.split(vectors, _AT_ONCE):
-        member = ((some @ directions).abs() >= math.cos(math.radians(_HALF_ANGLE_DEG))).double()
+        member = ((some @ directions).abs() >= math.cos(math.radians(HALF_ANGLE_DEG))).double()
         total, count = (member @ weighted).unbind(1)
         found.append(total / count)
     return torch.cat(found)
