@@ -10,17 +10,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..directional import DirectionQuality, direction_quality
-from ..fourier import apply_filter, check_same_box, forward, friedel_weights, shell_index
+from ..directional import FIRST_SHELL, DirectionQuality, direction_quality
+from ..fourier import THRESHOLD, apply_filter, check_same_box, forward, friedel_weights, shell_index
 
 MOST = 2.5
 """Ours: no amplitude is raised by more; where more would be needed, next to nothing is known."""
 HARDLY_THERE, THERE = 0.2, 0.35
 """Ours: share of the wanted amplitude up to which nothing is raised, and from which all is: the rest is noise."""
-FIRST_SHELL = 3
-"""In the shells before it a direction is a voxel or two."""
-LEAST_FSC = 0.143
-"""Rosenthal & Henderson 2003: below it shells of the best directions hold more noise than signal."""
 _TAPER = 3.0
 
 
@@ -94,7 +90,7 @@ def _gain_by_direction(spectra: list[Tensor], quality: DirectionQuality, last_sh
     trusted = ((share - HARDLY_THERE) / (THERE - HARDLY_THERE)).clamp(0.0, 1.0) * quality.badly
     shells = torch.arange(n // 2 + 1, device=corrected.device, dtype=torch.float64)
     reach = ((last_shell + 1 - shells) / _TAPER).clamp(0.0, 1.0) * (shells >= FIRST_SHELL)
-    known = ((fsc < LEAST_FSC) & (shells >= FIRST_SHELL)).cumsum(0) == 0
+    known = ((fsc < THRESHOLD) & (shells >= FIRST_SHELL)).cumsum(0) == 0
     return 1.0 + (gain - 1.0) * trusted * (reach * known).unsqueeze(1)
 
 

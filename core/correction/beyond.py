@@ -13,11 +13,11 @@ import math
 import torch
 from torch import Tensor
 
+from ..directional import MOST_SIGNAL
 from ..fourier import apply_filter, last_shell, shell_index
 
 _EDGE_SHELLS = 6
 _READ_SHELLS = 3
-_MOST = 0.999
 
 
 def beyond_limit(half: Tensor, gain: Tensor, curve: Tensor | None, voxel_size_A: float, limit_A: float) -> Tensor:
@@ -61,7 +61,7 @@ def gain_beyond(gain: Tensor, fall: Tensor, last: int) -> Tensor:
     for at in radii:
         inner = (signed * (at / length)).round().long()
         read += gain[inner[0] % n, inner[1] % n, inner[2]].double() / len(radii)
-    read = read.clamp(0, _MOST)
+    read = read.clamp(0, MOST_SIGNAL)
     ratio = read / (1 - read) * fall.to(read)[shell[z, y, x].clamp(max=n // 2)]
     out = torch.zeros_like(gain)
     out[z, y, x] = (ratio / (1 + ratio)).to(gain.dtype)
@@ -75,7 +75,7 @@ def fall_off(curve: Tensor, last: int) -> Tensor:
     shells from the limit: a map that ended at once would ring.
     """
     padded = torch.nn.functional.pad(curve[None, None], (1, 1), mode="replicate")
-    smooth = torch.nn.functional.avg_pool1d(padded, 3, stride=1)[0, 0].clamp(0, _MOST)
+    smooth = torch.nn.functional.avg_pool1d(padded, 3, stride=1)[0, 0].clamp(0, MOST_SIGNAL)
     ratio = smooth / (1 - smooth)
     begin = ratio[_read_at(last)].mean()
     falling = torch.where(begin > 0, ratio / begin.clamp(min=torch.finfo(ratio.dtype).tiny), 1).clamp(max=1)

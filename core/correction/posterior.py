@@ -11,10 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..directional import MOST_SIGNAL
 from ..fourier import expand, forward, inverse, radial_sum
 
 _LEAST_GAIN = 0.05
-_MOST_GAIN = 0.999
 
 
 def gain_from_fsc(fsc3d: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ def gain_from_fsc(fsc3d: Tensor) -> Tensor:
     -------
     The same shape, in [0, 0.999].
     """
-    return torch.nan_to_num(fsc3d.float()).clamp(0, _MOST_GAIN)
+    return torch.nan_to_num(fsc3d.float()).clamp(0, MOST_SIGNAL)
 
 
 def on_scale_of(standard: Tensor, network_map: Tensor, gain: Tensor, window: Tensor | None = None) -> Tensor:
@@ -118,7 +118,7 @@ def fill(
         raise ValueError(f"gain {tuple(gain.shape)} is not a half spectrum {(n, n, n // 2 + 1)}")
     if not 0 <= prior_variance <= 1:
         raise ValueError(f"prior_variance must be in [0, 1], not {prior_variance}")
-    gain = gain.clamp(0, 1 if prior_variance > 0 else _MOST_GAIN).float()
+    gain = gain.clamp(0, 1 if prior_variance > 0 else MOST_SIGNAL).float()
     like, like_gain = (standard, gain) if other is None else (other[0], other[1].clamp(0, 1).float())
     prior = on_scale_of(like, network_map, like_gain, window)
     measured = forward(standard.float())

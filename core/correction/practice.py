@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..directional import fraction_of_signal, fsc3d, mean_phase_cosine, sampling_from_noise
+from ..directional import MOST_SIGNAL, fraction_of_signal, fsc3d, mean_phase_cosine, sampling_from_noise
 from ..fourier import apply_filter, shell_index
 from ..phantoms import REACH, Scene, draw_scene
 from ..training import generator_at
 from ..volume import draw_corners, possible_centres, random_turns, take, turn_each
 from .level import levelling, signal_amplitude
 
-_MOST = 0.999
 _CROPS = 1
 _OUTSIDE = 0.1
 
@@ -108,7 +107,7 @@ def _told(scene: Scene) -> tuple[Tensor, Tensor]:
     n, limit = scene.truth.shape[-1], scene.limit_shell
     if scene.regularised:
         values = fsc3d(scene.half1, scene.half2, scene.mask, limit_shell=limit, form="sum_ratio")
-        return values.clamp(0, _MOST), (shell_index(n) < limit).float()
+        return values.clamp(0, MOST_SIGNAL), (shell_index(n) < limit).float()
     sampling = sampling_from_noise(scene.half1, scene.half2, limit)
     agreement = mean_phase_cosine(scene.half1, scene.half2, scene.mask)
     fraction = fraction_of_signal(sampling, agreement, limit)

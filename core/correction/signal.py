@@ -14,11 +14,22 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..directional import conical_fsc, fraction_of_signal, fsc3d, mean_phase_cosine, sampling_from_noise
+from ..directional import (
+    HALF_ANGLE_DEG,
+    MOST_SIGNAL,
+    conical_fsc,
+    fraction_of_signal,
+    fsc3d,
+    mean_phase_cosine,
+    sampling_from_noise,
+)
 from ..fourier import (
+    check_same_box,
+    crop_spectrum,
     fibonacci_directions,
     frequency_axes,
     friedel_weights,
+    pad_spectrum,
     radius,
     resample,
     shell_index,
@@ -27,11 +38,11 @@ from ..volume import symmetrise_spectrum
 from .sight import resampled_spectrum, sight_box
 
 ToldBy = Literal["noise", "fsc", "given"]
+_Pair = tuple[Tensor, Tensor]
 _DIRECTIONS = 60
 _AT_ONCE = 10
+_SMALLEST_BOX = 16  # below it a crop saves nothing
 _FIRST_SHELL = 4
-_HALF_ANGLE_DEG = 20.0
-_MOST = 0.999
 _LEAST_CORRELATION = 0.5
 _MOST_SLOPE = 1.9
 _EVEN = 0.05
@@ -62,6 +73,8 @@ def signal_share(
 ) -> SignalShare:
     """Tell how much of each Fourier voxel is signal.
 
+    All is done in the smallest box that holds the shells that count.
+
     Parameters
     ----------
     halves
@@ -73,24 +86,52 @@ def signal_share(
     rotations
         Point group (g, 3, 3) that the sampling has, or None.
     """
-    first, second = (half.float() - half.float().mean() for half in halves)
-    fraction = _told_by_noise((first, second), mask, limit_shell, rotations)
-    if fraction is not None and agrees_by_direction(fraction, (first, second), mask, limit_shell):
-        return SignalShare(fraction, filtered=False, told_by="noise")
-    measured = fsc3d(first, second, mask, limit_shell=limit_shell, form="sum_ratio").clamp(0.0, _MOST)
-    measured = measured if rotations is None else symmetrise_spectrum(measured, rotations)
-    return SignalShare(measured, filtered=True, told_by="fsc")
+    n = check_same_box(*halves)
+    plain, masked = _cropped(halves, mask, _enough(n, limit_shell))
+    fraction = _told_by_noise(plain, masked, limit_shell)
+    if fraction is not None:
+        fraction = _symmetric(fraction, limit_shell, rotations)
+        if agrees_by_direction(fraction, masked, None, limit_shell):
+            return SignalShare(_in_box(fraction, n), filtered=False, told_by="noise")
+    measured = fsc3d(*masked, limit_shell=limit_shell, form="sum_ratio").clamp(0.0, MOST_SIGNAL)
+    return SignalShare(_in_box(_symmetric(measured, limit_shell, rotations), n), filtered=True, told_by="fsc")
 
 
-def _told_by_noise(
-    halves: tuple[Tensor, Tensor], mask: Tensor | None, limit_shell: int, rotations: Tensor | None
-) -> Tensor | None:
+def _enough(n: int, limit_shell: int) -> int:
+    """Box, at most n, that holds every shell that counts whole: what lies beyond takes most of the voxels."""
+    return min(n, max(2 * limit_shell, _SMALLEST_BOX))
+
+
+def _cropped(halves: tuple[Tensor, Tensor], mask: Tensor | None, m: int) -> tuple[_Pair, _Pair]:
+    """Both half-maps in a smaller box (m, m, m), as they are and under the mask; their means are taken off."""
+    plain, masked = [], []
+    for half in halves:
+        level = half.float() - half.float().mean()
+        plain.append(resample(level, m))
+        # A mask brings something from beyond the limit into the shells within, so it comes before the crop.
+        masked.append(plain[-1] if mask is None else resample(level * mask, m))
+    return (plain[0], plain[1]), (masked[0], masked[1])
+
+
+def _told_by_noise(plain: _Pair, masked: _Pair, limit_shell: int) -> Tensor | None:
     try:
-        sampling = sampling_from_noise(*halves, limit_shell)
+        sampling = sampling_from_noise(*plain, limit_shell)
     except ValueError:
         return None
-    fraction = fraction_of_signal(sampling, mean_phase_cosine(*halves, mask), limit_shell)
-    return fraction if rotations is None else symmetrise_spectrum(fraction, rotations)
+    return fraction_of_signal(sampling, mean_phase_cosine(*masked), limit_shell)
+
+
+def _symmetric(fraction: Tensor, limit_shell: int, rotations: Tensor | None) -> Tensor:
+    """Averaged over a point group; what that carries beyond the limit is left out."""
+    if rotations is None:
+        return fraction
+    return symmetrise_spectrum(fraction, rotations) * (shell_index(fraction.shape[0], fraction.device) < limit_shell)
+
+
+def _in_box(fraction: Tensor, n: int) -> Tensor:
+    """A fraction that is 0 beyond the limit, in the half-maps' own box, (n, n, n // 2 + 1)."""
+    m = fraction.shape[0]
+    return fraction if m == n else pad_spectrum(crop_spectrum(fraction, m - 1), n)
 
 
 def agrees_by_direction(fraction: Tensor, halves: tuple[Tensor, Tensor], mask: Tensor | None, limit_shell: int) -> bool:
@@ -113,7 +154,7 @@ def agrees_by_direction(fraction: Tensor, halves: tuple[Tensor, Tensor], mask: T
     window = torch.ones_like(halves[0]) if mask is None else mask
     first, second = (resample(half * window, m) for half in halves)
     vectors = fibonacci_directions(_DIRECTIONS, fraction.device)
-    measured = conical_fsc(first, second, vectors, half_angle_deg=_HALF_ANGLE_DEG)
+    measured = conical_fsc(first, second, vectors, half_angle_deg=HALF_ANGLE_DEG)
     shells = slice(_FIRST_SHELL, min(limit_shell, m // 2 + 1))
     there = measured[:, shells].mean(1)
     foretold = mean_in_cones(resampled_spectrum(fraction, m), vectors, shells.stop)
@@ -137,7 +178,7 @@ def mean_in_cones(values: Tensor, vectors: Tensor, limit_shell: int) -> Tensor:
     weighted = torch.stack([values[counted].double() * weight, weight], dim=1)
     found = []
     for some in torch.split(vectors, _AT_ONCE):
-        member = ((some @ directions).abs() >= math.cos(math.radians(_HALF_ANGLE_DEG))).double()
+        member = ((some @ directions).abs() >= math.cos(math.radians(HALF_ANGLE_DEG))).double()
         total, count = (member @ weighted).unbind(1)
         found.append(total / count)
     return torch.cat(found)

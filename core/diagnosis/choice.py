@@ -13,15 +13,14 @@ import torch
 from torch import Tensor
 
 from ..correction import Sight, mean_in_cones
+from ..directional import FIRST_SHELL, HALF_ANGLE_DEG
 from ..fourier import expand, fibonacci_directions, radial_sum, shell_index
 from .holdout import Cone, degrade, score
 
 _DIRECTIONS = 60
-_HALF_ANGLE_DEG = 20.0
 _APART = 0.77  # cosine of 40 degrees: the two cones do not touch
 _EVEN = 0.9
 """Ours: where the worst direction has nine tenths of the best one's signal there is no direction to be missed."""
-_FIRST_SHELL = 3
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class ConeTrial:
     def score(self, network_map: Tensor) -> float:
         """Mean FSC, over shells, between a network's map (m, m, m) of half 1 and the other half in the cone."""
         curve = score(network_map, self.other.to(network_map), self.cone, self.sight.mask)
-        return float(curve[_FIRST_SHELL : self.limit_shell].mean())
+        return float(curve[FIRST_SHELL : self.limit_shell].mean())
 
 
 def cone_trial(sight: Sight, limit_shell: int, generator: torch.Generator) -> ConeTrial | None:
@@ -70,7 +69,7 @@ def cone_trial(sight: Sight, limit_shell: int, generator: torch.Generator) -> Co
     best = int(torch.where(apart, signal, signal.min() - 1).argmax())
     if float(signal[worst]) > _EVEN * float(signal[best]):
         return None
-    cone, like = (Cone(vectors[one : one + 1], _HALF_ANGLE_DEG) for one in (best, worst))
+    cone, like = (Cone(vectors[one : one + 1], HALF_ANGLE_DEG) for one in (best, worst))
     spoilt = degrade(*sight.starts, cone, like, generator)
     m = sight.fraction.shape[0]
     member = like.member(m)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..directional import cone_areas, symmetric_views, whole_shells
 from ..fourier import (
+    THRESHOLD,
     check_same_box,
     expand,
     forward,
@@ -26,8 +27,6 @@ from ..fourier import (
     shell_index,
     spectrum_fsc,
 )
-
-_TOLD_FROM = 0.143
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ def truth_estimate(
     """
     across = (score(maps[0], halves[1], cone, mask) + score(maps[1], halves[0], cone, mask)) / 2
     between = score(halves[0], halves[1], cone, mask)
-    return torch.where(between >= _TOLD_FROM, across / between.clamp(min=_TOLD_FROM).sqrt(), math.nan)
+    return torch.where(between >= THRESHOLD, across / between.clamp(min=THRESHOLD).sqrt(), math.nan)
 
 
 def mean_score(curve: Tensor, shells: Tensor) -> float:

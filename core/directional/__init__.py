@@ -12,18 +12,26 @@ from .correlation import (
     sphericity,
     whole_shells,
 )
-from .noise_weight import DirectionalSampling, fraction_of_signal, mean_phase_cosine, sampling_from_noise
+from .noise_weight import (
+    FIRST_SHELL,
+    MOST_SIGNAL,
+    DirectionalSampling,
+    fraction_of_signal,
+    mean_phase_cosine,
+    sampling_from_noise,
+)
 from .quality import DirectionQuality, direction_quality, signal_by_view, smoothing_kernel
-from .resolutions import HALF_ANGLE_DEG, THRESHOLD, Directions, by_direction, shells_reached
+from .resolutions import HALF_ANGLE_DEG, Directions, by_direction, shells_reached
 from .sampling import DEFAULT_HALF_WIDTH, direction_density, sampling_volume, symmetric_views, view_directions
 
 __all__ = [
     "DEFAULT_HALF_ANGLE_DEG",
     "DEFAULT_HALF_WIDTH",
     "FEWEST_SAMPLES",
+    "FIRST_SHELL",
     "FOURIER_RADIUS",
     "HALF_ANGLE_DEG",
-    "THRESHOLD",
+    "MOST_SIGNAL",
     "DirectionQuality",
     "DirectionSpread",
     "DirectionalSampling",

@@ -27,12 +27,14 @@ from ..fourier import (
     shell_index,
 )
 
+FIRST_SHELL = 3
+"""Below it a shell has hardly more voxels than there are directions to tell apart."""
+MOST_SIGNAL = 0.999
+"""No more of a voxel counts as signal, and no gain of a Wiener filter is more: 1 would be data without any noise."""
 _HALF_ANGLE_DEG = 10.0
 _BINS_PER_FACE = 32  # steps of about 3 degrees
 _BINS_AT_ONCE = 512
-_FIRST_SHELL = 3  # below it a shell has hardly more voxels than there are directions to tell apart
 _RANGE = 1e4  # a direction cannot count ten thousand times less than another: beyond that it is simply empty
-_MOST = 0.999
 _BISECTIONS = 60
 
 
@@ -84,7 +86,7 @@ def sampling_from_noise(
     index = shell_index(n, half1.device)
     power = forward(half1.float() - half2.float()).abs().double().square()
     mean = radial_mean(power, n, index=index)
-    counted = (index >= min(_FIRST_SHELL, limit_shell - 1)) & (index < limit_shell)
+    counted = (index >= min(FIRST_SHELL, limit_shell - 1)) & (index < limit_shell)
     level = expand(mean, n, index=index)
     if not bool((level[counted] > 0).any()):
         raise ValueError("the half-maps do not differ: there is no noise to tell the sampling from")
@@ -122,12 +124,12 @@ def fraction_of_signal(sampling: DirectionalSampling, mean_fsc: Tensor, limit_sh
     (n, n, n // 2 + 1) float32 in [0, 0.999], DC 1.
     """
     n = sampling.place.shape[0]
-    curve = _smoothed(mean_fsc.double(), limit_shell).clamp(0.0, _MOST)
+    curve = _smoothed(mean_fsc.double(), limit_shell).clamp(0.0, MOST_SIGNAL)
     ratio = _ratio_by_shell(sampling, curve)
     shells = torch.arange(curve.shape[0], device=curve.device)
     ratio = torch.where(shells < limit_shell, ratio, 0.0)
     snr = expand(ratio, n).float() * sampling.volume
-    fraction = (snr / (1 + snr)).clamp(max=_MOST)
+    fraction = (snr / (1 + snr)).clamp(max=MOST_SIGNAL)
     fraction[0, 0, 0] = 1.0
     return fraction
 

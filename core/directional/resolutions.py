@@ -14,13 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..fourier import CorrectedFsc, check_same_box, dips, fibonacci_directions, resample
+from ..fourier import THRESHOLD, CorrectedFsc, check_same_box, dips, fibonacci_directions, resample
 from .area_ratio import DirectionSpread, cfar, cone_areas, direction_spread, judged
 from .correlation import conical_fsc
 
 HALF_ANGLE_DEG = 20.0
 """As in Tan et al. 2017, doi 10.1038/nmeth.4347."""
-THRESHOLD = 0.143
 
 _DIRECTIONS = 300
 _FEWEST_SHELLS = 16

@@ -2,6 +2,7 @@
 
 from .combination import combine, rescale, spectrum_ratio
 from .correlation import (
+    THRESHOLD,
     CorrectedFsc,
     corrected_fsc,
     dips,
@@ -48,6 +49,7 @@ from .transforms import (
 from .whitening import angular_gain, angular_whiten, whiten, whitening_curve
 
 __all__ = [
+    "THRESHOLD",
     "CorrectedFsc",
     "Rounding",
     "Weighting",

@@ -17,6 +17,9 @@ from .level import masked as under_mask
 from .shells import Weighting, radial_sum, shell_index
 from .transforms import box_size, check_same_box, forward, inverse
 
+THRESHOLD = 0.143
+"""FSC of two half-maps below which they do not agree: Rosenthal & Henderson 2003, doi 10.1016/j.jmb.2003.07.013."""
+
 
 def spectrum_fsc(
     first: Tensor, second: Tensor, n: int, index: Tensor | None = None, weighting: Weighting = "friedel"
@@ -122,7 +125,7 @@ _FEWEST_SHELLS = 3
 _SHELLS_PER_RUN = 8
 
 
-def dips(curve: Tensor, threshold: float = 0.143) -> list[tuple[int, int]]:
+def dips(curve: Tensor, threshold: float = THRESHOLD) -> list[tuple[int, int]]:
     """Shells (first, last) in which a curve (n//2+1,) is below the threshold for a while and well above it after that.
 
     A zero of the CTF, a ring of ice or of a membrane, or a strong repeat can spoil a shell or two of maps that agree
@@ -160,7 +163,7 @@ def _is_recovery(curve: Tensor, threshold: float, lost: int, start: int, end: in
 
 
 def resolution_shell(
-    curve: Tensor, threshold: float = 0.143, *, passed: Sequence[tuple[int, int]] | None = None
+    curve: Tensor, threshold: float = THRESHOLD, *, passed: Sequence[tuple[int, int]] | None = None
 ) -> int:
     """Last shell before a curve (n//2+1,) falls below the threshold for good; 0 when shell 1 is already below.
 
@@ -176,7 +179,7 @@ def resolution_shell(
     return below[0] - 1 if below else int(curve.numel()) - 1
 
 
-def resolution(curve: Tensor, voxel_size_A: float, threshold: float = 0.143, *, box: int | None = None) -> float:
+def resolution(curve: Tensor, voxel_size_A: float, threshold: float = THRESHOLD, *, box: int | None = None) -> float:
     """Resolution in Angstrom where a curve (n//2+1,) falls below the threshold for good, see `resolution_shell`.
 
     It is the resolution of the last shell above; infinite when shell 1 is already below. `box` is needed for odd

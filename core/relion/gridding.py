@@ -23,7 +23,6 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import special
 
 from . import real_transforms
 
@@ -63,6 +62,9 @@ def blob_by_squared_radius(largest_squared: int, padded_box: float) -> NDArray[n
         (largest_squared + 1,), 1 at the origin, 0 beyond half a cycle per point. Read, as RELION does, from a table
         of 10000 entries without interpolation: that is part of being equal.
     """
+    # Loading SciPy's functions takes a seventh of a second; most of what imports this package grids nothing.
+    from scipy import special
+
     frequency = np.arange(_TABLE_SIZE) * (0.5 / _TABLE_SIZE)
     argument = 2 * np.pi * _BLOB_RADIUS * frequency
     sigma = np.sqrt(np.abs(_BLOB_ALPHA**2 - argument**2))

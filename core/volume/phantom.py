@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..fourier import (
+    THRESHOLD,
     apply_filter,
     expand,
     forward,
@@ -96,7 +97,7 @@ def phantom_pair(
     share = float(mask.square().mean())
     power = radial_mean(forward(truth * mask).abs().square(), n) / share
     limit = last_shell(n, voxel_size_A, resolution_A)
-    noise_power = float(power[limit]) * (1 - 0.143) / 0.143
+    noise_power = float(power[limit]) * (1 - THRESHOLD) / THRESHOLD
     ratio = expand((power / noise_power).float(), n) * density
     spread = (noise_power / n**3 / density).sqrt()
     halves = [signal * truth + apply_filter(torch.randn(n, n, n, generator=generator), spread) for _ in range(2)]

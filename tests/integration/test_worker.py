@@ -92,6 +92,17 @@ def test_an_iteration_is_corrected_and_the_next_goes_on_warm(worker, refinement,
         worker.reply("forgotten")
 
 
+def test_a_network_that_takes_no_steps_is_said_to_be_used_as_it_came(worker, refinement, outputs):
+    environment = {**FAST, "CRYOBRIDGE_STEPS": "0", "CRYOBRIDGE_SEED": "7"}
+    halves(worker, refinement, outputs, 3, "n", environment=environment)
+    worker.channel.send({"type": "correct", "task": "n", "half1": "n1", "half2": "n2"})
+    found = worker.reply("corrected").message
+    assert "first network, used as it came" in found["line"]
+    assert "nan" not in found["line"]
+    assert "loss_first" not in found["metrics"]
+    assert found["metrics"]["steps"] == 0
+
+
 def test_a_new_worker_goes_on_from_the_folder(refinement, outputs):
     one = RealWorker()
     halves(one, refinement, outputs, 3, "e", environment=FAST)

@@ -103,16 +103,13 @@ def _correct(
         for half, seen in zip((first, second), ready.sight.starts, strict=True):
             network_map = yield from predicted(state, half.half, seen, ready.sight, options, parking)
             maps.append(usable(ready, half.half, network_map, how, "the network's map"))
-    begin, end = _mean(record.losses[:10]), _mean(record.losses[-10:])
     mode = "one network per half-set" if options.mode == "independent" else "one network for both half-sets"
-    steps = f"{len(record.losses)} {whence} steps"
-    line = f"FSC=0.143 at {ready.limit_A:.1f} A, {reach}, loss {begin:.3f} -> {end:.3f} in {steps}, {mode}"
+    line = f"FSC=0.143 at {ready.limit_A:.1f} A, {reach}, {_course(record.losses, whence)}, {mode}"
     metrics: dict[str, float | int | str] = {
         "limit_resolution_A": round(ready.limit_A, 3),
         "best_direction_A": round(spread.best_A, 3),
         "worst_direction_A": round(spread.worst_A, 3),
-        "loss_first": round(begin, 5),
-        "loss_last": round(end, 5),
+        **_losses(record.losses),
         "steps": len(record.losses),
         "warm": int(warm is not None),
         "train_s": round(train_s, 3),
@@ -194,5 +191,15 @@ def _on(device: torch.device, tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.to(device)
 
 
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else float("nan")
+def _losses(losses: list[float]) -> dict[str, float]:
+    """Mean loss of the first and the last ten steps; nothing where there were none."""
+    ends = {"loss_first": losses[:10], "loss_last": losses[-10:]}
+    return {name: round(sum(values) / len(values), 5) for name, values in ends.items() if values}
+
+
+def _course(losses: list[float], whence: str) -> str:
+    """The training in a few words for RELION's log."""
+    if not losses:
+        return f"{whence} network, used as it came"
+    begin, end = _losses(losses).values()
+    return f"loss {begin:.3f} -> {end:.3f} in {len(losses)} {whence} steps"

@@ -68,6 +68,7 @@ class Correction:
         inputs = self.job.inputs
         lines = words.independence(
             self.network.mode,
+            trained=bool(self.trained[0].record.losses),
             weight_from_both=not self.prepared.fsc3d_given,
             reference_resolution_A=None if inputs.reference is None else self.job.options.reference_resolution_A,
             pretrained=inputs.network is not None,

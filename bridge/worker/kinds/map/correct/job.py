@@ -64,7 +64,7 @@ def run(job: MapCorrectJob, context: Context) -> JobSteps:
         trained = yield from scaled(_PREPARED, _TRAINED, training.results())
     if not context.leads:
         return {}
-    folder.mark("train")
+    folder.mark("train" if trained[0].record.losses else "predict")
     yield Progress("putting the final maps together", _TRAINED)
     found = outcome(prepared, trained, job.options)
     correction = Correction(

@@ -90,7 +90,15 @@ def _networks(correction: Correction) -> str:
     mode = "one for both half-maps" if network.mode == "shared" else "one for each half-map"
     ensemble = "" if count == 1 else f", mean of {count} from different seeds"
     steps = sum(len(one.record.losses) for one in correction.trained) // count
-    return f"{mode}, base width {network.base_width}, {steps} steps{ensemble}"
+    learned = f"{steps} steps" if steps else "used as it came, without training"
+    return f"{mode}, base width {network.base_width}, {learned}{ensemble}"
+
+
+def _start(correction: Correction) -> Literal["pretrained", "given", "anew"]:
+    """What the network had learned before."""
+    if correction.job.inputs.network is not None:
+        return "given"
+    return "pretrained" if correction.job.options.begins_pretrained else "anew"
 
 
 def _passages(correction: Correction) -> list[methods.Passage]:
@@ -120,7 +128,7 @@ def _passages(correction: Correction) -> list[methods.Passage]:
         weight=_told(correction),
         ensemble=len(correction.trained),
         symmetry=options.symmetry,
-        start="pretrained" if options.begins_pretrained and job.inputs.network is None else "anew",
+        start=_start(correction),
     )
     passages += [words.correction(training), words.combination(options.combination, prepared.limit_A)]
     sharpened = correction.looking.sharpened

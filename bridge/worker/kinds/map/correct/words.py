@@ -52,6 +52,16 @@ _UNTOUCHED = (
     "before the correction."
 )
 _SCALED = "What the network put into each half-map was scaled by the other one, by one number for each shell."
+_UNTRAINED = {
+    "shared": (
+        "One network corrected both half-maps as it came, without training on them; what it adds is its own in both. "
+        "Their FSC is not a resolution; quote that of the maps before the correction."
+    ),
+    "independent": (
+        "Each half-map was corrected without training, and without the other half. The corrected half-maps share no "
+        "data, but they share the method: what it prefers can raise their FSC."
+    ),
+}
 _WEIGHT = (
     "The 3DFSC that both corrections are weighted by is computed from both half-maps; it tells each network how well "
     "directions are measured, not what was measured."
@@ -68,6 +78,7 @@ _PRETRAINED = (
 def independence(
     mode: Literal["shared", "independent"],
     *,
+    trained: bool = True,
     weight_from_both: bool = False,
     reference_resolution_A: float | None = None,
     pretrained: bool = False,
@@ -79,6 +90,8 @@ def independence(
     ----------
     mode
         "shared": one network saw both; "independent": one for each.
+    trained
+        Whether there was a training on the half-maps; without one, the network was used as it came.
     weight_from_both
         Whether independent networks were weighted by a 3DFSC of both half-maps.
     reference_resolution_A
@@ -88,7 +101,7 @@ def independence(
     untouched
         Whether it is the one that comes with the program, not trained any further.
     """
-    lines = [_UNTOUCHED] if untouched else [_MODES[mode]]
+    lines = [_UNTOUCHED] if untouched else [(_MODES if trained else _UNTRAINED)[mode]]
     if untouched and mode == "shared":
         lines.append(_SCALED)
     if mode == "independent" and weight_from_both:
@@ -124,7 +137,7 @@ class TrainingFacts:
     mode
         "shared": one network for both halves; "independent": one for each.
     steps, batch, cube_size, learning_rate, seed
-        As used.
+        As used; no steps: the network was used as it came.
     weight
         What said how well Fourier voxels are measured: "noise" of the halves, "cones" of regularised ones, "given",
         "c_ref" or "fsc3d" (both of the 3DFSC), "none".
@@ -133,7 +146,7 @@ class TrainingFacts:
     symmetry
         Point group.
     start
-        "pretrained" on simulated half-maps, or "anew".
+        "pretrained" on simulated half-maps, "given" by the user, or "anew".
     """
 
     base_width: int
@@ -148,58 +161,87 @@ class TrainingFacts:
     weight: Literal["noise", "cones", "given", "c_ref", "fsc3d", "none"] = "fsc3d"
     ensemble: int = 1
     symmetry: str = "C1"
-    start: Literal["pretrained", "anew"] = "anew"
+    start: Literal["pretrained", "given", "anew"] = "anew"
 
 
 def correction(training: TrainingFacts) -> Passage:
-    """Training of the network on the half-maps' own crops, and prediction."""
-    works = [citations.SPISONET, UNET3D, NOISE2NOISE]
+    """The network, its training on the half-maps' own crops if there was one, and prediction."""
+    works = [citations.SPISONET, UNET3D]
     norms = {"batch": "batch normalisation", "group": f"group normalisation ({GROUP_NORM.short})"}
     if training.norm == "group":
         works.append(GROUP_NORM)
-    works.append(ADAMW)
     network = (
         f"a 3D U-Net ({UNET3D.short}) of base width {training.base_width} with "
         f"{norms.get(training.norm, 'no normalisation')}"
     )
+    if training.steps:
+        text = f"Anisotropy was corrected by self-supervised learning ({citations.SPISONET.short}): {network}"
+        learned = _training(training)
+    else:
+        text = f"Anisotropy was corrected by a network (after {citations.SPISONET.short}): {network}"
+        learned = _no_training(training)
+    text += f"; {learned.text}"
+    if training.symmetry.upper() != "C1":
+        text += f" Point group {training.symmetry} was imposed."
+    if training.ensemble > 1:
+        text += f" The result is the mean of {training.ensemble} networks from different seeds."
+    return Passage(text, (*works, *learned.works))
+
+
+def _training(training: TrainingFacts) -> Passage:
+    """The rest of the sentence on a network that was trained on the half-maps."""
+    works = [NOISE2NOISE, ADAMW] if training.mode == "shared" else [ADAMW]
+    began = {
+        "pretrained": "it began with what it had learned from simulated half-maps of random objects, and ",
+        "given": "it began with what it had learned before, and ",
+        "anew": "",
+    }[training.start]
     who = {
         "shared": f"one network was trained on both half-maps, each the target of the other ({NOISE2NOISE.short})",
         "independent": "each half-map had a network of its own, which never saw the other half",
     }[training.mode]
-    if training.mode == "independent":
-        works.remove(NOISE2NOISE)
     how = {
         "published": "with the published loss",
         "improved": "with residuals weighted in Fourier space, targets held fixed, and rotated maps compared with "
         "measured data",
     }[training.loss]
+    counts = f"a voxel counts by sqrt(2f / (1 + f)) ({citations.FSC_143.short})"
     weight = {
         "noise": "How densely each direction was sampled was told by the power of the half-maps' difference in a cone "
-        "about it; with the signal share f that follows, a voxel counts by sqrt(2f / (1 + f)) "
-        f"({citations.FSC_143.short}), and the network sees Wiener-filtered half-maps with a level spectrum. ",
+        f"about it; with the signal share f that follows, {counts}, and the network sees Wiener-filtered half-maps "
+        "with a level spectrum.",
         "cones": "The half-maps had been filtered before; their FSC in cones of 20° about every voxel weighs what it "
-        "counts for, and the network sees them with a level spectrum. ",
-        "given": "The given 3DFSC f filters what the network sees, with a level spectrum, and a voxel counts by "
-        f"sqrt(2f / (1 + f)) ({citations.FSC_143.short}). ",
-        "c_ref": f"Where the 3DFSC is f, a Fourier voxel counts by sqrt(2f / (1 + f)) ({citations.FSC_143.short}). ",
-        "fsc3d": "The 3DFSC weights what each Fourier voxel counts for. ",
-        "none": "All Fourier voxels counted alike, so the network only denoises. ",
+        "counts for, and the network sees them with a level spectrum.",
+        "given": f"The given 3DFSC f filters what the network sees, with a level spectrum, and {counts}.",
+        "c_ref": f"Where the 3DFSC is f, {counts}.",
+        "fsc3d": "The 3DFSC weights what each Fourier voxel counts for.",
+        "none": "All Fourier voxels counted alike, so the network only denoises.",
     }[training.weight]
     if training.weight in ("noise", "given", "c_ref"):
         works.append(citations.FSC_143)
-    if training.start == "pretrained":
-        who = f"it began with what it had learned from simulated half-maps of random objects, and {who}"
-    text = (
-        f"Anisotropy was corrected by self-supervised learning ({citations.SPISONET.short}): {network}; {who}, {how}. "
-        f"{weight}Training took {training.steps} steps of {training.batch} crops of {training.cube_size} voxels a "
-        f"side, with AdamW ({ADAMW.short}) at a learning rate of {training.learning_rate:g}, seed "
-        f"{training.seed}."
+    return Passage(
+        f"{began}{who}, {how}. {weight} Training took {training.steps} steps of {training.batch} crops of "
+        f"{training.cube_size} voxels a side, with AdamW ({ADAMW.short}) at a learning rate of "
+        f"{training.learning_rate:g}, seed {training.seed}.",
+        tuple(works),
     )
-    if training.symmetry.upper() != "C1":
-        text += f" Point group {training.symmetry} was imposed."
-    if training.ensemble > 1:
-        text += f" The result is the mean of {training.ensemble} networks from different seeds."
-    return Passage(text, tuple(works))
+
+
+def _no_training(training: TrainingFacts) -> Passage:
+    """The rest of the sentence on a network that was used as it came."""
+    learned = {
+        "pretrained": "It had learned before, from simulated half-maps of random objects.",
+        "given": "It had learned before, on data that this job does not know.",
+        "anew": "It had learned nothing before.",
+    }[training.start]
+    sees = {
+        "noise": " How densely each direction was sampled was told by the power of the half-maps' difference in a cone "
+        "about it; with the signal share that follows, the network sees Wiener-filtered half-maps with a level "
+        "spectrum.",
+        "cones": " The half-maps had been filtered before; the network sees them with a level spectrum.",
+        "given": " The given 3DFSC filters what the network sees, with a level spectrum.",
+    }.get(training.weight, "")
+    return Passage(f"it was used as it came, without training on these half-maps. {learned}{sees}")
 
 
 def combination(kind: Literal["fill", "published"], limit_A: float) -> Passage:
@@ -240,7 +282,7 @@ def read_shared_network(before_A: float, after_A: float) -> Reading:
     """Read the FSC of half-maps that one network corrected; both resolutions in Angstrom."""
     return Reading(
         f"The FSC of the corrected half-maps reaches {angstrom(after_A)} ({angstrom(before_A)} before). This is not a "
-        "resolution: one network saw both half-maps, so they are no longer independent. Quote "
+        "resolution: one network corrected both half-maps, so they are no longer independent. Quote "
         f"{angstrom(before_A)}."
     )
 

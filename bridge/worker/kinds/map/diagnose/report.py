@@ -28,11 +28,6 @@ AFTER_CORRECTION = (
     "The FSC between corrected half-maps, over all or by direction, is shown as it is and is not a resolution: this "
     "job does not know whether one network saw both half-maps."
 )
-HELD_OUT = (
-    "The hold-out test tells of the method on these data, with a network of its own; it is no measurement of the "
-    "corrected maps themselves. On three simulated pairs the gain that it found was within a factor of 1.5 of the true "
-    "one, or within 0.01."
-)
 
 
 def statements_on(found: Findings) -> list[str]:
@@ -40,7 +35,7 @@ def statements_on(found: Findings) -> list[str]:
     return [
         STATEMENT,
         *([AFTER_CORRECTION, *read_consistency(found.change.consistency)] if found.change is not None else []),
-        *([HELD_OUT] if found.hold_out is not None else []),
+        *([words.hold_out_worth()] if found.hold_out is not None else []),
     ]
 
 

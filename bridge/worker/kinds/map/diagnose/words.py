@@ -22,6 +22,9 @@ CFAR_TROUBLE_BELOW = 0.5
 """CryoSPARC guide, "Job: Orientation Diagnostics"."""
 _CLEAR_DIFFERENCE = 0.02  # ours: differences of a mean FSC below this are within what seeds differ by
 _INVENTED = 0.05  # ours: mean FSC of maps made of nothing but noise
+HOLD_OUT_TRIED = ((0.097, 0.101), (0.006, -0.004), (0.201, 0.133))
+"""True gain in mean FSC where directions were measured badly, and the gain that the hold-out test found: three
+simulated pairs, 80 steps of the smallest network, made anew."""
 
 
 def conical_fsc(directions: int, half_angle_deg: float) -> Passage:
@@ -41,6 +44,18 @@ def hold_out(half_angle_deg: float) -> Passage:
         f"by adding noise to both half-maps. In a double cone of {half_angle_deg:g}° half-angle each half-map, spoilt "
         "and corrected, was compared with the other half-map as it had been measured; divided by the square root of "
         "the measured half-maps' FSC this estimates the FSC to the truth."
+    )
+
+
+def hold_out_worth() -> str:
+    """What a reader must know of the hold-out test: what it is of, and how far it was off where that is known."""
+    true, found = (
+        "{:.3f}, {:.3f} and {:.3f}".format(*gains).replace("-", "−") for gains in zip(*HOLD_OUT_TRIED, strict=True)
+    )
+    return (
+        "The hold-out test tells of the method on these data, with a network of its own; it is no measurement of the "
+        f"corrected maps themselves. Tried on three simulated pairs, with a small network that began anew, it found "
+        f"gains of {found} in mean FSC where the true ones were {true}."
     )
 
 

@@ -88,6 +88,21 @@ def test_a_network_can_be_used_again_without_training(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("independent", [False, True])
+def test_a_page_on_a_network_that_was_used_as_it_came_tells_of_no_training(tmp_path: Path, independent: bool) -> None:
+    spec = correction_job(tmp_path, effort="quick", independent=independent)
+    del spec["options"]["steps"]
+    result = finish(spec)
+    page = (tmp_path / "out/report.html").read_text()
+    assert result["metrics"]["steps"] == 0
+    assert "base width 8, used as it came, without training" in page
+    assert "it was used as it came, without training on these half-maps" in page
+    assert any("without training" in line for line in result["statements"])
+    for untrue in ("0 steps", "was trained", "One network saw", "The loss", ">Training", ", train "):
+        assert untrue not in page, untrue
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_independent_halves_know_nothing_of_each_other(tmp_path: Path) -> None:
     half1, half2, _, mask = noisy_pair()

@@ -30,6 +30,7 @@ PASSAGES = {
     "published": words.correction(
         dataclasses.replace(TRAINING, norm="batch", loss="published", mode="independent", weight="none")
     ),
+    "as it came": words.correction(dataclasses.replace(TRAINING, steps=0, start="pretrained")),
     "fill": words.combination("fill", 3.4),
     "as published": words.combination("published", 3.4),
     "reference": words.reference(10.0),
@@ -81,6 +82,14 @@ def test_every_reading_is_tried():
         ({"ensemble": 3}, "mean of 3 networks", "Point group"),
         ({"weight": "none"}, "only denoises", "3DFSC"),
         ({"norm": "none"}, "no normalisation", "Wu & He"),
+        ({"start": "pretrained"}, "it began with what it had learned from simulated half-maps", "as it came"),
+        ({"start": "given"}, "it began with what it had learned before", "simulated"),
+        ({"steps": 0, "start": "pretrained"}, "used as it came, without training", "0 steps"),
+        ({"steps": 0, "start": "pretrained"}, "learned before, from simulated half-maps", "learning rate"),
+        ({"steps": 0, "start": "pretrained"}, "of base width 16", "one network was trained"),
+        ({"steps": 0, "start": "given"}, "on data that this job does not know", "self-supervised"),
+        ({"steps": 0, "weight": "noise"}, "a level spectrum", "a voxel counts by"),
+        ({"steps": 0, "weight": "fsc3d", "symmetry": "D7"}, "Point group D7 was imposed", "Loshchilov"),
     ],
 )
 def test_the_training_is_told_as_it_was(changes, said, absent):
@@ -92,6 +101,11 @@ def test_the_training_is_told_as_it_was(changes, said, absent):
 def test_statements_on_independence():
     assert "not a resolution" in words.independence("shared")[0]
     assert "never saw the other half" in words.independence("independent")[0]
+    for mode in ("shared", "independent"):
+        (untrained,) = words.independence(mode, trained=False)
+        assert "without training" in untrained
+        assert "saw" not in untrained
+    assert "not a resolution" in words.independence("shared", trained=False)[0]
     assert len(words.independence("shared", weight_from_both=True, pretrained=True)) == 1, "nothing is left to lose"
     untouched = [words.independence(mode, untouched=True) for mode in ("shared", "independent")]
     assert all("neither half-map" in lines[0] for lines in untouched)
