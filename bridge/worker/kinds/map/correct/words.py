@@ -291,8 +291,8 @@ def read_independent_networks(before_A: float, after_A: float) -> Reading:
     """Read the FSC of half-maps that were corrected by a network each; both resolutions in Angstrom."""
     return Reading(
         f"The FSC of the corrected half-maps reaches {angstrom(after_A)} ({angstrom(before_A)} before). Each half-map "
-        "had its own network, and neither network saw the other half; what both prefer by design can still raise the "
-        "FSC, so the number before is the safe one to quote."
+        "was corrected by itself, and neither network saw the other half; what both prefer by design can still raise "
+        "the FSC, so the number before is the safe one to quote."
     )
 
 
