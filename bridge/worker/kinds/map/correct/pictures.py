@@ -79,7 +79,7 @@ def _agreement(correction: Correction) -> list[Figure]:
     read = words.read_shared_network if shared else words.read_independent_networks
     curves = {
         "half-maps": prepared.measured.curve.cpu(),
-        "corrected, not a resolution" if shared else "corrected, a network each": found.fsc_after,
+        "corrected, not a resolution" if shared else "corrected, each by itself": found.fsc_after,
     }
     measures = correction.measures
     cones = {
