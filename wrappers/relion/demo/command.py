@@ -31,7 +31,7 @@ from .particles import Particles, Recipe, simulate
 @click.option("--iterations", default=len(refinement.STAGES), show_default=True, type=click.IntRange(1, 6))
 @click.option(
     "--steps",
-    default=200,
+    default=60,
     show_default=True,
     type=click.IntRange(1),
     help="Training steps of the job that corrects the last half-maps.",
