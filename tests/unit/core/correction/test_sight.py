@@ -19,7 +19,7 @@ N, LIMIT = 48, 16
 
 
 @pytest.mark.parametrize(("n", "last"), [(64, 23), (256, 40), (48, 24), (33, 16), (64, 1)])
-def test_the_limit_lies_just_below_the_new_nyquist(n: int, last: int) -> None:
+def test_the_limit_lies_at_three_quarters_of_the_new_nyquist(n: int, last: int) -> None:
     box = sight_box(n, last)
     assert box <= n
     assert box >= min(2 * last, n)
