@@ -76,8 +76,8 @@ class CorrectOptions(CorrectionOptions, Options):
     effort: Effort | None = Field(
         None,
         description="with the pre-trained network: quick uses it as it is, standard trains it a little on these "
-        "half-maps, careful trains it longer; standard if empty, quick in independent mode, where training on one half-map "
-        "alone gains next to nothing",
+        "half-maps, careful trains it longer; standard if empty, quick in independent mode, where training on one "
+        "half-map alone gains next to nothing",
     )
     voxel_size_A: float | None = voxel_size_field()
     weight: Weight | None = Field(
