@@ -40,9 +40,9 @@ RECIPE = Recipe(
     box=40,
     pixel_size_A=3.6,
     n_particles=400,
-    kappa=8.0,
-    uniform_fraction=0.05,
-    signal_to_noise=0.4,
+    kappa=12.0,
+    uniform_fraction=0.04,
+    signal_to_noise=0.15,
     n_helices=12,
     semi_axes_A=(22.0, 20.0, 42.0),
     fold=3,
@@ -136,11 +136,8 @@ def table(runs: Mapping[str, list[Scored]], rares: list[NDArray[np.bool_]]) -> s
     def add(what: str, of: Callable[[Scored], float], form: str) -> None:
         rows.append((what, [format(np.mean([of(run) for run in runs[name]]), form) for name in names]))
 
-    add("iterations, of them corrected", lambda run: len(run.steps), ".1f")
-    rows[-1] = (
-        rows[-1][0],
-        [f"{a}, {np.mean([len(r.corrected) for r in runs[n]]):.1f}" for a, n in zip(rows[-1][1], names, strict=True)],
-    )
+    add("iterations", lambda run: len(run.steps), ".1f")
+    add("of them corrected", lambda run: len(run.corrected), ".1f")
     stages: list[tuple[str, Callable[[Scored], Stage]]] = [
         (f"after the last global search, order {GLOBAL_ORDER}", lambda run: run.at_global),
         ("at the end", lambda run: run.at_end),
@@ -153,24 +150,11 @@ def table(runs: Mapping[str, list[Scored]], rares: list[NDArray[np.bool_]]) -> s
                 cells.append(_cell(errors, None if name == names[0] else _errors(base, stage_of, rares, wanted)))
             rows.append((f"{when}: error of {label} views, °", cells))
         rows.append(
-            (
-                f"{when}: views astray, common and rare",
-                [
-                    " and ".join(
-                        f"{np.mean(np.concatenate(_errors(runs[name], stage_of, rares, wanted, cap=False)) > ASTRAY_DEG):.1%}"
-                        for wanted in (False, True)
-                    )
-                    for name in names
-                ],
-            )
+            (f"{when}: views astray, common and rare", [_astray(runs[name], stage_of, rares) for name in names])
         )
-        rows.append(
-            (
-                f"{when}: RELION's raw sums, FSC to truth",
-                [_fsc(runs[name], lambda r, s=stage_of: s(r).sums) for name in names],
-            )
-        )
-    rows.append(("final, joined map, FSC to truth", [_fsc(runs[name], lambda run: run.final) for name in names]))
+        sums = [_fsc([stage_of(run).sums for run in runs[name]]) for name in names]
+        rows.append((f"{when}: RELION's raw sums, FSC to truth", sums))
+    rows.append(("final, joined map, FSC to truth", [_fsc([run.final for run in runs[name]]) for name in names]))
     add("RELION's final resolution, Å", lambda run: run.resolution_A, ".1f")
     add("seconds", lambda run: run.seconds, ".0f")
     lines = [f"| | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
@@ -211,21 +195,27 @@ def _cell(errors: list[Array], base: list[Array] | None) -> str:
     return f"{text}; {difference.mean():+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
-def _fsc(runs: list[Scored], of: Callable[[Scored], tuple[float, float, float]]) -> str:
-    return "/".join(f"{value:.3f}" for value in np.mean([of(run) for run in runs], axis=0))
+def _astray(runs: list[Scored], stage_of: Callable[[Scored], Stage], rares: list[NDArray[np.bool_]]) -> str:
+    found = [np.concatenate(_errors(runs, stage_of, rares, wanted, cap=False)) for wanted in (False, True)]
+    return " and ".join(f"{(one > ASTRAY_DEG).mean():.1%}" for one in found)
+
+
+def _fsc(values: list[tuple[float, float, float]]) -> str:
+    return "/".join(f"{value:.3f}" for value in np.mean(values, axis=0))
 
 
 def _described(seeds: list[int]) -> str:
-    r = RECIPE
+    r, early = RECIPE, real_relion.EARLY_CORRECTION
     return (
-        f"{len(seeds)} data sets, seeds {', '.join(map(str, seeds))}: {r.n_particles} particles, C{r.fold}, box {r.box}, "
-        f"{r.pixel_size_A:g} Å per pixel, views about ±z with kappa {r.kappa:g} and {r.uniform_fraction:.0%} anywhere, "
-        f"signal to noise {r.signal_to_noise:g}. Errors: mean, with what is above {CAP_DEG:g}° counted as {CAP_DEG:g}°, "
-        f"then the paired difference from the first column with its 95 % interval (bootstrap over particles); rare: "
-        f"{RARE_BEYOND_DEG:g}° or more from ±z; astray: off by more than {ASTRAY_DEG:g}°. FSC to truth: mean of the shells "
-        f"to {FSC_TO_A:g} Å inside the mask, all/within {quality.CONE_HALF_ANGLE_DEG:g}° of z/elsewhere. Correction from "
-        f"healpix order {real_relion.EARLY_CORRECTION['ISONET_START_HEALPIX']} and "
-        f"{real_relion.EARLY_CORRECTION['ISONET_START_RESOLUTION']} Å. {os.cpu_count()} {platform.machine()} cores, no GPU."
+        f"{len(seeds)} data set(s), seeds {', '.join(map(str, seeds))}: {r.n_particles} particles, C{r.fold}, "
+        f"box {r.box}, {r.pixel_size_A:g} Å per pixel, views about ±z with kappa {r.kappa:g} and "
+        f"{r.uniform_fraction:.0%} anywhere, signal to noise {r.signal_to_noise:g}. Errors: mean, with what is above "
+        f"{CAP_DEG:g}° counted as {CAP_DEG:g}°, then the paired difference from the first column with its 95 % "
+        f"interval (bootstrap over particles); rare: {RARE_BEYOND_DEG:g}° or more from ±z; astray: off by more than "
+        f"{ASTRAY_DEG:g}°. FSC to truth: mean of the shells to {FSC_TO_A:g} Å inside the mask, all/within "
+        f"{quality.CONE_HALF_ANGLE_DEG:g}° of z/elsewhere. Correction from healpix order "
+        f"{early['ISONET_START_HEALPIX']} and {early['ISONET_START_RESOLUTION']} Å on. {os.cpu_count()} "
+        f"{platform.machine()} cores, no GPU."
     )
 
 

@@ -1,4 +1,4 @@
-"""A finished RELION run of `bench/relion.py` against the truth: views, RELION's raw sums and maps, what RELION believed."""
+"""A finished RELION run of `bench/relion.py` against the truth: views, raw sums, maps, and what RELION believed."""
 
 from __future__ import annotations
 

@@ -96,7 +96,8 @@ def frame_turn(euler_deg: Array, true_euler_deg: Array, fold: int = 1) -> Array:
 
 def _nearest(views: Array, truth: Array, fold: int) -> Array:
     """Of the equivalents of each view (n, 3, 3) under Cn about z, the one nearest to the truth."""
-    turns = Rotation.from_euler("z", 360.0 / fold * np.arange(fold), degrees=True).as_matrix()
+    angles = 360.0 / fold * np.arange(fold)
+    turns = euler_matrices(np.stack([angles, 0 * angles, 0 * angles], axis=1))
     equivalents = np.stack([views @ turn for turn in turns])
     errors = np.stack([_angles_deg(one, truth) for one in equivalents])
     nearest: Array = equivalents[errors.argmin(0), np.arange(len(views))]

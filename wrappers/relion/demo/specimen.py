@@ -72,7 +72,7 @@ def pseudo_protein(
 
 
 def ring_of(specimen: Specimen, fold: int, radius_A: float) -> Specimen:
-    """Put `fold` copies of a specimen about the z axis, `radius_A` off it, each turned onto the next: point group Cn."""
+    """Put `fold` copies about the z axis, `radius_A` off it, each turned onto the next: point group Cn."""
     angles = 2 * np.pi * np.arange(fold) / fold
     placed = specimen.atoms + np.array([radius_A, 0.0, 0.0])
     x, y, z = placed.T

@@ -107,9 +107,8 @@ def test_halves_kept_apart_get_the_amplitudes_of_a_best_estimate(pair: PhantomPa
     estimate = ready.sight.seen(ready.sight.starts[0])
     how = Finish(prior_variance=0.0, apart=True)
     made = finished(ready, 1, estimate, how)
-    fitted = fill_alone(
-        ready.standards[0], resample(ready.sight.unlevelled(estimate, 1), 48), ready.gains[0], pair.mask, prior_variance=0.0
-    )
+    whole = resample(ready.sight.unlevelled(estimate, 1), 48)
+    fitted = fill_alone(ready.standards[0], whole, ready.gains[0], pair.mask, prior_variance=0.0)
     n, shells = 48, slice(4, last_shell(48, pair.voxel_size_A, pair.resolution_A))
 
     def multiplier(volume: Tensor) -> Tensor:
