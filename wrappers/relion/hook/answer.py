@@ -18,10 +18,8 @@ from .call import (
     Call,
     CallInvalidError,
     Surroundings,
-    TooLargeError,
     look_around,
     read_call,
-    read_whole_text,
     remove_quietly,
 )
 from .conversation import Conversation, EndedError, HalfWork, Outcome
@@ -65,10 +63,9 @@ def answer(star: str, environment: Mapping[str, str], *, strict: bool = False, k
         call = read_call(star)
     except CallInvalidError as error:
         return _without_understanding(star, str(error))
-    text, mistake = _settings_text(call)
-    wishes = settings.read(text, environment)
+    text, mistake = settings.load(call.name.beside(hook_settings.FILE_NAME))
+    wishes = settings.safe(environment, mistake) if mistake else settings.read_surely(text, environment)
     visit = Visit(call, wishes, text, environment, started)
-    visit.mistake = mistake
     visit.strict = strict or wishes.strict
     visit.keep_volumes = keep_volumes or wishes.keep_volumes
     try:
@@ -86,17 +83,6 @@ def _without_understanding(star: str, why: str) -> int:
         return error.status
 
 
-def _settings_text(call: Call) -> tuple[str | None, str | None]:
-    """The text of the job folder's settings file, if there is one, and what is wrong with it as a file."""
-    path = call.name.beside(hook_settings.FILE_NAME)
-    try:
-        return read_whole_text(path, hook_settings.MAX_FILE_BYTES), None
-    except TooLargeError:
-        return None, hook_settings.TOO_LARGE
-    except OSError:
-        return None, None
-
-
 class Visit:
     """One call while it is being answered; owns its temporary files and its connection."""
 
@@ -108,7 +94,6 @@ class Visit:
         self.text = text
         self.environment = environment
         self.started = started
-        self.mistake: str | None = None
         self.strict = False
         self.keep_volumes = False
         self.deadline = started + wishes.deadline_s if wishes.deadline_s else None
@@ -158,8 +143,8 @@ class Visit:
         if call.dimensions != 3:
             line = "two-dimensional references are not corrected"
             return Reply(Outcome("", Code.TWO_DIMENSIONAL, line, False), None)
-        if self.mistake is not None:
-            return Reply(Outcome("", Code.INPUT_INVALID, self.mistake, True), None)
+        if self.wishes.mistake is not None:
+            return Reply(Outcome("", Code.SETTINGS_INVALID, self.wishes.mistake, True), None)
         try:
             self.surroundings = look_around(call.name)
             self.channel, welcome = connect(self.environment, self.wishes.silence_s)
@@ -329,9 +314,9 @@ class Visit:
     def _fall_back(self, outcome: Outcome) -> int:
         """Make the standard map without a daemon and put it in place."""
         self._hang_up()
+        outcome = self._checked_without_daemon(outcome)
         try:
-            inputs_are_bad = outcome.code == Code.INPUT_INVALID and self.mistake is None
-            output = self._kept(make_standard(self.call, inputs_are_bad=inputs_are_bad))
+            output = self._kept(make_standard(self.call, inputs_are_bad=outcome.code == Code.INPUT_INVALID))
             self._place(output)
         except StandardFailedError as error:
             say(f"no map: {outcome.line}; {error}", self.call.name.label)
@@ -341,14 +326,31 @@ class Visit:
             return wire.EXIT_FAILED
         return self._finish(Outcome(STANDARD, outcome.code, outcome.line, outcome.failed))
 
+    def _checked_without_daemon(self, outcome: Outcome) -> Outcome:
+        """Where no daemon has checked the settings file: a mistake in it that lines alone do not show."""
+        if outcome.code == Code.SETTINGS_INVALID:
+            self.keep_volumes = True
+        elif self.text is not None and not self.keep_volumes:
+            mistake = settings.read_by_process(self.text, self.environment).mistake
+            if mistake is not None:
+                self.keep_volumes = True
+                line = f"{outcome.line}; {mistake}" if outcome.failed else mistake
+                return Outcome(outcome.used, Code.SETTINGS_INVALID, line, failed=True)
+        return outcome
+
+    def _hope(self, outcome: Outcome) -> str:
+        """What comes next after a failure, as the end of a line."""
+        if outcome.code == Code.SETTINGS_INVALID:
+            return f"; edit {self.call.name.beside(hook_settings.FILE_NAME)} (until then the volumes are kept)"
+        return "; the next iteration tries again" if outcome.failed and self.call.name.half else ""
+
     def _finish(self, outcome: Outcome) -> int:
         """Tell RELION's log and the daemon, and delete what RELION never deletes."""
         elapsed = time.monotonic() - self.started
         if outcome.used == CORRECTED:
             line = f"corrected map: {outcome.line} ({elapsed:.1f} s)"
         else:
-            hope = "; the next iteration tries again" if outcome.failed and self.call.name.half else ""
-            line = f"{_RELION_OWN}{outcome.line}{hope}"
+            line = f"{_RELION_OWN}{outcome.line}{self._hope(outcome)}"
         say(line, self.call.name.label)
         self._remove_volumes()
         if self.channel is not None:
