@@ -2,9 +2,9 @@
 
 They stand in the job folder's `cryobridge.yaml` or in `CRYOBRIDGE_*` variables; the file wins. The hook starts once
 per half and iteration, and a YAML library would cost more than all of it, so this reads `key: value` lines at the left
-margin, and `is_plain` says whether such lines are all that there is. A file that is not plain is read by a process of its
-own (`wrappers/relion/settings.py`), in the words of `schemas.relion`, whose are all other keys. The hook sends what it read
-with the call, so that hook and daemon never differ.
+margin, and `is_plain` says whether such lines are all that there is. A file that is not plain is read by a process of
+its own (`wrappers/relion/settings.py`), in the words of `schemas.relion`, whose are all other keys. The hook sends what
+it read with the call, so that hook and daemon never differ.
 
 Standard library only.
 """

@@ -1,8 +1,8 @@
 """The text of a job folder's `cryobridge.yaml` as plain values: one strict and bounded reading of YAML.
 
 Less is read than YAML can say. What nobody means in a few lines of settings is refused with its line, or left as the
-text that stands there, so that the option it is meant for refuses it: dates, numbers to the base of 60, 16, 8 or 2, numbers
-of hundreds of digits, tags of other programs, references to another line, a key that stands twice.
+text that stands there, so that the option it is meant for refuses it: dates, numbers to the base of 60, 16, 8 or 2,
+numbers of hundreds of digits, tags of other programs, references to another line, a key that stands twice.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _table(node: MappingNode) -> dict[str, Any]:
     return values
 
 
-def _scalar(node: ScalarNode) -> None | bool | int | float | str:
+def _scalar(node: ScalarNode) -> bool | int | float | str | None:
     kind, text = node.tag.removeprefix(_TAG), str(node.value)
     if kind == "null":
         return None

@@ -28,6 +28,7 @@ from .mapcheck import expected_size
 from .names import is_leftover
 from .outputs import OutputFile, is_full, unique
 from .partner import JointConversation, Meeting, PartnerElsewhere, Role, follow, tidy, verdict_path, write_note
+from .processes import Lineage, is_abandoned
 from .request import send_call
 from .runlog import say
 from .settings import Settings
@@ -49,8 +50,15 @@ class Reply:
     chosen: OutputFile | None
 
 
-def answer(star: str, environment: Mapping[str, str], *, strict: bool = False, keep_volumes: bool = False) -> int:
-    """Answer one call of RELION.
+def answer(
+    star: str,
+    environment: Mapping[str, str],
+    lineage: Lineage,
+    *,
+    strict: bool = False,
+    keep_volumes: bool = False,
+) -> int:
+    """Answer one call of RELION, as long as RELION is there.
 
     Returns
     -------
@@ -65,7 +73,7 @@ def answer(star: str, environment: Mapping[str, str], *, strict: bool = False, k
         return _without_understanding(star, str(error))
     text, mistake = settings.load(call.name.beside(hook_settings.FILE_NAME))
     wishes = settings.safe(environment, mistake) if mistake else settings.read_surely(text, environment)
-    visit = Visit(call, wishes, text, environment, started)
+    visit = Visit(call, wishes, text, environment, lineage, started)
     visit.strict = strict or wishes.strict
     visit.keep_volumes = keep_volumes or wishes.keep_volumes
     try:
@@ -87,12 +95,19 @@ class Visit:
     """One call while it is being answered; owns its temporary files and its connection."""
 
     def __init__(
-        self, call: Call, wishes: Settings, text: str | None, environment: Mapping[str, str], started: float
+        self,
+        call: Call,
+        wishes: Settings,
+        text: str | None,
+        environment: Mapping[str, str],
+        lineage: Lineage,
+        started: float,
     ) -> None:
         self.call = call
         self.wishes = wishes
         self.text = text
         self.environment = environment
+        self.lineage = lineage
         self.started = started
         self.strict = False
         self.keep_volumes = False
@@ -105,6 +120,7 @@ class Visit:
     def go(self) -> int:
         """Answer the call and return the exit status."""
         call = self.call
+        self.lineage.insist()
         # A result of an earlier run under the same name would be read by RELION as if it were ours.
         remove_quietly(call.result, call.result_star)
         self._remove_leftovers()
@@ -134,8 +150,9 @@ class Visit:
     def _remove_leftovers(self) -> None:
         with contextlib.suppress(OSError):
             for entry in os.listdir(self.call.folder or "."):
-                if is_leftover(self.call.name, entry):
-                    remove_quietly(os.path.join(self.call.folder, entry))
+                path = os.path.join(self.call.folder, entry)
+                if is_leftover(self.call.name, entry) and is_abandoned(path):
+                    remove_quietly(path)
 
     def _ask(self) -> Reply:
         """Let a daemon make the map."""
@@ -260,6 +277,7 @@ class Visit:
     def _chosen(self, outcome: Outcome, work: HalfWork, conversation: Conversation) -> Reply:
         if outcome.used == CORRECTED:
             session_out = conversation.session_out
+            self.lineage.insist()
             if session_out is not None and conversation.session_is_whole:
                 with contextlib.suppress(OSError):
                     session_out.place(os.path.join(self.call.name.bridge_folder, _SESSION))
@@ -299,6 +317,7 @@ class Visit:
             return None
 
     def _place(self, chosen: OutputFile) -> None:
+        self.lineage.insist()
         if chosen.path is not None:
             chosen.place(self.call.result)
             return
@@ -308,6 +327,7 @@ class Visit:
         chosen.place_patiently(self.call.result, 0.0 if self.keep_volumes else _ROOM_PATIENCE_S)
 
     def _remove_volumes(self) -> None:
+        self.lineage.insist()
         if not self.keep_volumes:
             remove_quietly(*self.call.inputs)
 

@@ -1,8 +1,8 @@
 """What the hook itself must know of the user's wishes, from `cryobridge.yaml`, the environment and its options.
 
 The file and the variables travel verbatim to the daemon as well; `schemas.hook_settings` says which of them are the
-hook's, and reads those where that is certain. Any other file is read in a process of its own, by the daemon's reader. Until
-a file has been read surely, nothing is deleted and nobody is waited for.
+hook's, and reads those where that is certain. Any other file is read in a process of its own, by the daemon's reader.
+As long as a file cannot be used, nothing is deleted and nobody is waited for.
 """
 
 from __future__ import annotations
