@@ -151,19 +151,7 @@ def resolve_options(
     InputInvalid
         If it holds one of them in a way that a hook of an older version does not read.
     """
-    values: dict[str, Any] = {}
-    notes: list[str] = []
-    for name, (key, read) in ENVIRONMENT.items():
-        text = environment.get(name, "").strip()
-        if not text or text == "None":
-            continue
-        try:
-            _put(values, key, read(text))
-            _checked(values)
-        except (ValueError, ValidationError):
-            _drop(values, key)
-            instead = "the volumes are kept" if key == "keep_volumes" else "its default is used"
-            notes.append(f"{name}={text} is not understood; {instead}")
+    values, notes = _by_variables(environment)
     if "--keep_lowres" in command_line.split():
         values["keep_lowres"] = True
     try:
@@ -180,6 +168,24 @@ def resolve_options(
     return options.model_copy(update={key: getattr(chosen, key) for key in hook_settings.KEYS}), notes
 
 
+def _by_variables(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """The values that variables set, and a sentence on each that is not understood."""
+    values: dict[str, Any] = {}
+    notes: list[str] = []
+    for name, (key, read) in ENVIRONMENT.items():
+        text = environment.get(name, "").strip()
+        if not text or text == "None":
+            continue
+        try:
+            _put(values, key, read(text))
+            _checked(values)
+        except (ValueError, ValidationError):
+            _drop(values, key)
+            instead = "the volumes are kept" if key == "keep_volumes" else "its default is used"
+            notes.append(f"{name}={text} is not understood; {instead}")
+    return values, notes
+
+
 def own_settings(text: str | None, environment: Mapping[str, str]) -> HookSettings:
     """The hook's own settings out of any YAML; the file wins over the variables.
 
@@ -189,7 +195,8 @@ def own_settings(text: str | None, environment: Mapping[str, str]) -> HookSettin
         If the file cannot be read, or does not hold one of them as it should.
     """
     try:
-        return replace(hook_settings.read(None, environment), **_own(settings_file.read(text)))
+        own: dict[str, Any] = {**_own(settings_file.read(text))}
+        return replace(hook_settings.read(None, environment), **own)
     except InputInvalid as error:
         raise SettingsInvalid(str(error)) from error
 

@@ -75,8 +75,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise ValueError(f"line {event.start_mark.line + 1} refers to another line; write the value out")
+            raise ValueError("a value refers to another line (*name); write it out")
         return super().compose_node(parent, index)
 
 

@@ -102,3 +102,14 @@ def test_a_variable_that_says_something_else_keeps_the_volumes(job, run_hook, fa
     daemon = fake_daemon({"1": DONE})
     run_hook(job, 1, daemon.socket, CRYOBRIDGE_KEEP_VOLUMES="y").finish()
     assert all(path.exists() for path in job.inputs(1))
+
+
+@pytest.mark.parametrize("half", [1, 2])
+def test_a_misspelt_variable_is_named_once_with_the_nearest(job, run_hook, fake_daemon, half):
+    done = [["standard"], ["send", {"type": "answer", "half": half, "code": "not_due", "line": "not yet"}]]
+    daemon = fake_daemon({str(half): done})
+    status, output = run_hook(job, half, daemon.socket, CRYOBRIDGE_KEEP_VOLUME="1", ISONET_BETTA="1").finish()
+    assert status == 0
+    lines = [line for line in output.splitlines() if "did you mean CRYOBRIDGE_KEEP_VOLUMES?" in line]
+    assert len(lines) == (1 if half == 1 else 0)
+    assert all("did you mean ISONET_BETA?" in line for line in lines)

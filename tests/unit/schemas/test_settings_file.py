@@ -61,7 +61,7 @@ def test_every_way_to_write_the_same_is_read_the_same_by_hook_and_daemon(text: s
         ("{strict: true, strict: true}", "'strict' is not written as the hook reads it; write it once"),
         ("start_healpix: 2\nstart_healpix: 3", "'start_healpix' stands twice, again in line 2; keep one"),
         ("network: {steps: 2, steps: 3}", "'steps' stands twice"),
-        ("a: &x 1\nb: *x", "line 2 refers to another line; write the value out"),
+        ("a: &x 1\nb: *x", "a value refers to another line (*name); write it out"),
         ("a: &x [*x]", "refers to another line"),
         ("<<: {strict: true}", "line 1 begins otherwise"),
         ("1: true", "line 1 begins otherwise"),

@@ -33,6 +33,7 @@ from .request import send_call
 from .runlog import say
 from .settings import Settings
 from .standard import StandardFailedError, make_standard, run_stock_as_it_is
+from .variables import misspelt
 from .verdict import CORRECTED, STANDARD, decide
 
 _SESSION = "session.safetensors"
@@ -121,6 +122,9 @@ class Visit:
         """Answer the call and return the exit status."""
         call = self.call
         self.lineage.insist()
+        if call.name.half != 2 and (strange := misspelt(self.environment)) is not None:
+            # Both halves have the same environment, and write into the same log.
+            say(strange, call.name.label)
         # A result of an earlier run under the same name would be read by RELION as if it were ours.
         remove_quietly(call.result, call.result_star)
         self._remove_leftovers()
@@ -164,7 +168,7 @@ class Visit:
             return Reply(Outcome("", Code.SETTINGS_INVALID, self.wishes.mistake, True), None)
         try:
             self.surroundings = look_around(call.name)
-            self.channel, welcome = connect(self.environment, self.wishes.silence_s)
+            self.channel, welcome = connect(self.environment, self.wishes.silence_s, call.name.label)
             return self._talk(self.channel, welcome.daemon_id)
         except NoDaemonError as error:
             return Reply(Outcome("", Code.NO_DAEMON, str(error), True), None)
