@@ -72,6 +72,6 @@ def test_a_call_that_waits_for_a_worker_says_so_at_once_and_in_one_half(pool: Fa
     assert texts(hooks[0]) == ["waiting for a worker; one that starts loads torch first"]
     for _ in range(12):
         clock.now += 1
-        sessions.tick()
+        sessions.tick(clock.now)
     assert texts(hooks[0])[1:] == ["still waiting for a worker (10 s)"]
     assert texts(hooks[1]) == []
