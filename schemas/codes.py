@@ -15,6 +15,7 @@ class Code(StrEnum):
     # Something went wrong.
     FAILED = "failed"  # for no reason that has a name of its own
     INPUT_INVALID = "input_invalid"  # a file or value from outside cannot be used
+    SETTINGS_INVALID = "settings_invalid"  # the refinement's settings file, which the user is to edit
     REJECTED = "rejected"  # refused before it began
     TIMEOUT = "timeout"
     OOM = "oom"

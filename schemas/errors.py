@@ -17,6 +17,12 @@ class InputInvalid(CryobridgeError):  # noqa: N818 - the field name users read
     code = Code.INPUT_INVALID
 
 
+class SettingsInvalid(InputInvalid):
+    """The settings file of a refinement cannot be used; nothing but editing it helps."""
+
+    code = Code.SETTINGS_INVALID
+
+
 class OptionsInvalid(InputInvalid):
     """What was asked for makes no job: a key that does not exist, a value out of range, options that contradict.
 

@@ -4,21 +4,21 @@ They come from four places, later ones winning: our defaults, the environment (`
 spIsoNet's users know, and `CRYOBRIDGE_*`), flags in RELION's own command line (`--keep_lowres`), and a
 `cryobridge.yaml` in the job folder.
 
-Four of them are also the hook's own; `hook_settings` is the only reader of those. Here they are taken as it read them,
-and a file in which one of them means something else to a YAML parser is refused.
+Four of them are also the hook's own (`hook_settings`). They are taken as the hook read them, and a file in which one of
+them says something else here is refused, so that hook and daemon never differ.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError
 
-from . import hook_settings
+from . import hook_settings, settings_file
 from .correction import CorrectionOptions
-from .errors import InputInvalid
+from .errors import InputInvalid, SettingsInvalid
 from .hook_settings import DEFAULTS, HookSettings
 from .pretrained import EFFORTS, PRETRAINED, Effort, another_shape
 from .validation import StrictModel, input_invalid
@@ -173,8 +173,8 @@ def resolve_options(
     settings
         Text of the job folder's `cryobridge.yaml`, or None.
     chosen
-        The hook's own settings as the hook read them; None where no hook of this version has, then they are read here
-        in the same way.
+        The hook's own settings as the hook read them; None from a hook of an older version, which reads single lines
+        and nothing else of YAML.
 
     Returns
     -------
@@ -185,10 +185,31 @@ def resolve_options(
 
     Raises
     ------
+    SettingsInvalid
+        If the settings file is too large, is not YAML of known keys with values in range, or says something else of
+        the hook's own settings than the hook has read.
     InputInvalid
-        If the settings file is too large, is not YAML of known keys with values in range, or holds one of the hook's
-        own settings in a way that the hook does not read.
+        If it holds one of them in a way that a hook of an older version does not read.
     """
+    values, notes = _by_variables(environment)
+    if "--keep_lowres" in command_line.split():
+        values["keep_lowres"] = True
+    try:
+        in_file = settings_file.read(settings)
+        own = _own(in_file)
+        options = _checked_file(_merge(values, {**in_file, **own}))
+        if chosen is not None:
+            _check_agreement(own, chosen)
+    except InputInvalid as error:
+        raise SettingsInvalid(str(error)) from error
+    if chosen is None:
+        _check_lines(settings or "", own)
+        chosen = hook_settings.read(settings, environment)
+    return options.model_copy(update={key: getattr(chosen, key) for key in hook_settings.KEYS}), notes
+
+
+def _by_variables(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """The values that variables set, and a sentence on each that is not understood."""
     values: dict[str, Any] = {}
     notes: list[str] = []
     for name, (key, read) in ENVIRONMENT.items():
@@ -200,23 +221,47 @@ def resolve_options(
             _checked(values)
         except (ValueError, ValidationError):
             _drop(values, key)
-            notes.append(f"{name}={text} is not understood; its default is used")
-    if "--keep_lowres" in command_line.split():
-        values["keep_lowres"] = True
-    in_file = _read_settings(settings)
+            instead = "the volumes are kept" if key == "keep_volumes" else "its default is used"
+            notes.append(f"{name}={text} is not understood; {instead}")
+    return values, notes
+
+
+def own_settings(text: str | None, environment: Mapping[str, str]) -> HookSettings:
+    """The hook's own settings out of any YAML; the file wins over the variables.
+
+    Raises
+    ------
+    SettingsInvalid
+        If the file cannot be read, or does not hold one of them as it should.
+    """
     try:
-        options = _checked(_merge(values, in_file))
-    except ValidationError as error:
-        model = CorrectionOptions if error.title == CorrectionOptions.__name__ else RelionOptions
-        source = SETTINGS_NAME if model is RelionOptions else f"{SETTINGS_NAME}, network"
-        raise input_invalid(error, model, source) from error
-    _check_hook_settings(settings or "", in_file, options)
-    chosen = chosen or hook_settings.read(settings, environment)
-    return options.model_copy(update={key: getattr(chosen, key) for key in hook_settings.KEYS}), notes
+        own: dict[str, Any] = {**_own(settings_file.read(text))}
+        return replace(hook_settings.read(None, environment), **own)
+    except InputInvalid as error:
+        raise SettingsInvalid(str(error)) from error
 
 
-def _check_hook_settings(text: str, in_file: Mapping[str, Any], options: RelionOptions) -> None:
-    """Refuse a file that says one thing to a YAML parser and another to the hook.
+def _own(in_file: Mapping[str, Any]) -> dict[str, bool | float | None]:
+    """Those of a file's values that are the hook's own settings, each as what the hook makes of it."""
+    own: dict[str, bool | float | None] = {}
+    for key in hook_settings.KEYS:
+        if key not in in_file:
+            continue
+        value = in_file[key]
+        own[key] = _reader(key)(str(value)) if isinstance(value, bool | int | float | str) else None
+        if own[key] is None and not (key == "deadline_s" and value is None):
+            raise settings_file.not_as_the_hook_reads_it(key)
+    return own
+
+
+def _check_agreement(own: Mapping[str, bool | float | None], chosen: HookSettings) -> None:
+    for key, value in own.items():
+        if getattr(chosen, key) != value:
+            raise settings_file.not_as_the_hook_reads_it(key)
+
+
+def _check_lines(text: str, own: Mapping[str, bool | float | None]) -> None:
+    """Refuse a file that says one thing to a YAML parser and another to a hook that reads single lines.
 
     Raises
     ------
@@ -224,17 +269,24 @@ def _check_hook_settings(text: str, in_file: Mapping[str, Any], options: RelionO
         Names the first such key and says how to write it.
     """
     seen = hook_settings.in_file(text)
-    as_read = hook_settings.read(text, {})
     for key in hook_settings.KEYS:
-        alike = (key in seen) == (key in in_file) and (
-            key not in seen or getattr(as_read, key) == getattr(options, key)
-        )
+        alike = (key in seen) == (key in own) and (key not in seen or _reader(key)(seen[key]) == own[key])
         if not alike or key in hook_settings.said_twice(text):
-            example = "90" if key == "deadline_s" else "true"
-            raise InputInvalid(
-                f"{SETTINGS_NAME}: '{key}' is not written as the hook reads it; write it once, on a line of its own "
-                f"that begins with it: {key}: {example}"
-            )
+            raise settings_file.not_as_the_hook_reads_it(key)
+
+
+def _reader(key: str) -> Callable[[str], bool | float | None]:
+    return hook_settings.seconds if key == "deadline_s" else hook_settings.flag
+
+
+def _checked_file(values: dict[str, Any]) -> RelionOptions:
+    """Check the options with those of the settings file among them, which are what is at fault."""
+    try:
+        return _checked(values)
+    except ValidationError as error:
+        model = CorrectionOptions if error.title == CorrectionOptions.__name__ else RelionOptions
+        source = SETTINGS_NAME if model is RelionOptions else f"{SETTINGS_NAME}, network"
+        raise input_invalid(error, model, source) from error
 
 
 def _checked(values: dict[str, Any]) -> RelionOptions:
@@ -242,22 +294,6 @@ def _checked(values: dict[str, Any]) -> RelionOptions:
     options = RelionOptions.model_validate(values)
     options.network_options("cpu")
     return options
-
-
-def _read_settings(text: str | None) -> dict[str, Any]:
-    if not text:
-        return {}
-    if len(text) > hook_settings.MAX_FILE_BYTES:
-        raise InputInvalid(hook_settings.TOO_LARGE)
-    try:
-        loaded = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InputInvalid(f"{SETTINGS_NAME}: not YAML: {' '.join(str(error).split())}") from error
-    if loaded is None:
-        return {}
-    if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
-        raise InputInvalid(f"{SETTINGS_NAME}: should hold 'key: value' lines")
-    return loaded
 
 
 def _put(values: dict[str, Any], key: str, value: object) -> None:

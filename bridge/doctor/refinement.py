@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.relion import SETTINGS_NAME, resolve_options
+from cryobridge.schemas.relion import SETTINGS_NAME, own_settings, resolve_options
 from cryobridge.wrappers.relion.jobdir import option_value
 from cryobridge.wrappers.relion.run_folder import RunFolder, optimisers, read_refinement, read_text
 
@@ -143,7 +143,7 @@ def check_settings_file(folder: Path, refinement: RunFolder) -> Iterator[Finding
     if not text:
         return
     try:
-        resolve_options({}, refinement.facts.command_line, text)
+        resolve_options({}, refinement.facts.command_line, text, own_settings(text, {}))
     except InputInvalid as error:
         yield Finding(
             SETTINGS_NAME, Level.FAIL, str(error), "correct it: the standard map is used as long as it is wrong"

@@ -42,6 +42,8 @@ from ..pool.place import Task
 from ..pool.scheduler import Priority
 from .call import CallKey
 
+WAITING_TOLD_EVERY_S = 10.0
+
 
 class Link(Protocol):
     """A hook's connection, as far as an iteration needs it."""
@@ -141,6 +143,10 @@ class Iteration:
     metrics: dict[str, Any] = field(default_factory=dict)
     verified: set[int] = field(default_factory=set)
     touched_at: float = 0.0
+    said: set[str] = field(default_factory=set)
+    """What has been told to one half, and need not stand in RELION's log a second time."""
+    waiting_since: float = 0.0
+    waiting_told_at: float | None = None
 
     # ---- what happens to it
 
@@ -165,6 +171,7 @@ class Iteration:
         if len(self.halves) == len(self.wanted):
             self.deadline = None  # nobody is missing any more
         self.workers.submit(task)
+        self._tell_waiting(now)
 
     def task_frame(self, task: Task, frame: TaskSaying) -> None:
         """A worker's word on one of the tasks (`TaskOwner`)."""
@@ -220,6 +227,7 @@ class Iteration:
 
     def tick(self, now: float) -> None:
         """Act on deadlines that have passed."""
+        self._tell_waiting(now)
         for half in list(self.halves.values()):
             if half.state is HalfState.COMPUTING and now >= half.deadline:
                 self.workers.cancel(half.task)
@@ -265,10 +273,31 @@ class Iteration:
         return next((half for half in self.halves.values() if half.task is task), None)
 
     def _progress(self, half: WaitingHalf | None, told: TaskProgress) -> None:
-        frame = CallProgress(text=told.text, fraction=told.fraction)
-        receivers = [half] if half is not None else list(self.halves.values())
-        for link in dict.fromkeys(one.link for one in receivers if one.state is not HalfState.DONE):
-            link.send(frame)
+        """Pass on what a worker does: what concerns both halves to one of them, for they write into one log."""
+        if told.fraction is None:
+            if told.text in self.said:
+                return
+            self.said.add(told.text)
+        self._tell(half, CallProgress(text=told.text, fraction=told.fraction))
+
+    def _tell(self, half: WaitingHalf | None, frame: CallProgress) -> None:
+        listening = [one for one in self.halves.values() if one.state is not HalfState.DONE and half in (None, one)]
+        for one in sorted(listening, key=lambda one: one.number)[:1]:
+            one.link.send(frame)
+
+    def _tell_waiting(self, now: float) -> None:
+        """Say at once, and then now and then, that a call waits for a worker, which loads torch before all else."""
+        waits = [
+            half for half in self.halves.values() if half.state is HalfState.COMPUTING and half.task.worker is None
+        ]
+        if not waits:
+            return
+        if self.waiting_told_at is None:
+            self.waiting_since = self.waiting_told_at = now
+            self._tell(waits[0], CallProgress(text="waiting for a worker; one that starts loads torch first"))
+        elif now - self.waiting_told_at >= WAITING_TOLD_EVERY_S:
+            self.waiting_told_at = now
+            self._tell(waits[0], CallProgress(text=f"still waiting for a worker ({now - self.waiting_since:.0f} s)"))
 
     def _standard(self, half: WaitingHalf, made: StandardMade) -> None:
         half.has_standard = True

@@ -26,7 +26,8 @@ def test_a_settings_file_that_is_too_large_is_a_mistake_and_not_read_in_part(job
     assert status == 1
     assert "cryobridge.yaml: larger than 65536 bytes" in result_line(output)
     assert job.result(1).read_bytes()[1024:] == stock_map(1)
-    assert not any(path.exists() for path in job.inputs(1))
+    # Nobody knows what stands behind the limit, and what is deleted cannot be had back.
+    assert all(path.exists() for path in job.inputs(1))
     assert daemon.received("call") == []
 
 

@@ -172,6 +172,22 @@ def test_what_the_hook_has_read_is_not_read_again(worker, refinement, outputs):
     assert (reply["due"], reply["code"], reply["deadline_s"]) == (False, "off", 77.0)
 
 
+def test_flow_style_that_the_hook_has_read_is_obeyed(worker, refinement, outputs):
+    chosen = {"strict": False, "keep_volumes": True, "deadline_s": None, "correction": True}
+    star = refinement.write_call(3, 1)
+    text = "{keep_volumes: true, start_healpix: 12}"
+    worker.send_half("q1", refinement.project, star, 1, outputs, settings=text, hook_settings=chosen)
+    reply = worker.reply("standard").message
+    assert (reply["due"], reply["code"]) == (False, "not_due")
+    assert "healpix order 12" in reply["line"]
+
+
+def test_a_mistake_in_the_settings_has_a_code_of_its_own(worker, refinement, outputs):
+    star = refinement.write_call(3, 1)
+    worker.send_half("r1", refinement.project, star, 1, outputs, settings="start_healpx: 2")
+    assert worker.reply("failed").message["code"] == "settings_invalid"
+
+
 def test_a_setting_that_the_hook_does_not_read_is_refused_with_a_way_to_write_it(worker, refinement, outputs):
     star = refinement.write_call(3, 1)
     worker.send_half("o1", refinement.project, star, 1, outputs, settings="{correction: false}")

@@ -18,10 +18,8 @@ from .call import (
     Call,
     CallInvalidError,
     Surroundings,
-    TooLargeError,
     look_around,
     read_call,
-    read_whole_text,
     remove_quietly,
 )
 from .conversation import Conversation, EndedError, HalfWork, Outcome
@@ -30,10 +28,12 @@ from .mapcheck import expected_size
 from .names import is_leftover
 from .outputs import OutputFile, is_full, unique
 from .partner import JointConversation, Meeting, PartnerElsewhere, Role, follow, tidy, verdict_path, write_note
+from .processes import Lineage, is_abandoned
 from .request import send_call
 from .runlog import say
 from .settings import Settings
 from .standard import StandardFailedError, make_standard, run_stock_as_it_is
+from .variables import misspelt
 from .verdict import CORRECTED, STANDARD, decide
 
 _SESSION = "session.safetensors"
@@ -51,8 +51,15 @@ class Reply:
     chosen: OutputFile | None
 
 
-def answer(star: str, environment: Mapping[str, str], *, strict: bool = False, keep_volumes: bool = False) -> int:
-    """Answer one call of RELION.
+def answer(
+    star: str,
+    environment: Mapping[str, str],
+    lineage: Lineage,
+    *,
+    strict: bool = False,
+    keep_volumes: bool = False,
+) -> int:
+    """Answer one call of RELION, as long as RELION is there.
 
     Returns
     -------
@@ -65,10 +72,9 @@ def answer(star: str, environment: Mapping[str, str], *, strict: bool = False, k
         call = read_call(star)
     except CallInvalidError as error:
         return _without_understanding(star, str(error))
-    text, mistake = _settings_text(call)
-    wishes = settings.read(text, environment)
-    visit = Visit(call, wishes, text, environment, started)
-    visit.mistake = mistake
+    text, mistake = settings.load(call.name.beside(hook_settings.FILE_NAME))
+    wishes = settings.safe(environment, mistake) if mistake else settings.read_surely(text, environment)
+    visit = Visit(call, wishes, text, environment, lineage, started)
     visit.strict = strict or wishes.strict
     visit.keep_volumes = keep_volumes or wishes.keep_volumes
     try:
@@ -86,29 +92,24 @@ def _without_understanding(star: str, why: str) -> int:
         return error.status
 
 
-def _settings_text(call: Call) -> tuple[str | None, str | None]:
-    """The text of the job folder's settings file, if there is one, and what is wrong with it as a file."""
-    path = call.name.beside(hook_settings.FILE_NAME)
-    try:
-        return read_whole_text(path, hook_settings.MAX_FILE_BYTES), None
-    except TooLargeError:
-        return None, hook_settings.TOO_LARGE
-    except OSError:
-        return None, None
-
-
 class Visit:
     """One call while it is being answered; owns its temporary files and its connection."""
 
     def __init__(
-        self, call: Call, wishes: Settings, text: str | None, environment: Mapping[str, str], started: float
+        self,
+        call: Call,
+        wishes: Settings,
+        text: str | None,
+        environment: Mapping[str, str],
+        lineage: Lineage,
+        started: float,
     ) -> None:
         self.call = call
         self.wishes = wishes
         self.text = text
         self.environment = environment
+        self.lineage = lineage
         self.started = started
-        self.mistake: str | None = None
         self.strict = False
         self.keep_volumes = False
         self.deadline = started + wishes.deadline_s if wishes.deadline_s else None
@@ -120,6 +121,10 @@ class Visit:
     def go(self) -> int:
         """Answer the call and return the exit status."""
         call = self.call
+        self.lineage.insist()
+        if call.name.half != 2 and (strange := misspelt(self.environment)) is not None:
+            # Both halves have the same environment, and write into the same log.
+            say(strange, call.name.label)
         # A result of an earlier run under the same name would be read by RELION as if it were ours.
         remove_quietly(call.result, call.result_star)
         self._remove_leftovers()
@@ -149,8 +154,9 @@ class Visit:
     def _remove_leftovers(self) -> None:
         with contextlib.suppress(OSError):
             for entry in os.listdir(self.call.folder or "."):
-                if is_leftover(self.call.name, entry):
-                    remove_quietly(os.path.join(self.call.folder, entry))
+                path = os.path.join(self.call.folder, entry)
+                if is_leftover(self.call.name, entry) and is_abandoned(path):
+                    remove_quietly(path)
 
     def _ask(self) -> Reply:
         """Let a daemon make the map."""
@@ -158,11 +164,11 @@ class Visit:
         if call.dimensions != 3:
             line = "two-dimensional references are not corrected"
             return Reply(Outcome("", Code.TWO_DIMENSIONAL, line, False), None)
-        if self.mistake is not None:
-            return Reply(Outcome("", Code.INPUT_INVALID, self.mistake, True), None)
+        if self.wishes.mistake is not None:
+            return Reply(Outcome("", Code.SETTINGS_INVALID, self.wishes.mistake, True), None)
         try:
             self.surroundings = look_around(call.name)
-            self.channel, welcome = connect(self.environment, self.wishes.silence_s)
+            self.channel, welcome = connect(self.environment, self.wishes.silence_s, call.name.label)
             return self._talk(self.channel, welcome.daemon_id)
         except NoDaemonError as error:
             return Reply(Outcome("", Code.NO_DAEMON, str(error), True), None)
@@ -275,6 +281,7 @@ class Visit:
     def _chosen(self, outcome: Outcome, work: HalfWork, conversation: Conversation) -> Reply:
         if outcome.used == CORRECTED:
             session_out = conversation.session_out
+            self.lineage.insist()
             if session_out is not None and conversation.session_is_whole:
                 with contextlib.suppress(OSError):
                     session_out.place(os.path.join(self.call.name.bridge_folder, _SESSION))
@@ -314,6 +321,7 @@ class Visit:
             return None
 
     def _place(self, chosen: OutputFile) -> None:
+        self.lineage.insist()
         if chosen.path is not None:
             chosen.place(self.call.result)
             return
@@ -323,15 +331,16 @@ class Visit:
         chosen.place_patiently(self.call.result, 0.0 if self.keep_volumes else _ROOM_PATIENCE_S)
 
     def _remove_volumes(self) -> None:
+        self.lineage.insist()
         if not self.keep_volumes:
             remove_quietly(*self.call.inputs)
 
     def _fall_back(self, outcome: Outcome) -> int:
         """Make the standard map without a daemon and put it in place."""
         self._hang_up()
+        outcome = self._checked_without_daemon(outcome)
         try:
-            inputs_are_bad = outcome.code == Code.INPUT_INVALID and self.mistake is None
-            output = self._kept(make_standard(self.call, inputs_are_bad=inputs_are_bad))
+            output = self._kept(make_standard(self.call, inputs_are_bad=outcome.code == Code.INPUT_INVALID))
             self._place(output)
         except StandardFailedError as error:
             say(f"no map: {outcome.line}; {error}", self.call.name.label)
@@ -341,14 +350,31 @@ class Visit:
             return wire.EXIT_FAILED
         return self._finish(Outcome(STANDARD, outcome.code, outcome.line, outcome.failed))
 
+    def _checked_without_daemon(self, outcome: Outcome) -> Outcome:
+        """Where no daemon has checked the settings file: a mistake in it that lines alone do not show."""
+        if outcome.code == Code.SETTINGS_INVALID:
+            self.keep_volumes = True
+        elif self.text is not None and not self.keep_volumes:
+            mistake = settings.read_by_process(self.text, self.environment).mistake
+            if mistake is not None:
+                self.keep_volumes = True
+                line = f"{outcome.line}; {mistake}" if outcome.failed else mistake
+                return Outcome(outcome.used, Code.SETTINGS_INVALID, line, failed=True)
+        return outcome
+
+    def _hope(self, outcome: Outcome) -> str:
+        """What comes next after a failure, as the end of a line."""
+        if outcome.code == Code.SETTINGS_INVALID:
+            return f"; edit {self.call.name.beside(hook_settings.FILE_NAME)} (until then the volumes are kept)"
+        return "; the next iteration tries again" if outcome.failed and self.call.name.half else ""
+
     def _finish(self, outcome: Outcome) -> int:
         """Tell RELION's log and the daemon, and delete what RELION never deletes."""
         elapsed = time.monotonic() - self.started
         if outcome.used == CORRECTED:
             line = f"corrected map: {outcome.line} ({elapsed:.1f} s)"
         else:
-            hope = "; the next iteration tries again" if outcome.failed and self.call.name.half else ""
-            line = f"{_RELION_OWN}{outcome.line}{hope}"
+            line = f"{_RELION_OWN}{outcome.line}{self._hope(outcome)}"
         say(line, self.call.name.label)
         self._remove_volumes()
         if self.channel is not None:

@@ -17,6 +17,8 @@ from cryobridge.schemas import wire
 from cryobridge.schemas.frames import FrameInvalid
 from cryobridge.schemas.messages import GREETING, Hello, Refused, Welcome
 
+from .runlog import say
+
 START_LIMIT_S = 20.0
 _CONNECT_LIMIT_S = 2.0
 _POLL_S = 0.03
@@ -28,8 +30,8 @@ class NoDaemonError(Exception):
     """No daemon takes this call; the message says why."""
 
 
-def connect(environment: Mapping[str, str], silence_s: float) -> tuple[wire.Channel, Welcome]:
-    """Find or start a daemon and greet it.
+def connect(environment: Mapping[str, str], silence_s: float, label: str = "") -> tuple[wire.Channel, Welcome]:
+    """Find or start a daemon and greet it; a start is told in RELION's log, of the call `label`, as it happens.
 
     Returns
     -------
@@ -52,7 +54,7 @@ def connect(environment: Mapping[str, str], silence_s: float) -> tuple[wire.Chan
         raise NoDaemonError(refusals[candidates[0]])
     if environment.get("CRYOBRIDGE_SPAWN") == "0":
         raise NoDaemonError(f"no daemon listens on {candidates[0]}")
-    return _greet(_start(candidates[0], environment), silence_s)
+    return _greet(_start(candidates[0], environment, label), silence_s)
 
 
 def _try(path: Path, refusals: dict[Path, str]) -> socket.socket | None:
@@ -121,7 +123,7 @@ def _welcome(message: wire.Message) -> Welcome:
     return greeting
 
 
-def _start(path: Path, environment: Mapping[str, str]) -> socket.socket:
+def _start(path: Path, environment: Mapping[str, str], label: str) -> socket.socket:
     """Start a per-user daemon on `path`; of several hooks that try, one does and the others wait for it."""
     try:
         wire.private_folder(path.parent)
@@ -142,15 +144,17 @@ def _start(path: Path, environment: Mapping[str, str]) -> socket.socket:
                     raise NoDaemonError(f"the daemon on {path} did not start within {START_LIMIT_S:.0f} s") from None
                 time.sleep(_POLL_S)
         # The hook that held the lock before us may have succeeded in the meantime.
-        return _try(path, {}) or _launch(path, environment, deadline)
+        return _try(path, {}) or _launch(path, environment, deadline, label)
     finally:
         os.close(lock)
 
 
-def _launch(path: Path, environment: Mapping[str, str], deadline: float) -> socket.socket:
+def _launch(path: Path, environment: Mapping[str, str], deadline: float, label: str) -> socket.socket:
     # Imported here only: most calls find a daemon, and this import costs as much as all the others together.
     import subprocess
 
+    began = time.monotonic()
+    say("no daemon is running; starting one", label)
     log_path = f"{path}.log"
     command = [sys.executable, "-I", "-m", "cryobridge.bridge.daemon", "--autospawned", "--socket", str(path)]
     try:
@@ -179,6 +183,7 @@ def _launch(path: Path, environment: Mapping[str, str], deadline: float) -> sock
         if sock is not None:
             # It outlives this process on purpose, so nobody waits for it.
             process.returncode = 0
+            say(f"the daemon has started ({time.monotonic() - began:.1f} s)", label)
             return sock
         if process.poll() is not None:
             raise NoDaemonError(f"the daemon ended at its start with status {process.returncode}; see {log_path}")

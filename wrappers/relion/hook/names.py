@@ -135,9 +135,10 @@ def stale_coordination_files(name: CallName, entries: list[str]) -> list[str]:
 
 
 def is_leftover(name: CallName, entry: str) -> bool:
-    """Whether a file of the job folder is a temporary file of an earlier hook for the same half and class.
+    """Whether a file of the job folder is a temporary file of a hook for the same half and class.
 
-    RELION runs one hook at a time for a half and class, so such a file belongs to one that was killed.
+    RELION runs one hook at a time for a half and class, so such a file belongs to one that was killed, or whose
+    RELION was; `processes.is_abandoned` tells these two apart.
     """
     if not entry.startswith(".") or ".cryobridge-" not in entry:
         return False

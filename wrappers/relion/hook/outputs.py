@@ -7,8 +7,11 @@ import errno
 import os
 import time
 
+from .processes import owner
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CHUNK_BYTES = 4 * 1024 * 1024
+_LONGEST_NAME_BYTES = 255
 
 
 def is_full(error: OSError) -> bool:
@@ -40,7 +43,7 @@ class OutputFile:
         OSError
             If it cannot be made or there is no room; nothing is left behind then.
         """
-        path = os.path.join(folder, f".{name}")
+        path = os.path.join(folder, hidden(name))
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         output = cls(fd, path)
         try:
@@ -112,8 +115,15 @@ class OutputFile:
 
 
 def unique() -> str:
-    """A part of a temporary name that no other process on any host will choose."""
-    return f"cryobridge-{os.urandom(6).hex()}"
+    """A part of a temporary name that no other process on any host will choose, and that says whose the file is."""
+    return f"cryobridge-{owner()}-{os.urandom(6).hex()}"
+
+
+def hidden(name: str) -> str:
+    """A temporary file's name, from its end as much as a file system takes; RELION's own names are shorter."""
+    while len(os.fsencode(name)) >= _LONGEST_NAME_BYTES:
+        name = name[1:]
+    return f".{name}"
 
 
 def _reserve(fd: int, size: int) -> None:

@@ -23,6 +23,7 @@ from .conversation import TICK_S, Conversation, EndedError, HalfWork, Outcome
 from .mapcheck import MapError, check_map
 from .names import CallName, stale_coordination_files
 from .outputs import OutputFile
+from .processes import is_abandoned
 from .settings import Settings
 from .verdict import CORRECTED, STANDARD, decide, first, is_ticket
 
@@ -164,10 +165,12 @@ class Meeting:
 
 
 def tidy(name: CallName) -> None:
-    """Remove what earlier iterations left in the bridge folder."""
+    """Remove what earlier iterations left in the bridge folder, but no file that a hook still works on."""
     with contextlib.suppress(OSError):
         for entry in stale_coordination_files(name, os.listdir(name.bridge_folder)):
-            remove_quietly(os.path.join(name.bridge_folder, entry))
+            path = os.path.join(name.bridge_folder, entry)
+            if is_abandoned(path):
+                remove_quietly(path)
 
 
 def verdict_path(name: CallName, ticket: str) -> str:

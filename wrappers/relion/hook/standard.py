@@ -13,7 +13,7 @@ import sys
 
 from .call import STAR_BYTES, Call, read_whole_text, remove_quietly
 from .mapcheck import MapError, check_map, expected_size
-from .outputs import OutputFile, is_full, unique
+from .outputs import OutputFile, hidden, is_full, unique
 
 STOCK = "relion_external_reconstruct"
 _MEMORY_FOLDER = "/dev/shm"  # noqa: S108 - names in it are random and made with O_EXCL
@@ -75,11 +75,10 @@ def run_stock_as_it_is(star: str) -> int:
 
 def _stock(call: Call, folder: str) -> OutputFile:
     program = _find_stock()
-    stem = f".{call.name.stem}.{unique()}"
-    result = os.path.join(folder, f"{stem}.mrc")
-    table = os.path.join(folder, f"{stem}_out.star")
+    stem = f"{call.name.stem}.{unique()}"
+    result, table, star = (os.path.join(folder, hidden(f"{stem}{end}")) for end in (".mrc", "_out.star", ".star"))
     try:
-        star = _redirected_star(call, folder, stem, result, table)
+        _redirect_star(call, star, result, table)
     except OSError as error:
         if is_full(error):
             raise _NoRoomError from error
@@ -91,7 +90,7 @@ def _stock(call: Call, folder: str) -> OutputFile:
 
 
 def _ours(call: Call, folder: str) -> OutputFile:
-    result = os.path.join(folder, f".{call.name.stem}.{unique()}.mrc")
+    result = os.path.join(folder, hidden(f"{call.name.stem}.{unique()}.mrc"))
     program = [sys.executable, "-I", "-m", "cryobridge.wrappers.relion.standard"]
     # It stands in for RELION's tool, so it makes that tool's map.
     command = [*program, call.star, "--output", result, "--style", "stock"]
@@ -138,18 +137,17 @@ def _is_short_of_room(call: Call, result: str) -> bool:
     return False
 
 
-def _redirected_star(call: Call, folder: str, stem: str, result: str, table: str) -> str:
-    """Copy the STAR file with other result names."""
+def _redirect_star(call: Call, path: str, result: str, table: str) -> None:
+    """Write a copy of the STAR file with other result names."""
     lines = []
     for line in read_whole_text(call.star, STAR_BYTES).splitlines(keepends=True):
         words = line.split(None, 1)
         if words and words[0] == "_rlnExtReconsResult":
-            lines.append(f"_rlnExtReconsResult {result}\n")
+            lines.append(f"_rlnExtReconsResult {_as_value(result)}\n")
         elif words and words[0] == "_rlnExtReconsResultStarfile":
-            lines.append(f"_rlnExtReconsResultStarfile {table}\n")
+            lines.append(f"_rlnExtReconsResultStarfile {_as_value(table)}\n")
         else:
             lines.append(line)
-    path = os.path.join(folder, f"{stem}.star")
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with open(fd, "w", encoding="utf-8") as file:
@@ -157,7 +155,11 @@ def _redirected_star(call: Call, folder: str, stem: str, result: str, table: str
     except OSError:
         remove_quietly(path)
         raise
-    return path
+
+
+def _as_value(path: str) -> str:
+    """A path as RELION writes it into a STAR file: in quotes where it has blanks."""
+    return f'"{path}"' if any(character.isspace() for character in path) else path
 
 
 def _find_stock() -> str:
