@@ -67,6 +67,7 @@ class Service:
     def half(self, frame: HalfTask, fds: list[int]) -> Steps:
         """Answer one call with its standard map; keep the half when a correction is due."""
         kept, reply = yield from standard_half(frame, fds, self.device)
+        self._warm.begin(kept)
         if reply.due:
             # The frame's descriptors are closed when this handler ends; the joint step needs its own.
             kept.descriptors = {name: os.dup(fd) for name, fd in kept.descriptors.items()}
@@ -80,8 +81,10 @@ class Service:
         if first is None or second is None:
             raise InputInvalid("a half of this iteration is not here any more")
         options = CorrectionOptions.for_device(self.device.type, **first.options.network)
-        warm, source = self._warm.find(first, options)
-        log.info("iteration %d: %s state", first.iteration, source)
+        found = yield from self._warm.find(first, options)
+        log.info("iteration %d: %s", first.iteration, found.words)
+        yield Progress(found.words)
+        warm = found.state
         try:
             result = yield from correct_within_memory(first, second, options, warm, self.device, self.parking)
         except BadResult:
@@ -99,11 +102,11 @@ class Service:
         session: WrittenFile | None = None
         if "session_out" in first.descriptors:
             yield Progress("keeping the network for the next iteration")
-            size, crc32 = write_state(first.descriptors["session_out"], first, options, result.state)
+            size, crc32 = write_state(first.descriptors["session_out"], first, found.origin, result.state)
             session = WrittenFile(size=size, crc32=crc32)
-        self._warm.keep(first, options, result.state)
+        self._warm.keep(first, found.origin, result.state)
         give_back(self.device)
-        metrics = {**result.metrics, "warm_from": source}
+        metrics = {**result.metrics, "warm_from": found.source, "network": found.words}
         return CorrectedMade(task=frame.task, maps=maps, line=result.line, session=session, metrics=metrics)
 
     def forget(self, frame: ForgetTask, _fds: list[int]) -> Steps:

@@ -56,6 +56,7 @@ class RealWorker:
             "optimiser": (f"{before}_optimiser.star", os.O_RDONLY),
             "sampling": (f"{before}_sampling.star", os.O_RDONLY),
             "model": (f"{before}_half1_model.star", os.O_RDONLY),
+            "data": (f"{before}_data.star", os.O_RDONLY),
             "mask": (str(project / "data/mask.mrc"), os.O_RDONLY),
             f"half{half}.standard": (str(outputs / f"{task}_standard.mrc"), os.O_RDWR | os.O_CREAT),
             f"half{half}.corrected": (str(outputs / f"{task}_corrected.mrc"), os.O_RDWR | os.O_CREAT),
