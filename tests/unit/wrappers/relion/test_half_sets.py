@@ -9,8 +9,12 @@ from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.relion import half_sets
 from cryobridge.wrappers.relion.half_sets import read_half_sets
 
-OPTICS = "\n# version 30001\n\ndata_optics\n\nloop_ \n_rlnOpticsGroupName #1 \n_rlnOpticsGroup #2 \nopticsGroup1 1 \n \n\n"
-PARTICLES = [(f"{number:06d}@Extract/job003/mic{number % 7:03d}.mrcs", 1 + number * 37 % 5 % 2) for number in range(400)]
+OPTICS = (
+    "\n# version 30001\n\ndata_optics\n\nloop_ \n_rlnOpticsGroupName #1 \n_rlnOpticsGroup #2 \nopticsGroup1 1 \n \n\n"
+)
+PARTICLES = [
+    (f"{number:06d}@Extract/job003/mic{number % 7:03d}.mrcs", 1 + number * 37 % 5 % 2) for number in range(400)
+]
 
 
 def table(rows, columns=("rlnImageName", "rlnMicrographName", "rlnRandomSubset", "rlnAngleRot"), quote=""):
