@@ -1,4 +1,4 @@
-"""A network goes on in its own refinement only: whatever else is found in the folder, the log says why it is not used."""
+"""A network goes on in its own refinement only; of whatever else is found in the folder, the log says why not."""
 
 import shutil
 from dataclasses import dataclass, field

@@ -63,7 +63,7 @@ def read_half_sets(fd: int, name: str) -> Generator[None, None, HalfSets]:
         size = os.fstat(fd).st_size
         if size > MAX_BYTES:
             raise InputInvalid(f"{name}: {size >> 30} GB are too much to read in every iteration")
-        table = _Table(name)
+        table = _ParticleTable(name)
         rest = b""
         for piece in _pieces(fd):
             *lines, rest = (rest + piece).split(b"\n")
@@ -86,7 +86,7 @@ def _pieces(fd: int) -> Iterator[bytes]:
 
 
 @dataclass
-class _Table:
+class _ParticleTable:
     """The tables of a file as its lines come; adds up the rows of the one that has both columns.
 
     As in RELION, a table's rows end with the first blank line.
