@@ -1,213 +1,222 @@
-"""The same real RELION refinement with the stock tool and with the bridge, measured against the known truth.
+"""Real RELION refinements with the stock tool, the bridge, a perfect network and spIsoNet, against a known truth.
 
-    .venv/bin/python bench/relion.py [--seeds 7 8 9] [--box 40] [--write]
+    .venv/bin/python bench/relion.py --output DIR [--seeds 7 8 9] [--columns stock bridge oracle] [--write]
 
-`--write` puts the table into docs/BENCHMARKS.md between its marks. Needs RELION and two free cores.
+Every run that DIR holds finished is only read, so a bench that was stopped goes on. Global searches up to healpix order
+3, so that views that went astray can come back. `--write` puts the table into docs/BENCHMARKS.md between its marks.
+Needs RELION and two free cores. The column `spisonet` wants SPISONET_WRAPPER, the command that RELION is to call.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
-import re
 import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mrcfile
 import numpy as np
+import relion_oracle
 from numpy.typing import NDArray
+from relion_score import ASTRAY_DEG, CAP_DEG, FSC_TO_A, GLOBAL_ORDER, RARE_BEYOND_DEG, Scored, Stage, rare, score
 
-from cryobridge.core.fourier import last_shell
 from cryobridge.schemas import wire
-from cryobridge.wrappers.relion.demo import jobfiles, quality, real_relion, refinement
-from cryobridge.wrappers.relion.demo.particles import Particles, simulate
-from cryobridge.wrappers.relion.demo.specimen import density, low_passed, solvent_mask
+from cryobridge.wrappers.relion.demo import quality, real_relion, refinement
+from cryobridge.wrappers.relion.demo.particles import Particles, Recipe, simulate
 
 Array = NDArray[np.float64]
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "BENCHMARKS.md"
 BEGIN, END = "<!-- relion: begin -->", "<!-- relion: end -->"
-FSC_TO_A = 11.0
+RECIPE = Recipe(
+    box=40,
+    pixel_size_A=3.6,
+    n_particles=400,
+    kappa=12.0,
+    uniform_fraction=0.04,
+    signal_to_noise=0.15,
+    n_helices=12,
+    semi_axes_A=(22.0, 20.0, 42.0),
+    fold=3,
+    radius_A=20.0,
+)
+SEARCH = real_relion.Search(healpix_order=2, local_from=GLOBAL_ORDER + 1)
+_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One run's figures; FSC values are means over the shells to `FSC_TO_A`."""
+class Column:
+    """What RELION calls: `external` (None: its own tool), with these variables."""
 
-    iterations: int
-    corrected: int
-    resolution_A: float
-    final: tuple[float, float, float]
-    halves: tuple[float, float, float]
-    median_error_deg: float
-    mean_error_deg: float
-    share_astray: float
-    seconds_per_iteration: float
-    seconds: float
+    external: str | None
+    variables: Mapping[str, str]
 
 
-def measure(run: real_relion.RelionRun, particles: Particles) -> Measured:
-    """Compare a finished run with the truth, in the frame in which the refinement settled."""
-    folder = (run.project / jobfiles.ROOT).parent
-    views = real_relion.refined_views(run.project)
-    errors = quality.angular_errors_deg(views, particles.euler_deg)
-    turn = quality.frame_turn(views, particles.euler_deg)
-    last = run.iterations - 1
-    final = _read(folder / "run_class001.mrc")
-    halves = [_read(folder / f"run_it{last:03d}_half{half}_class001.mrc") for half in (1, 2)]
-    model = (folder / "run_model.star").read_text()
-    ended = sorted(path.stat().st_mtime for path in folder.glob("run_it*_optimiser.star"))
-    return Measured(
-        iterations=run.iterations,
-        corrected=len(run.corrected_iterations),
-        resolution_A=float(re.findall(r"_rlnCurrentResolution\s+(\S+)", model)[0]),
-        final=_against_truth(final, particles, turn),
-        halves=_against_truth((halves[0] + halves[1]) / 2, particles, turn),
-        median_error_deg=float(np.median(errors)),
-        mean_error_deg=float(errors.mean()),
-        share_astray=float((errors > 30).mean()),
-        seconds_per_iteration=float(np.median(np.diff(ended))),
-        seconds=run.seconds,
-    )
+def columns(output: Path) -> dict[str, Column]:
+    """Every treatment by name."""
+    hook = str(Path(sys.executable).with_name("cryobridge-relion"))
+    own = {
+        "CRYOBRIDGE_SOCKET": str((output / "daemon" / "socket").absolute()),
+        "XDG_STATE_HOME": str((output / "state").absolute()),
+        **real_relion.EARLY_CORRECTION,
+    }
+    python = f"{sys.executable} {Path(relion_oracle.__file__).resolve()}"
+    return {
+        "stock": Column(None, {}),
+        "oracle": Column(python, real_relion.EARLY_CORRECTION),
+        "bridge": Column(hook, own),
+        "shared": Column(hook, {**own, "CRYOBRIDGE_MODE": "shared"}),
+        "noise": Column(hook, {**own, "CRYOBRIDGE_WEIGHT": "noise"}),
+        "anew": Column(hook, {**own, "CRYOBRIDGE_MODE": "shared", "CRYOBRIDGE_WEIGHT": "fsc3d"}),
+        "spisonet": Column(os.environ.get("SPISONET_WRAPPER"), {**real_relion.EARLY_CORRECTION}),
+    }
 
 
-def _read(path: Path) -> Array:
-    volume: Array = mrcfile.read(path).astype(np.float64)
-    return volume
-
-
-def _against_truth(volume: Array, particles: Particles, turn: Array) -> tuple[float, float, float]:
-    """Mean FSC overall, in the badly sampled cone, elsewhere; the truth is turned and shifted, not the map."""
-    recipe = particles.recipe
-    turned = replace(particles.specimen, atoms=particles.specimen.atoms @ turn)
-    truth = density(turned, recipe.box, recipe.pixel_size_A)
-    shift = _shift(*(low_passed(v, recipe.pixel_size_A, 15.0) for v in (volume, truth)))
-    shifted = replace(turned, atoms=turned.atoms + shift * recipe.pixel_size_A)
-    truth = density(shifted, recipe.box, recipe.pixel_size_A)
-    last = last_shell(recipe.box, recipe.pixel_size_A, FSC_TO_A)
-    return quality.fsc_to_truth(volume, truth, solvent_mask(truth)).means(last)
-
-
-def _shift(volume: Array, truth: Array) -> Array:
-    """(3,) x, y, z in voxels by which `volume` lies off `truth`, from the peak of their correlation."""
-    n = volume.shape[0]
-    product = np.fft.rfftn(volume) * np.fft.rfftn(truth).conj()
-    correlation = np.fft.fftshift(np.fft.irfftn(product, s=volume.shape, axes=(0, 1, 2)))
-    peak = np.array(np.unravel_index(correlation.argmax(), correlation.shape))
-    exact = peak.astype(float)
-    for axis in range(3):
-        around = []
-        for step in (-1, 0, 1):
-            at = peak.copy()
-            at[axis] = (at[axis] + step) % n
-            around.append(correlation[tuple(at)])
-        curvature = around[0] - 2 * around[1] + around[2]
-        exact[axis] += 0.5 * (around[0] - around[2]) / curvature if curvature else 0.0
-    return exact[::-1] - n // 2
-
-
-def refine(project: Path, particles: Particles, external: str | None, environment: dict[str, str]) -> Measured:
-    """Run RELION once and measure it; stops with what RELION said if it does not converge."""
-    refinement.prepare(project, particles)
-    run = real_relion.run(project, particles, external, environment)
+def refined(folder: Path, particles: Particles, column: Column) -> Scored:
+    """The figures of one run; made anew only if the folder does not hold them. Stops if RELION does not converge."""
+    kept = folder / "scored.json"
+    if kept.exists():
+        return Scored.from_json(json.loads(kept.read_text()))
+    shutil.rmtree(folder, ignore_errors=True)
+    refinement.prepare(folder, particles)
+    truth = folder / "truth.mrc"
+    with mrcfile.new(truth, overwrite=True) as file:
+        file.set_data(particles.truth.astype(np.float32))
+    variables = {**column.variables, relion_oracle.TRUTH: str(truth.absolute())}
+    run = real_relion.run(folder, particles, column.external, variables, timeout_s=7200, search=SEARCH)
     if not run.converged:
         sys.exit(f"RELION ended with {run.exit_code}:\n{run.log[-2000:]}\n{run.errors[-2000:]}")
-    for answer in run.answers:
-        print(f"    it {answer.iteration:2d} half {answer.half}: {answer.kind}{answer.text}", flush=True)
-    return measure(run, particles)
-
-
-def table(pairs: list[tuple[Measured, Measured]]) -> str:
-    """Markdown, one column for the stock tool and one for the bridge: means over the seeds."""
-
-    def fsc(part: int, which: str) -> list[str]:
-        return [f"{np.mean([getattr(p[side], which)[part] for p in pairs]):.3f}" for side in (0, 1)]
-
-    def mean(name: str, form: str) -> list[str]:
-        return [format(np.mean([getattr(p[side], name) for p in pairs]), form) for side in (0, 1)]
-
-    rows = [
-        ("iterations", *mean("iterations", ".1f")),
-        ("of them corrected", *mean("corrected", ".1f")),
-        ("RELION's final resolution, Å", *mean("resolution_A", ".1f")),
-        ("final map (joined, RELION's own), FSC to truth, overall", *fsc(0, "final")),
-        ("… in the badly sampled cone", *fsc(1, "final")),
-        ("… elsewhere", *fsc(2, "final")),
-        ("last iteration's half-maps averaged, FSC to truth, overall", *fsc(0, "halves")),
-        ("… in the badly sampled cone", *fsc(1, "halves")),
-        ("… elsewhere", *fsc(2, "halves")),
-        ("angular error, median, °", *mean("median_error_deg", ".2f")),
-        ("angular error, mean, °", *mean("mean_error_deg", ".1f")),
-        ("views off by more than 30°", *mean("share_astray", ".1%")),
-        ("seconds per iteration, median", *mean("seconds_per_iteration", ".1f")),
-        ("seconds in all", *mean("seconds", ".0f")),
-    ]
-    lines = ["| | stock | bridge |", "|---|---:|---:|", *(f"| {a} | {b} | {c} |" for a, b, c in rows)]
-    return "\n".join(lines)
+    found = score(run, particles)
+    kept.write_text(json.dumps(found.as_json()))
+    return found
 
 
 def main() -> None:
+    """Run what is missing, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    recipe = real_relion.RECIPE
-    parser.add_argument("--seeds", type=int, nargs="+", default=[recipe.seed])
-    parser.add_argument("--box", type=int, default=recipe.box)
-    parser.add_argument("--pixel-size", type=float, default=recipe.pixel_size_A)
-    parser.add_argument("--particles", type=int, default=recipe.n_particles)
-    parser.add_argument("--kappa", type=float, default=recipe.kappa)
-    parser.add_argument("--snr", type=float, default=recipe.signal_to_noise)
-    parser.add_argument("--output", type=Path, help="keep the project folders here")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
+    parser.add_argument("--columns", nargs="+", default=["stock", "bridge", "oracle"])
+    parser.add_argument("--output", type=Path, required=True, help="the project folders, kept")
     parser.add_argument("--write", action="store_true", help="put the table into docs/BENCHMARKS.md")
     chosen = parser.parse_args()
     if not real_relion.available():
         sys.exit("RELION is not installed (Debian, Ubuntu: apt install relion openmpi-bin)")
-    output = chosen.output or Path(tempfile.mkdtemp(prefix="cryobridge-bench-"))
-    path = output / "daemon" / "socket"
-    own = {"CRYOBRIDGE_SOCKET": str(path.absolute()), "XDG_STATE_HOME": str((output / "state").absolute())}
-    hook = str(Path(sys.executable).with_name("cryobridge-relion"))
-    pairs = []
-    for seed in chosen.seeds:
-        particles = simulate(
-            replace(
-                recipe,
-                seed=seed,
-                box=chosen.box,
-                pixel_size_A=chosen.pixel_size,
-                n_particles=chosen.particles,
-                kappa=chosen.kappa,
-                signal_to_noise=chosen.snr,
-            )
-        )
-        runs = []
-        for name, external, environment in (
-            ("stock", None, {}),
-            ("bridge", hook, {**own, **real_relion.EARLY_CORRECTION}),
-        ):
-            project = output / f"seed{seed}-{name}"
-            shutil.rmtree(project, ignore_errors=True)
-            print(f"seed {seed}, {name} ...", flush=True)
-            runs.append(refine(project, particles, external, environment))
-        pairs.append((runs[0], runs[1]))
-        print(table([pairs[-1]]), flush=True)
-    _end_daemon(path)
-    described = (
-        f"{len(pairs)} data set(s), seeds {', '.join(map(str, chosen.seeds))}: {chosen.particles} particles, box "
-        f"{chosen.box}, {chosen.pixel_size:g} Å per pixel, views about ±z with kappa {chosen.kappa:g}, signal to noise "
-        f"{chosen.snr:g}. FSC to truth: mean of the shells to {FSC_TO_A:g} Å inside the mask, cone of "
-        f"{quality.CONE_HALF_ANGLE_DEG:g}° about z. {os.cpu_count()} {platform.machine()} cores, no GPU used."
-    )
-    text = f"{described}\n\n{table(pairs)}"
+    treatments = columns(chosen.output)
+    sets, runs = dict[int, Particles](), dict[str, list[Scored]]()
+    try:
+        for seed in chosen.seeds:
+            sets[seed] = simulate(replace(RECIPE, seed=seed))
+            for name in chosen.columns:
+                print(f"seed {seed}, {name} ...", flush=True)
+                found = refined(chosen.output / f"seed{seed}-{name}", sets[seed], treatments[name])
+                runs.setdefault(name, []).append(found)
+    finally:
+        _end_daemon(chosen.output / "daemon" / "socket")
+    text = f"{_described(chosen.seeds)}\n\n{table(runs, [rare(one) for one in sets.values()])}\n\n{courses(runs)}"
     print(text)
     if chosen.write:
-        page = PAGE.read_text()
-        before, rest = page.split(BEGIN)
+        before, rest = PAGE.read_text().split(BEGIN)
         PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+
+
+def table(runs: Mapping[str, list[Scored]], rares: list[NDArray[np.bool_]]) -> str:
+    """Markdown, a column for each treatment: means over the data sets, and paired differences from the first column."""
+    names = list(runs)
+    base = runs[names[0]]
+    rows: list[tuple[str, list[str]]] = []
+
+    def add(what: str, of: Callable[[Scored], float], form: str) -> None:
+        rows.append((what, [format(np.mean([of(run) for run in runs[name]]), form) for name in names]))
+
+    add("iterations", lambda run: len(run.steps), ".1f")
+    add("of them corrected", lambda run: len(run.corrected), ".1f")
+    stages: list[tuple[str, Callable[[Scored], Stage]]] = [
+        (f"after the last global search, order {GLOBAL_ORDER}", lambda run: run.at_global),
+        ("at the end", lambda run: run.at_end),
+    ]
+    for when, stage_of in stages:
+        for label, wanted in (("common", False), ("rare", True)):
+            cells = []
+            for name in names:
+                errors = _errors(runs[name], stage_of, rares, wanted)
+                cells.append(_cell(errors, None if name == names[0] else _errors(base, stage_of, rares, wanted)))
+            rows.append((f"{when}: error of {label} views, °", cells))
+        rows.append(
+            (f"{when}: views astray, common and rare", [_astray(runs[name], stage_of, rares) for name in names])
+        )
+        sums = [_fsc([stage_of(run).sums for run in runs[name]]) for name in names]
+        rows.append((f"{when}: RELION's raw sums, FSC to truth", sums))
+    rows.append(("final, joined map, FSC to truth", [_fsc([run.final for run in runs[name]]) for name in names]))
+    add("RELION's final resolution, Å", lambda run: run.resolution_A, ".1f")
+    add("seconds", lambda run: run.seconds, ".0f")
+    lines = [f"| | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+    return "\n".join([*lines, *(f"| {what} | {' | '.join(cells)} |" for what, cells in rows)])
+
+
+def courses(runs: Mapping[str, list[Scored]]) -> str:
+    """Healpix order and what RELION took its accuracy of rotations for, by iteration, of the first data set."""
+    lines = ["Healpix order and RELION's own accuracy of rotations (°) by iteration, first data set:", ""]
+    for name, found in runs.items():
+        steps = [f"{order}:{'-' if accuracy > 100 else f'{accuracy:.1f}'}" for _, order, accuracy, _ in found[0].steps]
+        lines.append(f"* {name}: {' '.join(steps)}")
+    return "\n".join(lines)
+
+
+def _errors(
+    runs: list[Scored],
+    stage_of: Callable[[Scored], Stage],
+    rares: list[NDArray[np.bool_]],
+    wanted: bool,
+    cap: bool = True,
+) -> list[Array]:
+    """Errors of the views of one kind, by data set."""
+    found = [np.array(stage_of(run).errors_deg)[which == wanted] for run, which in zip(runs, rares, strict=True)]
+    return [np.minimum(one, CAP_DEG) for one in found] if cap else found
+
+
+def _cell(errors: list[Array], base: list[Array] | None) -> str:
+    """Mean error and median; and the paired mean difference with its 95 % interval."""
+    together = np.concatenate(errors)
+    text = f"{together.mean():.2f} (median {np.median(together):.2f})"
+    if base is None:
+        return text
+    difference = np.concatenate([a - b for a, b in zip(errors, base, strict=True)])
+    rng = np.random.default_rng(0)
+    means = [difference[rng.integers(0, len(difference), len(difference))].mean() for _ in range(_RESAMPLES)]
+    low, high = np.percentile(means, (2.5, 97.5))
+    return f"{text}; {difference.mean():+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def _astray(runs: list[Scored], stage_of: Callable[[Scored], Stage], rares: list[NDArray[np.bool_]]) -> str:
+    found = [np.concatenate(_errors(runs, stage_of, rares, wanted, cap=False)) for wanted in (False, True)]
+    return " and ".join(f"{(one > ASTRAY_DEG).mean():.1%}" for one in found)
+
+
+def _fsc(values: list[tuple[float, float, float]]) -> str:
+    return "/".join(f"{value:.3f}" for value in np.mean(values, axis=0))
+
+
+def _described(seeds: list[int]) -> str:
+    r, early = RECIPE, real_relion.EARLY_CORRECTION
+    return (
+        f"{len(seeds)} data set(s), seeds {', '.join(map(str, seeds))}: {r.n_particles} particles, C{r.fold}, "
+        f"box {r.box}, {r.pixel_size_A:g} Å per pixel, views about ±z with kappa {r.kappa:g} and "
+        f"{r.uniform_fraction:.0%} anywhere, signal to noise {r.signal_to_noise:g}. Errors: mean, with what is above "
+        f"{CAP_DEG:g}° counted as {CAP_DEG:g}°, then the paired difference from the first column with its 95 % "
+        f"interval (bootstrap over particles); rare: {RARE_BEYOND_DEG:g}° or more from ±z; astray: off by more than "
+        f"{ASTRAY_DEG:g}°. FSC to truth: mean of the shells to {FSC_TO_A:g} Å inside the mask, all/within "
+        f"{quality.CONE_HALF_ANGLE_DEG:g}° of z/elsewhere. Correction from healpix order "
+        f"{early['ISONET_START_HEALPIX']} and {early['ISONET_START_RESOLUTION']} Å on. {os.cpu_count()} "
+        f"{platform.machine()} cores, no GPU."
+    )
 
 
 def _end_daemon(path: Path) -> None:

@@ -20,6 +20,7 @@ from . import hook_settings
 from .correction import CorrectionOptions
 from .errors import InputInvalid
 from .hook_settings import DEFAULTS, HookSettings
+from .pretrained import EFFORTS, PRETRAINED, Effort, another_shape
 from .validation import StrictModel, input_invalid
 
 Style = Literal["auto", "stock", "relion3", "relion5"]
@@ -33,7 +34,9 @@ class RelionOptions(StrictModel):
     correction: bool = Field(DEFAULTS.correction, description="false: only ever the standard map")
     start_healpix: int = Field(3, ge=0, le=12, description="correct from this healpix order on")
     start_resolution_A: float = Field(15.0, gt=0, description="correct once the FSC=0.143 resolution is better")
-    whitening: bool = Field(True, description="flatten the spectrum before training")
+    whitening: bool = Field(
+        True, description="flatten the spectrum before training; the pre-trained network always sees it level"
+    )
     whitening_low_A: float = Field(10.0, gt=0, description="flatten from this resolution to the limit")
     keep_lowres: bool = Field(False, description="below --ini_high keep the starting reference")
     fsc_weighting: bool = Field(
@@ -50,10 +53,22 @@ class RelionOptions(StrictModel):
         description="fill: measured voxels stay as measured, the network fills what the filter took away",
     )
     prior_variance: float = Field(
-        1.0, gt=0, le=1, description="fill: how far measured data may differ from the network, as a share of tau2"
+        0.25, gt=0, le=1, description="fill: how far measured data may differ from the network, as a share of tau2"
     )
-    weight: Literal["gain", "fsc3d"] = Field(
-        "fsc3d", description="what says how well a Fourier voxel is measured: the 3DFSC, or RELION's weights and prior"
+    weight: Literal["gain", "noise", "fsc3d"] = Field(
+        "gain",
+        description="what says how well a Fourier voxel is measured: RELION's own weights and prior, the power of the "
+        "half-maps' difference, or the 3DFSC",
+    )
+    start: Literal["pretrained", "anew"] | None = Field(
+        None,
+        description="pretrained: from the small network that was trained on simulated half-maps; anew: from nothing; "
+        "pretrained if empty, unless the weight is fsc3d, or another network or the published loss is asked for",
+    )
+    effort: Effort = Field(
+        "quick",
+        description="with the pre-trained network: quick uses it as it is, standard trains it a little in every "
+        "iteration, careful longer",
     )
     retrain_each_iteration: bool = Field(False, description="forget the network between iterations")
     start_iteration: int = Field(1, ge=1, description="correct from this iteration on")
@@ -64,6 +79,28 @@ class RelionOptions(StrictModel):
     strict: bool = Field(DEFAULTS.strict, description="the hook exits 1 when it had to fall back")
     keep_volumes: bool = Field(DEFAULTS.keep_volumes, description="keep RELION's padded input volumes")
     network: dict[str, Any] = Field(default_factory=dict, description="options of the training")
+
+    @property
+    def begins_pretrained(self) -> bool:
+        """Whether a first network is the one that was trained on simulated half-maps."""
+        if self.start is not None:
+            return self.start == "pretrained"
+        published = self.network.get("loss") == "published"
+        told_otherwise = self.weight == "fsc3d" or self.sampling_density
+        return not (told_otherwise or published or another_shape(self.network))
+
+    def network_options(self, device: str) -> CorrectionOptions:
+        """How networks are made and trained on a device ("cpu" or "cuda").
+
+        One for each half-set where nothing else is chosen: RELION lives on the half-maps' independence.
+        """
+        defaults: dict[str, Any] = {"mode": "independent"}
+        if self.begins_pretrained:
+            defaults |= {**PRETRAINED, **EFFORTS[self.effort]}
+            if "steps" in self.network or {"epochs", "n_subvolume"} & self.network.keys():
+                # Who says how long to train says it of every iteration, where nothing is said of the later ones.
+                del defaults["steps"], defaults["warm_steps"]
+        return CorrectionOptions.for_device(device, **{**defaults, **self.network})
 
 
 def _boolean(text: str) -> bool:
@@ -102,6 +139,9 @@ _CRYOBRIDGE: dict[str, tuple[str, Callable[[str], Any]]] = {
     "CRYOBRIDGE_STYLE": ("style", str),
     hook_settings.VARIABLES["correction"]: ("correction", _boolean),
     "CRYOBRIDGE_START_ITERATION": ("start_iteration", int),
+    "CRYOBRIDGE_WEIGHT": ("weight", str),
+    "CRYOBRIDGE_START": ("start", str),
+    "CRYOBRIDGE_EFFORT": ("effort", str),
     "CRYOBRIDGE_PARTNER_WAIT_S": ("partner_wait_s", float),
     hook_settings.VARIABLES["deadline_s"]: ("deadline_s", _seconds),
     hook_settings.VARIABLES["strict"]: ("strict", _boolean),
@@ -200,7 +240,7 @@ def _check_hook_settings(text: str, in_file: Mapping[str, Any], options: RelionO
 def _checked(values: dict[str, Any]) -> RelionOptions:
     """Check the options and, here already, those of the training: nobody should wait for both halves to hear of it."""
     options = RelionOptions.model_validate(values)
-    CorrectionOptions.for_device("cpu", **options.network)
+    options.network_options("cpu")
     return options
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from cryobridge.core.training import DeviceMover, Mover, Parking
-from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import BadResult, InputInvalid
 from cryobridge.schemas.messages import WrittenFile
 from cryobridge.schemas.worker_messages import (
@@ -80,11 +79,14 @@ class Service:
         first, second = self._halves.get(frame.half1), self._halves.get(frame.half2)
         if first is None or second is None:
             raise InputInvalid("a half of this iteration is not here any more")
-        options = CorrectionOptions.for_device(self.device.type, **first.options.network)
-        found = yield from self._warm.find(first, options)
-        log.info("iteration %d: %s", first.iteration, found.words)
-        yield Progress(found.words)
-        warm = found.state
+        options = first.options.network_options(self.device.type)
+        # A network that is never trained is the same file in every iteration: nothing is kept of it.
+        learns = options.total_steps(warm=False) > 0
+        found = (yield from self._warm.find(first, options)) if learns else None
+        warm, source = (None, "none") if found is None else (found.state, found.source)
+        if found is not None:
+            log.info("iteration %d: %s", first.iteration, found.words)
+            yield Progress(found.words)
         try:
             result = yield from correct_within_memory(first, second, options, warm, self.device, self.parking)
         except BadResult:
@@ -100,13 +102,14 @@ class Service:
             written = mrc.write(half.descriptors["corrected"], volume.numpy(), half.voxel_size_A)
             maps[str(half.half)] = WrittenFile(size=written.size, crc32=written.crc32)
         session: WrittenFile | None = None
-        if "session_out" in first.descriptors:
+        if found is not None and "session_out" in first.descriptors:
             yield Progress("keeping the network for the next iteration")
             size, crc32 = write_state(first.descriptors["session_out"], first, found.origin, result.state)
             session = WrittenFile(size=size, crc32=crc32)
-        self._warm.keep(first, found.origin, result.state)
+        if found is not None:
+            self._warm.keep(first, found.origin, result.state)
         give_back(self.device)
-        metrics = {**result.metrics, "warm_from": found.source, "network": found.words}
+        metrics = {**result.metrics, "warm_from": source}
         return CorrectedMade(task=frame.task, maps=maps, line=result.line, session=session, metrics=metrics)
 
     def forget(self, frame: ForgetTask, _fds: list[int]) -> Steps:

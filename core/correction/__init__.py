@@ -10,7 +10,7 @@ from .losses import ImprovedTerms, filtered, improved_loss, practice_loss, publi
 from .material import Material, check_maps, crop_weight, materials, normalised, shown
 from .noise import pair_noise, solvent_noise
 from .pair import LowResolutions, Plan, ReadyPair, Regularised, prepare, prepared_inputs, training_weight
-from .posterior import fill, gain_from_fsc, on_scale_of, plausible
+from .posterior import fill, gain_from_fsc, on_one_scale, on_scale_of, plausible
 from .practice import Practice, PracticeCrops
 from .prediction import predict, predict_steps
 from .pretraining import PretrainingTask
@@ -58,6 +58,7 @@ __all__ = [
     "mean_and_spread",
     "mean_in_cones",
     "normalised",
+    "on_one_scale",
     "on_scale_of",
     "pair_noise",
     "plausible",

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from ..fourier import angular_whiten, combine, lowpass, resample
+from ..fourier import angular_whiten, apply_filter, combine, lowpass, resample, within_limit
 from ..volume import soft_edge, symmetrise
 from .beyond import beyond_limit
 from .pair import ReadyPair
@@ -24,7 +24,9 @@ class Finish:
     combine
         fill: the network fills what the Wiener filter took away; published: its map as it is.
     apart
-        Take the scale of the network's map from its own half, so that neither half knows anything of the other.
+        Take the scale of the network's map from its own half, so that neither half knows anything of the other. What
+        was levelled keeps the amplitudes that the network gives it: those of a best estimate, which is what it learned.
+        A fit by shell would count the noise that the map shares with its half as signal.
     prior_variance
         See `posterior.fill`.
     low_pass
@@ -73,7 +75,9 @@ def finished(ready: ReadyPair, which_half: int, network_map: Tensor, how: Finish
     index = which_half - 1
     half, standard, gain = ready.halves[index], ready.standards[index], ready.gains[index]
     voxel_A, limit_A = ready.voxel_size_A, ready.limit_A
-    result = resample(network_map.to(half.device), ready.box)
+    by_network = how.apart and how.combine == "fill" and ready.sight.levels is not None
+    own = network_map.to(half.device)
+    result = resample(ready.sight.unlevelled(own, which_half) if by_network else own, ready.box)
     if how.rotations is not None:
         result = symmetrise(result, how.rotations)
     if how.low_pass:
@@ -82,7 +86,12 @@ def finished(ready: ReadyPair, which_half: int, network_map: Tensor, how: Finish
     if how.combine == "fill":
         # Within the limit the grey scale is that of the measured voxels, so nothing has to be matched at the joint.
         other = None if how.apart else (ready.standards[1 - index], ready.gains[1 - index])
-        result = fill(standard, result, gain, ready.mask, prior_variance=how.prior_variance, other=other)
+        variance = how.prior_variance
+        result = fill(standard, result, gain, ready.mask, prior_variance=variance, other=other, one_scale=by_network)
+        if not how.keep_beyond:
+            # There is no map of the network's there to which the narrower prior could draw the measured voxels.
+            within = within_limit(ready.box, voxel_A, limit_A, half.device)
+            result = standard + apply_filter(result - standard, within)
     elif how.keep_beyond:
         result, reference = combine(result, half, voxel_A, limit_A, ready.mask), half
     if how.angular_whiten_from_A is not None:

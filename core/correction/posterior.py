@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..directional import MOST_SIGNAL
-from ..fourier import expand, forward, inverse, radial_sum
+from ..fourier import expand, forward, friedel_weights, inverse, radial_sum
 
 _LEAST_GAIN = 0.05
 
@@ -72,6 +72,34 @@ def on_scale_of(standard: Tensor, network_map: Tensor, gain: Tensor, window: Ten
     return scaled
 
 
+def on_one_scale(standard: Tensor, network_map: Tensor, gain: Tensor, window: Tensor | None = None) -> Tensor:
+    """Scale the network's map by one factor for all shells, where the map's own spectrum is right but for that.
+
+    The factor is that of `on_scale_of` with all shells together. The strong, low resolutions decide it, and there a
+    half-map has next to no noise that the network's map could share, so its own standard map can tell it.
+
+    Parameters
+    ----------
+    standard, network_map
+        (n, n, n).
+    gain
+        (n, n, n // 2 + 1) in [0, 1).
+    window
+        (n, n, n), where the two are compared; None: everywhere.
+
+    Returns
+    -------
+    (n, n, n // 2 + 1) complex, half spectrum of the scaled map; 0 where the two do not agree.
+    """
+    window = torch.ones_like(standard) if window is None else window
+    s, v = forward(standard.float() * window), forward(network_map.float() * window)
+    twice = friedel_weights(standard.shape[-1], gain.device)
+    across = float((twice * gain * gain * (s * v.conj()).real).double().sum())
+    power = float((twice * gain**3 * v.abs() ** 2).double().sum())
+    scaled: Tensor = forward(network_map.float()) * max(across / power if power > 0 else 0.0, 0.0)
+    return scaled
+
+
 def fill(
     standard: Tensor,
     network_map: Tensor,
@@ -80,6 +108,7 @@ def fill(
     *,
     prior_variance: float = 1.0,
     other: tuple[Tensor, Tensor] | None = None,
+    one_scale: bool = False,
 ) -> Tensor:
     """Fill what a standard map lacks with the network's map, put on the standard maps' scale.
 
@@ -101,6 +130,8 @@ def fill(
         1 trusts the network no more than the standard map trusts zero.
     other
         Standard map and gain of the other half, which the scale is taken from; None: from those given first.
+    one_scale
+        Scale all shells alike, see `on_one_scale`, instead of each by itself.
 
     Returns
     -------
@@ -120,7 +151,7 @@ def fill(
         raise ValueError(f"prior_variance must be in [0, 1], not {prior_variance}")
     gain = gain.clamp(0, 1 if prior_variance > 0 else MOST_SIGNAL).float()
     like, like_gain = (standard, gain) if other is None else (other[0], other[1].clamp(0, 1).float())
-    prior = on_scale_of(like, network_map, like_gain, window)
+    prior = (on_one_scale if one_scale else on_scale_of)(like, network_map, like_gain, window)
     measured = forward(standard.float())
     lacking = 1 - gain
     return inverse((prior_variance * measured + lacking * prior) / (prior_variance * gain + lacking), n)

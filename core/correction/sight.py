@@ -50,6 +50,13 @@ class Sight:
         level = self.levels[which_half - 1]
         return apply_filter(resample(half.float(), level.shape[0]), level)
 
+    def unlevelled(self, network_map: Tensor, which_half: int) -> Tensor:
+        """A network's map (m, m, m) of half 1 or 2 with the spectrum that its start had before it was levelled."""
+        if self.levels is None:
+            return network_map
+        level = self.levels[which_half - 1]
+        return apply_filter(network_map.float(), torch.where(level > 0, 1 / level, 0.0))
+
     def on(self, device: torch.device) -> Sight:
         """The same on a device."""
         first, second = (start.to(device) for start in self.starts)

@@ -97,7 +97,7 @@ def test_a_network_that_takes_no_steps_is_said_to_be_used_as_it_came(worker, ref
     halves(worker, refinement, outputs, 3, "n", environment=environment)
     worker.channel.send({"type": "correct", "task": "n", "half1": "n1", "half2": "n2"})
     found = worker.reply("corrected").message
-    assert "first network, used as it came" in found["line"]
+    assert "pre-trained network, used as it came" in found["line"]
     assert "nan" not in found["line"]
     assert "loss_first" not in found["metrics"]
     assert found["metrics"]["steps"] == 0

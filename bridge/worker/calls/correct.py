@@ -21,10 +21,11 @@ from cryobridge.core.directional import sampling_volume
 from cryobridge.core.fourier import within_limit
 from cryobridge.core.relion import pair_quality
 from cryobridge.core.training import Parking, TrainingRecord
-from cryobridge.core.volume import soft_sphere
+from cryobridge.core.volume import operators, soft_sphere
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import DeadlineExceeded, InputInvalid
 
+from ..jobs.pretrained import pretrained_network
 from ..loop import Progress
 from ..training.ladder import smaller_attempts, within_memory
 from ..training.pair import predicted, trained, usable
@@ -88,9 +89,9 @@ def _correct(
     # RELION's own figure stands for all directions together.
     quality = pair_quality(*ready.halves, ready.mask, ready.voxel_size_A, overall_A=ready.limit_A)
     spread = quality.directions.spread
-    reach, whence = f"{spread.best_A:.1f}-{spread.worst_A:.1f} A by direction", "first" if warm is None else "warm"
+    reach, whence = f"{spread.best_A:.1f}-{spread.worst_A:.1f} A by direction", _whence(first, warm)
     yield Progress(f"correcting to {ready.limit_A:.1f} A ({reach}), {whence} network on {device.type}")
-    state = warm if warm is not None else CorrectionState.new(options, device)
+    state = warm if warm is not None else _first_network(first, options, device)
     state.to(device)
     record = TrainingRecord()
     with parking.holding(ready.tensors), parking.holding(state.held):
@@ -99,12 +100,11 @@ def _correct(
             _check_time(started, first.options.deadline_s)
             yield Progress(f"training {report.step}/{report.steps}, loss {report.loss:.3f}", report.step / report.steps)
         train_s = time.monotonic() - train_started
-        how, maps = _finish(first), list[Tensor]()
+        how, maps = _finish(first, options), list[Tensor]()
         for half, seen in zip((first, second), ready.sight.starts, strict=True):
             network_map = yield from predicted(state, half.half, seen, ready.sight, options, parking)
             maps.append(usable(ready, half.half, network_map, how, "the network's map"))
-    mode = "one network per half-set" if options.mode == "independent" else "one network for both half-sets"
-    line = f"FSC=0.143 at {ready.limit_A:.1f} A, {reach}, {_course(record.losses, whence)}, {mode}"
+    line = f"FSC=0.143 at {ready.limit_A:.1f} A, {reach}, {_course(record.losses, whence)}, {_sharing(options, record)}"
     metrics: dict[str, float | int | str] = {
         "limit_resolution_A": round(ready.limit_A, 3),
         "best_direction_A": round(spread.best_A, 3),
@@ -118,6 +118,19 @@ def _correct(
         "device": device.type,
     }
     return Corrected(maps[0], maps[1], line, metrics, state)
+
+
+def _first_network(half: KeptHalf, options: CorrectionOptions, device: torch.device) -> CorrectionState:
+    if half.options.begins_pretrained:
+        return pretrained_network().started(options, device)
+    return CorrectionState.new(options, device)
+
+
+def _whence(half: KeptHalf, warm: CorrectionState | None) -> str:
+    """Which network it is, in a word."""
+    if warm is not None:
+        return "warm"
+    return "pre-trained" if half.options.begins_pretrained else "first"
 
 
 def _check_time(started: float, deadline_s: float | None) -> None:
@@ -136,6 +149,10 @@ def _ready(first: KeptHalf, second: KeptHalf, network: CorrectionOptions, device
     if options.keep_lowres and keep_A is not None:
         references = _on(device, first.starting_reference), _on(device, second.starting_reference)
         low = LowResolutions(references, keep_A)
+    within = within_limit(first.box, voxel_A, limit_A)
+    given = _weight(first, second)
+    given = None if given is None else (given * within).to(device)
+    level = options.begins_pretrained
     plan = Plan(
         limit_A=limit_A,
         whiten_from_A=options.whitening_low_A if options.whitening else None,
@@ -143,9 +160,12 @@ def _ready(first: KeptHalf, second: KeptHalf, network: CorrectionOptions, device
         measure_prepared=True,
         half_angle_deg=options.cone_half_angle_deg,
         form=options.fsc3d_form,
-        given_weight=_on(device, _weight(first, second, within_limit(first.box, voxel_A, limit_A))),
+        given_weight=None if level else given,
+        given_fraction=given if level else None,
+        level=level,
         # A network that is given filtered halves weighs every voxel already; the radial weight would count twice.
         radial_weight=options.fsc_weighting and not network.filter_input,
+        apart=network.mode == "independent",
     )
     return prepare(
         (first.unregularised.to(device), second.unregularised.to(device)),
@@ -158,13 +178,16 @@ def _ready(first: KeptHalf, second: KeptHalf, network: CorrectionOptions, device
     )
 
 
-def _weight(first: KeptHalf, second: KeptHalf, within: Tensor) -> Tensor | None:
-    """What says how well a voxel is measured in the place of the 3DFSC, (n, n, n // 2 + 1) in these shells; or None."""
+def _weight(first: KeptHalf, second: KeptHalf) -> Tensor | None:
+    """What says how well a voxel is measured in the place of the half-maps' FSC or noise, (n, n, n // 2 + 1), or None.
+
+    RELION's Wiener gain is the signal's share f of a voxel as its own prior and weights have it.
+    """
     options = first.options
     if options.sampling_density and first.angles_deg is not None:
-        return sampling_volume(first.angles_deg, first.box) * within
+        return sampling_volume(first.angles_deg, first.box)
     if options.weight == "gain" and first.gain is not None and second.gain is not None:
-        return (first.gain + second.gain) / 2 * within
+        return (first.gain + second.gain) / 2
     return None
 
 
@@ -176,15 +199,28 @@ def _mask(half: KeptHalf) -> Tensor:
     return soft_sphere(half.box, min(diameter_A / (2 * half.voxel_size_A), half.box / 2 - 5), 5.0)
 
 
-def _finish(half: KeptHalf) -> Finish:
+def _finish(half: KeptHalf, network: CorrectionOptions) -> Finish:
     options = half.options
     return Finish(
         combine=options.combine,
-        apart=options.network.get("mode") == "independent",
+        apart=network.mode == "independent",
         prior_variance=options.prior_variance,
         low_pass=options.lowpass,
         angular_whiten_from_A=options.whitening_low_A if options.angular_whiten else None,
+        rotations=_rotations(half.facts.symmetry),
     )
+
+
+def _rotations(point_group: str) -> Tensor | None:
+    """The refinement's point group (g, 3, 3): RELION imposes it on its sums only, before it asks for a map.
+
+    None for C1, and for a name that is none of ours (one with mirrors): then the network's map stays as it is.
+    """
+    try:
+        rotations = operators(point_group)
+    except ValueError:
+        return None
+    return rotations if len(rotations) > 1 else None
 
 
 def _on(device: torch.device, tensor: Tensor | None) -> Tensor | None:
@@ -195,6 +231,13 @@ def _losses(losses: list[float]) -> dict[str, float]:
     """Mean loss of the first and the last ten steps; nothing where there were none."""
     ends = {"loss_first": losses[:10], "loss_last": losses[-10:]}
     return {name: round(sum(values) / len(values), 5) for name, values in ends.items() if values}
+
+
+def _sharing(options: CorrectionOptions, record: TrainingRecord) -> str:
+    """What the two half-sets have in common, for RELION's log."""
+    if options.mode == "shared":
+        return "one network for both half-sets"
+    return "one network per half-set" if record.losses else "each half-set by itself"
 
 
 def _course(losses: list[float], whence: str) -> str:

@@ -12,6 +12,7 @@ from ...half_maps import HalfMapInputs, PointGroup, limit_field, symmetry_field,
 from ...memory import REPORT_BYTES, MemoryEstimate, training, volumes
 from ...outputs import REPORT, Output
 from ...paths import InputFile
+from ...pretrained import EFFORTS, PRETRAINED, Effort, another_shape
 
 
 class CorrectInputs(HalfMapInputs):
@@ -34,29 +35,11 @@ class CorrectInputs(HalfMapInputs):
 
 NETWORK_GROUP = "Network and training"
 Weight = Literal["noise", "c_ref", "fsc3d", "none"]
-Effort = Literal["quick", "standard", "careful"]
 
 # A single correction has time for more steps than an iteration of a refinement; docs/BENCHMARKS.md has the rest.
 _STANDALONE: dict[str, dict[str, Any]] = {
     "cpu": {"steps": 600, "free_rotations": 0.0},
     "cuda": {"steps": 2500, "free_rotations": 0.0},
-}
-# Of the network that was trained before on simulated half-maps, on any device: it is small.
-_PRETRAINED: dict[str, Any] = {
-    "preset": "tiny",
-    "norm": "none",
-    "see_mask": True,
-    "cube_size": 32,
-    "crop_size": 64,
-    "learning_rate": 1e-3,
-    "free_rotations": 0.0,
-    "precision": "float32",
-}
-_SHAPE = ("preset", "norm", "see_mask")
-_EFFORTS: dict[Effort, dict[str, Any]] = {
-    "quick": {"steps": 0, "practice": 0.0, "average_turns": 1},
-    "standard": {"steps": 60, "practice": 1.0, "average_turns": 4},
-    "careful": {"steps": 300, "practice": 1.0, "average_turns": 8},
 }
 
 
@@ -137,9 +120,9 @@ class CorrectOptions(CorrectionOptions, Options):
         if self.method == "improved" and self.weighting == "noise":
             defaults |= {"see_mask": True, "norm": "none"}
         if self.begins_pretrained:
-            defaults |= {**_PRETRAINED, **_EFFORTS[self.effort or ("quick" if self.is_independent else "standard")]}
+            defaults |= {**PRETRAINED, **EFFORTS[self.effort or ("quick" if self.is_independent else "standard")]}
         if {"epochs", "n_subvolume"} & names:
-            del defaults["steps"]
+            defaults = {key: value for key, value in defaults.items() if key not in ("steps", "warm_steps")}
         chosen: dict[str, Any] = {**defaults, **{name: getattr(self, name) for name in names}}
         if self.independent:
             chosen["mode"] = "independent"
@@ -161,8 +144,8 @@ class CorrectOptions(CorrectionOptions, Options):
         """Whether the training begins with the network that was trained on simulated half-maps, if none is given."""
         if self.start is not None:
             return self.start == "pretrained"
-        other = {name for name in _SHAPE if name in self.model_fields_set and getattr(self, name) != _PRETRAINED[name]}
-        return self.method == "improved" and self.weighting == "noise" and not other
+        chosen = {name: getattr(self, name) for name in self.model_fields_set}
+        return self.method == "improved" and self.weighting == "noise" and not another_shape(chosen)
 
     @property
     def is_independent(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from .specimen import Specimen, density, pixel_axis, project, pseudo_protein
+from .specimen import Specimen, density, pixel_axis, project, pseudo_protein, ring_of
 
 Array = NDArray[np.float64]
 
@@ -29,6 +29,8 @@ class Recipe:
         Share of the particles whose view is drawn evenly whatever `kappa`.
     signal_to_noise
         Variance of the signal over that of the noise, inside the particle.
+    fold, radius_A
+        Of a specimen with point group Cn: how many copies stand about the z axis, and how far off it. 1: a single one.
     """
 
     box: int = 48
@@ -45,6 +47,8 @@ class Recipe:
     n_helices: int = 28
     semi_axes_A: tuple[float, float, float] = (38.0, 31.0, 45.0)
     seed: int = 7
+    fold: int = 1
+    radius_A: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ def simulate(recipe: Recipe) -> Particles:
     """Draw a specimen and its particle images; the same recipe gives the same particles."""
     rng = np.random.default_rng(recipe.seed)
     specimen = pseudo_protein(rng, recipe.semi_axes_A, recipe.n_helices)
+    if recipe.fold > 1:
+        specimen = ring_of(specimen, recipe.fold, recipe.radius_A)
     n, box = recipe.n_particles, recipe.box
     euler_deg = draw_views(rng, n, recipe.kappa, recipe.uniform_fraction)
     shift_A = rng.normal(0, recipe.shift_sigma_A, (n, 2))

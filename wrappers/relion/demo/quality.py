@@ -70,25 +70,38 @@ def _shell_fsc(
     return np.divide(cross, np.sqrt(power), out=np.full(count, np.nan), where=power > 0)
 
 
-def angular_errors_deg(euler_deg: Array, true_euler_deg: Array) -> Array:
+def angular_errors_deg(euler_deg: Array, true_euler_deg: Array, fold: int = 1) -> Array:
     """(n,) angle of the rotation between each view and the true one, once the whole set is turned onto the truth.
 
     A refinement from a low-passed reference may settle in a frame slightly turned from the truth's; that turn, the
-    same for all particles, is found from the best half of them and taken out (no point-group symmetry).
+    same for all particles, is found from the best half of them and taken out. `fold`: of the specimen's Cn symmetry;
+    a view counts from the nearest of its equivalents.
     """
-    views, truth = euler_matrices(euler_deg), euler_matrices(true_euler_deg)
-    return _angles_deg(views, truth @ frame_turn(euler_deg, true_euler_deg))
+    truth = euler_matrices(true_euler_deg) @ frame_turn(euler_deg, true_euler_deg, fold)
+    return _angles_deg(_nearest(euler_matrices(euler_deg), truth, fold), truth)
 
 
-def frame_turn(euler_deg: Array, true_euler_deg: Array) -> Array:
+def frame_turn(euler_deg: Array, true_euler_deg: Array, fold: int = 1) -> Array:
     """(3, 3) rotation T such that views are about truth @ T: the frame in which a refinement settled."""
-    views, truth = euler_matrices(euler_deg), euler_matrices(true_euler_deg)
+    truth = euler_matrices(true_euler_deg)
+    views = _nearest(euler_matrices(euler_deg), truth, fold)
     turn = _mean_rotation(np.swapaxes(truth, 1, 2) @ views)
     for _ in range(5):
+        views = _nearest(views, truth @ turn, fold)
         errors = _angles_deg(views, truth @ turn)
         best = errors <= np.median(errors)
         turn = _mean_rotation(np.swapaxes(truth[best], 1, 2) @ views[best])
     return turn
+
+
+def _nearest(views: Array, truth: Array, fold: int) -> Array:
+    """Of the equivalents of each view (n, 3, 3) under Cn about z, the one nearest to the truth."""
+    angles = 360.0 / fold * np.arange(fold)
+    turns = euler_matrices(np.stack([angles, 0 * angles, 0 * angles], axis=1))
+    equivalents = np.stack([views @ turn for turn in turns])
+    errors = np.stack([_angles_deg(one, truth) for one in equivalents])
+    nearest: Array = equivalents[errors.argmin(0), np.arange(len(views))]
+    return nearest
 
 
 def _mean_rotation(matrices: Array) -> Array:

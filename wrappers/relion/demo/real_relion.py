@@ -39,6 +39,18 @@ class HookAnswer:
 
 
 @dataclass(frozen=True)
+class Search:
+    """How RELION looks for views: healpix order at the start, and the one from which it looks nearby only."""
+
+    healpix_order: int = 1
+    local_from: int = 2
+
+
+QUICK = Search()
+"""Local searches from the second order on: the one slow part of a small refinement is a fine global search."""
+
+
+@dataclass(frozen=True)
 class RelionRun:
     """How a run went.
 
@@ -89,6 +101,7 @@ def run(
     external: str | None,
     environment: Mapping[str, str] | None = None,
     timeout_s: float = 3600.0,
+    search: Search = QUICK,
 ) -> RelionRun:
     """Refine `data/particles.star` in `project` to RELION's own convergence.
 
@@ -113,7 +126,7 @@ def run(
     started = time.monotonic()
     with out.open("wb") as stdout, err.open("wb") as stderr:
         exit_code = subprocess.run(
-            _command(particles),
+            _command(particles, search),
             cwd=project,
             env=variables,
             stdout=stdout,
@@ -126,7 +139,7 @@ def run(
     return RelionRun(project, exit_code, seconds, _text(out), _text(err))
 
 
-def _command(particles: Particles) -> list[str]:
+def _command(particles: Particles, search: Search) -> list[str]:
     """Start of a refinement of `data/particles.star`, three ranks on this machine."""
     diameter = 2 * particles.specimen.outer_radius + 10
     return [
@@ -136,9 +149,10 @@ def _command(particles: Particles) -> list[str]:
         *["--i", "data/particles.star", "--ref", "data/reference.mrc", "--firstiter_cc", "--ini_high", "20"],
         *["--dont_combine_weights_via_disc", "--preread_images", "--pool", "30", "--pad", "2", "--ctf"],
         *f"--particle_diameter {diameter:.0f} --flatten_solvent --zero_mask".split(),
-        *["--solvent_mask", "data/mask.mrc", "--solvent_correct_fsc", "--sym", "C1", "--low_resol_join_halves", "40"],
-        # Local searches from the second order on: the one slow part of a small refinement is a fine global search.
-        *["--oversampling", "1", "--healpix_order", "1", "--auto_local_healpix_order", "2"],
+        *["--solvent_mask", "data/mask.mrc", "--solvent_correct_fsc", "--low_resol_join_halves", "40"],
+        *["--sym", f"C{particles.recipe.fold}"],
+        *["--oversampling", "1", "--healpix_order", str(search.healpix_order)],
+        *["--auto_local_healpix_order", str(search.local_from)],
         *["--offset_range", "4", "--offset_step", "2"],
         *["--norm", "--scale", "--j", "1", "--random_seed", "42", "--external_reconstruct"],
     ]

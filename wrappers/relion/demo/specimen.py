@@ -71,6 +71,15 @@ def pseudo_protein(
     return Specimen(atoms - atoms.mean(0), atom_sigma_A)
 
 
+def ring_of(specimen: Specimen, fold: int, radius_A: float) -> Specimen:
+    """Put `fold` copies about the z axis, `radius_A` off it, each turned onto the next: point group Cn."""
+    angles = 2 * np.pi * np.arange(fold) / fold
+    placed = specimen.atoms + np.array([radius_A, 0.0, 0.0])
+    x, y, z = placed.T
+    turned = [np.stack([np.cos(a) * x - np.sin(a) * y, np.sin(a) * x + np.cos(a) * y, z], axis=1) for a in angles]
+    return Specimen(np.concatenate(turned), specimen.atom_sigma_A)
+
+
 def _helix(rng: np.random.Generator, n_residues: int, start: Array, axis: Array) -> Array:
     axis = axis / np.linalg.norm(axis)
     u = np.cross(axis, [0.3, 0.5, 0.8])

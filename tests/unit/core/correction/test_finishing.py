@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cryobridge.core.correction import Finish, Plan, finished, prepare, where_networks_count
 from cryobridge.core.correction import fill as fill_alone
-from cryobridge.core.fourier import apply_filter, forward, fsc, last_shell, radial_sum, radius
+from cryobridge.core.fourier import apply_filter, forward, fsc, last_shell, radial_sum, radius, resample
 from cryobridge.core.volume import PhantomPair, cone_regions, phantom_pair
 
 
@@ -98,3 +98,43 @@ def test_the_fill_takes_its_scale_from_the_other_half(pair: PhantomPair) -> None
     too_strong = radial_sum((c * b.conj()).real, 48)[shells] / radial_sum(c.abs().square(), 48)[shells]
     assert bool((ratio > too_strong).all())
     assert float(ratio[-3:].mean()) > 1.8 * float(too_strong[-3:].mean())
+
+
+def test_halves_kept_apart_get_the_amplitudes_of_a_best_estimate(pair: PhantomPair) -> None:
+    """Of a levelled map that keeps noise of its half; a fit by shell to that half alone makes it too strong."""
+    plan = Plan(pair.resolution_A, level=True, apart=True)
+    ready = prepare((pair.half1, pair.half2), pair.mask, pair.voxel_size_A, plan)
+    estimate = ready.sight.seen(ready.sight.starts[0])
+    how = Finish(prior_variance=0.0, apart=True)
+    made = finished(ready, 1, estimate, how)
+    whole = resample(ready.sight.unlevelled(estimate, 1), 48)
+    fitted = fill_alone(ready.standards[0], whole, ready.gains[0], pair.mask, prior_variance=0.0)
+    n, shells = 48, slice(4, last_shell(48, pair.voxel_size_A, pair.resolution_A))
+
+    def multiplier(volume: Tensor) -> Tensor:
+        """What the map would have to be multiplied by, shell by shell, to be nearest to the truth."""
+        a, b = (forward(one * pair.mask) for one in (volume, pair.truth))
+        return (radial_sum((a * b.conj()).real, n) / radial_sum(a.abs().square(), n))[shells]
+
+    apart, alone = (multiplier(one) for one in (made, fitted))
+    assert float((apart - 1).abs().mean()) < 0.15
+    assert float((alone - 1).abs().mean()) > 2 * float((apart - 1).abs().mean())
+
+
+def test_one_half_says_nothing_of_the_other_where_they_are_kept_apart(pair: PhantomPair) -> None:
+    """Another half 2, of the same sampling and agreement as RELION tells them, changes nothing in half 1's map."""
+    gain = torch.full((48, 48, 25), 0.5)
+    generator = torch.Generator().manual_seed(1)
+    made = []
+    for second in (pair.half2, pair.half2 + 0.1 * torch.randn(pair.half2.shape, generator=generator)):
+        plan = Plan(pair.resolution_A, level=True, apart=True, given_fraction=gain)
+        ready = prepare((pair.half1, second), pair.mask, pair.voxel_size_A, plan)
+        made.append(finished(ready, 1, ready.sight.starts[0], Finish(apart=True, prior_variance=0.25)))
+    assert torch.equal(made[0], made[1])
+
+
+def test_beyond_the_limit_the_standard_map_stays_whatever_the_prior(pair: PhantomPair) -> None:
+    ready = prepare((pair.half1, pair.half2), None, pair.voxel_size_A, Plan(2 * pair.resolution_A))
+    made = finished(ready, 1, pair.truth, Finish(prior_variance=0.25))
+    beyond = radius(48) > last_shell(48, pair.voxel_size_A, 2 * pair.resolution_A) + 1
+    torch.testing.assert_close(forward(made)[beyond], forward(ready.standards[0])[beyond], atol=1e-2, rtol=1e-3)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cryobridge.core.correction.posterior import fill, gain_from_fsc, on_scale_of, plausible
+from cryobridge.core.correction.posterior import fill, gain_from_fsc, on_one_scale, on_scale_of, plausible
 from cryobridge.core.fourier.transforms import apply_filter, radius
 
 N = 16
@@ -89,6 +89,19 @@ def test_the_other_half_tells_the_scale_where_a_network_keeps_its_own_noise() ->
 
     assert multiplier(on_scale_of(own, network, gain)) < 0.75
     assert 0.85 < multiplier(on_scale_of(other, network, gain)) < 1.2
+
+
+def test_one_factor_for_all_shells_leaves_the_spectrum_of_the_network_as_it_is() -> None:
+    """A wrong amplitude in one shell stays wrong with it, and is mended by a factor for each shell."""
+    truth, gain = _truth(), torch.full((N, N, N // 2 + 1), 0.5)
+    weak = torch.where((radius(N) > 3.5) & (radius(N) < 4.5), 0.5, 1.0)
+    network = 7.5 * apply_filter(truth, weak)
+    one, by_shell = (f(apply_filter(truth, gain), network, gain) for f in (on_one_scale, on_scale_of))
+    spectrum, at = torch.fft.rfftn(truth), radius(N) < N // 2 + 0.5
+    ratio = (one.abs() / spectrum.abs().clamp(min=1e-9))[at]
+    assert float((ratio / weak[at]).std()) < 1e-3
+    assert float((by_shell - spectrum)[at].norm() / spectrum.norm()) < 1e-4
+    assert float(on_one_scale(apply_filter(truth, gain), -truth, gain).abs().max()) == 0
 
 
 def test_scale_is_measured_inside_the_window() -> None:

@@ -111,6 +111,27 @@ def test_angular_error_forgives_a_common_turn_only():
     assert np.sqrt((errors**2).mean()) == pytest.approx(4.0, rel=0.1)
 
 
+def test_angular_error_counts_from_the_nearest_of_symmetric_views():
+    """A view of a C3 specimen is as good a third of a turn about z away; without symmetry it is 120 degrees off."""
+    rng = np.random.default_rng(5)
+    truth = draw_views(rng, 300, 0.0, 1.0)
+    turned = truth + np.stack([120.0 * rng.integers(0, 3, 300), np.zeros(300), np.zeros(300)], axis=1)
+    assert quality.angular_errors_deg(turned, truth, fold=3).max() < 1e-4
+    errors = quality.angular_errors_deg(perturbed(rng, turned, 4.0), truth, fold=3)
+    assert np.sqrt((errors**2).mean()) == pytest.approx(4.0, rel=0.1)
+
+
+def test_a_specimen_of_three_has_their_point_group():
+    """Every third of a turn about z brings the map onto itself, and no other turn does."""
+    particles = simulate(replace(SMALL, n_particles=1, fold=3, radius_A=15.0, semi_axes_A=(14.0, 12.0, 25.0)))
+    atoms = particles.specimen.atoms
+    for degrees, alike in ((120.0, True), (60.0, False)):
+        turn = euler_matrices(np.array([[degrees, 0.0, 0.0]]))[0]
+        turned = density(replace(particles.specimen, atoms=atoms @ turn), 24, 4.0)
+        difference = np.abs(turned - density(particles.specimen, 24, 4.0)).max() / turned.max()
+        assert (difference < 1e-6) == alike
+
+
 def test_truth_fsc_sees_a_missing_cone():
     """A map whose cone about z was emptied agrees with the truth outside the cone and not inside."""
     rng = np.random.default_rng(4)
