@@ -30,6 +30,7 @@ from ..loop import Progress
 from ..training.ladder import smaller_attempts, within_memory
 from ..training.pair import predicted, trained, usable
 from .standard import KeptHalf
+from .time_left import time_left
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,9 @@ def _correct(
         train_started = time.monotonic()
         for report in trained(state, ready, options, record, parking):
             _check_time(started, first.options.deadline_s)
-            yield Progress(f"training {report.step}/{report.steps}, loss {report.loss:.3f}", report.step / report.steps)
+            left = time_left(report.step, report.steps, time.monotonic() - train_started)
+            said = f"training {report.step}/{report.steps}, loss {report.loss:.3f}{left}"
+            yield Progress(said, report.step / report.steps)
         train_s = time.monotonic() - train_started
         how, maps = _finish(first, options), list[Tensor]()
         for half, seen in zip((first, second), ready.sight.starts, strict=True):
