@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def time_left(done: int, total: int, elapsed_s: float) -> str:
-    """Words such as ", about 40 s left", from steps done and the seconds they took; empty where there is nothing to say.
+    """Words such as ", about 40 s left", from steps done and their seconds; empty where there is nothing to say.
 
     The steps to come are taken to last as long as those done did on average.
     """
