@@ -66,6 +66,7 @@ class Service:
     def half(self, frame: HalfTask, fds: list[int]) -> Steps:
         """Answer one call with its standard map; keep the half when a correction is due."""
         kept, reply = yield from standard_half(frame, fds, self.device)
+        self._warm.begin(kept)
         if reply.due:
             # The frame's descriptors are closed when this handler ends; the joint step needs its own.
             kept.descriptors = {name: os.dup(fd) for name, fd in kept.descriptors.items()}
@@ -81,8 +82,11 @@ class Service:
         options = first.options.network_options(self.device.type)
         # A network that is never trained is the same file in every iteration: nothing is kept of it.
         learns = options.total_steps(warm=False) > 0
-        warm, source = self._warm.find(first, options) if learns else (None, "none")
-        log.info("iteration %d: %s state", first.iteration, source)
+        found = (yield from self._warm.find(first, options)) if learns else None
+        warm, source = (None, "none") if found is None else (found.state, found.source)
+        if found is not None:
+            log.info("iteration %d: %s", first.iteration, found.words)
+            yield Progress(found.words)
         try:
             result = yield from correct_within_memory(first, second, options, warm, self.device, self.parking)
         except BadResult:
@@ -98,12 +102,12 @@ class Service:
             written = mrc.write(half.descriptors["corrected"], volume.numpy(), half.voxel_size_A)
             maps[str(half.half)] = WrittenFile(size=written.size, crc32=written.crc32)
         session: WrittenFile | None = None
-        if learns and "session_out" in first.descriptors:
+        if found is not None and "session_out" in first.descriptors:
             yield Progress("keeping the network for the next iteration")
-            size, crc32 = write_state(first.descriptors["session_out"], first, options, result.state)
+            size, crc32 = write_state(first.descriptors["session_out"], first, found.origin, result.state)
             session = WrittenFile(size=size, crc32=crc32)
-        if learns:
-            self._warm.keep(first, options, result.state)
+        if found is not None:
+            self._warm.keep(first, found.origin, result.state)
         give_back(self.device)
         metrics = {**result.metrics, "warm_from": source}
         return CorrectedMade(task=frame.task, maps=maps, line=result.line, session=session, metrics=metrics)

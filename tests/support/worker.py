@@ -40,6 +40,8 @@ class RealWorker:
         theirs.close()
         self.channel = Channel(ours)
         self.progress: list[str] = []
+        self.without: set[str] = set()
+        """Descriptors that are not handed over."""
 
     def send_half(self, task: str, project: Path, star: Path, half: int, outputs: Path, **extra: str | dict) -> None:
         """Hand over one call: the files that RELION wrote, and new files for the answers."""
@@ -56,6 +58,7 @@ class RealWorker:
             "optimiser": (f"{before}_optimiser.star", os.O_RDONLY),
             "sampling": (f"{before}_sampling.star", os.O_RDONLY),
             "model": (f"{before}_half1_model.star", os.O_RDONLY),
+            "data": (f"{before}_data.star", os.O_RDONLY),
             "mask": (str(project / "data/mask.mrc"), os.O_RDONLY),
             f"half{half}.standard": (str(outputs / f"{task}_standard.mrc"), os.O_RDWR | os.O_CREAT),
             f"half{half}.corrected": (str(outputs / f"{task}_corrected.mrc"), os.O_RDWR | os.O_CREAT),
@@ -66,6 +69,8 @@ class RealWorker:
             files["session_out"] = (str(outputs / "session.part"), os.O_RDWR | os.O_CREAT)
             if (outputs / "session.safetensors").exists():
                 files["session_in"] = (str(outputs / "session.safetensors"), os.O_RDONLY)
+        for name in self.without:
+            del files[name]
         fds = [os.open(path, flags, 0o600) for path, flags in files.values()]
         message = {
             "type": "half",

@@ -14,7 +14,13 @@ MAX_TEXT_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class RefinementFacts:
-    """What the optimiser, sampling and model files of the previous iteration say."""
+    """What the optimiser, sampling and model files of the previous iteration say.
+
+    Attributes
+    ----------
+    particles, reference
+        What `--i` and `--ref` named when the refinement was started; None where that is not known any more.
+    """
 
     command_line: str = ""
     initial_highres_A: float | None = None
@@ -25,6 +31,8 @@ class RefinementFacts:
     gradient: bool = False
     sequential_halves: bool = False
     particle_diameter_A: float | None = None
+    particles: str | None = None
+    reference: str | None = None
 
 
 def refinement_facts(
@@ -58,6 +66,8 @@ def refinement_facts(
         gradient=any(values.get(key) == "1" for key in ("rlnDoGradientRefine", "rlnDoStochasticGradientDescent")),
         sequential_halves="--sequential_halves_recons" in line,
         particle_diameter_A=_positive(values.get("rlnParticleDiameter")),
+        particles=option_value(first, "--i"),
+        reference=option_value(first, "--ref"),
     )
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from cryobridge.core.correction import CorrectionState, Finish, LowResolutions, Plan, ReadyPair, Regularised, prepare
-from cryobridge.core.directional import sampling_volume
+from cryobridge.core.directional import Directions, sampling_volume
 from cryobridge.core.fourier import within_limit
 from cryobridge.core.relion import pair_quality
 from cryobridge.core.training import Parking, TrainingRecord
@@ -29,7 +29,9 @@ from ..jobs.pretrained import pretrained_network
 from ..loop import Progress
 from ..training.ladder import smaller_attempts, within_memory
 from ..training.pair import predicted, trained, usable
+from .agreement import cone_agreement
 from .standard import KeptHalf
+from .time_left import time_left
 
 log = logging.getLogger(__name__)
 
@@ -98,18 +100,28 @@ def _correct(
         train_started = time.monotonic()
         for report in trained(state, ready, options, record, parking):
             _check_time(started, first.options.deadline_s)
-            yield Progress(f"training {report.step}/{report.steps}, loss {report.loss:.3f}", report.step / report.steps)
+            left = time_left(report.step, report.steps, time.monotonic() - train_started)
+            said = f"training {report.step}/{report.steps}, loss {report.loss:.3f}{left}"
+            yield Progress(said, report.step / report.steps)
         train_s = time.monotonic() - train_started
         how, maps = _finish(first, options), list[Tensor]()
         for half, seen in zip((first, second), ready.sight.starts, strict=True):
             network_map = yield from predicted(state, half.half, seen, ready.sight, options, parking)
             maps.append(usable(ready, half.half, network_map, how, "the network's map"))
     line = f"FSC=0.143 at {ready.limit_A:.1f} A, {reach}, {_course(record.losses, whence)}, {_sharing(options, record)}"
+    agreed = _worst_cone(ready, quality.directions, maps)
+    independent = options.mode == "independent"
+    line += f", FSC in the worst cone {agreed[0]:.2f} -> {agreed[1]:.2f}" + (
+        "" if independent else " (not independent)"
+    )
     metrics: dict[str, float | int | str] = {
         "limit_resolution_A": round(ready.limit_A, 3),
         "best_direction_A": round(spread.best_A, 3),
         "worst_direction_A": round(spread.worst_A, 3),
         **_losses(record.losses),
+        "cone_fsc_raw": round(agreed[0], 4),
+        "cone_fsc_corrected": round(agreed[1], 4),
+        "cone_fsc_independent": int(independent),
         "steps": len(record.losses),
         "warm": int(warm is not None),
         "train_s": round(train_s, 3),
@@ -118,6 +130,15 @@ def _correct(
         "device": device.type,
     }
     return Corrected(maps[0], maps[1], line, metrics, state)
+
+
+def _worst_cone(ready: ReadyPair, directions: Directions, maps: list[Tensor]) -> tuple[float, float]:
+    """How far RELION's raw halves and the corrected ones agree in the direction that is measured worst."""
+    shell = max(1, min(round(ready.box * ready.voxel_size_A / ready.limit_A), (ready.box - 1) // 2))
+    worst, mask = directions.vectors[directions.worst], ready.mask
+    corrected = [one.to(ready.halves[0].device) for one in maps]
+    raw = cone_agreement(*ready.halves, mask, worst, shell)
+    return raw, cone_agreement(corrected[0], corrected[1], mask, worst, shell)
 
 
 def _first_network(half: KeptHalf, options: CorrectionOptions, device: torch.device) -> CorrectionState:

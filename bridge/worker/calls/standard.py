@@ -194,7 +194,7 @@ def _prepare_correction(kept: KeptHalf, sums: Sums, descriptors: dict[str, int],
         kept.starting_reference = _map(reference, "the starting reference")
     if kept.options.sampling_density and "data" in descriptors:
         kept.angles_deg = _angles_deg(descriptors["data"])
-    for name in ("session_in", "session_out", f"half{kept.half}.corrected"):
+    for name in ("data", "session_in", "session_out", f"half{kept.half}.corrected"):
         if name in descriptors:
             kept.descriptors[name.removeprefix(f"half{kept.half}.")] = descriptors[name]
 

@@ -1,8 +1,9 @@
 """Warm states: the networks that outlive an iteration, in memory and in the refinement's own folder.
 
-A state on disk is safetensors (no code runs when it is read) with a JSON note of what it was trained for;
-one that does not fit the call (other box, voxel size, body, options) or is damaged is passed over, and the
-training starts afresh.
+A state goes on only in the refinement that it learned from: the same particles in the same half-sets (`identity`),
+box, voxel size and options. Otherwise half 1 would be corrected by what half 2's particles taught. In a refinement's
+first iteration there is nothing to go on from. A state on disk is safetensors (no code runs when it is read) with a
+JSON note of all this; where it is damaged, does not fit, or where RELION's files do not tell, the training starts anew.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import logging
 import os
 import zlib
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,24 +22,98 @@ import torch
 from cryobridge import __version__
 from cryobridge.core.correction import CorrectionState
 from cryobridge.schemas.correction import CorrectionOptions
+from cryobridge.schemas.errors import InputInvalid
 
+from .identity import Identities, Identity
 from .standard import KeptHalf
 
 log = logging.getLogger(__name__)
 
 MAX_STATE_BYTES = 8 * 1024**3
+FIRST_ITERATION = 1
+"""The first that RELION calls for; iteration 0 is its setting up."""
+
 _NOTE = "cryobridge"
+_OPTIONS = ("mode", "preset", "norm")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a state comes from and what it was trained for; `identity` is None where RELION's files do not tell."""
+
+    iteration: int
+    box: int
+    voxel_size_A: float
+    options: dict[str, str]
+    identity: Identity | None
+
+    @classmethod
+    def of(cls, half: KeptHalf, options: CorrectionOptions, identity: Identity | None) -> Origin:
+        """Of a state that is trained in this iteration."""
+        return cls(half.iteration, half.box, half.voxel_size_A, _chosen(options), identity)
+
+    def as_note(self) -> dict[str, Any]:
+        """As JSON values."""
+        identity = None if self.identity is None else self.identity.as_note()
+        return {**vars(self), "identity": identity}
+
+    @classmethod
+    def from_note(cls, note: Mapping[str, Any]) -> Origin:
+        """What `as_note` gave.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If the note is not of this kind.
+        """
+        options = {str(key): str(value) for key, value in dict(note["options"]).items()}
+        identity = Identity.from_note(note.get("identity"))
+        return cls(int(note["iteration"]), int(note["box"]), float(note["voxel_size_A"]), options, identity)
+
+    def unfit_for(self, now: Origin) -> str | None:
+        """Why a state from here cannot go on there, in words that follow "because"; None where it can.
+
+        A state of a later iteration is left over from a run that was continued from before it. With the same half-sets
+        it has seen particles of its own half only, so it serves.
+        """
+        if self.box != now.box or abs(self.voxel_size_A - now.voxel_size_A) > 1e-3:
+            return f"it learned in a box of {self.box} voxels of {self.voxel_size_A:.3f} A"
+        for key, value in now.options.items():
+            if self.options.get(key) != value:
+                return f"it was made with another {key} ({self.options.get(key)}, now {value})"
+        if now.identity is None or self.identity is None:
+            return "it is not known which particles it learned from"
+        return now.identity.change_from(self.identity)
 
 
 @dataclass
 class Warm:
-    """A state with what it was trained for."""
+    """A state and where it comes from."""
 
     state: CorrectionState
-    iteration: int
-    box: int
-    voxel_size_A: float
-    options: CorrectionOptions
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an iteration's training begins with.
+
+    Attributes
+    ----------
+    state
+        The network to go on from; None: begin anew.
+    source
+        "memory", "disk" or "none".
+    words
+        The same for RELION's log.
+    origin
+        Of the state that this iteration will leave.
+    """
+
+    state: CorrectionState | None
+    source: str
+    words: str
+    origin: Origin
 
 
 class WarmStates:
@@ -46,28 +122,55 @@ class WarmStates:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._states: dict[str, Warm] = {}
+        self._identities = Identities()
 
     def __len__(self) -> int:
         return len(self._states)
 
-    def find(self, half: KeptHalf, options: CorrectionOptions) -> tuple[CorrectionState | None, str]:
-        """Return the state to go on from (None: start afresh), and "memory", "disk" or "none".
+    def find(self, half: KeptHalf, options: CorrectionOptions) -> Generator[None, None, Found]:
+        """Find the state that an iteration may go on from. Yields while RELION's particle file is read.
 
-        A state of this iteration or a later one is left over from a run that was continued from before it. It
-        has seen this specimen all the same, so it serves.
+        A state in memory that does not fit is forgotten: its refinement is over.
         """
-        if half.options.retrain_each_iteration:
-            return None, "none"
-        here = self._states.get(half.warm_key)
-        if here is not None and _fits(here, half, options):
-            return here.state, "memory"
-        found = _read(half, options, self._device)
-        return (found, "disk") if found is not None else (None, "none")
+        identity, unknown = None, ""
+        try:
+            identity = yield from self._identities.of(half)
+        except InputInvalid as error:
+            unknown = str(error)
+        origin = Origin.of(half, options, identity)
 
-    def keep(self, half: KeptHalf, options: CorrectionOptions, state: CorrectionState) -> None:
+        def anew(why: str) -> Found:
+            self.drop(half.warm_key)
+            return Found(None, "none", f"the network starts anew, because {why}", origin)
+
+        if half.options.retrain_each_iteration:
+            return anew("retrain_each_iteration is set")
+        if half.iteration <= FIRST_ITERATION:
+            return anew("this is the refinement's first iteration")
+        if identity is None:
+            return anew(unknown)
+        here, why = self._states.get(half.warm_key), ""
+        if here is not None:
+            why = here.origin.unfit_for(origin) or ""
+            if not why:
+                return Found(here.state, "memory", _goes_on(here.origin, "in memory"), origin)
+        try:
+            stored = _read(half, origin, options, self._device)
+        except _Unfit as unfit:
+            return anew(why or str(unfit))
+        if stored is None:
+            return anew(why or "there is none of this refinement yet")
+        return Found(stored.state, "disk", _goes_on(stored.origin, "from the job folder"), origin)
+
+    def begin(self, half: KeptHalf) -> None:
+        """Take note of a call: with the first iteration a refinement begins, and what is left of another one goes."""
+        if half.iteration <= FIRST_ITERATION:
+            self.drop(half.warm_key)
+
+    def keep(self, half: KeptHalf, origin: Origin, state: CorrectionState) -> None:
         """Remember a state that gave a good result, parked on the host: RELION takes the device's memory next."""
         state.to(torch.device("cpu"))
-        self._states[half.warm_key] = Warm(state, half.iteration, half.box, half.voxel_size_A, options)
+        self._states[half.warm_key] = Warm(state, origin)
 
     def drop(self, warm_key: str) -> None:
         """Forget one state, for instance because its result was not usable."""
@@ -79,15 +182,9 @@ class WarmStates:
             del self._states[key]
 
 
-def write_state(fd: int, half: KeptHalf, options: CorrectionOptions, state: CorrectionState) -> tuple[int, int]:
+def write_state(fd: int, half: KeptHalf, origin: Origin, state: CorrectionState) -> tuple[int, int]:
     """Write a state whole into a descriptor; return its size and CRC-32."""
-    note = {
-        "version": __version__,
-        "key": half.warm_key.rpartition("#")[2],
-        "iteration": half.iteration,
-        "box": half.box,
-        "voxel_size_A": half.voxel_size_A,
-    }
+    note = {"version": __version__, "key": half.warm_key.rpartition("#")[2], **origin.as_note()}
     tensors = {name: tensor.contiguous().cpu() for name, tensor in state.tensors().items()}
     data = safetensors.torch.save(tensors, metadata={_NOTE: json.dumps(note)})
     os.ftruncate(fd, 0)
@@ -98,15 +195,20 @@ def write_state(fd: int, half: KeptHalf, options: CorrectionOptions, state: Corr
     return len(data), zlib.crc32(data)
 
 
-def _fits(warm: Warm, half: KeptHalf, options: CorrectionOptions) -> bool:
-    return (
-        warm.box == half.box
-        and abs(warm.voxel_size_A - half.voxel_size_A) < 1e-3
-        and all(getattr(warm.options, key) == getattr(options, key) for key in ("mode", "preset", "norm"))
-    )
+class _Unfit(Exception):  # noqa: N818 - not an error: it says in words why a stored state cannot go on
+    """Why a state on disk is passed over."""
 
 
-def _read(half: KeptHalf, options: CorrectionOptions, device: torch.device) -> CorrectionState | None:
+def _goes_on(origin: Origin, where: str) -> str:
+    return f"the network goes on warm from iteration {origin.iteration} ({where})"
+
+
+def _chosen(options: CorrectionOptions) -> dict[str, str]:
+    return {key: str(getattr(options, key)) for key in _OPTIONS}
+
+
+def _read(half: KeptHalf, now: Origin, options: CorrectionOptions, device: torch.device) -> Warm | None:
+    """The state in the job folder; None where there is none, `_Unfit` where it cannot go on."""
     fd = half.descriptors.get("session_in")
     if fd is None:
         return None
@@ -116,18 +218,17 @@ def _read(half: KeptHalf, options: CorrectionOptions, device: torch.device) -> C
             raise ValueError(f"{size} bytes")
         data = os.pread(fd, size, 0)
         note = _note(data)
-        if (
-            note.get("key") != half.warm_key.rpartition("#")[2]
-            or note.get("box") != half.box
-            or abs(float(note.get("voxel_size_A", 0)) - half.voxel_size_A) > 1e-3
-        ):
-            log.info("the session file was made for another box or body; starting afresh")
-            return None
-        tensors = safetensors.torch.load(data)
-        return CorrectionState.from_tensors(tensors, options, device)
+        if note.get("key") != half.warm_key.rpartition("#")[2]:
+            raise _Unfit("the stored one is another class's or body's")
+        if "identity" not in note:
+            raise _Unfit("it is not known which particles the stored one learned from")
+        origin = Origin.from_note(note)
+        if (why := origin.unfit_for(now)) is not None:
+            raise _Unfit(why)
+        return Warm(CorrectionState.from_tensors(safetensors.torch.load(data), options, device), origin)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
-        log.warning("the session file cannot be used (%s); starting afresh", error)
-        return None
+        log.warning("the session file cannot be used (%s)", error)
+        raise _Unfit(f"the stored one cannot be used ({' '.join(str(error).split())[:200]})") from error
 
 
 def _note(data: bytes) -> dict[str, Any]:

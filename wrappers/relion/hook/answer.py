@@ -128,6 +128,9 @@ class Visit:
         # A result of an earlier run under the same name would be read by RELION as if it were ours.
         remove_quietly(call.result, call.result_star)
         self._remove_leftovers()
+        if call.name.iteration <= 1:
+            # A refinement begins; the network in its folder learned in another one.
+            remove_quietly(os.path.join(call.name.bridge_folder, _SESSION))
         reply = self._ask()
         if reply.chosen is None:
             return self._fall_back(reply.outcome)
