@@ -81,13 +81,16 @@ class Refining:
         alone = {"CRYOBRIDGE_SPAWN": "0", "CRYOBRIDGE_SOCKET": nobody}
         bare = self.stage.folder / "bare"
         bare.mkdir()
-        for number, more in enumerate((NO_CORRECTION, alone, {**alone, "PATH": str(bare)}), start=3):
-            for half in (1, 2):
-                call = template.call(template.write_call(number, half), half, log_folder=self._logs, **more)
-                if call.wait() != 0:
-                    raise RuntimeError(f"no clean standard map could be made: {call.text}")
-                self.clean[half].add(_voxels(call.result))
-                self.rms[half] = float(np.sqrt(np.mean(call.map().astype(np.float64) ** 2)))
+        calls = [
+            template.call(template.write_call(number, half), half, log_folder=self._logs, **more)
+            for number, more in enumerate((NO_CORRECTION, alone, {**alone, "PATH": str(bare)}), start=3)
+            for half in (1, 2)
+        ]
+        for call in calls:
+            if call.wait() != 0:
+                raise RuntimeError(f"no clean standard map could be made: {call.text}")
+            self.clean[call.half].add(_voxels(call.result))
+            self.rms[call.half] = float(np.sqrt(np.mean(call.map().astype(np.float64) ** 2)))
 
     def stream(self, name: str, seed: int, quiet: threading.Event) -> None:
         """One refinement until the run is over, and one iteration after that, which nothing disturbs."""

@@ -110,7 +110,8 @@ def _page(facts: dict[str, Any], outcome: Outcome) -> str:
     parts = [
         f"<!doctype html><meta charset=utf-8><title>Soak, seed {facts['seed']}</title><style>{_STYLE}</style>",
         f"<h1>Soak: {facts['minutes']:g} minutes, seed {facts['seed']}</h1>",
-        f"<p class={'bad' if count else 'good'}><b>{verdict}</b> The same schedule again: <code>{facts['replay']}</code></p>",
+        f"<p class={'bad' if count else 'good'}><b>{verdict}</b></p>",
+        f"<p>The same schedule again: <code>{facts['replay']}</code></p>",
         _violations(facts["violations"]),
         "<h2>What was done</h2>",
         _table(
@@ -123,7 +124,7 @@ def _page(facts: dict[str, Any], outcome: Outcome) -> str:
         "<h2>What came of it</h2>",
         *(_table((name, ""), facts[name].items()) for name in ("calls", "jobs", "health", "looked at")),
         "<h2>Memory, descriptors, threads</h2>",
-        "<p>The slope is fitted over all processes of a kind, each with a level of its own, after each has warmed up.</p>",
+        "<p>One slope over all processes of a kind, each with a level of its own, after each has warmed up.</p>",
         _table(
             ("", "first", "last", "most", "slope a minute", "followed for (s)", "processes"),
             [

@@ -23,7 +23,7 @@ from .invariants import Violation, violations
 from .probing import ask_health, follow_processes
 from .refining import Refining
 from .schedule import Appointment, schedule
-from .stage import Stage
+from .stage import Stage, lives
 from .submitting import Submitting
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ REFINEMENTS, SUBMITTERS = 2, 1
 LOOK_EVERY_S = 5.0
 DEED_S = 400.0
 """A deed that is not done by then is a fault of the soak, or of a service that never answers."""
+ENDS_S = 30.0
 SKIPPED = "skipped: "
 
 
@@ -147,9 +148,8 @@ def _settle(stage: Stage, users: list[threading.Thread], calm: threading.Event) 
 def _end(stage: Stage) -> None:
     """Stop the daemon as an operator does, and look at what is left."""
     pid = stage.signal_daemon(signal.SIGTERM)
-    stage.until(lambda: stage.daemon_pid() is None, 30.0)
-    stage.history.check("health is true", stage.daemon_pid() is None, f"daemon {pid} does not end when told to")
-    time.sleep(1.0)
+    gone = pid is None or stage.until(lambda: not lives(pid), ENDS_S)
+    stage.history.check("health is true", gone, f"daemon {pid} was told to end and is there after {ENDS_S:.0f} s")
     for line in stage.end_processes():
         stage.history.check("nothing is left behind", False, f"a process: {line}")
     for name in ("tmp", "state", "run"):

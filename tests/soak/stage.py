@@ -1,4 +1,4 @@
-"""Where a soak takes place: folders of its own, a real daemon that is started whenever there is none, and its workers."""
+"""Where a soak takes place: folders of its own, a real daemon started whenever there is none, and its workers."""
 
 from __future__ import annotations
 
@@ -123,6 +123,8 @@ class Stage:
             **THREADS,
             "HOME": str(home),
             "TMPDIR": str(self.folder / "tmp"),
+            # Torch's own cache, which is no temporary file of ours.
+            "TORCHINDUCTOR_CACHE_DIR": str(home / "inductor"),
             "CRYOBRIDGE_SOCKET": str(self.socket),
             "CRYOBRIDGE_CONFIG": str(self.folder / "config.yaml"),
             **{f"XDG_{name}_HOME": str(home / name.lower()) for name in ("STATE", "CACHE", "CONFIG", "DATA")},
@@ -226,7 +228,7 @@ class Stage:
     def _note_ends(self) -> None:
         pid = self.daemon_pid()
         known = self._known
-        if known is not None and pid != known and not _lives(known):
+        if known is not None and pid != known and not lives(known):
             words = (self.folder / "daemon.out").read_text(errors="replace").strip()[-500:]
             self.history.add(Ended(self.history.now_s, known, known in self.wanted_gone, words))
             self._known = None
@@ -268,7 +270,8 @@ class Stage:
             subprocess.run(["umount", "-l", str(self.room)], check=False, capture_output=True)
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Whether there is a process with this id that has not ended."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.Error:

@@ -59,14 +59,17 @@ class Submitting:
         mrc.write_atomically(self.stage.folder / "mask.mrc", (_blob() > 0.1).astype(np.float32), VOXEL_A)
         self.particles = self.stage.folder / "particles.star"
         self.particles.write_text(particles_star(dice.uniform(0, 180, (300, 3))))
-        for flavour in FLAVOURS:
-            spec = self.spec(flavour, self.stage.folder / "clean" / flavour)
-            with self.stage.client() as client:
-                job_id = client.request(SubmitJob(spec=spec))["job_id"]
+        clean = self.stage.folder / "clean"
+        with self.stage.client() as client:
+            ids = {
+                flavour: client.request(SubmitJob(spec=self.spec(flavour, clean / flavour)))["job_id"]
+                for flavour in FLAVOURS
+            }
+            for flavour, job_id in ids.items():
                 reply = client.wait(job_id, CLEAN_S)
-            if reply["state"] != "succeeded":
-                raise RuntimeError(f"a clean {flavour} {reply['state']}: {reply['reason']} {reply['text']}")
-            self.clean[flavour] = _digests(Path(spec["output"]))
+                if reply["state"] != "succeeded":
+                    raise RuntimeError(f"a clean {flavour} {reply['state']}: {reply['reason']} {reply['text']}")
+                self.clean[flavour] = _digests(clean / flavour)
 
     def spec(self, flavour: str, output: Path, **run: Any) -> dict[str, Any]:
         """A job of one flavour."""

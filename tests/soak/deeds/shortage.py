@@ -71,8 +71,7 @@ def few_descriptors(stage: Stage, dice: random.Random) -> str:
         return "no daemon"
     with contextlib.suppress(psutil.Error, OSError), stage.history.span("daemon"), stage.history.span("room"):
         used = psutil.Process(pid).num_fds()
-        with _limited(pid, resource.RLIMIT_NOFILE, used + dice.choice((0, 3, 10))):
-            time.sleep(dice.uniform(2, 6))
+        _under(pid, resource.RLIMIT_NOFILE, used + dice.choice((0, 3, 10)), dice.uniform(2, 6))
     return f"daemon {pid}"
 
 
@@ -83,8 +82,7 @@ def little_memory(stage: Stage, dice: random.Random) -> str:
         return "no worker"
     pid, more = workers[0].pid, dice.choice((1 << 20, 32 << 20))
     with contextlib.suppress(psutil.Error, OSError), stage.history.span("room", after_s=5.0):
-        with _limited(pid, resource.RLIMIT_AS, psutil.Process(pid).memory_info().vms + more):
-            time.sleep(dice.uniform(2, 6))
+        _under(pid, resource.RLIMIT_AS, psutil.Process(pid).memory_info().vms + more, dice.uniform(2, 6))
     return f"worker {pid}, {more >> 20} MiB more"
 
 
@@ -94,8 +92,7 @@ def small_files(stage: Stage, dice: random.Random) -> str:
     if not workers:
         return "no worker"
     with contextlib.suppress(psutil.Error, OSError), stage.history.span("room", after_s=5.0):
-        with _limited(workers[0].pid, resource.RLIMIT_FSIZE, dice.choice((0, 4096, 40_000))):
-            time.sleep(dice.uniform(2, 6))
+        _under(workers[0].pid, resource.RLIMIT_FSIZE, dice.choice((0, 4096, 40_000)), dice.uniform(2, 6))
     return f"worker {workers[0].pid}"
 
 
@@ -130,13 +127,12 @@ def _filled(room: Path, spare: int) -> Iterator[None]:
         ballast.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def _limited(pid: int, what: int, soft: int) -> Iterator[None]:
-    """Lower a limit of another process, and give back what it had."""
+def _under(pid: int, what: int, soft: int, seconds: float) -> None:
+    """Lower a limit of another process for a while, and give back what it had."""
     before = resource.prlimit(pid, what)
     resource.prlimit(pid, what, (min(soft, before[1]) if before[1] >= 0 else soft, before[1]))
     try:
-        yield
+        time.sleep(seconds)
     finally:
         with contextlib.suppress(OSError):
             resource.prlimit(pid, what, before)
