@@ -33,7 +33,7 @@ def write_report(outcome: Outcome, folder: Path) -> Path:
     facts = summary(outcome)
     (folder / "soak.json").write_text(json.dumps(facts, indent=2) + "\n")
     page = folder / "soak.html"
-    page.write_text(_page(facts, outcome))
+    page.write_text(_page(facts, outcome), errors="backslashreplace")
     return page
 
 
