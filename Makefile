@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 PARALLEL := -n $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 
-.PHONY: help install demo test lint types unit acceptance faults fuzz parity bench
+.PHONY: help install demo test lint types unit acceptance faults soak fuzz parity bench
 
 help: ## list the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -35,6 +35,11 @@ acceptance: install ## real daemon and hooks; real RELION where installed
 
 faults: install ## kill, stop and starve real processes
 	$(PYTEST) tests/faults
+
+MINUTES ?= 30
+SEED ?=
+soak: install ## everything at once for MINUTES=30, on a schedule of SEED; report in soak-output/
+	PYTHONPATH=tests $(PYTHON) -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --report soak-output
 
 fuzz: install ## hostile files and frames, long
 	CRYOBRIDGE_FUZZ_EXAMPLES=100000 $(PYTEST) --timeout=0 tests/fuzz

@@ -1,0 +1,138 @@
+"""Every invariant can fail: each is shown a history that violates it, and one that does not."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from soak import bounds
+from soak.bystanders import left_over, marks, touched
+from soak.figures import QUANTITIES, course
+from soak.history import Acknowledged, Check, Ended, HealthAnswer, History, HookEnd, JobEnd, Level, Span
+from soak.invariants import INVARIANTS, violations
+
+FINE = HookEnd(5.0, "r", 3, 0, 1, 0, 2.0, "standard", "standard map (RELION's own): not due")
+OTHER = replace(FINE, half=2)
+CORRECTED = replace(OTHER, made="corrected", said="corrected map: 4 A")
+TOLD = Acknowledged(1.0, "j", "fsc3d", "/out", "request")
+DONE = JobEnd(2.0, "j", "succeeded")
+FAILED = JobEnd(9.0, "j", "failed", "oom", "no memory", 1)
+
+
+def level(at_s: float, rss_mb: float = 100.0, descriptors: int = 20, role: str = "daemon") -> Level:
+    return Level(at_s, role, 1, rss_mb, descriptors, 3)
+
+
+def growing(mb_per_minute: float = 0.0, descriptors_per_minute: float = 0.0) -> list[Level]:
+    return [
+        level(float(s), 100.0 + mb_per_minute * s / 60, 20 + int(descriptors_per_minute * s / 60))
+        for s in range(0, 400, 5)
+    ]
+
+
+HELD = [
+    FINE,
+    OTHER,
+    replace(CORRECTED, attempt=1, half=1),
+    replace(CORRECTED, attempt=1),
+    replace(FINE, iteration=4, status=137, made="none", wounded=True),
+    replace(FINE, iteration=5, seconds=bounds.CALL_S + 10, held_s=20.0),
+    TOLD,
+    replace(TOLD, at_s=1.5),
+    DONE,
+    replace(TOLD, job_id="k", request=""),
+    Span("room", 4.0, 6.0),
+    replace(FAILED, job_id="k"),
+    HealthAnswer(3.0, 0.1),
+    Span("daemon", 10.0, 20.0),
+    HealthAnswer(25.0, 20.0, error="silent"),
+    Ended(20.0, 7, wanted=True),
+    *growing(),
+    Check(1.0, "nothing is left behind", True, ""),
+]
+VIOLATED: dict[str, list[list[object]]] = {
+    "hooks end well": [[replace(FINE, status=1)]],
+    "maps are whole": [
+        [replace(FINE, made="none")],
+        [replace(FINE, made="broken: 12 bytes")],
+        [replace(FINE, made="broken: 12 bytes", wounded=True, status=137)],
+    ],
+    "log and map agree": [
+        [replace(FINE, made="corrected")],
+        [replace(CORRECTED, made="standard")],
+        [replace(FINE, said="")],
+    ],
+    "halves are alike": [[FINE, CORRECTED]],
+    "calls are in time": [[replace(FINE, seconds=bounds.CALL_S + 1)]],
+    "jobs are kept": [[TOLD], [TOLD, replace(DONE, state="lost")], [TOLD, replace(DONE, state="running")]],
+    "requests are done once": [
+        [TOLD, DONE, replace(TOLD, job_id="other"), replace(DONE, job_id="other")],
+        [Check(1.0, "requests are done once", False, "twice")],
+    ],
+    "jobs are equal": [[TOLD, replace(DONE, differing=("a.mrc",))]],
+    "jobs fail for a reason": [
+        [TOLD, FAILED],
+        [TOLD, replace(FAILED, reason="worker_died", attempts=1)],
+        [TOLD, Span("room", 10.0, 12.0), FAILED],
+        [TOLD, replace(DONE, state="cancelled")],
+    ],
+    "health is in time": [[HealthAnswer(3.0, bounds.HEALTH_S + 1)], [HealthAnswer(3.0, 1.0, error="refused")]],
+    "daemons live": [[Ended(4.0, 7, wanted=False)]],
+    "processes are bounded": [
+        [level(1.0, bounds.MOST_MB["daemon"] + 1)],
+        [level(1.0, 1.0, bounds.MOST_DESCRIPTORS["daemon"] + 1)],
+    ],
+    "processes are flat": [growing(bounds.MB_PER_MINUTE["daemon"] + 1), growing(0.0, 5.0)],
+    **{
+        name: [[Check(1.0, name, False, "why")]]
+        for name in (
+            "health is true",
+            "inbox answers",
+            "deeds are done",
+            "others' files are untouched",
+            "nothing is left behind",
+        )
+    },
+}
+
+
+def test_a_history_in_which_all_went_well_violates_nothing():
+    assert violations(History(list(HELD)), over=True) == []
+
+
+def test_every_invariant_has_a_history_that_violates_it():
+    assert set(VIOLATED) == set(INVARIANTS)
+
+
+@pytest.mark.parametrize(("name", "records"), [(name, one) for name, many in VIOLATED.items() for one in many])
+def test_a_violated_invariant_is_named_and_no_other(name, records):
+    assert {found.invariant for found in violations(History(list(records)), over=True)} == {name}
+
+
+def test_what_may_yet_come_is_waited_for_while_the_run_goes_on():
+    assert violations(History([TOLD]), over=False) == []
+
+
+def test_one_slope_is_found_over_processes_of_different_levels():
+    lives = [replace(one, pid=pid, rss_mb=one.rss_mb + 50 * pid) for pid in (1, 2) for one in growing(3.0)]
+    found = course(lives, "daemon", QUANTITIES["memory (MB)"])
+    assert found.slope == pytest.approx(3.0)
+    assert found.processes == 2
+
+
+def test_a_file_that_was_touched_is_found(tmp_path):
+    for name in ("same", "other", "gone", "dated"):
+        (tmp_path / name).write_text("x")
+    before = marks(tmp_path)
+    (tmp_path / "other").write_text("y")
+    (tmp_path / "gone").unlink()
+    os.utime(tmp_path / "dated", (5, 5))
+    assert len(touched(before)) == 3
+
+
+def test_temporary_files_are_found_and_others_are_not(tmp_path):
+    for name in ("map.mrc", ".map.mrc.77.part", "run.log", ".lock"):
+        (tmp_path / name).touch()
+    assert left_over(tmp_path) == [".lock", ".map.mrc.77.part"]
