@@ -24,6 +24,10 @@ from cryobridge.wrappers.relion.sums import Sums, read_description, read_sums
 from ..loop import Progress
 from .due import Due, decide
 
+_UNKNOWN_A = 1.0
+"""RELION reads no voxel size from the map that it gets back."""
+_NO_VOXEL_SIZE = "the pixel size is neither in the call (RELION 3.1) nor in the previous model file; nothing is corrected"
+
 
 @dataclass
 class KeptHalf:
@@ -87,14 +91,12 @@ def standard_half(
     description, facts = sums.description, _facts(descriptors)
     options, notes = _options(frame, facts)
     voxel_size_A = description.pixel_size_A or facts.pixel_size_A
-    if voxel_size_A is None:
-        raise InputInvalid("the pixel size is neither in the call (RELION 3.1) nor in the previous model file")
     for note in notes:
         yield Progress(note)
 
     style = description.style if options.style == "auto" else options.style
     standard = _standard_map(sums, style, _gridding(options, facts), device)
-    written = mrc.write(_given(descriptors, f"{prefix}standard"), standard.numpy(), voxel_size_A)
+    written = mrc.write(_given(descriptors, f"{prefix}standard"), standard.numpy(), voxel_size_A or _UNKNOWN_A)
     yield None
 
     kept = KeptHalf(
@@ -102,16 +104,19 @@ def standard_half(
         warm_key=f"{frame.session}#{frame.kind}{frame.number:03d}",
         half=frame.half,
         iteration=frame.iteration,
-        voxel_size_A=voxel_size_A,
+        voxel_size_A=voxel_size_A or _UNKNOWN_A,
         geometry=description.geometry,
         options=options,
         facts=facts,
         standard=standard,
         fsc=torch.from_numpy(description.fsc),
     )
-    verdict = _verdict(kept, frame.kind, has_room=f"{prefix}corrected" in descriptors)
+    if voxel_size_A is None:
+        verdict = Due(False, Code.INPUT_INVALID, _NO_VOXEL_SIZE)
+    else:
+        verdict = _verdict(kept, frame.kind, has_room=f"{prefix}corrected" in descriptors)
     if verdict.due:
-        _prepare_correction(kept, sums, descriptors, device)
+        verdict = _prepared(kept, sums, descriptors, device)
     reply = StandardMade(
         task=frame.task,
         half=frame.half,
@@ -171,6 +176,15 @@ def _verdict(kept: KeptHalf, kind: str, *, has_room: bool) -> Due:
         # The hook makes room for both maps before it calls; where it could not, it hands over one file only.
         return Due(False, Code.DISK_FULL, "there is no room on the disk for a corrected map")
     return verdict
+
+
+def _prepared(kept: KeptHalf, sums: Sums, descriptors: dict[str, int], device: torch.device) -> Due:
+    """Keep what a correction needs; a file that only it needs and that cannot be used does not cost the standard map."""
+    try:
+        _prepare_correction(kept, sums, descriptors, device)
+    except InputInvalid as error:
+        return Due(False, Code.INPUT_INVALID, str(error))
+    return Due(True)
 
 
 def _prepare_correction(kept: KeptHalf, sums: Sums, descriptors: dict[str, int], device: torch.device) -> None:
