@@ -95,9 +95,11 @@ def predict_steps(
         channels = torch.stack((seen, mask))
     turns = _turns(options.average_turns)
     total = torch.zeros_like(seen)
-    with torch.no_grad(), state.learner(which_half).averaged(options) as network:
+    with state.learner(which_half).averaged(options) as network:
         run = runner(network, options, state.device)
 
+        # Not about the whole: between two batches others may train in this thread, and need their gradients.
+        @torch.no_grad()
         def run_tiles(tiles: Tensor) -> Tensor:
             result: Tensor = run(tiles.contiguous(memory_format=torch.channels_last_3d))
             return result

@@ -163,3 +163,49 @@ def test_every_module_that_the_architecture_names_is_there():
     )
     assert len(named) > 20
     assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+GRADIENT_MODES = {"no_grad", "inference_mode", "set_grad_enabled", "enable_grad"}
+
+
+def modes_held_across_yields(source: str) -> list[int]:
+    """Lines of generators that draw a value while a mode of torch's gradients is set for the whole thread."""
+    found = []
+    for function in ast.walk(ast.parse(source)):
+        if not isinstance(function, ast.FunctionDef) or not any(_yields(function)):
+            continue
+        if any(_names(decorator) & GRADIENT_MODES for decorator in function.decorator_list):
+            found.append(function.lineno)
+        for block in ast.walk(function):
+            if isinstance(block, ast.With) and any(_names(item.context_expr) & GRADIENT_MODES for item in block.items):
+                found += list(_yields(block))
+    return found
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)} | {
+        part.id for part in ast.walk(node) if isinstance(part, ast.Name)
+    }
+
+
+def _yields(node: ast.AST) -> Iterator[int]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Yield | ast.YieldFrom):
+            yield child.lineno
+        if not isinstance(child, ast.FunctionDef | ast.Lambda):
+            yield from _yields(child)
+
+
+@pytest.mark.parametrize("path", PROGRAM, ids=str)
+def test_no_generator_draws_with_gradients_switched_off(path: Path):
+    """The mode is the thread's: whoever trains between two steps would train without gradients."""
+    assert modes_held_across_yields(text(path)) == []
+
+
+def test_a_generator_that_holds_a_mode_is_found():
+    held = "def f():\n    with torch.no_grad(), other():\n        yield 1\n"
+    decorated = "@torch.no_grad()\ndef f():\n    yield 1\n"
+    inside = "def f():\n    @torch.no_grad()\n    def g():\n        return 1\n    yield g()\n"
+    assert modes_held_across_yields(held) == [3]
+    assert modes_held_across_yields(decorated) == [2]
+    assert modes_held_across_yields(inside) == []
