@@ -58,7 +58,9 @@ def angles_of_star(content: TableContent, stranger: str | None) -> NDArray[np.fl
     if found.has_angles:
         return np.frombuffer(found.angles, np.float64).reshape(-1, len(ANGLES))
     if found.program:
-        raise InputInvalid(f"{name}: is a STAR file of {found.program}, whose angles are not read; export it for RELION")
+        raise InputInvalid(
+            f"{name}: is a STAR file of {found.program}, whose angles are not read; export it for RELION"
+        )
     if stranger is not None and not found.has_tables:
         raise InputInvalid(stranger)
     raise InputInvalid(f"{name}: has no table with {ANGLES[0]}; give the particles of a finished refinement")

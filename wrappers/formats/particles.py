@@ -193,7 +193,9 @@ def _poses(content: TableContent, rows: int, dtype: np.dtype[np.void]) -> NDArra
     return np.concatenate(parts)
 
 
-def _refuse_impossible(values: NDArray[np.float64], columns: tuple[str, ...], most: float, what: str, path: str) -> None:
+def _refuse_impossible(
+    values: NDArray[np.float64], columns: tuple[str, ...], most: float, what: str, path: str
+) -> None:
     """Refuse numbers (N, 3) that are not finite, or larger than any that a program writes there."""
     bad = np.argwhere(~(np.abs(values) <= most))
     if len(bad):

@@ -120,7 +120,8 @@ def _ragged(line: bytes, columns: int, name: str, number: int, *, is_last: bool)
     count = sum(1 for _ in _values(line))
     shown = " ".join(line.decode("utf-8", "replace").split())[:60]
     return InputInvalid(
-        f"{name}: is not a whole STAR file (line {number} holds {count} values for {columns} columns: '{shown}'); {what}"
+        f"{name}: is not a whole STAR file (line {number} holds {count} values for {columns} columns: "
+        f"'{shown}'); {what}"
     )
 
 

