@@ -71,10 +71,8 @@ def parsed_numpy_header(read: Callable[[int, int], bytes]) -> NumpyHeader:
     if not isinstance(content, dict) or set(content) != {"descr", "fortran_order", "shape"}:
         raise ValueError("no header of an array")
     shape = content["shape"]
-    if not isinstance(shape, tuple):
-        raise ValueError("no shape")
-    sides = tuple(side for side in shape if type(side) is int)
-    if len(sides) != len(shape):
+    sides = tuple(side for side in shape if type(side) is int) if isinstance(shape, tuple) else None
+    if sides is None or sides != shape:
         raise ValueError("no shape")
     return NumpyHeader(sides, _dtype(content["descr"]), at + length)
 
