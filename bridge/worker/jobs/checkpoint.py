@@ -22,7 +22,7 @@ import torch
 from cryobridge import __version__
 from cryobridge.schemas.envelope import Job
 from cryobridge.schemas.errors import CryobridgeError
-from cryobridge.wrappers.formats.whole_file import whole_file, write_all
+from cryobridge.wrappers.formats.whole_file import remove_leftovers, whole_file, write_all
 
 from .input_records import InputRecords
 
@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 
 _NOTE = "cryobridge"
 _ENDING = ".safetensors"
-_PARTS = "..*.part"
 
 
 @dataclass(frozen=True)
@@ -106,9 +105,10 @@ class Checkpoints:
         """Remove checkpoints, and what a killed attempt left of unfinished ones."""
         if self._read_only:
             return
-        for path in (*map(self._path, names), *self._folder.glob(_PARTS)):
+        for path in map(self._path, names):
             with contextlib.suppress(OSError):
                 path.unlink()
+        remove_leftovers(self._folder)
 
     def _path(self, name: str) -> Path:
         return self._folder / f".{name}{_ENDING}"

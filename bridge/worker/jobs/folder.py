@@ -32,7 +32,7 @@ from cryobridge.schemas.plain_file import read_bounded
 from cryobridge.schemas.result import JobResult, OutputRecord
 from cryobridge.schemas.wire import Message
 from cryobridge.wrappers.formats import mrc
-from cryobridge.wrappers.formats.whole_file import whole_file, write_all
+from cryobridge.wrappers.formats.whole_file import remove_leftovers, whole_file, write_all
 
 from .input_records import InputRecords, file_record
 
@@ -104,6 +104,7 @@ class OutputFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._keep_others_out()
+            remove_leftovers(self.path)
             (self.path / RESULT_NAME).unlink(missing_ok=True)
         except OSError as error:
             raise InputInvalid(

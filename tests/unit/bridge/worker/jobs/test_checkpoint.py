@@ -65,7 +65,7 @@ def test_a_damaged_checkpoint_is_none(tmp_path: Path, where: int, caplog: pytest
 def test_removing_takes_what_a_kill_left_too(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, "d")
     checkpoints.write("x", KEPT)
-    (tmp_path / "..x.safetensors.123.part").write_bytes(b"half")
+    (tmp_path / "..x.safetensors.0123456789abcdef.part").write_bytes(b"half")
     (tmp_path / "result.json").write_text("{}")
     Checkpoints(tmp_path, "d", read_only=True).remove("x")
     assert len(list(tmp_path.iterdir())) == 3
