@@ -23,6 +23,7 @@ from cryobridge.wrappers.relion.sums import Sums, read_description, read_sums
 
 from ..loop import Progress
 from .due import Due, decide
+from .history_page import history_page
 
 _UNKNOWN_A = 1.0
 """RELION reads no voxel size from the map that it gets back."""
@@ -127,6 +128,8 @@ def standard_half(
         due=verdict.due,
         code=verdict.code,
         line=verdict.line,
+        resolution_A=_resolution_A(kept),
+        report=history_page(descriptors, frame.iteration),
         wait_partner_s=options.partner_wait_s,
         deadline_s=options.deadline_s,
     )
@@ -176,6 +179,13 @@ def _verdict(kept: KeptHalf, kind: str, *, has_room: bool) -> Due:
         # The hook makes room for both maps before it calls; where it could not, it hands over one file only.
         return Due(False, Code.DISK_FULL, "there is no room on the disk for a corrected map")
     return verdict
+
+
+def _resolution_A(kept: KeptHalf) -> float | None:
+    """For the records; None where the voxel size is not known or the halves agree nowhere."""
+    found = resolution(kept.fsc, kept.voxel_size_A, 0.143, box=kept.box)
+    known = kept.voxel_size_A != _UNKNOWN_A and kept.half != 0
+    return round(found, 3) if known and math.isfinite(found) else None
 
 
 def _prepared(kept: KeptHalf, sums: Sums, descriptors: dict[str, int], device: torch.device) -> Due:
