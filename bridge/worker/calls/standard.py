@@ -27,7 +27,9 @@ from .history_page import history_page
 
 _UNKNOWN_A = 1.0
 """RELION reads no voxel size from the map that it gets back."""
-_NO_VOXEL_SIZE = "the pixel size is neither in the call (RELION 3.1) nor in the previous model file; nothing is corrected"
+_NO_VOXEL_SIZE = (
+    "the pixel size is neither in the call (RELION 3.1) nor in the previous model file; nothing is corrected"
+)
 
 
 @dataclass
@@ -100,18 +102,7 @@ def standard_half(
     written = mrc.write(_given(descriptors, f"{prefix}standard"), standard.numpy(), voxel_size_A or _UNKNOWN_A)
     yield None
 
-    kept = KeptHalf(
-        task=frame.task,
-        warm_key=f"{frame.session}#{frame.kind}{frame.number:03d}",
-        half=frame.half,
-        iteration=frame.iteration,
-        voxel_size_A=voxel_size_A or _UNKNOWN_A,
-        geometry=description.geometry,
-        options=options,
-        facts=facts,
-        standard=standard,
-        fsc=torch.from_numpy(description.fsc),
-    )
+    kept = _kept(frame, description, options, facts, voxel_size_A, standard)
     if voxel_size_A is None:
         verdict = Due(False, Code.INPUT_INVALID, _NO_VOXEL_SIZE)
     else:
@@ -134,6 +125,28 @@ def standard_half(
         deadline_s=options.deadline_s,
     )
     return kept, reply
+
+
+def _kept(
+    frame: HalfTask,
+    description: SumsDescription,
+    options: RelionOptions,
+    facts: RefinementFacts,
+    voxel_size_A: float | None,
+    standard: torch.Tensor,
+) -> KeptHalf:
+    return KeptHalf(
+        task=frame.task,
+        warm_key=f"{frame.session}#{frame.kind}{frame.number:03d}",
+        half=frame.half,
+        iteration=frame.iteration,
+        voxel_size_A=voxel_size_A or _UNKNOWN_A,
+        geometry=description.geometry,
+        options=options,
+        facts=facts,
+        standard=standard,
+        fsc=torch.from_numpy(description.fsc),
+    )
 
 
 def _sums(descriptors: Mapping[str, int], prefix: str) -> Sums:
