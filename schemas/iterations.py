@@ -53,14 +53,14 @@ class IterationFigures(Record):
         Whether each half was trained on its own particles only. One pre-trained network may still have filled both.
     """
 
-    resolution_A: float | None = fields.figure()
-    best_direction_A: float | None = fields.figure()
-    worst_direction_A: float | None = fields.figure()
-    cone_fsc_raw: float | None = fields.figure()
-    cone_fsc_corrected: float | None = fields.figure()
+    resolution_A: float | None = fields.figure(default=None)
+    best_direction_A: float | None = fields.figure(default=None)
+    worst_direction_A: float | None = fields.figure(default=None)
+    cone_fsc_raw: float | None = fields.figure(default=None)
+    cone_fsc_corrected: float | None = fields.figure(default=None)
     halves_apart: bool | None = fields.flag(default=None)
     mode: str = fields.line(default="", limit=32)
-    steps: float | None = fields.figure()
+    steps: float | None = fields.figure(default=None)
 
     @classmethod
     def of_metrics(cls, metrics: Mapping[str, Any]) -> IterationFigures:

@@ -200,14 +200,14 @@ class Bye(TypedFrame):
 
 
 class StandardReady(TypedFrame):
-    """A half's standard map is in its file; `report` is the refinement's page so far, where the hook made room for it."""
+    """A half's standard map is in its file; so is the refinement's page, `report`, where the hook made room for it."""
 
     type = "standard"
     half: int = fields.whole(0, 2)
     size: int = fields.whole(0, 2**63 - 1)
     crc32: int = fields.whole(0, 2**32 - 1)
     seconds: float = fields.number(0, default=0.0)
-    resolution_A: float | None = fields.figure()
+    resolution_A: float | None = fields.figure(default=None)
     report: WrittenFile | None = fields.record(WrittenFile, default=None, omitted=True)
 
 

@@ -181,7 +181,7 @@ class StandardMade(TaskWord):
     due: bool = fields.flag()
     code: AnyCode | None = fields.code(default=None)
     line: str = fields.line(default="")
-    resolution_A: float | None = fields.figure()
+    resolution_A: float | None = fields.figure(default=None)
     report: WrittenFile | None = fields.record(WrittenFile, default=None, omitted=True)
     wait_partner_s: float | None = fields.number(0, default=None)
     deadline_s: float | None = fields.number(0, default=None)

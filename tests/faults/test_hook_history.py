@@ -148,3 +148,26 @@ def test_the_first_iteration_removes_the_network_of_an_earlier_refinement(make_j
         assert run_hook(job, 1, daemon.socket).finish()[0] == 0
         assert session.exists() == stays
         assert ("session_in" in daemon.received("call")[0]["fd_names"]) == stays
+
+
+def test_a_real_refinement_leaves_its_records_and_its_page(refinement):
+    assert [call.status for call in refinement.iterate(1)] == [0, 0]
+    last = refinement.begin(1, 0)
+    assert last.wait() == 0
+    folder = refinement.job_folder / "run.cryobridge"
+    with (folder / "iterations.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["iteration"], row["reconstruction"], row["map"]) for row in rows] == [
+        ("1", "class001", "corrected"),
+        ("1", "class001 joined", "standard"),
+    ]
+    row = rows[0]
+    print(row)
+    assert 0 < float(row["best_direction_A"]) <= float(row["resolution_A"]) <= float(row["worst_direction_A"])
+    assert all(-1 <= float(row[f"cone_fsc_{of}"]) <= 1 for of in ("raw_sums", "corrected_halves"))
+    assert float(row["seconds"]) > 0
+    assert "raw sums" in row["why"]
+    assert "no resolution: " in row["why"]
+    page = (folder / "report.html").read_text()
+    assert "Of 1 answers up to iteration 1, 1 were corrected" in page
+    assert "The figure to quote is that of the raw sums" in page

@@ -97,8 +97,8 @@ def _agreement(rows: Sequence[Row]) -> Drawing:
         "corrected halves (no resolution)": _by_iteration(rows, "cone_fsc_corrected_halves"),
     }
     reading = (
-        "Mean FSC of the two halves within 20 degrees of the worst direction. Raw sums is the figure to quote. Corrected "
-        "halves agree on what the network filled in, too, so their curve lies too high and is never a resolution."
+        "Mean FSC of the two halves within 20 degrees of the worst direction. Raw sums is the figure to quote. "
+        "Corrected halves agree on what the network filled in, too, so they lie too high: never a resolution."
     )
     raw = _last(curves["raw sums"])
     if raw is None:
@@ -119,7 +119,7 @@ def _of_corrected(corrected: Sequence[Row]) -> str:
         if apart
         else "One network saw both halves"
     )
-    return f"{whose}; so the FSC of corrected halves is too high where the map is measured badly, and is never a resolution."
+    return f"{whose}; so the FSC of corrected halves is too high where the map is measured badly: never a resolution."
 
 
 def _is_failure(row: Row) -> bool:

@@ -19,7 +19,7 @@ from cryobridge.schemas.relion import RelionOptions, resolve_options
 from cryobridge.schemas.worker_messages import HalfTask, StandardMade
 from cryobridge.wrappers.formats import mrc, star
 from cryobridge.wrappers.relion.jobdir import MAX_TEXT_BYTES, RefinementFacts, refinement_facts
-from cryobridge.wrappers.relion.sums import Sums, read_description, read_sums
+from cryobridge.wrappers.relion.sums import CallDescription, Sums, read_description, read_sums
 
 from ..loop import Progress
 from .due import Due, decide
@@ -129,7 +129,7 @@ def standard_half(
 
 def _kept(
     frame: HalfTask,
-    description: SumsDescription,
+    description: CallDescription,
     options: RelionOptions,
     facts: RefinementFacts,
     voxel_size_A: float | None,

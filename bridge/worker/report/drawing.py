@@ -46,8 +46,8 @@ def over_iterations(curves: Mapping[str, Curve], unit: str, lowest: float | None
         y = down(value)
         parts.append(f'<line x1="{_LEFT}" y1="{y:.1f}" x2="{WIDTH - _RIGHT}" y2="{y:.1f}" stroke="#dcdfe4"/>')
         parts.append(_words(_LEFT - 6, y + 4, f"{value:.2f}" if high - low < 5 else f"{value:.1f}", "end"))
-    for iteration in range(first, last + 1, max(1, math.ceil((last - first + 1) / 20))):
-        parts.append(_words(across(iteration), HEIGHT - _BOTTOM + 18, str(iteration), "middle"))
+    every = max(1, math.ceil((last - first + 1) / 20))
+    parts += [_words(across(x), HEIGHT - _BOTTOM + 18, str(x), "middle") for x in range(first, last + 1, every)]
     parts.append(_words((WIDTH + _LEFT) / 2, HEIGHT - 8, "iteration", "middle"))
     parts.append(_words(4, 14, unit, "start"))
     for number, (name, curve) in enumerate(curves.items()):

@@ -56,7 +56,7 @@ def test_each_figure_is_a_whole_drawing_with_a_line_below(tmp_path):
     pictures = re.findall(rb"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)", page)
     assert len(pictures) == page.count(b"<figcaption") == 2
     for picture in pictures:
-        assert ElementTree.fromstring(base64.b64decode(picture)).tag.endswith("svg")  # noqa: S314 - our own
+        assert ElementTree.fromstring(base64.b64decode(picture)).tag.endswith("svg")
     assert b"Iteration 2: RELION&#x27;s own map" in page
     assert b"Iteration 1: RELION" not in page, "what was planned is no warning"
 
