@@ -202,7 +202,7 @@ def _resolution_A(kept: KeptHalf) -> float | None:
 
 
 def _prepared(kept: KeptHalf, sums: Sums, descriptors: dict[str, int], device: torch.device) -> Due:
-    """Keep what a correction needs; a file that only it needs and that cannot be used does not cost the standard map."""
+    """Keep what a correction needs; a file that only it needs and cannot be used does not cost the standard map."""
     try:
         _prepare_correction(kept, sums, descriptors, device)
     except InputInvalid as error:
