@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 
 _MOST_WARNINGS = 20
 RAW_IS_THE_FIGURE = (
-    "The figure to quote is that of the raw sums: RELION's half-maps as they came, which no network has touched."
+    "The figure to quote is that of the raw sums: RELION's half-maps as they came. No network has changed them, though "
+    "their particles were aligned to corrected maps."
 )
 
 
