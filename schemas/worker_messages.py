@@ -164,6 +164,10 @@ class StandardMade(TaskWord):
     ----------
     due
         Whether a correction is due; else `code` and `line` say why not.
+    resolution_A
+        Where RELION's half-maps stop agreeing, for the records.
+    report
+        The refinement's page so far, written where the hook made room for it.
     wait_partner_s, deadline_s
         From the call's options: how long to wait for the other half, and how long the correction may take.
     """
@@ -177,6 +181,8 @@ class StandardMade(TaskWord):
     due: bool = fields.flag()
     code: AnyCode | None = fields.code(default=None)
     line: str = fields.line(default="")
+    resolution_A: float | None = fields.figure(default=None)
+    report: WrittenFile | None = fields.record(WrittenFile, default=None, omitted=True)
     wait_partner_s: float | None = fields.number(0, default=None)
     deadline_s: float | None = fields.number(0, default=None)
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from cryobridge.schemas.codes import AnyCode, Code
 from cryobridge.schemas.config import Deadlines
 from cryobridge.schemas.frames import TypedFrame
+from cryobridge.schemas.iterations import IterationFigures
 from cryobridge.schemas.messages import (
     Answer,
     CallFailed,
@@ -303,7 +304,16 @@ class Iteration:
         half.has_standard = True
         half.state = HalfState.READY
         half.deadline_s = made.deadline_s or None
-        half.link.send(StandardReady(half=half.number, size=made.size, crc32=made.crc32, seconds=made.seconds))
+        half.link.send(
+            StandardReady(
+                half=half.number,
+                size=made.size,
+                crc32=made.crc32,
+                seconds=made.seconds,
+                resolution_A=made.resolution_A,
+                report=made.report,
+            )
+        )
         if not made.due or self.wanted == {0}:
             half.own = Verdict(made.code or Code.NOT_DUE, made.line)
         if self.verdict is not None:
@@ -343,6 +353,7 @@ class Iteration:
         self.ticket = uuid.uuid4().hex
         self.line = made.line
         self.metrics = made.metrics
+        figures = IterationFigures.of_metrics(made.metrics)
         self.deadline = self.clock() + self.deadlines.verify_s
         for half in self.halves.values():
             half.state = HalfState.VERIFYING
@@ -355,6 +366,7 @@ class Iteration:
                     ticket=self.ticket,
                     line=self.line,
                     session=made.session,
+                    figures=figures,
                 )
             )
 
