@@ -36,7 +36,8 @@ from cryobridge.schemas.state import TERMINAL
 from cryobridge.schemas.wire import HEARTBEAT_S, Message
 from cryobridge.schemas.worker_messages import PrepareSession, TaskProgress
 
-from ..queue.store import RELION_KIND, Store, StoredJob
+from ..queue.rows import StoredJob
+from ..queue.store import RELION_KIND, Store
 from ..queue.submitted import JobQueue, summary
 from ..refinements.pairing import Sessions
 from .health import Health
