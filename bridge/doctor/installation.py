@@ -64,7 +64,7 @@ def examine(
     findings += check_daemon(environment)
     findings += check_gpus(nvidia_gpus)
     if job_folder is not None:
-        findings += check_job_folder(job_folder)
+        findings += check_job_folder(job_folder, environment)
     if tiny_job:
         findings.append(check_tiny_job(environment))
     return findings

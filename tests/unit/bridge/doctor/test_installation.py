@@ -310,3 +310,15 @@ def test_the_command_prints_every_finding_and_fails_if_one_does(
     assert json.loads(capsys.readouterr().out) == [finding.as_dict() for finding in expected]
     monkeypatch.setenv(VARIABLE, program(tmp_path, GOOD_ANSWER))
     assert cli.run(["doctor", "--no-tiny-job"]) == 0
+
+
+@pytest.mark.parametrize(("settings", "level"), [("", Level.OK), ("start_healpix: 4\n", Level.WARN)])
+def test_a_correction_that_begins_in_local_searches_is_told_with_what_to_set(
+    tmp_path: Path, settings: str, level: Level
+) -> None:
+    folder = project(tmp_path)
+    write_iteration(folder, 2)
+    (folder / "cryobridge.yaml").write_text(settings)
+    (finding,) = [one for one in check_job_folder(folder, {}) if one.check == "start of correction"]
+    assert finding.level is level
+    assert finding.advice == ("" if level is Level.OK else "set start_healpix: 3 in cryobridge.yaml")

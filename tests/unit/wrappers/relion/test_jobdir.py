@@ -73,3 +73,18 @@ def test_the_captured_refinement_is_understood(captured_iteration):
     assert (facts.healpix_order, facts.symmetry, facts.solvent_mask) == (3, "C1", "data/mask.mrc")
     assert (facts.initial_highres_A, facts.pixel_size_A) == (20.0, 2.8)
     assert "--keep_lowres" in facts.command_line
+
+
+@pytest.mark.parametrize(
+    ("first", "latest", "order"),
+    [
+        ("# --o run --auto_refine", "", 4),
+        ("# --o run --auto_refine --auto_local_healpix_order 5", "# --continue run_it003_optimiser.star", 5),
+        ("# --o run --auto_refine", "# --continue x\n_rlnDoAutoRefine 1\n_rlnAutoLocalSearchesHealpixOrder 6", 6),
+        ("", "# --continue x\n_rlnDoAutoRefine 1\n_rlnAutoLocalSearchesHealpixOrder 3", 3),
+        ("# --o run --iter 25", "# --o run --iter 25\n_rlnDoAutoRefine 0\n_rlnAutoLocalSearchesHealpixOrder 4", None),
+    ],
+)
+def test_local_searches_begin_where_the_optimiser_or_the_command_says(first, latest, order):
+    facts = refinement_facts(f"# RELION\n{first}\n", f"# RELION\n{latest}\n")
+    assert facts.local_healpix_order == order
