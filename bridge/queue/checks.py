@@ -11,8 +11,8 @@ from .tables import SCHEMA_VERSION, statements
 _DAMAGE = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
 
 _SURELY_WELL = (
-    "json_valid(spec) AND json_type(spec) = 'object' AND "
-    "(result IS NULL OR json_valid(result) AND json_type(result) = 'object')"
+    "CASE WHEN json_valid(spec) THEN json_type(spec) = 'object' ELSE 0 END AND "
+    "CASE WHEN result IS NULL THEN 1 WHEN json_valid(result) THEN json_type(result) = 'object' ELSE 0 END"
 )
 
 

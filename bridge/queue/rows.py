@@ -50,7 +50,7 @@ def job_of(row: Sequence[Any]) -> StoredJob:
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         If its state is none, or its spec or result is no JSON object.
     """
     values = dict(zip(COLUMNS.split(", "), row, strict=True))
@@ -71,5 +71,5 @@ def _object(text: str) -> dict[str, Any]:
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
+        raise TypeError("not a JSON object")
     return value
