@@ -199,13 +199,14 @@ class Bye(TypedFrame):
 
 
 class StandardReady(TypedFrame):
-    """A half's standard map is in its file."""
+    """A half's standard map is in its file; `call` is the iteration's name for 'cryobridge logs'."""
 
     type = "standard"
     half: int = fields.whole(0, 2)
     size: int = fields.whole(0, 2**63 - 1)
     crc32: int = fields.whole(0, 2**32 - 1)
     seconds: float = fields.number(0, default=0.0)
+    call: str = fields.line(default="", limit=32)
 
 
 class Waiting(TypedFrame):

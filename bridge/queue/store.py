@@ -215,6 +215,10 @@ class Store:
         found = self._rows("WHERE id = ?", (job_id,))
         return found[0] if found else None
 
+    def beginning_with(self, start: str) -> list[StoredJob]:
+        """The jobs whose id begins so."""
+        return self._rows("WHERE substr(id, 1, ?) = ? ORDER BY number", (len(start), start))
+
     def find_request(self, request_id: str, uid: int) -> StoredJob | None:
         """The job that a user's request made, or None."""
         found = self._rows("WHERE uid = ? AND request_id = ?", (uid, request_id))

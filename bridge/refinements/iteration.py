@@ -43,6 +43,8 @@ from ..pool.scheduler import Priority
 from .call import CallKey
 
 WAITING_TOLD_EVERY_S = 10.0
+SHORT_ID = 8
+"""So much of an iteration's id stands in RELION's log; 'cryobridge logs' finds the iteration by it."""
 
 
 class Link(Protocol):
@@ -303,7 +305,11 @@ class Iteration:
         half.has_standard = True
         half.state = HalfState.READY
         half.deadline_s = made.deadline_s or None
-        half.link.send(StandardReady(half=half.number, size=made.size, crc32=made.crc32, seconds=made.seconds))
+        half.link.send(
+            StandardReady(
+                half=half.number, size=made.size, crc32=made.crc32, seconds=made.seconds, call=self.id[:SHORT_ID]
+            )
+        )
         if not made.due or self.wanted == {0}:
             half.own = Verdict(made.code or Code.NOT_DUE, made.line)
         if self.verdict is not None:

@@ -116,6 +116,7 @@ class Visit:
         self.surroundings = Surroundings()
         self.channel: wire.Channel | None = None
         self.meeting: Meeting | None = None
+        self.call_id = ""
         self._discard: list[OutputFile] = []
 
     def go(self) -> int:
@@ -282,6 +283,7 @@ class Visit:
         )
 
     def _chosen(self, outcome: Outcome, work: HalfWork, conversation: Conversation) -> Reply:
+        self.call_id = conversation.call_id
         if outcome.used == CORRECTED:
             session_out = conversation.session_out
             self.lineage.insist()
@@ -378,7 +380,7 @@ class Visit:
             line = f"corrected map: {outcome.line} ({elapsed:.1f} s)"
         else:
             line = f"{_RELION_OWN}{outcome.line}{self._hope(outcome)}"
-        say(line, self.call.name.label)
+        say(f"{line} [call {self.call_id}]" if self.call_id else line, self.call.name.label)
         self._remove_volumes()
         if self.channel is not None:
             with contextlib.suppress(wire.WireError, OSError):
