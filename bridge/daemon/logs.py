@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-FILE_NAME = "daemon.log"
 MAX_FILE_BYTES = 10 * 1024 * 1024
 KEPT_FILES = 4
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}

@@ -21,6 +21,7 @@ from cryobridge.schemas.config import DaemonConfig, Loaded
 from cryobridge.schemas.errors import CryobridgeError
 from cryobridge.schemas.wire import EXIT_FAILED, EXIT_OK, Message
 
+from ..log_file import LOG_NAME
 from ..pool.devices import worker_devices
 from ..pool.place import Spawn
 from ..pool.pool import Pool
@@ -300,7 +301,7 @@ def _open_store(folder: Path, log_level: str, *, quiet: bool) -> tuple[Store, In
     """Make the folder, begin to log there (only warnings to stderr when `quiet`), open the database."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        logs.set_up(log_level, logs.usable(folder / logs.FILE_NAME), "WARNING" if quiet else None)
+        logs.set_up(log_level, logs.usable(folder / LOG_NAME), "WARNING" if quiet else None)
     except OSError as error:
         raise StoreUnavailable(f"{folder}: {error.strerror or error}; set state_dir") from error
     return open_store(folder / "jobs.sqlite")
