@@ -200,7 +200,10 @@ class Bye(TypedFrame):
 
 
 class StandardReady(TypedFrame):
-    """A half's standard map is in its file; so is the refinement's page, `report`, where the hook made room for it."""
+    """A half's standard map is in its file; so is the refinement's page, `report`, where the hook made room for it.
+
+    `call` is the iteration's name for 'cryobridge logs'.
+    """
 
     type = "standard"
     half: int = fields.whole(0, 2)
@@ -209,6 +212,7 @@ class StandardReady(TypedFrame):
     seconds: float = fields.number(0, default=0.0)
     resolution_A: float | None = fields.figure(default=None)
     report: WrittenFile | None = fields.record(WrittenFile, default=None, omitted=True)
+    call: str = fields.line(default="", limit=32)
 
 
 class Waiting(TypedFrame):

@@ -27,21 +27,22 @@ _CHECK_NAMES = {"run.devices": "--devices", "output": "--output"}
 def doctor(job_folder: Path | None, tiny_job: bool, as_json: bool) -> int:
     """Check that RELION will find the bridge, and that it works; with JOB_FOLDER, check that refinement too.
 
-    Each line says ok, warn or fail, and what to do. Exit 0: nothing failed; 1: something did.
+    Each line says ok, warn or fail, and what to do, as soon as it is found. Exit 0: nothing failed; 1: something did.
     """
     from ..doctor.finding import Level
     from ..doctor.installation import examine
 
-    findings = examine(job_folder, tiny_job=tiny_job)
-    if as_json:
-        render.as_json([finding.as_dict() for finding in findings])
-    else:
-        for finding in findings:
+    findings = []
+    for finding in examine(job_folder, tiny_job=tiny_job):
+        findings.append(finding)
+        if not as_json:
             click.echo(
                 f"{click.style(f'{finding.level:<4}', fg=finding.level.colour)}  {finding.check}: {finding.text}"
             )
             if finding.advice:
                 click.echo(f"      -> {finding.advice}")
+    if as_json:
+        render.as_json([finding.as_dict() for finding in findings])
     return int(any(finding.level is Level.FAIL for finding in findings))
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
 
 from cryobridge.schemas import wire
-from cryobridge.schemas.errors import DaemonUnavailable
+from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable
 from cryobridge.schemas.requests import (
     AskProcesses,
     AskStatus,
@@ -31,6 +33,7 @@ from . import render
 
 PASS_THROUGH = {"ignore_unknown_options": True, "help_option_names": []}
 FOLLOW_PAUSE_S = 1.0
+LINES_SHOWN = 40
 STOP_WAIT_S = 90.0
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
@@ -127,11 +130,58 @@ def _running_row(row: dict[str, Any]) -> list[object]:
 
 
 @click.command()
-@click.argument("job_id")
-@click.option("-f", "--follow", is_flag=True, help="Go on printing until the job is finished.")
+@click.argument("job_id", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on printing until the job is finished, or until Ctrl-C.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(min=1),
+    default=LINES_SHOWN,
+    show_default=True,
+    help="So many, of the daemon's.",
+)
 @json_option
-def logs(job_id: str, follow: bool, as_json: bool) -> None:
-    """Print the log of job JOB_ID."""
+def logs(job_id: str | None, follow: bool, lines: int, as_json: bool) -> None:
+    """Print the log of job JOB_ID, or the end of the daemon's own; JOB_ID may be the call in RELION's log."""
+    if job_id is None:
+        _daemon_log(follow, lines, as_json)
+    else:
+        _job_log(job_id, follow, as_json)
+
+
+def _daemon_log(follow: bool, count: int, as_json: bool) -> None:
+    from ..log_file import LOG_NAME, DaemonLog
+
+    with contextlib.closing(DaemonLog(_state_folder() / LOG_NAME)) as log:
+        lines = log.last(count)
+        if as_json:
+            render.as_json({"lines": lines})
+            return
+        with interrupted("the daemon goes on"):
+            while True:
+                for line in lines:
+                    click.echo("\n".join(map(printable, line.split("\n"))))
+                if not follow:
+                    return
+                time.sleep(FOLLOW_PAUSE_S)
+                lines = list(log.new_lines())
+
+
+def _state_folder() -> Path:
+    """Where the running daemon keeps its log; where it would, if none runs: then its log matters most."""
+    try:
+        with DaemonClient.connect() as client:
+            folder = client.request(AskStatus()).get("state_dir")
+            if isinstance(folder, str):
+                return Path(folder)
+    except CryobridgeError:
+        pass
+    from cryobridge.schemas.config import load
+
+    return load(None).config.state_path()
+
+
+def _job_log(job_id: str, follow: bool, as_json: bool) -> None:
     printed = 0
     how_to_go_on = f"job {job_id} goes on in the daemon: 'cryobridge logs -f {job_id}'" if follow else ""
     with interrupted(how_to_go_on), DaemonClient.connect() as client:

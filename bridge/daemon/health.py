@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -22,6 +23,7 @@ def judge(
     workers_broken: bool,
     store_problem: str | None,
     socket_ours: bool,
+    incidents: Sequence[str] = (),
 ) -> Health:
     """Put the parts' own reports together.
 
@@ -37,8 +39,10 @@ def judge(
         Why the database cannot be written, or None.
     socket_ours
         False when somebody has removed or replaced the socket file.
+    incidents
+        What has happened to the database and nobody has seen yet.
     """
-    problems = [text for text in (worker_problem, store_problem) if text]
+    problems = [text for text in (worker_problem, store_problem, *incidents) if text]
     if not socket_ours:
         problems.append("the socket file has been removed or replaced; restart the daemon")
     return Health(

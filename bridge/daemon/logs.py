@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import logging.handlers
+import stat
 import sys
 import time
 from pathlib import Path
@@ -17,6 +19,21 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 def fields(record: logging.LogRecord) -> dict[str, object]:
     """What was given as `extra`."""
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+
+
+def usable(file: Path) -> Path:
+    """A path that a log can be written to.
+
+    Raises
+    ------
+    OSError
+        If a folder or a FIFO stands there: a log that is written to a FIFO waits for who reads it.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        mode = file.stat().st_mode
+        if stat.S_ISDIR(mode) or stat.S_ISFIFO(mode):
+            raise OSError(f"{file.name} is no file")
+    return file
 
 
 class JsonFormatter(logging.Formatter):

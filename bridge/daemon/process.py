@@ -21,9 +21,12 @@ from cryobridge.schemas.config import DaemonConfig, Loaded
 from cryobridge.schemas.errors import CryobridgeError
 from cryobridge.schemas.wire import EXIT_FAILED, EXIT_OK, Message
 
+from ..log_file import LOG_NAME
 from ..pool.devices import worker_devices
 from ..pool.place import Spawn
 from ..pool.pool import Pool
+from ..queue.incidents import Incidents
+from ..queue.opening import open_store
 from ..queue.store import Store, StoreUnavailable
 from ..queue.submitted import JobQueue
 from ..refinements.ledger import Books
@@ -31,7 +34,7 @@ from ..refinements.pairing import Sessions
 from ..watch.announce import Watching
 from . import logs
 from .health import Health, judge
-from .listening import AlreadyRunning, ListeningSocket, notify_systemd, passed_socket
+from .listening import AlreadyRunning, ListeningSocket, listen, notify_systemd
 from .requests import RequestHandler
 from .server import Server
 
@@ -54,6 +57,8 @@ class Daemon:
         Its address, held.
     store, folder
         The database, and the folder that it and the logs are in.
+    incidents
+        What has happened to the database, as far as nobody has seen it yet.
     autospawned
         True when a hook started it: then it leaves by itself when nobody needs it.
     spawn
@@ -66,6 +71,7 @@ class Daemon:
         listening: ListeningSocket,
         store: Store,
         folder: Path,
+        incidents: Incidents,
         loop: asyncio.AbstractEventLoop,
         *,
         autospawned: bool = False,
@@ -75,6 +81,8 @@ class Daemon:
         self._listening = listening
         self._store = store
         self._folder = folder
+        self._incidents = incidents
+        self._unseen = incidents.problems()
         self._loop = loop
         self._autospawned = autospawned
         self._daemon_id = str(uuid.uuid4())
@@ -197,6 +205,7 @@ class Daemon:
             workers_broken=all(worker.broken for worker in self.pool.workers),
             store_problem=self._store_problem or self._books.problem,
             socket_ours=self._listening.is_ours(),
+            incidents=self._unseen,
         )
 
     def _welcome(self) -> tuple[str, str]:
@@ -232,6 +241,7 @@ class Daemon:
         if now - self._last_pulse < WATCHDOG_S:
             return
         self._last_pulse = now
+        self._unseen = self._incidents.problems()
         was, self._store_problem = self._store_problem, None
         if not self._store.writable():
             self._store_problem = "the database cannot be written; see the log and the disk's space"
@@ -261,50 +271,53 @@ def run(loaded: Loaded, *, autospawned: bool = False, spawn: Spawn | None = None
     os.umask(0o077)
     _raise_descriptor_limit()
     try:
-        passed = passed_socket()
-        path = config.socket_path() if passed is None else Path(passed.getsockname())
-        listening = ListeningSocket(path, int(config.socket_mode, 8), passed)
+        listening = listen(config.socket_path(), int(config.socket_mode, 8))
     except AlreadyRunning as error:
         sys.stderr.write(f"cryobridge: {error}\n")
         return EXIT_OK
+    except CryobridgeError as error:
+        sys.stderr.write(f"cryobridge: {error}\n")
+        return EXIT_FAILED
+    path = listening.path
     try:
         folder = config.state_path()
         try:
-            store = _open_store(folder, config.log_level, quiet=autospawned)
+            store, incidents = _open_store(folder, config.log_level, quiet=autospawned)
         except StoreUnavailable as error:
             if not autospawned:
                 raise
             # A refinement must not go without its daemon because a home folder is read-only or full.
             folder = path.with_name(f"{path.name}.state")
-            store = _open_store(folder, config.log_level, quiet=autospawned)
+            store, incidents = _open_store(folder, config.log_level, quiet=autospawned)
             log.warning("state kept beside the socket", extra={"folder": str(folder), "because": str(error)})
-        return asyncio.run(_serve(config, listening, store, folder, autospawned, spawn))
-    except CryobridgeError as error:
+        return asyncio.run(_serve(config, listening, store, incidents, folder, autospawned, spawn))
+    except (CryobridgeError, OSError) as error:
         listening.close()
         sys.stderr.write(f"cryobridge: {error}\n")
         return EXIT_FAILED
 
 
-def _open_store(folder: Path, log_level: str, *, quiet: bool) -> Store:
+def _open_store(folder: Path, log_level: str, *, quiet: bool) -> tuple[Store, Incidents]:
     """Make the folder, begin to log there (only warnings to stderr when `quiet`), open the database."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        logs.set_up(log_level, folder / "daemon.log", "WARNING" if quiet else None)
+        logs.set_up(log_level, logs.usable(folder / LOG_NAME), "WARNING" if quiet else None)
     except OSError as error:
         raise StoreUnavailable(f"{folder}: {error.strerror or error}; set state_dir") from error
-    return Store(folder / "jobs.sqlite")
+    return open_store(folder / "jobs.sqlite")
 
 
 async def _serve(
     config: DaemonConfig,
     listening: ListeningSocket,
     store: Store,
+    incidents: Incidents,
     folder: Path,
     autospawned: bool,
     spawn: Spawn | None,
 ) -> int:
     loop = asyncio.get_running_loop()
-    daemon = Daemon(config, listening, store, folder, loop, autospawned=autospawned, spawn=spawn)
+    daemon = Daemon(config, listening, store, folder, incidents, loop, autospawned=autospawned, spawn=spawn)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.signalled)
     # A closed terminal must not end refinements.

@@ -36,12 +36,15 @@ from cryobridge.schemas.state import TERMINAL
 from cryobridge.schemas.wire import HEARTBEAT_S, Message
 from cryobridge.schemas.worker_messages import PrepareSession, TaskProgress
 
-from ..queue.store import RELION_KIND, Store, StoredJob
+from ..queue.rows import StoredJob
+from ..queue.store import RELION_KIND, Store
 from ..queue.submitted import JobQueue, summary
 from ..refinements.pairing import Sessions
 from .health import Health
 
 MAX_WAIT_S = 86_400.0
+LEAST_ID_CHARACTERS = 8
+"""So much of an id names its job, if that is the only one of the asker's."""
 
 
 class Asker(Protocol):
@@ -169,10 +172,12 @@ class RequestHandler:
         return client.uid in (uid, 0, os.getuid())
 
     def _job(self, client: Asker, job_id: str) -> StoredJob:
-        job = self._store.get(job_id)
-        if job is None or not self._sees(client, job.uid):
+        exact = self._store.get(job_id)
+        found = [exact] if exact else self._store.beginning_with(job_id) if len(job_id) >= LEAST_ID_CHARACTERS else []
+        mine = [job for job in found if self._sees(client, job.uid)]
+        if len(mine) != 1:
             raise InputInvalid(f"there is no job {job_id[:64]} of yours; 'cryobridge jobs' lists them")
-        return job
+        return mine[0]
 
     def _operate(self, client: Asker, action: Callable[[], None]) -> Message:
         self._check_operator(client)

@@ -13,25 +13,28 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 import cryobridge
-from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable, InputInvalid, JobRejected
+from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable, DeadlineExceeded, InputInvalid, JobRejected
 from cryobridge.schemas.job import parse_job
 from cryobridge.schemas.jobfile import load_job
 from cryobridge.schemas.relion import resolve_options
-from cryobridge.schemas.requests import AskStatus, SubmitJob
+from cryobridge.schemas.requests import AskStatus, CancelJob, JobStanding, SubmitJob, WaitForJob
 from cryobridge.schemas.result import read_result
 from cryobridge.schemas.variables import known_variables
+from cryobridge.schemas.wire import Message
 from cryobridge.wrappers.formats import mrc
 
 from ..client import DaemonClient, degradations
 from ..foreground import WORKER_MODULE
 from ..gpus import ListGpus, nvidia_gpus
 from .finding import Finding, Level
+from .queued import WaitsItsTurn, take_back_if_queued
 from .refinement import check_job_folder
 
 VARIABLE = "RELION_EXTERNAL_RECONSTRUCT_EXECUTABLE"
@@ -39,6 +42,8 @@ STOCK = "relion_external_reconstruct"
 HOOK = "cryobridge-relion"
 HOOK_TIMEOUT_S = 20.0
 TINY_JOB_TIMEOUT_S = 180.0
+PATIENCE_S = 10.0
+"""So long the tiny job may wait before the daemon is asked what keeps it."""
 TINY_BOX = 16
 ENOUGH_GPU_BYTES = 4_000_000_000
 
@@ -48,8 +53,8 @@ def examine(
     *,
     tiny_job: bool = True,
     environment: Mapping[str, str] = os.environ,
-) -> list[Finding]:
-    """Run every check.
+) -> Iterator[Finding]:
+    """Run every check, and give each finding as soon as it is found.
 
     Parameters
     ----------
@@ -60,14 +65,15 @@ def examine(
     environment
         The variables RELION would be started with.
     """
-    findings = [*check_variable(environment), *check_relion(environment), *check_settings(environment)]
-    findings += check_daemon(environment)
-    findings += check_gpus(nvidia_gpus)
+    yield from check_variable(environment)
+    yield from check_relion(environment)
+    yield from check_settings(environment)
+    yield from check_daemon(environment)
+    yield from check_gpus(nvidia_gpus)
     if job_folder is not None:
-        findings += check_job_folder(job_folder)
+        yield from check_job_folder(job_folder, environment)
     if tiny_job:
-        findings.append(check_tiny_job(environment))
-    return findings
+        yield check_tiny_job(environment)
 
 
 def check_variable(environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -232,6 +238,9 @@ def check_tiny_job(environment: Mapping[str, str], timeout_s: float = TINY_JOB_T
         try:
             where = _by_daemon(job_file, environment, timeout_s) or _by_worker(job_file, timeout_s)
             result = read_result(job_file.parent / "out")
+        except WaitsItsTurn as turn:
+            text = f"was queued behind {turn.behind}, and taken back: the daemon is busy, which is fine"
+            return Finding("tiny job", Level.OK, text, "to see one run, call 'cryobridge doctor' when that is done")
         except subprocess.TimeoutExpired:
             return Finding("tiny job", Level.FAIL, f"not finished in {timeout_s:.0f} s", "is the machine overloaded?")
         except CryobridgeError as error:
@@ -254,12 +263,28 @@ def _by_daemon(job_file: Path, environment: Mapping[str, str], timeout_s: float)
                 job_id = str(client.request(SubmitJob(spec=spec))["job_id"])
             except JobRejected:
                 return None
-            end = client.wait(job_id, timeout_s)
+            end = _end(client, job_id, timeout_s)
     except DaemonUnavailable:
         return None
     if end["state"] != "succeeded":
         raise CryobridgeError(f"the daemon's job {job_id} {end['state']}: {end.get('text') or end.get('reason')}")
     return "by the daemon"
+
+
+def _end(client: DaemonClient, job_id: str, timeout_s: float) -> Message:
+    """Wait for a job as long as there is something to wait for."""
+    last = time.monotonic() + timeout_s
+    while True:
+        try:
+            return client.wait(job_id, max(0.0, min(PATIENCE_S, last - time.monotonic())))
+        except DeadlineExceeded:
+            take_back_if_queued(client, job_id)
+        if time.monotonic() >= last:
+            standing = JobStanding.read(client.request(WaitForJob(job_id=job_id, timeout_s=0.0)), "the reply to 'wait'")
+            client.request(CancelJob(job_id=job_id))
+            raise DeadlineExceeded(
+                f"the daemon's job {job_id} was still {standing.state} after {timeout_s:g} s, and no other work kept it"
+            )
 
 
 def _by_worker(job_file: Path, timeout_s: float) -> str:

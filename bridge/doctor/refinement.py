@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.relion import SETTINGS_NAME, own_settings, resolve_options
 from cryobridge.wrappers.relion.jobdir import option_value
+from cryobridge.wrappers.relion.local_searches import begins_too_late
 from cryobridge.wrappers.relion.run_folder import RunFolder, optimisers, read_refinement, read_text
 
 from .finding import Finding, Level
@@ -20,8 +21,8 @@ COMFORTABLE_ITERATIONS = 3
 GPU_HEADROOM_MB = 1500
 
 
-def check_job_folder(folder: Path) -> Iterator[Finding]:
-    """Check the output root of a job folder that was written last."""
+def check_job_folder(folder: Path, environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
+    """Check the output root of a job folder that was written last, as RELION calls it with these variables."""
     try:
         names = os.listdir(folder)
     except OSError as error:
@@ -56,6 +57,7 @@ def check_job_folder(folder: Path) -> Iterator[Finding]:
     yield from check_command(refinement)
     yield check_mask(refinement)
     yield from check_settings_file(folder, refinement)
+    yield from check_start(folder, refinement, environment)
     yield check_disk(refinement, shutil.disk_usage(folder).free)
 
 
@@ -150,6 +152,24 @@ def check_settings_file(folder: Path, refinement: RunFolder) -> Iterator[Finding
         )
     else:
         yield Finding(SETTINGS_NAME, Level.OK, "is used")
+
+
+def check_start(folder: Path, refinement: RunFolder, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """The correction begins while RELION still searches globally; silent where it cannot be told or is off."""
+    local = refinement.facts.local_healpix_order
+    text = read_text(folder / SETTINGS_NAME) or None
+    try:
+        options, _ = resolve_options(environment, refinement.facts.command_line, text, own_settings(text, environment))
+    except InputInvalid:
+        return  # check_settings_file and the check of the variables say what is wrong
+    if local is None or not options.correction or refinement.facts.gradient:
+        return
+    late = begins_too_late(options, refinement.facts)
+    if late is None:
+        where = f"from healpix order {options.start_healpix} on; RELION searches locally from {local} on"
+        yield Finding("start of correction", Level.OK, where)
+    else:
+        yield Finding("start of correction", Level.WARN, late.text, late.advice)
 
 
 def check_disk(refinement: RunFolder, free_bytes: int) -> Finding:

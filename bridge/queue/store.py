@@ -14,7 +14,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,9 @@ from cryobridge.schemas.codes import AnyCode, Code
 from cryobridge.schemas.errors import CryobridgeError
 from cryobridge.schemas.state import MAX_ATTEMPTS, TERMINAL, JobState, may_become
 
+from .checks import find_damage, is_damage, is_newer, version_of
+from .mark import Mark
+from .rows import COLUMNS, Event, StoredJob, job_of
 from .tables import SCHEMA_VERSION, statements
 
 RELION_KIND = "relion.reconstruct"
@@ -33,44 +35,17 @@ class StoreUnavailable(CryobridgeError):  # noqa: N818 - the field name users re
     code = Code.STORE
 
 
+class StoreDamaged(StoreUnavailable):
+    """The database file itself is wrong; `bridge.queue.opening` knows what to do."""
+
+
 class WrongTransition(Exception):  # noqa: N818
     """A change of state that the table does not allow; a mistake in the caller."""
 
 
-@dataclass(frozen=True)
-class StoredJob:
-    """One job as it is on disk."""
-
-    id: str
-    number: int
-    kind: str
-    uid: int
-    priority: int
-    state: JobState
-    reason: str | None
-    text: str
-    spec: dict[str, Any]
-    result: dict[str, Any] | None
-    attempts: int
-    abort_requested: bool
-    created_at: float
-    started_at: float | None
-    finished_at: float | None
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened to a job."""
-
-    at: float
-    type: str
-    text: str
-
-
-_COLUMNS = (
-    "id, number, kind, uid, priority, state, reason, text, spec, result, attempts, abort_requested, "
-    "created_at, started_at, finished_at"
-)
+def mark_path(database: Path) -> Path:
+    """Where the mark of a database is."""
+    return database.with_name(f"{database.name}-mark")
 
 
 class Store:
@@ -83,8 +58,15 @@ class Store:
     clock
         Seconds since 1970.
 
+    Attributes
+    ----------
+    missing
+        How many entries the mark beside the file knows of, and the file does not; for `settle`.
+
     Raises
     ------
+    StoreDamaged
+        If the file is no sound database of jobs.
     StoreUnavailable
         If the file cannot be opened, is in use, or was written by a newer version.
     """
@@ -92,21 +74,48 @@ class Store:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._path = path
         self._clock = clock
+        self._db = sqlite3.connect(":memory:")
         try:
-            self._db = sqlite3.connect(path, timeout=2.0, isolation_level=None)
-            # Exclusive: no shared memory is needed then, so WAL works on network file systems, and a second
-            # daemon cannot open the same file.
-            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA foreign_keys = ON")
-            self._migrate()
-        except sqlite3.Error as error:
+            self._open(path)
+        except (sqlite3.Error, StoreUnavailable) as error:
+            self._db.close()
+            if isinstance(error, StoreUnavailable):
+                raise
+            if is_damage(error):
+                raise StoreDamaged(f"{path}: {error}") from error
             raise StoreUnavailable(f"{path}: {error}; check its folder's space and rights") from error
+        self._booked = self._last_event()
+        self._mark = Mark(mark_path(path))
+        self.missing = max(0, self._mark.read() - self._booked)
+
+    def _open(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, timeout=2.0, isolation_level=None)
+        # Whatever bytes a text holds, reading it must not fail.
+        self._db.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        # Exclusive: no shared memory is needed then, so WAL works on network file systems, and a second
+        # daemon cannot open the same file.
+        self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA foreign_keys = ON")
+        if is_newer(self._db):
+            raise StoreUnavailable(
+                f"{path}: written by a newer cryobridge (format {version_of(self._db)}); use that one"
+            )
+        if (damage := find_damage(self._db)) is not None:
+            raise StoreDamaged(f"{path}: {damage}")
+        if version_of(self._db) == 0:
+            self._make_tables()
 
     def close(self) -> None:
         """Close the file; nothing is pending, since every change was written when it was made."""
         self._db.close()
+        self._mark.close()
+
+    def settle(self) -> None:
+        """Take the database as it is for the truth: what is missing from it has been told."""
+        self.missing = 0
+        self._mark.write(self._booked)
 
     # ---- changes
 
@@ -206,6 +215,10 @@ class Store:
         found = self._rows("WHERE id = ?", (job_id,))
         return found[0] if found else None
 
+    def beginning_with(self, start: str) -> list[StoredJob]:
+        """The jobs whose id begins so."""
+        return self._rows("WHERE substr(id, 1, ?) = ? ORDER BY number", (len(start), start))
+
     def find_request(self, request_id: str, uid: int) -> StoredJob | None:
         """The job that a user's request made, or None."""
         found = self._rows("WHERE uid = ? AND request_id = ?", (uid, request_id))
@@ -255,16 +268,17 @@ class Store:
 
     # ---- inside
 
-    def _migrate(self) -> None:
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise StoreUnavailable(f"{self._path}: written by a newer cryobridge (format {version}); use that one")
-        if version == 0:
-            self._db.execute("BEGIN EXCLUSIVE")
-            for statement in statements():
-                self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            self._db.execute("COMMIT")
+    def _make_tables(self) -> None:
+        self._db.execute("BEGIN EXCLUSIVE")
+        for statement in statements():
+            self._db.execute(statement)
+        self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._db.execute("COMMIT")
+
+    def _last_event(self) -> int:
+        with self._reading():
+            found = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
+            return 0 if found is None else int(found[0])
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -272,12 +286,15 @@ class Store:
         if self._db.in_transaction:
             yield
             return
+        booked = self._booked
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self._db.execute("COMMIT")
+                self._mark.write(self._booked)
             except BaseException:
+                self._booked = booked
                 # SQLite itself rolls back on a full disk; then there is nothing left to undo.
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
@@ -294,7 +311,7 @@ class Store:
 
     def _rows(self, where: str, values: Sequence[object]) -> list[StoredJob]:
         with self._reading():
-            return [_job(row) for row in self._db.execute(f"SELECT {_COLUMNS} FROM job {where}", values)]  # noqa: S608
+            return [job_of(row) for row in self._db.execute(f"SELECT {COLUMNS} FROM job {where}", values)]  # noqa: S608
 
     def _one(self, job_id: str) -> StoredJob:
         job = self.get(job_id)
@@ -335,19 +352,7 @@ class Store:
             return self._one(job_id)
 
     def _event(self, job_id: str, type_: str, text: str) -> None:
-        self._db.execute(
+        added = self._db.execute(
             "INSERT INTO event (job_id, at, type, text) VALUES (?, ?, ?, ?)", (job_id, self._clock(), str(type_), text)
         )
-
-
-def _job(row: Sequence[Any]) -> StoredJob:
-    values = dict(zip(_COLUMNS.split(", "), row, strict=True))
-    return StoredJob(
-        **{
-            **values,
-            "state": JobState(values["state"]),
-            "spec": json.loads(values["spec"]),
-            "result": None if values["result"] is None else json.loads(values["result"]),
-            "abort_requested": bool(values["abort_requested"]),
-        }
-    )
+        self._booked = added.lastrowid or self._booked

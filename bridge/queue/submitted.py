@@ -25,7 +25,8 @@ from cryobridge.schemas.worker_messages import JobDone, JobTask, TaskFailed, Tas
 from ..pool.devices import task_devices
 from ..pool.place import Task
 from ..pool.scheduler import Priority
-from .store import RELION_KIND, Store, StoredJob, StoreUnavailable, WrongTransition
+from .rows import StoredJob
+from .store import RELION_KIND, Store, StoreUnavailable, WrongTransition
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

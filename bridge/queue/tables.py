@@ -1,6 +1,6 @@
 """The tables of the store, and the triggers that hold whoever writes to the file to the table of states.
 
-A change here needs a new `SCHEMA_VERSION` and a step in `Store._migrate`.
+A change here needs a new `SCHEMA_VERSION` and a step from the one before in `Store._open`.
 """
 
 from __future__ import annotations

@@ -44,6 +44,8 @@ from ..pool.scheduler import Priority
 from .call import CallKey
 
 WAITING_TOLD_EVERY_S = 10.0
+SHORT_ID = 8
+"""So much of an iteration's id stands in RELION's log; 'cryobridge logs' finds the iteration by it."""
 
 
 class Link(Protocol):
@@ -312,6 +314,7 @@ class Iteration:
                 seconds=made.seconds,
                 resolution_A=made.resolution_A,
                 report=made.report,
+                call=self.id[:SHORT_ID],
             )
         )
         if not made.due or self.wanted == {0}:

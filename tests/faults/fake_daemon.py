@@ -154,6 +154,8 @@ class Fake:
         if verb == "corrected":
             session = {"size": 4, "crc32": zlib.crc32(b"warm")} if "session_out" in fds else None
             message |= {"ticket": TICKET, "line": "3.9 A, sphericity 0.8 to 0.9", "session": session}
+        elif half == 1:
+            message["call"] = "c0ffee12"
         channel.send(message | told)
 
 

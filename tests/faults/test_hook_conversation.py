@@ -39,6 +39,14 @@ def test_a_planned_standard_map_is_placed_whole_and_the_volumes_are_deleted(job,
     assert bye["used"] == {"1": "standard"}
 
 
+@pytest.mark.parametrize("end", [answer(1, "not_due", "too early"), ["close"]], ids=["answered", "daemon lost"])
+def test_the_last_line_carries_the_calls_id(job, run_hook, fake_daemon, end):
+    daemon = fake_daemon({"1": [*STANDARD_THEN, end]})
+    _, output = run_hook(job, 1, daemon.socket).finish()
+    assert "[call c0ffee12]" in result_line(output)
+    assert output.count("c0ffee12") == 1
+
+
 def test_the_call_carries_what_the_daemon_needs(job, run_hook, fake_daemon):
     (job.folder / "cryobridge.yaml").write_text("options: {x: 1}\nstrict: false\n")
     daemon = fake_daemon({"1": [*STANDARD_THEN, answer(1, "not_due", "")]})

@@ -7,9 +7,12 @@ files of a few kilobytes are scanned line by line, so that a file of a version t
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 MAX_TEXT_BYTES = 4 * 1024 * 1024
+_AUTO_LOCAL_HEALPIX_ORDER = 4
+"""RELION's default of `--auto_local_healpix_order`: searches at 1.8 deg, with oversampling."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,9 @@ class RefinementFacts:
     ----------
     particles, reference
         What `--i` and `--ref` named when the refinement was started; None where that is not known any more.
+    local_healpix_order
+        The healpix order, before oversampling, from which auto-refine searches near the last views only; None of a
+        run that is no auto-refine.
     """
 
     command_line: str = ""
@@ -33,6 +39,7 @@ class RefinementFacts:
     particle_diameter_A: float | None = None
     particles: str | None = None
     reference: str | None = None
+    local_healpix_order: int | None = None
 
 
 def refinement_facts(
@@ -68,6 +75,7 @@ def refinement_facts(
         particle_diameter_A=_positive(values.get("rlnParticleDiameter")),
         particles=option_value(first, "--i"),
         reference=option_value(first, "--ref"),
+        local_healpix_order=_local_healpix_order(values, latest, first),
     )
 
 
@@ -107,6 +115,16 @@ def scalars(text: str) -> dict[str, str]:
         elif not in_loop and words[0].startswith("_") and len(words) > 1:
             found.setdefault(words[0][1:], words[1])
     return found
+
+
+def _local_healpix_order(values: Mapping[str, str], latest: str, first: str) -> int | None:
+    """As the optimiser file says, which keeps it over a `--continue`; else as the command line said."""
+    if values.get("rlnDoAutoRefine", "0") != "1" and "--auto_refine" not in f"{latest} {first}".split():
+        return None
+    option = "--auto_local_healpix_order"
+    told = (values.get("rlnAutoLocalSearchesHealpixOrder"), option_value(latest, option), option_value(first, option))
+    orders = (_integer(text) for text in told)
+    return next((order for order in orders if order is not None and order >= 0), _AUTO_LOCAL_HEALPIX_ORDER)
 
 
 def _positive(text: str | None) -> float | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from cryobridge.schemas.codes import Code
 from cryobridge.schemas.relion import RelionOptions
 from cryobridge.wrappers.relion.jobdir import RefinementFacts, option_value
+from cryobridge.wrappers.relion.local_searches import begins_too_late
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,11 @@ def decide(
     if facts.sequential_halves:
         return Due(False, Code.SEQUENTIAL, "--sequential_halves_recons never gives both halves at a time")
     early = _too_early(options, facts, iteration, resolution_A)
-    return Due(True) if early is None else Due(False, Code.NOT_DUE, early)
+    if early is None:
+        return Due(True)
+    # Once per refinement: in its first call, when there is time left to set another start.
+    late = begins_too_late(options, facts) if iteration <= 1 else None
+    return Due(False, Code.NOT_DUE, early if late is None else f"{early}; {late.text}; {late.advice}")
 
 
 def _too_early(

@@ -118,6 +118,7 @@ class Visit:
         self.channel: wire.Channel | None = None
         self.meeting: Meeting | None = None
         self.history = History(call.name, wanted=wishes.correction)
+        self.call_id = ""
         self._discard: list[OutputFile] = []
 
     def go(self) -> int:
@@ -288,6 +289,7 @@ class Visit:
         return talk
 
     def _chosen(self, outcome: Outcome, work: HalfWork, conversation: Conversation) -> Reply:
+        self.call_id = conversation.call_id
         if outcome.used == CORRECTED:
             session_out = conversation.session_out
             self.lineage.insist()
@@ -384,7 +386,7 @@ class Visit:
             line = f"corrected map: {outcome.line} ({elapsed:.1f} s)"
         else:
             line = f"{_RELION_OWN}{outcome.line}{self._hope(outcome)}"
-        say(line, self.call.name.label)
+        say(f"{line} [call {self.call_id}]" if self.call_id else line, self.call.name.label)
         self._remove_volumes()
         self.history.write(outcome, elapsed)
         if self.channel is not None:

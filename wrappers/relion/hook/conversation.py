@@ -138,6 +138,7 @@ class Conversation:
         self.line = ""
         self.figures = IterationFigures()
         self.report: WrittenFile | None = None
+        self.call_id = ""
         self.label = works[mine].call.name.label
         self.began = self.heard = time.monotonic()
         self.on_waiting: Callable[[], None] | None = None
@@ -249,6 +250,7 @@ class Conversation:
 
     def _take_standard(self, frame: StandardReady) -> None:
         work = self.work_of(frame.half)
+        self.call_id = frame.call
         try:
             work.standard_facts = check_map(work.standard.fd, work.call.shape, size=frame.size, crc32=frame.crc32)
         except MapError as error:

@@ -8,12 +8,18 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from cryobridge.bridge.daemon.listening import AlreadyRunning, ListeningSocket, notify_systemd, passed_socket
+from cryobridge.bridge.daemon.listening import (
+    LONGEST_PATH,
+    AlreadyRunning,
+    ListeningSocket,
+    notify_systemd,
+    passed_socket,
+)
 from cryobridge.schemas.errors import DaemonUnavailable
 
 
@@ -60,6 +66,54 @@ def test_a_socket_that_somebody_put_in_our_place_is_left_alone(folder: Path) -> 
     listening.close()
     assert (folder / "s").exists()
     other.close()
+
+
+def listen_for_another_program(path: Path) -> socket.socket:
+    other = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    other.bind(str(path))
+    other.listen()
+    return other
+
+
+def bind_datagrams(path: Path) -> socket.socket:
+    other = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    other.bind(str(path))
+    return other
+
+
+@pytest.mark.parametrize(
+    ("put", "words"),
+    [
+        (lambda path: path.write_text("a map"), "is a file"),
+        (lambda path: path.symlink_to("elsewhere"), "is a link"),
+        (lambda path: os.mkfifo(path), "is a FIFO"),
+        (lambda path: path.mkdir(), "is a folder"),
+        (listen_for_another_program, "another program listens"),
+        (bind_datagrams, "another program listens"),
+    ],
+    ids=["file", "link", "FIFO", "folder", "another's socket", "another's datagram socket"],
+)
+def test_what_is_no_dead_daemons_socket_is_left_as_it_is(folder: Path, put: Callable, words: str) -> None:
+    kept = put(folder / "s")
+    before = os.lstat(folder / "s")
+    with pytest.raises(DaemonUnavailable, match=words):
+        ListeningSocket(folder / "s")
+    after = os.lstat(folder / "s")
+    assert (after.st_ino, after.st_mode, after.st_size) == (before.st_ino, before.st_mode, before.st_size)
+    if isinstance(kept, socket.socket):
+        kept.close()
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_the_longest_path_is_said_and_can_be_listened_on(folder: Path, over: int) -> None:
+    path = folder / ("x" * (LONGEST_PATH - len(os.fsencode(folder)) - 1 + over))
+    if over:
+        with pytest.raises(DaemonUnavailable, match=f"at most {LONGEST_PATH}"):
+            ListeningSocket(path)
+        return
+    listening = ListeningSocket(path)
+    assert reaches(path)
+    listening.close()
 
 
 def test_a_user_folder_that_others_may_write_to_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

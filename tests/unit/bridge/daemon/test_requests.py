@@ -94,6 +94,16 @@ def bench() -> Iterator[Bench]:
         bench.loop.close()
 
 
+def test_the_beginning_of_an_id_names_a_job_of_the_askers_and_of_no_other(bench: Bench) -> None:
+    for job_id in ("abcdef0123", "abcdef0199"):
+        bench.store.add("map.fsc3d", bench.spec(), FRIEND, job_id=job_id)
+    bench.store.add("map.fsc3d", bench.spec(), STRANGER, job_id="abcdef01ff")
+    assert bench.ask(FRIEND, "logs", job_id="abcdef012")["job_id"] == "abcdef0123"
+    assert bench.ask(STRANGER, "logs", job_id="abcdef01")["job_id"] == "abcdef01ff"
+    for start in ("abcdef01", "abcdef", "", "%"):
+        assert bench.ask(FRIEND, "logs", job_id=start)["type"] == "error"
+
+
 def test_owners_and_the_daemons_user_see_a_job_and_others_learn_nothing_of_it(bench: Bench) -> None:
     job_id = bench.ask(FRIEND, "submit", spec=bench.spec())["job_id"]
     for uid in (FRIEND, ME):

@@ -296,13 +296,67 @@ def test_a_tiny_job_that_the_daemon_fails_is_told(tmp_path: Path, monkeypatch: p
         assert "no_such_module" in check_tiny_job(environment).text
 
 
+BUSY_WORKER = {"name": "worker-0", "device": "cpu", "state": "ready", "task": "job-1-1"}
+TRAINING = {"job_id": "1", "kind": "map.correct", "state": "running", "progress": {"text": "step 40 of 900"}}
+CALL = {"job_id": "2", "session": "/p/run", "iteration": 7, "state": "running", "halves": {"1": "correcting"}}
+QUEUED = {"job_id": "7", "kind": "map.fsc3d", "state": "queued", "progress": None}
+
+
+@pytest.mark.parametrize(
+    ("worker", "processes", "behind"),
+    [
+        (BUSY_WORKER, [TRAINING, QUEUED], "job 1 (map.correct, step 40 of 900)"),
+        (BUSY_WORKER, [CALL, QUEUED], "iteration 7 of /p/run"),
+        ({"state": "ready"}, [QUEUED], "work that is not yours"),
+    ],
+)
+def test_a_tiny_job_behind_other_work_is_fine_and_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: Any, processes: Any, behind: str
+) -> None:
+    monkeypatch.setattr(doctor, "PATIENCE_S", 0.05)
+    with scripted_daemon(tmp_path / "socket") as daemon:
+        daemon.replies("submit", job_id="7")
+        daemon.replies("wait", job_id="7", state="queued")
+        daemon.replies("status", workers=[worker])
+        daemon.replies("ps", processes=processes, sessions=[])
+        daemon.answers["cancel"] = lambda _: (
+            daemon.replies("wait", job_id="7", state="cancelled")
+            or {"type": "reply", "ok": True, "job_id": "7", "state": "cancelled"}
+        )
+        finding = check_tiny_job({"CRYOBRIDGE_SOCKET": str(daemon.path)}, timeout_s=5.0)
+    assert finding.level is Level.OK
+    assert f"queued behind {behind}," in finding.text
+    assert [request["job_id"] for request in daemon.requests if request["type"] == "cancel"] == ["7"]
+
+
+@pytest.mark.parametrize("worker", [{**BUSY_WORKER, "task": None}, {"state": "failed", "task": None}])
+def test_a_tiny_job_that_waits_for_nothing_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: Any
+) -> None:
+    monkeypatch.setattr(doctor, "PATIENCE_S", 0.05)
+    with scripted_daemon(tmp_path / "socket") as daemon:
+        daemon.replies("submit", job_id="7")
+        daemon.replies("wait", job_id="7", state="queued")
+        daemon.replies("status", workers=[worker])
+        daemon.replies("cancel", job_id="7", state="cancelled")
+        finding = check_tiny_job({"CRYOBRIDGE_SOCKET": str(daemon.path)}, timeout_s=0.3)
+    assert finding.level is Level.FAIL
+    assert "still queued after 0.3 s" in finding.text
+    assert daemon.requests[-1]["type"] == "cancel"
+
+
+def test_a_finding_is_given_before_the_next_check_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "check_relion", lambda _: pytest.fail("asked for too early"))
+    assert next(examine(environment={})).check == VARIABLE
+
+
 def test_the_command_prints_every_finding_and_fails_if_one_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CRYOBRIDGE_SOCKET", str(tmp_path / "socket"))
     monkeypatch.setenv(VARIABLE, "")
     monkeypatch.setattr(doctor, "nvidia_gpus", list)
-    expected = examine(tiny_job=False)
+    expected = list(examine(tiny_job=False))
     assert cli.run(["doctor", "--no-tiny-job"]) == 1
     out = capsys.readouterr().out
     assert all(finding.text in out and finding.advice in out for finding in expected)
@@ -310,3 +364,15 @@ def test_the_command_prints_every_finding_and_fails_if_one_does(
     assert json.loads(capsys.readouterr().out) == [finding.as_dict() for finding in expected]
     monkeypatch.setenv(VARIABLE, program(tmp_path, GOOD_ANSWER))
     assert cli.run(["doctor", "--no-tiny-job"]) == 0
+
+
+@pytest.mark.parametrize(("settings", "level"), [("", Level.OK), ("start_healpix: 4\n", Level.WARN)])
+def test_a_correction_that_begins_in_local_searches_is_told_with_what_to_set(
+    tmp_path: Path, settings: str, level: Level
+) -> None:
+    folder = project(tmp_path)
+    write_iteration(folder, 2)
+    (folder / "cryobridge.yaml").write_text(settings)
+    (finding,) = [one for one in check_job_folder(folder, {}) if one.check == "start of correction"]
+    assert finding.level is level
+    assert finding.advice == ("" if level is Level.OK else "set start_healpix: 3 in cryobridge.yaml")

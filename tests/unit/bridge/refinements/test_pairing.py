@@ -61,6 +61,7 @@ def test_two_halves_are_corrected_together_and_released_in_the_same_moment(bench
     first, second = to_correction(bench)
     joint = bench.pool.only("correct")
     assert first.types() == second.types() == ["standard"]
+    assert first.last("standard")["call"] == second.last("standard")["call"] == joint.id[:8]
     bench.pool.corrected(joint, session={"size": 5, "crc32": 6})
     assert first.last("corrected")["crc32"] == 11
     assert second.last("corrected")["crc32"] == 12

@@ -79,3 +79,18 @@ def test_an_option_with_blanks_that_relion_did_not_quote_is_read_up_to_the_next_
     assert option_value("--o Refine3D/my job/run --ini_high 15", "--o") == "Refine3D/my job/run"
     assert option_value("--ini_high 15 --o a b", "--o") == "a b"
     assert option_value("--o", "--o") is None
+
+
+@pytest.mark.parametrize(
+    ("first", "latest", "order"),
+    [
+        ("# --o run --auto_refine", "", 4),
+        ("# --o run --auto_refine --auto_local_healpix_order 5", "# --continue run_it003_optimiser.star", 5),
+        ("# --o run --auto_refine", "# --continue x\n_rlnDoAutoRefine 1\n_rlnAutoLocalSearchesHealpixOrder 6", 6),
+        ("", "# --continue x\n_rlnDoAutoRefine 1\n_rlnAutoLocalSearchesHealpixOrder 3", 3),
+        ("# --o run --iter 25", "# --o run --iter 25\n_rlnDoAutoRefine 0\n_rlnAutoLocalSearchesHealpixOrder 4", None),
+    ],
+)
+def test_local_searches_begin_where_the_optimiser_or_the_command_says(first, latest, order):
+    facts = refinement_facts(f"# RELION\n{first}\n", f"# RELION\n{latest}\n")
+    assert facts.local_healpix_order == order

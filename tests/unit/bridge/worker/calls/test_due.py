@@ -56,3 +56,19 @@ def test_the_joined_call_says_how_to_correct_its_half_maps():
         "'Refine3D/job 1/run_half2_class001_unfil.mrc' --mask Mask/job002/mask.mrc --symmetry C3 "
         "-o 'Refine3D/job 1/run_corrected'"
     )
+
+
+@pytest.mark.parametrize(("start", "local", "said"), [(3, 4, False), (4, 4, True), (5, 4, True), (4, 5, False)])
+def test_the_first_call_says_when_correction_would_begin_in_local_searches(start, local, said):
+    facts = dataclasses.replace(FACTS, healpix_order=2, local_healpix_order=local)
+    options = RelionOptions(start_healpix=start)
+    line = verdict(options, facts, iteration=1).line
+    assert line.startswith(f"correction starts at healpix order {start} (now 2)")
+    assert ("local searches" in line) is said
+    assert (f"set start_healpix: {local - 1} in cryobridge.yaml" in line) is said
+    assert "local searches" not in verdict(options, facts, iteration=2).line
+
+
+def test_a_run_without_auto_refine_has_no_local_searches_to_come_too_late_for():
+    facts = dataclasses.replace(FACTS, healpix_order=2)
+    assert "local" not in verdict(RelionOptions(start_healpix=9), facts, iteration=1).line
