@@ -23,7 +23,7 @@ MAX_SENTENCE_CHARACTERS: Final = 500
 
 MAX_CLIENT_FRAME_BYTES: Final = 4 * 1024 * 1024
 """One message of a client of the daemon. A job with 16,384 long paths has 2 MB."""
-MAX_CLIENT_FRAME_VALUES: Final = 50_000
+MAX_CLIENT_FRAME_VALUES: Final = 100_000
 """Values of one message, counted by its commas before it is read."""
 CLIENT_FRAME_LIMIT_S: Final = 15.0
 """From the first byte of a client's message to its last."""
@@ -37,5 +37,9 @@ SMALL_PARTIAL_BYTES: Final = 64 * 1024
 """A connection that holds no more than this is not cut off for what others of its user hold."""
 FRAMES_PER_TURN: Final = 16
 """Messages of one connection that are answered before the others have their turn."""
+MAX_UNTAKEN_BYTES: Final = 1024 * 1024
+"""Answers that a client has not taken yet; while there are more, its next messages wait in its socket."""
 HOOKS_SHARE: Final = 0.25
 """Part of a user's connections that only RELION's hooks get."""
+GREETING_S: Final = 1.0
+"""A connection that has not said what it is for so long gives way where its user has no more."""

@@ -398,7 +398,16 @@ def _die_at(count: int, patch: pytest.MonkeyPatch, store: Store) -> None:
     patch.setattr(store, "submit", dying_submit)
 
 
-ODD_NAMES = ["two\nlines", "line\r\nend", "\udcff\udcfe", "bell\x07", "sep\u2028", "a~0123456789abcdef", "%s%n", "tab\t"]
+ODD_NAMES = [
+    "two\nlines",
+    "line\r\nend",
+    "\udcff\udcfe",
+    "bell\x07",
+    "sep\u2028",
+    "a~0123456789abcdef",
+    "%s%n",
+    "tab\t",
+]
 
 
 @pytest.mark.parametrize("stem", ODD_NAMES)
