@@ -21,6 +21,9 @@ MAX_NUMBER_CHARACTERS: Final = 64
 MAX_SENTENCE_CHARACTERS: Final = 500
 """Of what is said about a foreign file, whatever stands in it."""
 
+MAX_CHECKPOINT_BYTES: Final = 8 * 1024**3
+"""Maps and networks of a job at the largest box."""
+
 MAX_CLIENT_FRAME_BYTES: Final = 4 * 1024 * 1024
 """One message of a client of the daemon. A job with 16,384 long paths has 2 MB."""
 MAX_CLIENT_FRAME_VALUES: Final = 100_000
