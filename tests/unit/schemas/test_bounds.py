@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from pathlib import Path
 
 from cryobridge.schemas import bounds
@@ -14,7 +15,7 @@ def test_the_documents_hold_every_bound_with_its_value_and_reason() -> None:
     assert bounds.__file__ is not None
     body = ast.parse(Path(bounds.__file__).read_text()).body
     rows = []
-    for declared, why in zip(body, body[1:], strict=False):
+    for declared, why in itertools.pairwise(body):
         if isinstance(declared, ast.AnnAssign) and isinstance(declared.target, ast.Name):
             assert isinstance(why, ast.Expr)
             name = declared.target.id
