@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,10 @@ def test_an_input_that_was_read_for_its_hash_is_not_read_again(tmp_path: Path, m
     digest = digest_of(job, {}, known)
     monkeypatch.setattr(input_records, "file_record", None)
     assert digest_of(job, {}, known) == digest
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("plant", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_under_a_checkpoints_name_is_none(tmp_path: Path, plant: Callable[[Path], None]) -> None:
+    plant(tmp_path / ".x.safetensors")
+    assert Checkpoints(tmp_path, "d").read("x") is None
