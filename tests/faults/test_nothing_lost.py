@@ -57,7 +57,7 @@ def test_after_a_daemon_was_killed_between_iterations_the_next_is_warm_from_disk
 ):
     first = refinement.iterate(3)
     assert_corrected(first, stock_maps)
-    assert "first network" in first[0].text + first[1].text
+    assert "pre-trained network" in first[0].text + first[1].text
     os.kill(private_runtime.daemon_pid(), signal.SIGKILL)
     second = refinement.iterate(4)
     assert_corrected(second, stock_maps)

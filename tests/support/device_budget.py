@@ -20,6 +20,7 @@ class DeviceBudget:
         self.budget_bytes = budget_bytes
         self._taken: dict[int, int] = {}
         self._parked: dict[int, Tensor] = {}
+        self._places: dict[int, int] = {}
         self._watched: Parking | None = None
 
     def watch(self, parking: Parking) -> None:
@@ -50,6 +51,10 @@ class DeviceBudget:
         if id(tensor) not in self._taken and self._watched is None:
             return False
         self._taken.pop(id(tensor), None)
+        place = tensor.untyped_storage().data_ptr()
+        if place in self._places.values():
+            return False  # a view of what is parked already; its content went with that
+        self._places[id(tensor)] = place
         self._parked[id(tensor)] = tensor.data.clone()
         if tensor.is_floating_point():
             tensor.data.fill_(torch.nan)
@@ -60,7 +65,8 @@ class DeviceBudget:
             raise torch.OutOfMemoryError(f"{size(tensor)} bytes do not fit")
         if self._watched is None:
             self._taken[id(tensor)] = size(tensor)
-        tensor.data = self._parked.pop(id(tensor))
+        del self._places[id(tensor)]
+        tensor.data.copy_(self._parked.pop(id(tensor)))
 
 
 def size(tensor: Tensor) -> int:
