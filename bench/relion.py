@@ -115,6 +115,8 @@ def main() -> None:
     if not real_relion.available():
         sys.exit("RELION is not installed (Debian, Ubuntu: apt install relion openmpi-bin)")
     treatments = columns(chosen.output)
+    if "spisonet" in chosen.columns and treatments["spisonet"].external is None:
+        sys.exit("the column spisonet wants SPISONET_WRAPPER, the command that RELION is to call")
     sets, runs = dict[int, Particles](), dict[str, list[Scored]]()
     try:
         for seed in chosen.seeds:

@@ -65,7 +65,7 @@ class IterationFigures(Record):
     @classmethod
     def of_metrics(cls, metrics: Mapping[str, Any]) -> IterationFigures:
         """Of a worker's metrics; what is missing or no number is left out."""
-        apart = metrics.get("cone_fsc_independent")
+        apart = metrics.get("halves_apart")
         return cls(
             resolution_A=_finite(metrics.get("limit_resolution_A")),
             best_direction_A=_finite(metrics.get("best_direction_A")),

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from . import hook_settings, settings_file
 from .correction import CorrectionOptions
@@ -80,6 +80,15 @@ class RelionOptions(StrictModel):
     keep_volumes: bool = Field(DEFAULTS.keep_volumes, description="keep RELION's padded input volumes")
     network: dict[str, Any] = Field(default_factory=dict, description="options of the training")
 
+    @model_validator(mode="after")
+    def _startable(self) -> Self:
+        if self.start == "pretrained" and (self.weight == "fsc3d" or self.sampling_density):
+            raise ValueError(
+                "the pre-trained network knows maps that are weighted by how much of a voxel is signal; leave 'start' "
+                "out, or choose 'weight: gain' or 'noise' without 'sampling_density'"
+            )
+        return self
+
     @property
     def begins_pretrained(self) -> bool:
         """Whether a first network is the one that was trained on simulated half-maps."""
@@ -98,7 +107,7 @@ class RelionOptions(StrictModel):
         if self.begins_pretrained:
             defaults |= {**PRETRAINED, **EFFORTS[self.effort]}
             if "steps" in self.network or {"epochs", "n_subvolume"} & self.network.keys():
-                # Who says how long to train says it of every iteration, where nothing is said of the later ones.
+                # Who says how long to train does not want our numbers; where nothing is said, the device's stand.
                 del defaults["steps"], defaults["warm_steps"]
         return CorrectionOptions.for_device(device, **{**defaults, **self.network})
 

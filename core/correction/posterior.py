@@ -60,10 +60,7 @@ def on_scale_of(standard: Tensor, network_map: Tensor, gain: Tensor, window: Ten
     """
     n = standard.shape[-1]
     spectrum = forward(network_map.float())
-    if window is None:
-        s, v = forward(standard.float()), spectrum
-    else:
-        s, v = forward(standard.float() * window), forward(network_map.float() * window)
+    s, v = _compared(standard, network_map, window)
     across = radial_sum(gain * gain * (s * v.conj()).real, n)
     power = radial_sum(gain**3 * v.abs() ** 2, n)
     measured = radial_sum(gain, n) > _LEAST_GAIN**2 * radial_sum(torch.ones_like(gain), n)
@@ -91,13 +88,18 @@ def on_one_scale(standard: Tensor, network_map: Tensor, gain: Tensor, window: Te
     -------
     (n, n, n // 2 + 1) complex, half spectrum of the scaled map; 0 where the two do not agree.
     """
-    window = torch.ones_like(standard) if window is None else window
-    s, v = forward(standard.float() * window), forward(network_map.float() * window)
+    s, v = _compared(standard, network_map, window)
     twice = friedel_weights(standard.shape[-1], gain.device)
     across = float((twice * gain * gain * (s * v.conj()).real).double().sum())
     power = float((twice * gain**3 * v.abs() ** 2).double().sum())
     scaled: Tensor = forward(network_map.float()) * max(across / power if power > 0 else 0.0, 0.0)
     return scaled
+
+
+def _compared(standard: Tensor, network_map: Tensor, window: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Half spectra of two maps (n, n, n) as they are compared: inside a window, if there is one."""
+    window = torch.ones((), device=standard.device) if window is None else window
+    return forward(standard.float() * window), forward(network_map.float() * window)
 
 
 def fill(

@@ -1,8 +1,9 @@
 """The joint part of an iteration: both half-maps in, both corrected maps out.
 
-The order is spIsoNet's (whitening, keep-low-resolution, 3DFSC, FSC weighting, training, prediction, low-pass);
-the last step differs by default: the network's map fills what the Wiener filter took away and leaves
-well-measured Fourier voxels as measured (docs/adr/0003). Everything from the prepared pair on is what a job does too.
+By default each half goes by itself through the network that comes with the program, weighted by RELION's own gain
+(docs/adr/0015). A network that begins anew is trained on the pair, in spIsoNet's order (whitening, keep-low-resolution,
+3DFSC, FSC weighting, training, prediction, low-pass). Either way its map fills what the Wiener filter took away and
+leaves well-measured Fourier voxels as measured (docs/adr/0003). From the prepared pair on all is as in a job.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def _correct(
         "worst_direction_A": round(spread.worst_A, 3),
         **_losses(record.losses),
         **_cone_figures(agreed),
-        "cone_fsc_independent": int(options.mode == "independent"),
+        "halves_apart": int(options.mode == "independent"),
         "steps": len(record.losses),
         "warm": int(warm is not None),
         "train_s": round(train_s, 3),

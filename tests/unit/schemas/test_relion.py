@@ -191,3 +191,11 @@ def test_no_environment_can_make_a_call_fail(environment):
     options, notes = resolve_options(environment)
     assert isinstance(options, RelionOptions)
     assert len(notes) <= len(environment)
+
+
+@pytest.mark.parametrize("other", ["weight: fsc3d", "sampling_density: true"])
+def test_the_pretrained_network_is_not_given_weights_that_it_does_not_know(other):
+    with pytest.raises(InputInvalid, match="leave 'start' out"):
+        resolve_options({}, "", f"start: pretrained\n{other}\n")
+    assert resolve_options({}, "", "start: pretrained\nweight: noise\n")[0].begins_pretrained
+    assert not resolve_options({}, "", f"{other}\n")[0].begins_pretrained
