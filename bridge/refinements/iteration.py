@@ -193,7 +193,7 @@ class Iteration:
         half = self._half_of(task)
         if half is not None and half.state is HalfState.COMPUTING:
             half.state = HalfState.DONE
-            half.link.send(CallFailed(half=half.number, code=code, text=text))
+            half.link.send(CallFailed(half=half.number, code=code, text=text, call=self.short_id))
             self.fail(code, f"the other half failed: {text}" if len(self.wanted) > 1 else text)
         else:
             self.fail(code, text)
@@ -260,6 +260,11 @@ class Iteration:
             self.on_verdict(self, self.verdict)
 
     @property
+    def short_id(self) -> str:
+        """What RELION's log calls it."""
+        return self.id[:SHORT_ID]
+
+    @property
     def over(self) -> bool:
         """Whether every half that came has had its terminal frame and none is missing."""
         return self.quiet and self.halves.keys() >= self.wanted
@@ -306,9 +311,7 @@ class Iteration:
         half.state = HalfState.READY
         half.deadline_s = made.deadline_s or None
         half.link.send(
-            StandardReady(
-                half=half.number, size=made.size, crc32=made.crc32, seconds=made.seconds, call=self.id[:SHORT_ID]
-            )
+            StandardReady(half=half.number, size=made.size, crc32=made.crc32, seconds=made.seconds, call=self.short_id)
         )
         if not made.due or self.wanted == {0}:
             half.own = Verdict(made.code or Code.NOT_DUE, made.line)

@@ -79,7 +79,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("number", "limit"), st.integers(1, 9999)),
     **dict.fromkeys(("size", "crc32", "pid", "rss_bytes"), st.integers(0, 2**31 - 1)),
     **dict.fromkeys(("protocol", "box"), st.integers(0, 65536)),
-    **dict.fromkeys(("text", "line", "reason", "client", "version", "call_id", "settings"), words),
+    **dict.fromkeys(("text", "line", "reason", "client", "version", "call_id", "call", "settings"), words),
     **dict.fromkeys(("device", "device_name", "style", "state", "daemon_id", "symmetry"), words),
     **dict.fromkeys(("task", "half1", "half2", "job_id", "ticket"), words),
     **dict.fromkeys(("session", "job_dir", "mask"), places),
