@@ -11,6 +11,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from cryobridge.schemas.bounds import MAX_JOB_FILE_BYTES
+from cryobridge.schemas.plain_file import read_plain
+
 NAMES_NAME = "names.json"
 """Beside a job file that a command has made: its keys (`options.limit_resolution_A`) and what was typed for them."""
 
@@ -50,7 +53,7 @@ def as_typed(text: str, names: Mapping[str, str]) -> str:
 def names_beside(job_file: Path) -> dict[str, str]:
     """What a command calls the keys of the job file that it made; nothing where a user has written it."""
     try:
-        names = json.loads(job_file.with_name(NAMES_NAME).read_text())
-    except (OSError, ValueError):
+        names = json.loads(read_plain(job_file.with_name(NAMES_NAME), MAX_JOB_FILE_BYTES))
+    except (OSError, ValueError, RecursionError):
         return {}
     return names if isinstance(names, dict) else {}

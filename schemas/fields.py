@@ -155,6 +155,11 @@ def fraction(*, default: Any = REQUIRED) -> Any:
     return FieldRule(read, default)
 
 
+def figure(*, default: Any = REQUIRED) -> Any:
+    """A number for people to read; whatever is no finite number counts as not known, because it decides nothing."""
+    return fraction(default=default)
+
+
 def flag(*, default: Any = REQUIRED) -> Any:
     """True or false."""
 

@@ -41,6 +41,7 @@ class FrameInvalid(InputInvalid):
         fields.whole,
         fields.number,
         fields.fraction,
+        fields.figure,
         fields.flag,
         fields.code,
         fields.table,

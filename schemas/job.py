@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.json_schema import models_json_schema
 
+from .bounds import MAX_DEPTH, MAX_KEYS, MAX_VALUES
 from .describe import describe_kind
 from .envelope import JOB_MODELS, JOB_NAME, JOB_SCHEMA, RESULT_NAME, Job
 from .errors import InputInvalid, JobRejected, OptionsInvalid
@@ -52,6 +53,7 @@ def parse_job(spec: object, source: str, *, internal: bool = False) -> Job:
     """
     if not isinstance(spec, Mapping) or not all(isinstance(key, str) for key in spec):
         raise InputInvalid(f"{source}: a job is a list of 'key: value' lines: schema, kind, inputs, output, options")
+    _refuse_excess(spec, source)
     version = spec.get("schema", spec.get("schema_version"))
     if version is None:
         raise InputInvalid(f"{source}: 'schema' is missing; write 'schema: {JOB_SCHEMA}' as its first line")
@@ -70,6 +72,25 @@ def parse_job(spec: object, source: str, *, internal: bool = False) -> Job:
         return model.model_validate(dict(spec))
     except ValidationError as error:
         raise input_invalid(error, model, source, spec) from error
+
+
+def _refuse_excess(spec: Mapping[str, Any], source: str) -> None:
+    """Refuse what no job can be before every value of it is looked at."""
+    level: list[object] = [spec]
+    count = 0
+    for _ in range(MAX_DEPTH):
+        below: list[object] = []
+        for value in level:
+            if isinstance(value, Mapping) and len(value) > MAX_KEYS:
+                raise InputInvalid(f"{source}: a table of {len(value)} keys; no job has one of more than {MAX_KEYS}")
+            if isinstance(value, Mapping | list | tuple):
+                count += len(value)
+                if count > MAX_VALUES:
+                    raise InputInvalid(f"{source}: holds more than {MAX_VALUES} values, so it is no job")
+                below.extend(value.values() if isinstance(value, Mapping) else value)
+        level = below
+    if level:
+        raise InputInvalid(f"{source}: nested too deeply")
 
 
 def _one_name_each(spec: Mapping[str, Any], model: type[Job], source: str) -> None:

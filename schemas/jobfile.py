@@ -13,15 +13,14 @@ from typing import Any
 
 import yaml
 
+from .bounds import MAX_DEPTH, MAX_JOB_FILE_BYTES, MAX_NUMBER_CHARACTERS, MAX_VALUES
 from .envelope import Job
 from .errors import InputInvalid, OptionsInvalid
 from .job import parse_job
 from .plain_file import read_bounded
+from .validation import clipped
 
-MAX_JOB_FILE_BYTES = 256 * 1024
 SUFFIXES = (".yaml", ".yml", ".json")
-_LONGEST_NUMBER = 64
-"""Characters. Numbers of base 60 take time that grows with the square of their length, and no option needs one."""
 
 
 def load_job(path: Path, *, base: Path | None = None) -> Job:
@@ -58,13 +57,13 @@ def parse_text(text: str, name: str) -> Any:
         return yaml.load(text, Loader=_JobLoader)  # noqa: S506 - derived from SafeLoader
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise InputInvalid(f"{name}: not YAML: {line}{error.problem or error.context}") from error
+        raise InputInvalid(f"{name}: not YAML: {line}{clipped(str(error.problem or error.context))}") from error
     except yaml.YAMLError as error:
-        raise InputInvalid(f"{name}: not YAML: {' '.join(str(error).split())}") from error
+        raise InputInvalid(f"{name}: not YAML: {clipped(str(error))}") from error
     except json.JSONDecodeError as error:
         raise InputInvalid(f"{name}: not JSON: line {error.lineno}: {error.msg}") from error
     except (ValueError, RecursionError) as error:
-        what = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        what = "nested too deeply" if isinstance(error, RecursionError) else clipped(str(error))
         raise InputInvalid(f"{name}: {what}") from error
 
 
@@ -72,7 +71,7 @@ def _line_of(text: str, place: Sequence[str]) -> int | None:
     """The line, from 1, of the last of nested keys that is there; None where none is, or the text is no YAML."""
     try:
         node = yaml.compose(text, Loader=_JobLoader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return None
     line = None
     for key in place:
@@ -85,8 +84,8 @@ def _line_of(text: str, place: Sequence[str]) -> int | None:
 
 
 def _whole_number(digits: str) -> int:
-    if len(digits) > _LONGEST_NUMBER:
-        raise ValueError(f"a number of {len(digits)} characters; the longest that is read has {_LONGEST_NUMBER}")
+    if len(digits) > MAX_NUMBER_CHARACTERS:
+        raise ValueError(f"a number of {len(digits)} characters; the longest that is read has {MAX_NUMBER_CHARACTERS}")
     return int(digits)
 
 
@@ -100,13 +99,24 @@ def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _JobLoader(yaml.SafeLoader):
-    """SafeLoader without references, merges, repeated keys and numbers without end."""
+    """SafeLoader without references, merges, repeated keys, numbers without end, and more than a job can hold."""
+
+    _values = 0
+    _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "references (*name) are not read; write the value out", mark)
-        return super().compose_node(parent, index)
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise ValueError(f"holds more than {MAX_VALUES} values, so it is no job")
+        if self._depth >= MAX_DEPTH:
+            raise ValueError("nested too deeply")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -132,6 +142,6 @@ _JobLoader.add_constructor("tag:yaml.org,2002:float", _JobLoader.bounded_float)
 
 
 def _refuse_endless(node: yaml.ScalarNode) -> None:
-    if len(node.value) > _LONGEST_NUMBER:
-        words = f"a number of {len(node.value)} characters; the longest that is read has {_LONGEST_NUMBER}"
+    if len(node.value) > MAX_NUMBER_CHARACTERS:
+        words = f"a number of {len(node.value)} characters; the longest that is read has {MAX_NUMBER_CHARACTERS}"
         raise yaml.constructor.ConstructorError(None, None, words, node.start_mark)

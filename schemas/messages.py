@@ -14,6 +14,7 @@ from . import fields
 from .codes import AnyCode, Code
 from .frames import Family, FrameInvalid, Record, TypedFrame
 from .hook_settings import HookSettings
+from .iterations import IterationFigures
 
 MAX_PATH_CHARACTERS = 4096
 MAX_SETTINGS_CHARACTERS = 256 * 1024
@@ -199,13 +200,18 @@ class Bye(TypedFrame):
 
 
 class StandardReady(TypedFrame):
-    """A half's standard map is in its file; `call` is the iteration's name for 'cryobridge logs'."""
+    """A half's standard map is in its file; so is the refinement's page, `report`, where the hook made room for it.
+
+    `call` is the iteration's name for 'cryobridge logs'.
+    """
 
     type = "standard"
     half: int = fields.whole(0, 2)
     size: int = fields.whole(0, 2**63 - 1)
     crc32: int = fields.whole(0, 2**32 - 1)
     seconds: float = fields.number(0, default=0.0)
+    resolution_A: float | None = fields.figure(default=None)
+    report: WrittenFile | None = fields.record(WrittenFile, default=None, omitted=True)
     call: str = fields.line(default="", limit=32)
 
 
@@ -226,6 +232,7 @@ class CorrectedReady(TypedFrame):
     ticket: str = fields.text(64, least=1)
     line: str = fields.line(default="")
     session: WrittenFile | None = fields.record(WrittenFile, default=None)
+    figures: IterationFigures | None = fields.record(IterationFigures, default=None, omitted=True)
 
 
 class Answer(TypedFrame):

@@ -1,12 +1,57 @@
-"""Small text files from anybody: plain, bounded in size, UTF-8, and never waited for."""
+"""Files that anybody may have put there: plain, bounded in size, and never waited for."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
 
 from .errors import InputInvalid
+
+
+def open_plain(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Open a plain file; a pipe or a device under its name is refused, not waited for.
+
+    Parameters
+    ----------
+    path
+        The file; links are followed unless `flags` has `O_NOFOLLOW`.
+    flags
+        As for `os.open`; a file that is made by it gets mode 0644 less the umask.
+
+    Returns
+    -------
+    int
+        The descriptor, which the caller closes.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or is no plain file.
+    """
+    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is not a plain file, but a folder, a pipe or a device", str(path))
+    return descriptor
+
+
+def read_plain(path: Path, limit_bytes: int, flags: int = os.O_RDONLY) -> bytes:
+    """What a plain file of at most `limit_bytes` holds.
+
+    Raises
+    ------
+    OSError
+        As `open_plain`, and if it is larger.
+    """
+    with open(open_plain(path, flags), "rb") as file:
+        # Not `limit_bytes` at once: Python takes the memory before it reads.
+        size = os.fstat(file.fileno()).st_size
+        raw = b"" if size > limit_bytes else file.read(size + 1)
+    if max(size, len(raw)) > limit_bytes:
+        raise OSError(errno.EFBIG, f"is larger than {limit_bytes} bytes", str(path))
+    return raw
 
 
 def read_bounded(path: Path, limit_bytes: int, *, is_a: str = "a file of this sort is a few lines") -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
+from .bounds import MAX_SENTENCE_CHARACTERS
 from .errors import OptionsInvalid
 
 _MOST_CHARACTERS = 80
@@ -126,6 +127,12 @@ def short(value: object) -> str:
     except ValueError:  # Python writes no number of thousands of digits out, one inside a list neither
         return f"a {type(value).__name__} with a number that is far too long"
     return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 3]}..."
+
+
+def clipped(text: str) -> str:
+    """Words about a foreign file on one line: at most 500 characters, whatever of the file they repeat."""
+    line = " ".join(text[: 4 * MAX_SENTENCE_CHARACTERS].split())
+    return line if len(line) <= MAX_SENTENCE_CHARACTERS else f"{line[: MAX_SENTENCE_CHARACTERS - 3]}..."
 
 
 def names_of(name: str, field: FieldInfo) -> list[str]:

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .bounds import MAX_UNCLAIMED_FDS
+
 PROTOCOL = 1
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 MAX_FDS_PER_FRAME = 64
@@ -84,9 +86,18 @@ class Decoder:
     """Turns a byte stream and the descriptors that arrive with it into frames.
 
     Needs no socket, so it serves blocking and event-driven readers alike.
+
+    Parameters
+    ----------
+    max_bytes
+        Of one frame.
+    max_values
+        Of one frame, counted by its commas before it is read; any number if None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int = MAX_FRAME_BYTES, max_values: int | None = None) -> None:
+        self._max_bytes = max_bytes
+        self._max_values = max_values
         self._buffer = bytearray()
         self._fds: deque[int] = deque()
         self._broken: WireError | None = None
@@ -108,8 +119,11 @@ class Decoder:
             self.check()
             while (frame := self._next()) is not None:
                 frames.append(frame)
+            if len(self._fds) > MAX_UNCLAIMED_FDS:
+                raise WireError(f"more than {MAX_UNCLAIMED_FDS} descriptors came that no frame announces")
         except WireError as error:
             self._broken = error
+            self._buffer.clear()
             self.close()
             if not frames:
                 raise
@@ -120,17 +134,29 @@ class Decoder:
         if self._broken is not None:
             raise self._broken
 
+    @property
+    def partial_bytes(self) -> int:
+        """How much has come of a frame that is not whole."""
+        return len(self._buffer)
+
+    @property
+    def unclaimed_fds(self) -> int:
+        """How many descriptors have come that no frame has claimed."""
+        return len(self._fds)
+
     def _next(self) -> Frame | None:
         if len(self._buffer) < _LENGTH.size:
             return None
         (length,) = _LENGTH.unpack_from(self._buffer)
-        if length > MAX_FRAME_BYTES:
-            raise WireError(f"a frame announces {length} bytes; the limit is {MAX_FRAME_BYTES}")
+        if length > self._max_bytes:
+            raise WireError(f"a frame announces {length} bytes; the limit is {self._max_bytes}")
         end = _LENGTH.size + length
         if len(self._buffer) < end:
             return None
         raw = bytes(self._buffer[_LENGTH.size : end])
         del self._buffer[:end]
+        if self._max_values is not None and raw.count(b",") > self._max_values:
+            raise WireError(f"a frame holds more than {self._max_values} values")
         try:
             message = json.loads(raw)
         except (ValueError, RecursionError) as error:

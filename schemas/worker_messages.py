@@ -130,10 +130,20 @@ class WorkerReady(TypedFrame):
 
 
 class WorkerHeartbeat(TypedFrame):
-    """The worker is alive, with so much resident memory."""
+    """The worker is alive, with so much resident memory.
+
+    Attributes
+    ----------
+    still_s
+        For how many seconds its main thread has neither ended a step nor computed; 0 where it has nothing to do.
+    still_task
+        Whose step that is.
+    """
 
     type = "heartbeat"
     rss_bytes: int | None = fields.whole(0, 2**63 - 1, default=None)
+    still_s: float = fields.number(0, default=0.0)
+    still_task: str = fields.text(_MAX_TASK_CHARACTERS, default="")
 
 
 class TaskWord(TypedFrame):
@@ -164,6 +174,10 @@ class StandardMade(TaskWord):
     ----------
     due
         Whether a correction is due; else `code` and `line` say why not.
+    resolution_A
+        Where RELION's half-maps stop agreeing, for the records.
+    report
+        The refinement's page so far, written where the hook made room for it.
     wait_partner_s, deadline_s
         From the call's options: how long to wait for the other half, and how long the correction may take.
     """
@@ -177,6 +191,8 @@ class StandardMade(TaskWord):
     due: bool = fields.flag()
     code: AnyCode | None = fields.code(default=None)
     line: str = fields.line(default="")
+    resolution_A: float | None = fields.figure(default=None)
+    report: WrittenFile | None = fields.record(WrittenFile, default=None, omitted=True)
     wait_partner_s: float | None = fields.number(0, default=None)
     deadline_s: float | None = fields.number(0, default=None)
 

@@ -10,15 +10,25 @@ import asyncio
 import errno
 import logging
 import socket
-from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
 from cryobridge import __version__
+from cryobridge.schemas.bounds import (
+    CLIENT_FRAME_LIMIT_S,
+    GREETING_S,
+    HOOKS_SHARE,
+    MAX_CLIENT_FRAME_BYTES,
+    MAX_CLIENT_FRAME_VALUES,
+    MAX_PARTIAL_BYTES_PER_USER,
+    MAX_UNCLAIMED_FDS_PER_USER,
+    MAX_UNTAKEN_BYTES,
+    SMALL_PARTIAL_BYTES,
+)
 from cryobridge.schemas.codes import AnyCode, Code
 from cryobridge.schemas.frames import FrameInvalid, TypedFrame
 from cryobridge.schemas.messages import FIRST_WORDS, FROM_HOOK, Bye, CallFrame, Refused, Verified, Welcome
-from cryobridge.schemas.wire import PROTOCOL, Frame, Message, peer_uid
+from cryobridge.schemas.wire import PROTOCOL, Decoder, Frame, Message, peer_uid
 
 from ..pool.connection import Connection
 from ..refinements.pairing import HookLink
@@ -76,7 +86,17 @@ class Client:
         self.kind = ""
         self._server = server
         self._loop = loop
-        self.connection = Connection(sock, loop, self._frame, self._closed)
+        self.connected_at = loop.time()
+        self.connection = Connection(
+            sock,
+            loop,
+            self._frame,
+            self._closed,
+            decoder=Decoder(MAX_CLIENT_FRAME_BYTES, MAX_CLIENT_FRAME_VALUES),
+            frame_limit_s=CLIENT_FRAME_LIMIT_S,
+            max_untaken_bytes=MAX_UNTAKEN_BYTES,
+            on_partial=lambda: server.holds(self),
+        )
         self._hello_limit = loop.call_later(HELLO_LIMIT_S, self._no_hello)
 
     @property
@@ -191,6 +211,17 @@ class Server:
             frame.close()
             self._hook_frame(client, frame.message)
 
+    def holds(self, client: Client) -> None:
+        """A client has sent something that is not whole: cut it off if its user's clients hold too much together."""
+        one, theirs = client.connection, [other.connection for other in self._of(client.uid)]
+        if sum(other.unclaimed_fds for other in theirs) > MAX_UNCLAIMED_FDS_PER_USER and one.unclaimed_fds:
+            one.cut_off(f"more than {MAX_UNCLAIMED_FDS_PER_USER} descriptors of one user that no message claims")
+        elif (
+            one.partial_bytes > SMALL_PARTIAL_BYTES
+            and sum(other.partial_bytes for other in theirs) > MAX_PARTIAL_BYTES_PER_USER
+        ):
+            one.cut_off(f"more than {MAX_PARTIAL_BYTES_PER_USER} bytes of one user in parts of messages")
+
     def left(self, client: Client) -> None:
         """A client is gone."""
         if client in self._clients:
@@ -235,7 +266,12 @@ class Server:
             text = f"this daemon speaks protocol {PROTOCOL}, version {__version__}; restart it"
             client.refuse(Code.REJECTED, text)
             return
-        client.kind = hello.client or "unknown"
+        kind = hello.client or "unknown"
+        others = sum(other.kind not in ("", HOOK) for other in self._of(client.uid))
+        if kind != HOOK and others >= self._share - int(self._share * HOOKS_SHARE):
+            client.refuse(Code.REJECTED, "too many connections; try again later")
+            return
+        client.kind = kind
 
     def _accept(self) -> None:
         while True:
@@ -265,11 +301,27 @@ class Server:
         except OSError:
             sock.close()  # gone between connect and accept
             return
-        if len(self._clients) >= self._max_connections or self._too_many_of(client.uid):
+        if self._is_full_for(client.uid):
+            self._make_room(client.uid)
+        if self._is_full_for(client.uid):
             client.refuse(Code.REJECTED, "too many connections; try again later")
             return
         self._clients.add(client)
 
-    def _too_many_of(self, uid: int) -> bool:
+    @property
+    def _share(self) -> int:
         """One user must not use up what all share: half the connections at most."""
-        return Counter(client.uid for client in self._clients)[uid] >= max(2, self._max_connections // 2)
+        return max(2, self._max_connections // 2)
+
+    def _of(self, uid: int) -> list[Client]:
+        return [client for client in self._clients if client.uid == uid]
+
+    def _is_full_for(self, uid: int) -> bool:
+        return len(self._clients) >= self._max_connections or len(self._of(uid)) >= self._share
+
+    def _make_room(self, uid: int) -> None:
+        """Send away a connection of this user that has long not said what it is: the next one may be a hook."""
+        silent = [client for client in self._of(uid) if not client.kind]
+        oldest = min(silent, key=lambda client: client.connected_at, default=None)
+        if oldest is not None and self._loop.time() - oldest.connected_at > GREETING_S:
+            oldest.refuse(Code.REJECTED, "too many connections, and no hello came")

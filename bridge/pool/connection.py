@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cryobridge.schemas.bounds import FRAMES_PER_TURN
 from cryobridge.schemas.wire import Decoder, Frame, Message, WireError, encode, receive_with_fds, send_with_fds
 
 MAX_UNSENT_BYTES = 32 * 1024 * 1024
@@ -44,6 +45,15 @@ class Connection:
         Called with every frame; it takes over the frame's descriptors.
     on_close
         Called once, with a short reason, when the connection ends for whatever reason but `close()`.
+    decoder
+        Of what comes; one with narrower bounds for those that are not trusted.
+    frame_limit_s
+        From a frame's first byte to its last; no limit if None.
+    max_untaken_bytes
+        While the peer has more answers to take than this, no more of its frames are handed over; no limit if None.
+        Not for peers that send without reading, such as workers: both sides would wait.
+    on_partial
+        Called whenever a part of a frame, or a descriptor that no frame has claimed, is held.
     """
 
     def __init__(
@@ -53,13 +63,23 @@ class Connection:
         on_frame: Callable[[Frame], None],
         on_close: Callable[[str], None],
         max_unsent_bytes: int = MAX_UNSENT_BYTES,
+        *,
+        decoder: Decoder | None = None,
+        frame_limit_s: float | None = None,
+        max_untaken_bytes: int | None = None,
+        on_partial: Callable[[], None] = lambda: None,
     ) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._loop = loop
         self._on_frame = on_frame
         self._on_close = on_close
-        self._decoder = Decoder()
+        self._decoder = decoder or Decoder()
+        self._frame_limit_s = frame_limit_s
+        self._max_untaken_bytes = max_untaken_bytes
+        self._on_partial = on_partial
+        self._frame_limit: asyncio.TimerHandle | None = None
+        self._ready: deque[Frame] = deque()
         self._unsent: deque[_Unsent] = deque()
         self._unsent_bytes = 0
         self._max_unsent_bytes = max_unsent_bytes
@@ -73,6 +93,16 @@ class Connection:
     def unsent_bytes(self) -> int:
         """How much the peer has not taken yet."""
         return self._unsent_bytes
+
+    @property
+    def partial_bytes(self) -> int:
+        """How much the peer has sent of a frame that is not whole."""
+        return self._decoder.partial_bytes
+
+    @property
+    def unclaimed_fds(self) -> int:
+        """How many descriptors the peer has sent that no frame has claimed."""
+        return self._decoder.unclaimed_fds
 
     def send(self, message: Message, fds: list[int] | None = None) -> None:
         """Queue a frame; takes over `fds`, and closes them even when the connection has ended."""
@@ -97,6 +127,8 @@ class Connection:
     def close_when_sent(self) -> None:
         """Close as soon as everything queued is out; nothing more is sent or received."""
         self._closing = True
+        self._drop_ready()
+        self._stop_frame_limit()
         if not self.closed:
             self._loop.remove_reader(self._sock)
             if not self._unsent:
@@ -113,8 +145,14 @@ class Connection:
             item.close()
         self._unsent.clear()
         self._unsent_bytes = 0
+        self._drop_ready()
+        self._stop_frame_limit()
         self._decoder.close()
         self._sock.close()
+
+    def cut_off(self, reason: str) -> None:
+        """Close at once for what the peer does; `on_close` is called with the reason."""
+        self._end(reason)
 
     def _end(self, reason: str) -> None:
         if not self.closed:
@@ -135,24 +173,67 @@ class Connection:
                 self._end("closed by the other side")
                 return
             try:
-                frames = self._decoder.feed(data, fds)
+                self._ready.extend(self._decoder.feed(data, fds))
             except WireError as error:
                 self._end(str(error))
                 return
-            for frame in frames:
-                if self.closed or self._closing:
-                    frame.close()
-                else:
-                    self._on_frame(frame)
-            try:
-                self._decoder.check()
-            except WireError as error:
-                self._end(str(error))
-                return
-            if self.closed or self._closing or len(data) < _READ_BYTES:
+            whole = bool(self._ready)
+            self._hand_over()
+            if not (self.closed or self._closing):
+                self._limit_frame(anew=whole)
+                if self.partial_bytes or self.unclaimed_fds:
+                    self._on_partial()
+            if self.closed or self._closing or self._ready or len(data) < _READ_BYTES:
                 return
 
+    def _hand_over(self) -> None:
+        """Hand over a turn's frames; the rest after the others' turns, and only then is more received."""
+        for _ in range(FRAMES_PER_TURN):
+            if not self._ready or self.closed or self._closing or self._untaken:
+                break
+            self._on_frame(self._ready.popleft())
+        if self.closed or self._closing:
+            return
+        if self._ready:
+            self._loop.remove_reader(self._sock)
+            if not self._untaken:
+                self._loop.call_soon(self._go_on)
+            return
+        try:
+            self._decoder.check()
+        except WireError as error:
+            self._end(str(error))
+
+    @property
+    def _untaken(self) -> bool:
+        """Whether the peer has to take its answers before it is heard again."""
+        return self._max_untaken_bytes is not None and self._unsent_bytes > self._max_untaken_bytes
+
+    def _go_on(self) -> None:
+        if self.closed or self._closing or not self._ready:
+            return
+        self._hand_over()
+        if not (self.closed or self._closing or self._ready):
+            self._loop.add_reader(self._sock, self._readable)
+
+    def _drop_ready(self) -> None:
+        while self._ready:
+            self._ready.popleft().close()
+
+    def _limit_frame(self, *, anew: bool) -> None:
+        """Give a frame that is not whole its time, from its first byte on."""
+        if anew or not self._decoder.partial_bytes:
+            self._stop_frame_limit()
+        if self._frame_limit_s is not None and self._frame_limit is None and self._decoder.partial_bytes:
+            self._frame_limit = self._loop.call_later(self._frame_limit_s, self._end, "a message did not come whole")
+
+    def _stop_frame_limit(self) -> None:
+        if self._frame_limit is not None:
+            self._frame_limit.cancel()
+            self._frame_limit = None
+
     def _writable(self) -> None:
+        waited = self._untaken
         while self._unsent:
             item = self._unsent[0]
             try:
@@ -168,6 +249,9 @@ class Connection:
             self._unsent_bytes -= sent
             if not item.data:
                 self._unsent.popleft()
+            if waited and not self._untaken:
+                waited = False
+                self._loop.call_soon(self._go_on)
         self._watch_writing(False)
         if self._closing:
             self.close()

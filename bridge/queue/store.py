@@ -19,7 +19,7 @@ from typing import Any
 
 from cryobridge.schemas.codes import AnyCode, Code
 from cryobridge.schemas.errors import CryobridgeError
-from cryobridge.schemas.state import MAX_ATTEMPTS, TERMINAL, JobState, may_become
+from cryobridge.schemas.state import MAX_ATTEMPTS, MAX_STALLED_ATTEMPTS, TERMINAL, JobState, may_become
 
 from .checks import find_damage, is_damage, is_newer, version_of
 from .mark import Mark
@@ -177,7 +177,7 @@ class Store:
             if job.kind == RELION_KIND:
                 # Its hooks have fallen back long ago; nobody waits.
                 return self._move(job_id, JobState.FAILED, reason, text)
-            if job.attempts >= MAX_ATTEMPTS:
+            if job.attempts >= (MAX_STALLED_ATTEMPTS if reason == Code.STALLED else MAX_ATTEMPTS):
                 return self._move(job_id, JobState.FAILED, reason, f"{text} ({job.attempts} attempts)")
             return self._move(job_id, JobState.QUEUED, None, "")
 

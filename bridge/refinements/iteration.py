@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from cryobridge.schemas.codes import AnyCode, Code
 from cryobridge.schemas.config import Deadlines
 from cryobridge.schemas.frames import TypedFrame
+from cryobridge.schemas.iterations import IterationFigures
 from cryobridge.schemas.messages import (
     Answer,
     CallFailed,
@@ -311,7 +312,15 @@ class Iteration:
         half.state = HalfState.READY
         half.deadline_s = made.deadline_s or None
         half.link.send(
-            StandardReady(half=half.number, size=made.size, crc32=made.crc32, seconds=made.seconds, call=self.short_id)
+            StandardReady(
+                half=half.number,
+                size=made.size,
+                crc32=made.crc32,
+                seconds=made.seconds,
+                resolution_A=made.resolution_A,
+                report=made.report,
+                call=self.short_id,
+            )
         )
         if not made.due or self.wanted == {0}:
             half.own = Verdict(made.code or Code.NOT_DUE, made.line)
@@ -352,6 +361,7 @@ class Iteration:
         self.ticket = uuid.uuid4().hex
         self.line = made.line
         self.metrics = made.metrics
+        figures = IterationFigures.of_metrics(made.metrics)
         self.deadline = self.clock() + self.deadlines.verify_s
         for half in self.halves.values():
             half.state = HalfState.VERIFYING
@@ -364,6 +374,7 @@ class Iteration:
                     ticket=self.ticket,
                     line=self.line,
                     session=made.session,
+                    figures=figures,
                 )
             )
 

@@ -34,7 +34,8 @@ STABLE_S = 1.0
 MAX_PENDING = 64
 MAX_NAME_BYTES = 200
 _ANSWERS = (".result.json", ".error.txt")
-_CLAIM = re.compile(r"^(?P<stem>.+)~(?P<token>[0-9a-f]{16})(?P<suffix>\.(?:yaml|yml|json))$")
+# A name may hold anything, line breaks too.
+_CLAIM = re.compile(r"(?P<stem>.+)~(?P<token>[0-9a-f]{16})(?P<suffix>\.(?:yaml|yml|json))\Z", re.DOTALL)
 
 Signature = tuple[int, int, int, int]
 
@@ -98,9 +99,9 @@ class Inbox:
             try:
                 self._advance(claim)
             except OSError as error:
-                log.warning("inbox: %s: %s; trying again", claim, error)
+                log.warning("inbox: %s: %s; trying again", _shown(claim), error)
             except Exception as error:  # one file must not stop the others, whatever is in it
-                log.exception("inbox: %s", claim)
+                log.exception("inbox: %s", _shown(claim))
                 self._give_up(claim, error)
 
     def _give_up(self, claim: str, error: Exception) -> None:
@@ -110,9 +111,11 @@ class Inbox:
             return
         why = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         try:
-            self._answer(claim, match["stem"], ".error.txt", f"{match['stem']}: cannot be used ({why})\n")
+            self._answer(claim, match["stem"], ".error.txt", f"{_shown(match['stem'])}: cannot be used ({why})\n")
         except OSError as answering:
-            log.warning("inbox: %s: %s; trying again", claim, answering)
+            log.warning("inbox: %s: %s; trying again", _shown(claim), answering)
+        except Exception:
+            log.exception("inbox: %s: cannot be answered; trying again", _shown(claim))
 
     def _claims(self) -> list[str]:
         return [name for name in os.listdir(self._claimed) if _CLAIM.match(name)]
@@ -145,7 +148,9 @@ class Inbox:
     def _claim(self, name: str) -> bool:
         path = self._folder / name
         if len(os.fsencode(name)) > MAX_NAME_BYTES:
-            log.warning("inbox: a name of more than %d bytes is not taken: %.60s...", MAX_NAME_BYTES, name)
+            if name not in self._told:
+                self._told.add(name)
+                log.warning("inbox: a name of more than %d bytes is not taken: %s", MAX_NAME_BYTES, _shown(name)[:60])
             return False
         token = secrets.token_hex(8)
         try:
@@ -156,7 +161,7 @@ class Inbox:
             with contextlib.suppress(FileNotFoundError):
                 # The answer to an earlier file of this name: kept, out of the way.
                 (self._folder / f"{path.stem}{answer}").rename(self._done / f"{path.stem}~before-{token}{answer}")
-        log.info("inbox: claimed %s as request %s", name, token)
+        log.info("inbox: claimed %s as request %s", _shown(name), token)
         return True
 
     def _advance(self, claim: str) -> None:
@@ -175,13 +180,13 @@ class Inbox:
         except InputInvalid as error:
             # The sentence names the claim; the user knows the file by the name it was dropped under.
             text = str(error).replace(claim, match["stem"] + match["suffix"])
-            self._answer(claim, match["stem"], ".error.txt", f"{text}\n")
+            self._answer(claim, match["stem"], ".error.txt", f"{_shown(text)}\n")
             return
         except CryobridgeError as error:
             # A full queue, a daemon that is stopping, a full disk: the claim stays, and is tried again.
             if claim not in self._told:
                 self._told.add(claim)
-                log.warning("inbox: %s has to wait: %s", claim, error)
+                log.warning("inbox: %s has to wait: %s", _shown(claim), error)
             return
         state = report.get("state")
         if state == JobState.SUCCEEDED:
@@ -222,16 +227,21 @@ class Inbox:
 
     def _answer(self, claim: str, stem: str, ending: str, text: str) -> None:
         part = self._claimed / f"{claim}.part"
-        with part.open("w") as file:
+        with part.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         part.rename(self._folder / f"{stem}{ending}")
         (self._claimed / claim).rename(self._done / claim)
         self._told.discard(claim)
-        log.info("inbox: answered %s%s", stem, ending)
+        log.info("inbox: answered %s%s", _shown(stem), ending)
 
 
 def _is_job_file(name: str) -> bool:
     lowered = name.lower()
     return lowered.endswith(SUFFIXES) and not name.startswith(".") and not lowered.endswith(_ANSWERS)
+
+
+def _shown(text: str) -> str:
+    """Names and sentences as they can stand on one line of a file or a log, whatever bytes a name is made of."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

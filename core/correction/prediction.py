@@ -95,11 +95,14 @@ def predict_steps(
         channels = torch.stack((seen, mask))
     turns = _turns(options.average_turns)
     total = torch.zeros_like(seen)
-    with torch.no_grad(), state.learner(which_half).averaged(options) as network:
+    with state.learner(which_half).averaged(options) as network:
         run = runner(network, options, state.device)
 
+        # Gradients are off for the network alone, never over a yield: what runs between two draws, or after a
+        # prediction that nobody finishes, may be a training.
         def run_tiles(tiles: Tensor) -> Tensor:
-            result: Tensor = run(tiles.contiguous(memory_format=torch.channels_last_3d))
+            with torch.no_grad():
+                result: Tensor = run(tiles.contiguous(memory_format=torch.channels_last_3d))
             return result
 
         for one in turns:

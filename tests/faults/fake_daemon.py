@@ -96,8 +96,10 @@ class Fake:
         verb, *rest = step
         halves = call["halves"]
         if verb in {"standard", "corrected"}:
-            kind, half = (rest[0] if rest else verb), (rest[1] if len(rest) > 1 else halves[0])
-            self.send_map(channel, fds, half, verb, kind)
+            kind, more = (rest[0] if rest else verb), (rest[1] if len(rest) > 1 else halves[0])
+            # A half, or fields that the frame has besides.
+            told = {"half": halves[0], **more} if isinstance(more, dict) else {"half": more}
+            self.send_map(channel, fds, told["half"], verb, kind, told)
         elif verb == "send":
             channel.send(rest[0])
         elif verb == "beat":
@@ -127,12 +129,14 @@ class Fake:
             os.kill(os.getpid(), signal.SIGSTOP)
         elif verb == "garbage":
             channel.sock.sendall(b"\0\0\0\5hello")
+        elif verb == "page":
+            os.pwrite(fds["report_out"], rest[0].encode(), 0)
         elif verb == "session":
             os.pwrite(fds["session_out"], b"warm", 0)
         else:
             raise ValueError(verb)
 
-    def send_map(self, channel: wire.Channel, fds: dict[str, int], half: int, verb: str, kind: str) -> None:
+    def send_map(self, channel: wire.Channel, fds: dict[str, int], half: int, verb: str, kind: str, told: dict) -> None:
         star = os.pread(fds[f"half{half}.star"], 65536, 0).decode()
         box = next(int(line.split()[1]) for line in star.splitlines() if line.startswith("_rlnOriginalImageSize"))
         data = map_bytes(half, box, kind)
@@ -152,7 +156,7 @@ class Fake:
             message |= {"ticket": TICKET, "line": "3.9 A, sphericity 0.8 to 0.9", "session": session}
         elif half == 1:
             message["call"] = "c0ffee12"
-        channel.send(message)
+        channel.send(message | told)
 
 
 if __name__ == "__main__":

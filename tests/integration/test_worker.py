@@ -158,6 +158,28 @@ def test_without_room_for_a_corrected_map_none_is_made(worker, refinement, outpu
     assert (reply["due"], reply["code"]) == (False, "disk_full")
 
 
+def test_a_mask_that_cannot_be_used_does_not_cost_the_standard_map(worker, simulated, tmp_path, outputs):
+    own = Refinement.start(tmp_path / "own", simulated, {})
+    with mrcfile.new(own.project / "data/mask.mrc", overwrite=True) as file:
+        file.set_data(np.ones((8, 8, 8), np.float32))
+    reply = halves(worker, own, outputs, 3, "s", environment=FAST)[0]
+    assert (reply["due"], reply["code"]) == (False, "input_invalid")
+    assert "mask is (8, 8, 8)" in reply["line"]
+    assert np.isfinite(read(outputs / "s1_standard.mrc")).all()
+
+
+def test_without_a_pixel_size_the_standard_map_is_made_and_the_log_says_why(worker, refinement, outputs):
+    star = refinement.write_call(3, 1)
+    path = refinement.project / star
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if "rlnPixelSize" not in line))
+    (refinement.project / "Refine3D/job001/run_it002_half1_model.star").write_text("data_model_general\n\n_rlnX 1\n")
+    worker.send_half("t1", refinement.project, star, 1, outputs, environment=FAST)
+    reply = worker.reply("standard").message
+    assert (reply["due"], reply["code"]) == (False, "input_invalid")
+    assert "pixel size" in reply["line"]
+    assert np.isfinite(read(outputs / "t1_standard.mrc")).all()
+
+
 def test_an_unknown_settings_key_names_the_nearest(worker, refinement, outputs):
     star = refinement.write_call(3, 1)
     worker.send_half("j1", refinement.project, star, 1, outputs, settings="start_healpx: 2")

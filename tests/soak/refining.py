@@ -32,6 +32,7 @@ HEADER_BYTES = 1024
 MAP_BYTES = BOX**3 * 4
 OFF_SCALE = 10.0
 """A corrected map's RMS is within this factor of the standard map's."""
+SWITCHED_OFF = "correction is switched off"
 NO_CORRECTION = {hook_settings.VARIABLES["correction"]: "0"}
 FASTER = {"CRYOBRIDGE_STEPS": "2", "CRYOBRIDGE_WARM_STEPS": "1"}
 ENDS_S = 2 * bounds.CALL_S
@@ -89,6 +90,10 @@ class Refining:
         for call in calls:
             if call.wait() != 0:
                 raise RuntimeError(f"no clean standard map could be made: {call.text}")
+            said = result_lines(call)[-1]
+            # On a busy machine the daemon's own map may come from somewhere else, and then none of its maps is known.
+            if (SWITCHED_OFF in said) == ("no daemon listens" in said):
+                raise RuntimeError(f"a clean run was disturbed: {said}")
             self.clean[call.half].add(_voxels(call.result))
             self.rms[call.half] = float(np.sqrt(np.mean(call.map().astype(np.float64) ** 2)))
 

@@ -42,6 +42,7 @@ class Decompressed:
 
     def __init__(self, descriptor: int, name: str) -> None:
         self._name = name
+        self._descriptor = descriptor
         self._kind = "gzip" if os.pread(descriptor, MAGIC_BYTES, 0) == _GZIP else "bzip2"
         self._packed_bytes = os.fstat(descriptor).st_size
         file = os.fdopen(descriptor, "rb", closefd=False)
@@ -70,6 +71,11 @@ class Decompressed:
             view[got : got + len(part)] = part
             got += len(part)
         return got
+
+    @property
+    def consumed(self) -> int:
+        """Bytes of the packed file that were read so far; what lies after them says nothing of what they hold."""
+        return os.lseek(self._descriptor, 0, os.SEEK_CUR)
 
     def may_hold(self, announced: int) -> bool:
         """Whether a file of this size can hold so many bytes, as far as its kind sets a limit."""

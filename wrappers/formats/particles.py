@@ -1,44 +1,31 @@
 """The views of a particle set: RELION's particle STAR files (3.0 to 5) and CryoSPARC's `.cs`, plain or compressed.
 
-Angles are RELION's (rot, tilt, psi in degrees), whatever the file. Nothing is ever unpickled. Only the columns of the
-angles are turned into numbers, so a set of a million particles takes seconds.
+Angles are RELION's (rot, tilt, psi in degrees), whatever the file. Nothing is ever unpickled. Only the angles
+are kept, so a set of a million particles takes seconds and a few dozen megabytes, however wide its rows.
 """
 
 from __future__ import annotations
 
-import io
-import os
 from pathlib import Path
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from cryobridge.schemas.errors import InputInvalid
 
-from .compressed import Decompressed, is_compressed
 from .foreign import is_mrc, named_for_what_it_is
-from .star_rows import Table, tables
+from .numpy_header import MAGIC, parsed_numpy_header
+from .particle_star import ANGLES, MAX_PARTICLES, TABLE, angles_of_star
+from .table_content import TableContent, opened_table
 
-MAX_BYTES = 4 << 30
-"""What is read of one file, unpacked."""
-
-_CHUNK_BYTES = 1 << 22
-_MAX_HEADER = 1 << 20
-_NUMPY_MAGIC, _COMPRESSED_CS_MAGIC = b"\x93NUMPY", b"\x95CSDAT"
-_ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
-_SUBTOMOGRAM = ("rlnCtfImage", "rlnCoordinateZ", "rlnCenteredCoordinateZAngst")
-"""Columns that only subtomograms have, besides all that begin with `rlnTomo`; RELION 3 has no others."""
-_ANGLES_OF_OTHERS = {
-    "cisTEMAnglePsi": "cisTEM",
-    "phi": "STOPGAP or emClarity",
-    "ptclAngleRot": "another program",
-    "angleRot": "Xmipp",
-}
-"""Columns of angles, by the program that has them in a STAR file of its own."""
-_TABLE = "a table of particles (RELION .star or CryoSPARC .cs)"
+_CHUNK_BYTES = 1 << 20
+_COMPRESSED_CS_MAGIC = b"\x95CSDAT"
 _POSE, _POSE_2D = "alignments3D/pose", "alignments2D/pose"
+_AT_ONCE = 100_000
+"""Particles whose vectors and matrices are held at a time."""
+_MOST_DEG = 3600.0
+"""Ten turns: programs keep angles within one or two, and what is beyond is a damaged number."""
 _PARALLEL = 1e-7
 _UNSET_DEG = -999.0
 """RELION's value of an angle that was never set."""
@@ -63,20 +50,20 @@ def read_views(path: Path) -> NDArray[np.float64]:
     Raises
     ------
     InputInvalid
-        If it cannot be read, is cut off, holds no particle or no angles, or an angle is not a finite number; for
+        If it cannot be read, is cut off, holds no particle or no angles, or an angle that cannot be one; for
         particles that were not aligned in 3D; also for subtomograms, each of which is seen from many sides.
     """
-    raw = _content(path)
-    if is_mrc(raw):
-        raise InputInvalid(f"{path}: is an MRC file of a map or of images, not {_TABLE}; give the table")
-    if raw.startswith(_COMPRESSED_CS_MAGIC):
-        raise InputInvalid(f"{path}: is a compressed .cs; export the particles, or save them with numpy, and give that")
-    angles = _angles_of_cs(raw, path) if raw.startswith(_NUMPY_MAGIC) else _angles_of_star(raw, path)
+    with opened_table(path) as content:
+        if is_mrc(content.head):
+            raise InputInvalid(f"{path}: is an MRC file of a map or of images, not {TABLE}; give the table")
+        if content.head.startswith(_COMPRESSED_CS_MAGIC):
+            raise InputInvalid(
+                f"{path}: is a compressed .cs; export the particles, or save them with numpy, and give that"
+            )
+        is_cs = content.head.startswith(MAGIC)
+        angles = _angles_of_cs(content) if is_cs else _angles_of_star(content, path)
     if len(angles) == 0:
         raise InputInvalid(f"{path}: holds no particles; give the particles of the refinement")
-    if not np.isfinite(angles).all():
-        row = int(np.flatnonzero(~np.isfinite(angles).all(axis=1))[0])
-        raise InputInvalid(f"{path}: the angles of particle {row + 1} of {len(angles)} are not finite numbers; mend it")
     if (complaint := _not_aligned(angles)) is not None:
         raise InputInvalid(
             f"{path}: {complaint}, so they were not aligned in 3D; give the particles of a finished 3D refinement"
@@ -95,15 +82,23 @@ def _not_aligned(angles: NDArray[np.float64]) -> str | None:
     unset = int(np.count_nonzero((angles == _UNSET_DEG).any(axis=1)))
     if unset:
         return f"{_of(unset, count)} have angles of -999, which RELION writes where none were found"
-    rot, tilt = np.radians(angles[:, 0]), np.radians(angles[:, 1])
-    views = np.stack([np.sin(tilt) * np.cos(rot), np.sin(tilt) * np.sin(rot), np.cos(tilt)], axis=1)
     # A mirrored image is the same view from behind.
-    if count > 1 and bool((np.linalg.norm(np.cross(views, views[0]), axis=1) < _ONE_VIEW).all()):
+    first = _directions(angles[:1])
+    if count > 1 and all(
+        bool((np.linalg.norm(np.cross(_directions(angles[at : at + _AT_ONCE]), first), axis=1) < _ONE_VIEW).all())
+        for at in range(0, count, _AT_ONCE)
+    ):
         return f"all {count} particles have one and the same view"
     zero = int(np.count_nonzero((angles == 0.0).all(axis=1)))
     if count > 1 and zero > max(1, _FEW_UNALIGNED * count):
         return f"{_of(zero, count)} have angles of exactly 0, which is where a search begins"
     return None
+
+
+def _directions(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unit vectors (N, 3) of views of these angles (N, 3)."""
+    rot, tilt = np.radians(angles[:, 0]), np.radians(angles[:, 1])
+    return np.stack([np.sin(tilt) * np.cos(rot), np.sin(tilt) * np.sin(rot), np.cos(tilt)], axis=1)
 
 
 def _of(some: int, count: int) -> str:
@@ -127,104 +122,35 @@ def euler_angles(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     return degrees
 
 
-def _content(path: Path) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise InputInvalid(f"{path}: cannot be read: {error.strerror}; check its name and permissions") from error
-    try:
-        if is_compressed(os.pread(descriptor, 8, 0)):
-            raw = _unpacked(descriptor, path)
-        else:
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputInvalid(f"{path}: cannot be read: {error.strerror}; give a file of particles") from error
-    finally:
-        os.close(descriptor)
-    if len(raw) > MAX_BYTES:
-        raise InputInvalid(f"{path}: holds more than {MAX_BYTES} bytes; give a file of particles with fewer columns")
-    return raw
-
-
-def _unpacked(descriptor: int, path: Path) -> bytes:
-    content, parts, got = Decompressed(descriptor, str(path)), bytearray(), 0
-    chunk = memoryview(bytearray(_CHUNK_BYTES))
-    while got <= MAX_BYTES and (read := content.read_into(chunk, got)):
-        parts += chunk[:read]
-        got += read
-    return bytes(parts)
-
-
-def _angles_of_star(raw: bytes, path: Path) -> NDArray[np.float64]:
-    if not raw.strip():
-        raise InputInvalid(f"{path}: is empty; it was cut off, copy it again")
-    stranger = named_for_what_it_is(raw[:4096], str(path), _TABLE)
-    if stranger is not None and not _is_star(raw):
+def _angles_of_star(content: TableContent, path: Path) -> NDArray[np.float64]:
+    stranger = named_for_what_it_is(content.head, str(path), TABLE)
+    if stranger is not None and not _has_block(path):
         raise InputInvalid(stranger)
-    if b"\0" in raw:
-        raise InputInvalid(f"{path}: is neither a STAR file nor a .cs; give the particles of the refinement")
-    # Names of files may be in any 8-bit encoding, and none is read here.
-    found = tables(raw.decode("latin-1"), str(path))
-    _refuse_subtomograms(found, path)
-    for table in found:
-        missing = [name for name in _ANGLES if name not in table.names]
-        if len(missing) == len(_ANGLES):
-            continue
-        if missing:
-            raise InputInvalid(f"{path}: column '{missing[0]}' is missing; give the particles of a finished refinement")
-        return np.stack([_numbers(table.column(name), name, path) for name in _ANGLES], axis=1)
-    names = [name for table in found for name in table.names]
-    program = next((program for name, program in _ANGLES_OF_OTHERS.items() if name in names), None)
-    if program is not None:
-        raise InputInvalid(f"{path}: is a STAR file of {program}, whose angles are not read; export it for RELION")
-    if stranger is not None and not found:
-        raise InputInvalid(stranger)
-    raise InputInvalid(f"{path}: has no table with rlnAngleRot; give the particles of a finished refinement")
+    angles = angles_of_star(content, stranger)
+    _refuse_impossible(angles, ANGLES, _MOST_DEG, "an angle in degrees", str(path))
+    return angles
 
 
-def _is_star(raw: bytes) -> bool:
+def _has_block(path: Path) -> bool:
     """Whether a text has a line that begins a block, wherever it is."""
-    return raw.startswith(b"data_") or b"\ndata_" in raw
+    with opened_table(path) as content:
+        before = b"\n"
+        while chunk := content.read(_CHUNK_BYTES):
+            if b"\ndata_" in before + chunk:
+                return True
+            before = chunk[-5:]
+    return False
 
 
-def _refuse_subtomograms(found: list[Table], path: Path) -> None:
-    for table in found:
-        columns = [name for name in table.names if name.startswith("rlnTomo") or name in _SUBTOMOGRAM]
-        why = f"column '{columns[0]}'" if columns and any(name in table.names for name in _ANGLES) else ""
-        if not why and "rlnImageDimensionality" in table.names:
-            why = "rlnImageDimensionality 3" if "3" in table.column("rlnImageDimensionality") else ""
-        if not why and "rlnMicrographName" in table.names:
-            tilts = next((name for name in table.column("rlnMicrographName") if name.endswith(".tomostar")), "")
-            why = f"micrograph '{tilts}'" if tilts else ""
-        if why:
-            raise InputInvalid(
-                f"{path}: holds subtomograms ({why}); each is seen from many sides, so its angles say nothing of the "
-                "sampling"
-            )
-
-
-def _numbers(column: list[str], name: str, path: Path) -> NDArray[np.float64]:
+def _angles_of_cs(content: TableContent) -> NDArray[np.float64]:
+    path = content.name
     try:
-        return np.array(column).astype(np.float64)
+        header = parsed_numpy_header(lambda _, size: content.read(size))
     except ValueError as error:
-        raise InputInvalid(f"{path}: column '{name}' holds something that is not a number; mend it") from error
-
-
-def _angles_of_cs(raw: bytes, path: Path) -> NDArray[np.float64]:
-    file = io.BytesIO(raw)
-    try:
-        major, _ = npy.read_magic(file)
-        read_header = npy.read_array_header_1_0 if major == 1 else npy.read_array_header_2_0
-        shape, _, dtype = read_header(file, max_header_size=_MAX_HEADER)
-    except (ValueError, SyntaxError, TypeError) as error:
         raise InputInvalid(f"{path}: its header is damaged; copy the .cs again") from error
-    if dtype.hasobject or dtype.names is None or len(shape) != 1:
+    dtype = header.dtype
+    if dtype is None or dtype.hasobject or dtype.names is None or len(header.shape) != 1:
         raise InputInvalid(f"{path}: is a numpy file but no table of particles; give the .cs of a refinement")
-    if len(raw) - file.tell() != shape[0] * dtype.itemsize:
-        raise InputInvalid(
-            f"{path}: its header announces {shape[0]} rows, which is not what it holds; it was cut off, copy it again"
-        )
     if _POSE not in dtype.names and _POSE_2D in dtype.names:
         raise InputInvalid(
             f"{path}: has angles of a 2D classification only ('{_POSE_2D}'), so its particles were not aligned in 3D; "
@@ -234,11 +160,47 @@ def _angles_of_cs(raw: bytes, path: Path) -> NDArray[np.float64]:
         raise InputInvalid(
             f"{path}: has no column '{_POSE}'; give the .cs of a refinement (it may be the one named passthrough)"
         )
-    pose = np.frombuffer(raw, dtype, offset=file.tell())[_POSE]
-    if pose.shape != (shape[0], 3) or pose.dtype.kind != "f":
+    if dtype[_POSE].shape != (3,) or dtype[_POSE].base.kind != "f":
         raise InputInvalid(f"{path}: column '{_POSE}' is not three numbers a particle; give the .cs of a refinement")
-    vectors = pose.astype(np.float64)
-    if len(vectors) == 0 or not np.isfinite(vectors).all():
-        return vectors
-    # CryoSPARC's rotation takes views to the object; RELION's the object to the view.
-    return euler_angles(Rotation.from_rotvec(vectors).as_matrix().transpose(0, 2, 1))
+    vectors = _poses(content, header.shape[0], dtype)
+    _refuse_impossible(vectors, (_POSE,) * 3, np.radians(_MOST_DEG), "a rotation in radians", path)
+    # CryoSPARC's rotation takes views to the object; RELION's the object to the view. Few matrices are held at a time.
+    for at in range(0, len(vectors), _AT_ONCE):
+        part = vectors[at : at + _AT_ONCE]
+        part[:] = euler_angles(Rotation.from_rotvec(part).as_matrix().transpose(0, 2, 1))
+    return vectors
+
+
+def _poses(content: TableContent, rows: int, dtype: np.dtype[np.void]) -> NDArray[np.float64]:
+    """The poses (rows, 3) of the rows that follow, of which a few are held at a time."""
+    if rows > MAX_PARTICLES:
+        raise InputInvalid(f"{content.name}: announces {rows} particles; more than {MAX_PARTICLES} are not read")
+    parts = [np.zeros((0, 3))]
+    left, step = rows, max(1, _CHUNK_BYTES // dtype.itemsize)
+    while left and (raw := content.read(min(left, step) * dtype.itemsize)):
+        whole, cut = divmod(len(raw), dtype.itemsize)
+        if cut:
+            break
+        # What is no number may warn when it is cast; it is refused by whoever asked.
+        with np.errstate(all="ignore"):
+            parts.append(np.frombuffer(raw, dtype, whole)[_POSE].astype(np.float64))
+        left -= whole
+    if left or content.read(1):
+        raise InputInvalid(
+            f"{content.name}: its header announces {rows} rows, which is not what it holds; it was cut off, copy it "
+            "again"
+        )
+    return np.concatenate(parts)
+
+
+def _refuse_impossible(
+    values: NDArray[np.float64], columns: tuple[str, ...], most: float, what: str, path: str
+) -> None:
+    """Refuse numbers (N, 3) that are not finite, or larger than any that a program writes there."""
+    bad = np.argwhere(~(np.abs(values) <= most))
+    if len(bad):
+        row, column = (int(index) for index in bad[0])
+        raise InputInvalid(
+            f"{path}: column '{columns[column]}' of particle {row + 1} of {len(values)} is "
+            f"{values[row, column]:g}, which is not {what}; mend it"
+        )

@@ -3,105 +3,107 @@
 No word is reserved within a row, so that a micrograph may be called `data_1.mrc`, `_a.mrc` or `#12.mrc`; the grammar of
 CIF, which `star` holds RELION's small files to, knows better and deals values out over lines. A row whose number of
 values is not the number of columns is an error, never the next row's beginning.
+
+Rows are handed on one by one and none is kept, so a table takes no more memory than what is made of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cryobridge.schemas.errors import InputInvalid
 
+TakeRow = Callable[[int, Sequence[bytes]], None]
+"""Takes a row: the number of its line, from 1 on, and its values, one for each column."""
+MAX_COLUMNS = 1024
+"""RELION knows some 300 labels in all."""
 
-@dataclass(frozen=True)
-class Table:
-    """One table of a block: the names of its columns without the underscore, and its rows, all of their number."""
-
-    block: str
-    names: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-    def column(self, name: str) -> list[str]:
-        """The values of a column; raises `ValueError` where there is none of the name."""
-        at = self.names.index(name)
-        return [row[at] for row in self.rows]
+_CLOSING = {quote: re.compile(quote + rb"(?=\s|\Z)") for quote in (b'"', b"'")}
+"""A quote ends where a blank follows it."""
+_VALUE = re.compile(rb"\S+")
 
 
 @dataclass
-class _Loop:
-    """A table that is being read."""
+class Table:
+    """One table of a block: the names of its columns without the underscore."""
 
     block: str
     names: list[str] = field(default_factory=list)
-    rows: list[list[str]] = field(default_factory=list)
 
 
-def tables(text: str, name: str) -> list[Table]:
-    """Every table of a STAR text, in their order; single items are passed over.
+def read_tables(lines: Iterable[bytes], name: str, begin: Callable[[Table], TakeRow | None]) -> None:
+    """Go through every table of a STAR text, in their order; single items are passed over.
 
     Parameters
     ----------
-    text
-        The whole file. A last line without its end counts if it is a whole row.
+    lines
+        Of the whole file. A last line without its end counts if it is a whole row.
     name
         What to call it in messages.
+    begin
+        Called once for each table when its columns are known, even if it has no rows; gives what takes its rows, or
+        None if nobody wants them.
 
     Raises
     ------
     InputInvalid
         If a row holds more or fewer values than its table has columns; names the line.
     """
-    found: list[_Loop] = []
-    block, in_rows = "", False
-    loop: _Loop | None = None
-    lines = text.splitlines()
-    for number, line in enumerate(lines, 1):
+    block, in_rows, take = "", False, None
+    loop: Table | None = None
+    begun = False
+    following = iter(lines)
+    for number, line in enumerate(following, 1):
         words = line.split()
-        if not words or words[0] == "#":
+        if not words or words[0] == b"#":
             # As in RELION a blank line ends the rows, as far as what follows is not plainly another of them.
-            in_rows = in_rows and loop is not None and _goes_on(lines, number, len(loop.names))
-        elif loop is not None and not loop.rows and _is_label(words):
-            loop.names.append(words[0][1:])
+            in_rows = False
+        elif loop is not None and not begun and _is_label(words):
+            if len(loop.names) == MAX_COLUMNS:
+                raise InputInvalid(f"{name}: has a table of more than {MAX_COLUMNS} columns; it is no STAR file")
+            loop.names.append(words[0][1:].decode("latin-1"))
         elif loop is not None and loop.names and _is_row(words, len(loop.names), in_rows=in_rows):
+            if not begun:
+                take, begun = begin(loop), True
             in_rows = True
-            loop.rows.append(_row(line, words, len(loop.names), name, number, len(lines)))
-        elif words[0].lower().startswith("data_"):
-            block, loop, in_rows = words[0][len("data_") :], None, False
-        elif words[0].lower() == "loop_":
-            loop, in_rows = _Loop(block), False
-            found.append(loop)
-    return [Table(loop.block, loop.names, loop.rows) for loop in found]
+            values = _row(line, words, len(loop.names))
+            if values is None:
+                raise _ragged(line, len(loop.names), name, number, is_last=next(following, None) is None)
+            if take is not None:
+                take(number, values)
+        elif words[0][:5].lower() in (b"data_", b"loop_") and (words[0][:5].lower() == b"data_" or len(words[0]) == 5):
+            if loop is not None and not begun:
+                begin(loop)
+            is_block = words[0][:5].lower() == b"data_"
+            block = words[0][5:].decode("latin-1") if is_block else block
+            loop, in_rows, begun = (None if is_block else Table(block)), False, False
+    if loop is not None and not begun:
+        begin(loop)
 
 
-def _goes_on(lines: Sequence[str], after: int, columns: int) -> bool:
-    """Whether the next line with something in it is a row of so many columns."""
-    for line in lines[after:]:
-        words = line.split()
-        if words and words[0] != "#":
-            return len(words) == columns and not _begins_anew(words)
-    return False
+def _is_label(words: Sequence[bytes]) -> bool:
+    return words[0].startswith(b"_") and (len(words) == 1 or words[1].startswith(b"#"))
 
 
-def _is_label(words: Sequence[str]) -> bool:
-    return words[0].startswith("_") and (len(words) == 1 or words[1].startswith("#"))
-
-
-def _is_row(words: Sequence[str], columns: int, *, in_rows: bool) -> bool:
+def _is_row(words: Sequence[bytes], columns: int, *, in_rows: bool) -> bool:
     """Whether a line after a table's labels is one of its rows, or meant as one."""
     if in_rows:
         return not (columns > 1 and _begins_anew(words))
     if len(words) == columns:
         return not _begins_anew(words)
-    return not words[0].lower().startswith(("#", "data_", "loop_"))
+    return not words[0].lower().startswith((b"#", b"data_", b"loop_"))
 
 
-def _begins_anew(words: Sequence[str]) -> bool:
+def _begins_anew(words: Sequence[bytes]) -> bool:
     """Whether a line of these words begins a block or a table, where it is no value of a table of one column."""
-    return len(words) == 1 and words[0].lower().startswith(("data_", "loop_"))
+    return len(words) == 1 and words[0].lower().startswith((b"data_", b"loop_"))
 
 
-def _row(line: str, words: list[str], columns: int, name: str, number: int, last: int) -> list[str]:
-    quoted = '"' in line or "'" in line
+def _row(line: bytes, words: list[bytes], columns: int) -> list[bytes] | None:
+    """The values of a row; None if they are not as many as the columns."""
+    quoted = b'"' in line or b"'" in line
     if len(words) == columns and not quoted:
         return words
     values = list(_values(line)) if quoted else words
@@ -109,29 +111,34 @@ def _row(line: str, words: list[str], columns: int, name: str, number: int, last
         return values
     if len(words) == columns:
         return words
-    comment = next((index for index, word in enumerate(values) if word.startswith("#")), len(values))
-    if comment == columns:
-        return values[:columns]
-    what = "it was cut off, copy it again" if number == last else "it was cut off or edited wrongly"
-    raise InputInvalid(
-        f"{name}: is not a whole STAR file (line {number} holds {len(values)} values for {columns} columns: "
-        f"'{line.strip()[:60]}'); {what}"
+    comment = next((index for index, word in enumerate(values) if word.startswith(b"#")), len(values))
+    return values[:columns] if comment == columns else None
+
+
+def _ragged(line: bytes, columns: int, name: str, number: int, *, is_last: bool) -> InputInvalid:
+    what = "it was cut off, copy it again" if is_last else "it was cut off or edited wrongly"
+    count = sum(1 for _ in _values(line))
+    shown = " ".join(line.decode("utf-8", "replace").split())[:60]
+    return InputInvalid(
+        f"{name}: is not a whole STAR file (line {number} holds {count} values for {columns} columns: "
+        f"'{shown}'); {what}"
     )
 
 
-def _values(line: str) -> Iterator[str]:
-    """The values of a line, those in quotes whole: a quote ends where a blank follows it."""
-    rest = line.strip()
-    while rest:
-        quote = rest[0]
-        if quote in "\"'":
-            end = next(
-                (at for at in range(1, len(rest)) if rest[at] == quote and rest[at + 1 : at + 2].strip() == ""), 0
-            )
-            if end:
-                yield rest[1:end]
-                rest = rest[end + 1 :].lstrip()
+def _values(line: bytes) -> Iterator[bytes]:
+    """The values of a line, those in quotes whole."""
+    at = 0
+    open_for_good: set[bytes] = set()
+    while (word := _VALUE.search(line, at)) is not None:
+        at = word.start()
+        quote = line[at : at + 1]
+        # What was not closed once is not looked for again: a long line of quotes would take hours.
+        if quote in _CLOSING and quote not in open_for_good:
+            end = _CLOSING[quote].search(line, at + 1)
+            if end is not None:
+                yield line[at + 1 : end.start()]
+                at = end.end()
                 continue
-        word, *others = rest.split(None, 1)
-        yield word
-        rest = others[0] if others else ""
+            open_for_good.add(quote)
+        yield word.group()
+        at = word.end()

@@ -88,14 +88,16 @@ def command_line(optimiser_text: str) -> str:
 
 
 def option_value(line: str, option: str) -> str | None:
-    """The word that follows `option` in a command line, or None."""
+    """What follows `option` in a command line up to the next option, or None; RELION quotes no blanks."""
     try:
         words = shlex.split(line)
     except ValueError:
         words = line.split()
-    if option in words[:-1]:
-        return words[words.index(option) + 1]
-    return None
+    if option not in words[:-1]:
+        return None
+    after = words[words.index(option) + 1 :]
+    end = next((i for i, word in enumerate(after) if i > 0 and word.startswith("--")), len(after))
+    return " ".join(after[:end])
 
 
 def scalars(text: str) -> dict[str, str]:

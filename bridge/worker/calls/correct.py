@@ -110,18 +110,15 @@ def _correct(
             maps.append(usable(ready, half.half, network_map, how, "the network's map"))
     line = f"FSC=0.143 at {ready.limit_A:.1f} A, {reach}, {_course(record.losses, whence)}, {_sharing(options, record)}"
     agreed = _worst_cone(ready, quality.directions, maps)
-    independent = options.mode == "independent"
-    line += f", FSC in the worst cone {agreed[0]:.2f} -> {agreed[1]:.2f}" + (
-        "" if independent else " (not independent)"
-    )
+    if agreed is not None:
+        line += _agreement(*agreed, options, begins_pretrained=first.options.begins_pretrained)
     metrics: dict[str, float | int | str] = {
         "limit_resolution_A": round(ready.limit_A, 3),
         "best_direction_A": round(spread.best_A, 3),
         "worst_direction_A": round(spread.worst_A, 3),
         **_losses(record.losses),
-        "cone_fsc_raw": round(agreed[0], 4),
-        "cone_fsc_corrected": round(agreed[1], 4),
-        "cone_fsc_independent": int(independent),
+        **_cone_figures(agreed),
+        "cone_fsc_independent": int(options.mode == "independent"),
         "steps": len(record.losses),
         "warm": int(warm is not None),
         "train_s": round(train_s, 3),
@@ -132,13 +129,39 @@ def _correct(
     return Corrected(maps[0], maps[1], line, metrics, state)
 
 
-def _worst_cone(ready: ReadyPair, directions: Directions, maps: list[Tensor]) -> tuple[float, float]:
-    """How far RELION's raw halves and the corrected ones agree in the direction that is measured worst."""
-    shell = max(1, min(round(ready.box * ready.voxel_size_A / ready.limit_A), (ready.box - 1) // 2))
-    worst, mask = directions.vectors[directions.worst], ready.mask
-    corrected = [one.to(ready.halves[0].device) for one in maps]
-    raw = cone_agreement(*ready.halves, mask, worst, shell)
-    return raw, cone_agreement(corrected[0], corrected[1], mask, worst, shell)
+def _worst_cone(ready: ReadyPair, directions: Directions, maps: list[Tensor]) -> tuple[float, float] | None:
+    """How far RELION's raw halves and the corrected ones agree in the direction that is measured worst.
+
+    None where that cannot be measured: it is a figure for people, and never costs a correction.
+    """
+    try:
+        shell = max(1, min(round(ready.box * ready.voxel_size_A / ready.limit_A), (ready.box - 1) // 2))
+        worst, mask = directions.vectors[directions.worst], ready.mask
+        corrected = [one.to(ready.halves[0].device) for one in maps]
+        raw = cone_agreement(*ready.halves, mask, worst, shell)
+        after = cone_agreement(corrected[0], corrected[1], mask, worst, shell)
+    except Exception:  # whatever it is, memory among others: both maps are there
+        log.warning("the agreement in the worst cone could not be measured", exc_info=True)
+        return None
+    return (raw, after) if math.isfinite(raw) and math.isfinite(after) else None
+
+
+def _agreement(raw: float, corrected: float, options: CorrectionOptions, *, begins_pretrained: bool) -> str:
+    """The agreement in RELION's log, and why that of corrected halves is no resolution.
+
+    What the network fills in comes from its training, so that halves filled by one network agree on that as well.
+    """
+    if options.mode != "independent":
+        why = "one network saw both"
+    elif begins_pretrained:
+        why = "halves share one network's training"
+    else:
+        why = "networks filled in both"
+    return f", FSC in the worst cone: raw sums {raw:.2f}; corrected halves {corrected:.2f}, no resolution: {why}"
+
+
+def _cone_figures(agreed: tuple[float, float] | None) -> dict[str, float]:
+    return {} if agreed is None else {"cone_fsc_raw": round(agreed[0], 4), "cone_fsc_corrected": round(agreed[1], 4)}
 
 
 def _first_network(half: KeptHalf, options: CorrectionOptions, device: torch.device) -> CorrectionState:

@@ -19,10 +19,17 @@ from cryobridge.schemas.relion import RelionOptions, resolve_options
 from cryobridge.schemas.worker_messages import HalfTask, StandardMade
 from cryobridge.wrappers.formats import mrc, star
 from cryobridge.wrappers.relion.jobdir import MAX_TEXT_BYTES, RefinementFacts, refinement_facts
-from cryobridge.wrappers.relion.sums import Sums, read_description, read_sums
+from cryobridge.wrappers.relion.sums import CallDescription, Sums, read_description, read_sums
 
 from ..loop import Progress
 from .due import Due, decide
+from .history_page import history_page
+
+_UNKNOWN_A = 1.0
+"""RELION reads no voxel size from the map that it gets back."""
+_NO_VOXEL_SIZE = (
+    "the pixel size is neither in the call (RELION 3.1) nor in the previous model file; nothing is corrected"
+)
 
 
 @dataclass
@@ -87,31 +94,21 @@ def standard_half(
     description, facts = sums.description, _facts(descriptors)
     options, notes = _options(frame, facts)
     voxel_size_A = description.pixel_size_A or facts.pixel_size_A
-    if voxel_size_A is None:
-        raise InputInvalid("the pixel size is neither in the call (RELION 3.1) nor in the previous model file")
     for note in notes:
         yield Progress(note)
 
     style = description.style if options.style == "auto" else options.style
     standard = _standard_map(sums, style, _gridding(options, facts), device)
-    written = mrc.write(_given(descriptors, f"{prefix}standard"), standard.numpy(), voxel_size_A)
+    written = mrc.write(_given(descriptors, f"{prefix}standard"), standard.numpy(), voxel_size_A or _UNKNOWN_A)
     yield None
 
-    kept = KeptHalf(
-        task=frame.task,
-        warm_key=f"{frame.session}#{frame.kind}{frame.number:03d}",
-        half=frame.half,
-        iteration=frame.iteration,
-        voxel_size_A=voxel_size_A,
-        geometry=description.geometry,
-        options=options,
-        facts=facts,
-        standard=standard,
-        fsc=torch.from_numpy(description.fsc),
-    )
-    verdict = _verdict(kept, frame.kind, has_room=f"{prefix}corrected" in descriptors)
+    kept = _kept(frame, description, options, facts, voxel_size_A, standard)
+    if voxel_size_A is None:
+        verdict = Due(False, Code.INPUT_INVALID, _NO_VOXEL_SIZE)
+    else:
+        verdict = _verdict(kept, frame.kind, has_room=f"{prefix}corrected" in descriptors)
     if verdict.due:
-        _prepare_correction(kept, sums, descriptors, device)
+        verdict = _prepared(kept, sums, descriptors, device)
     reply = StandardMade(
         task=frame.task,
         half=frame.half,
@@ -122,10 +119,34 @@ def standard_half(
         due=verdict.due,
         code=verdict.code,
         line=verdict.line,
+        resolution_A=_resolution_A(kept),
+        report=history_page(descriptors, frame.iteration),
         wait_partner_s=options.partner_wait_s,
         deadline_s=options.deadline_s,
     )
     return kept, reply
+
+
+def _kept(
+    frame: HalfTask,
+    description: CallDescription,
+    options: RelionOptions,
+    facts: RefinementFacts,
+    voxel_size_A: float | None,
+    standard: torch.Tensor,
+) -> KeptHalf:
+    return KeptHalf(
+        task=frame.task,
+        warm_key=f"{frame.session}#{frame.kind}{frame.number:03d}",
+        half=frame.half,
+        iteration=frame.iteration,
+        voxel_size_A=voxel_size_A or _UNKNOWN_A,
+        geometry=description.geometry,
+        options=options,
+        facts=facts,
+        standard=standard,
+        fsc=torch.from_numpy(description.fsc),
+    )
 
 
 def _sums(descriptors: Mapping[str, int], prefix: str) -> Sums:
@@ -171,6 +192,22 @@ def _verdict(kept: KeptHalf, kind: str, *, has_room: bool) -> Due:
         # The hook makes room for both maps before it calls; where it could not, it hands over one file only.
         return Due(False, Code.DISK_FULL, "there is no room on the disk for a corrected map")
     return verdict
+
+
+def _resolution_A(kept: KeptHalf) -> float | None:
+    """For the records; None where the voxel size is not known or the halves agree nowhere."""
+    found = resolution(kept.fsc, kept.voxel_size_A, 0.143, box=kept.box)
+    known = kept.voxel_size_A != _UNKNOWN_A and kept.half != 0
+    return round(found, 3) if known and math.isfinite(found) else None
+
+
+def _prepared(kept: KeptHalf, sums: Sums, descriptors: dict[str, int], device: torch.device) -> Due:
+    """Keep what a correction needs; a file that only it needs and cannot be used does not cost the standard map."""
+    try:
+        _prepare_correction(kept, sums, descriptors, device)
+    except InputInvalid as error:
+        return Due(False, Code.INPUT_INVALID, str(error))
+    return Due(True)
 
 
 def _prepare_correction(kept: KeptHalf, sums: Sums, descriptors: dict[str, int], device: torch.device) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,9 +21,11 @@ import safetensors.torch
 import torch
 
 from cryobridge import __version__
+from cryobridge.schemas.bounds import MAX_CHECKPOINT_BYTES
 from cryobridge.schemas.envelope import Job
 from cryobridge.schemas.errors import CryobridgeError
-from cryobridge.wrappers.formats.whole_file import whole_file, write_all
+from cryobridge.schemas.plain_file import read_plain
+from cryobridge.wrappers.formats.whole_file import remove_leftovers, whole_file, write_all
 
 from .input_records import InputRecords
 
@@ -30,7 +33,6 @@ log = logging.getLogger(__name__)
 
 _NOTE = "cryobridge"
 _ENDING = ".safetensors"
-_PARTS = "..*.part"
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Checkpoints:
         """The checkpoint of a name; None, and a line in the log, if it is damaged or of another job."""
         path = self._path(name)
         try:
-            data = path.read_bytes()
+            data = read_plain(path, MAX_CHECKPOINT_BYTES, os.O_RDONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -106,9 +108,10 @@ class Checkpoints:
         """Remove checkpoints, and what a killed attempt left of unfinished ones."""
         if self._read_only:
             return
-        for path in (*map(self._path, names), *self._folder.glob(_PARTS)):
+        for path in map(self._path, names):
             with contextlib.suppress(OSError):
                 path.unlink()
+        remove_leftovers(self._folder)
 
     def _path(self, name: str) -> Path:
         return self._folder / f".{name}{_ENDING}"

@@ -28,11 +28,11 @@ from cryobridge.schemas.errors import CryobridgeError, InputInvalid
 from cryobridge.schemas.jobfile import parse_text
 from cryobridge.schemas.outputs import output_of
 from cryobridge.schemas.paths import Must
-from cryobridge.schemas.plain_file import read_bounded
+from cryobridge.schemas.plain_file import open_plain, read_bounded
 from cryobridge.schemas.result import JobResult, OutputRecord
 from cryobridge.schemas.wire import Message
 from cryobridge.wrappers.formats import mrc
-from cryobridge.wrappers.formats.whole_file import whole_file, write_all
+from cryobridge.wrappers.formats.whole_file import remove_leftovers, whole_file, write_all
 
 from .input_records import InputRecords, file_record
 
@@ -104,6 +104,7 @@ class OutputFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._keep_others_out()
+            remove_leftovers(self.path)
             (self.path / RESULT_NAME).unlink(missing_ok=True)
         except OSError as error:
             raise InputInvalid(
@@ -192,7 +193,8 @@ class OutputFolder:
             return
         self.open()
         try:
-            with (self.path / LOG_NAME).open("a") as file:
+            descriptor = open_plain(self.path / LOG_NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW)
+            with open(descriptor, "a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(f"{_now()} {' '.join(line.split())}\n")
         except OSError as error:
             log.warning("%s: cannot be written: %s", self.path / LOG_NAME, error.strerror)
@@ -291,7 +293,10 @@ class OutputFolder:
 
     def _keep_others_out(self) -> None:
         """Lock the folder until the job, or this process, ends."""
-        lock = os.open(self.path / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            lock = open_plain(self.path / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+        except OSError as error:
+            raise OSError(error.errno, f"{_LOCK_NAME}: {error.strerror}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

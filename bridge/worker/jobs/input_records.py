@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.plain_file import open_plain
 from cryobridge.schemas.result import FileRecord
 
 _BLOCK_BYTES = 2**22
@@ -49,7 +50,7 @@ class InputRecords:
 def file_record(path: Path) -> FileRecord:
     """Read a file and record its size and SHA-256; raises `OSError` if it cannot be read."""
     digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
+    with open(open_plain(path), "rb") as file:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
             size += len(block)

@@ -33,6 +33,17 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """The same with an SVG picture, for where there is no time to load what draws PNG; width and height in pixels."""
+
+    title: str
+    svg: str
+    width: int
+    height: int
+    reading: str
+
+
+@dataclass(frozen=True)
 class Judged:
     """A verdict in a few words, its reasons, and how it is to be shown: "good", "careful" or "bad"."""
 
@@ -64,7 +75,7 @@ class Report:
     title: str
     summary: str
     facts: Mapping[str, str]
-    figures: Sequence[Figure]
+    figures: Sequence[Figure | Drawing]
     statements: Sequence[str]
     methods: Sequence[str]
     verdict: Judged | None = None
@@ -135,13 +146,16 @@ def _table(facts: Mapping[str, str]) -> str:
     return f'<section aria-labelledby="facts"><h2 id="facts">Facts</h2>\n<table>{rows}</table></section>'
 
 
-def _figure(number: int, figure: Figure) -> str:
-    width, height = _png_size(figure)
-    data = base64.b64encode(figure.png).decode("ascii")
+def _figure(number: int, figure: Figure | Drawing) -> str:
+    if isinstance(figure, Drawing):
+        kind, raw, width, height = "svg+xml", figure.svg.encode(), figure.width, figure.height
+    else:
+        kind, raw, (width, height) = "png", figure.png, _png_size(figure)
+    data = base64.b64encode(raw).decode("ascii")
     title = _text(figure.title)
     return (
         f'<section aria-labelledby="figure-{number}"><h2 id="figure-{number}">{title}</h2>\n'
-        f'<figure><img src="data:image/png;base64,{data}" width="{width}" height="{height}" alt="{title}" '
+        f'<figure><img src="data:image/{kind};base64,{data}" width="{width}" height="{height}" alt="{title}" '
         f'aria-describedby="reading-{number}">\n'
         f'<figcaption id="reading-{number}"><b>Figure {number}.</b> {_text(figure.reading)}</figcaption>'
         "</figure></section>"

@@ -14,6 +14,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cryobridge.schemas.bounds import MAX_JOB_FILE_BYTES
 from cryobridge.schemas.errors import CryobridgeError, InputInvalid, JobRejected
 from cryobridge.schemas.job import (
     JOB_MODELS,
@@ -22,7 +23,7 @@ from cryobridge.schemas.job import (
     parse_job,
     user_kinds,
 )
-from cryobridge.schemas.jobfile import MAX_JOB_FILE_BYTES, load_job, parse_text
+from cryobridge.schemas.jobfile import load_job, parse_text
 from cryobridge.schemas.kinds.map.fsc3d import MapFsc3dJob
 from cryobridge.schemas.kinds.relion.reconstruct import RelionReconstructJob
 
@@ -310,3 +311,37 @@ def test_every_option_of_every_kind_is_described() -> None:
             assert model is not None
             for name, field in model.model_fields.items():
                 assert field.description, f"{kind} {section}.{name} has no description"
+
+
+_HEAD = "schema: cryobridge/job/1\nkind: map.fsc3d\noutput: o\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("values.yaml", f"{_HEAD}x: [{'1,' * 120_000}]"),
+        ("tables.yaml", f"{_HEAD}x: [{'{a: 1},' * 35_000}]"),
+        ("keys.yaml", _HEAD + "".join(f"k{number}: 1\n" for number in range(25_000))),
+        ("depth.yaml", f"{_HEAD}x: {'[' * 120_000}"),
+        ("tag.yaml", f"a: !<{'t' * 200_000}> 1"),
+        ("twice.yaml", f"{'b' * 900}: 1\n" * 2),
+        ("twice.json", f'{{"{"b" * 90_000}": 1, "{"b" * 90_000}": 2}}'),
+        ("depth.json", f'{{"schema": "cryobridge/job/1", "kind": "map.fsc3d", "x": {"[" * 500}{"]" * 500}}}'),
+        ("keys.json", json.dumps({f"k{number}": 1 for number in range(22_000)})),
+    ],
+)
+def test_a_hostile_job_file_costs_little_and_is_one_short_sentence(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    begun = time.process_time()
+    with pytest.raises(InputInvalid) as caught:
+        load_job(tmp_path / name)
+    assert time.process_time() - begun < 2.5
+    assert len(str(caught.value)) < 700
+
+
+def test_a_job_of_a_million_unknown_keys_is_refused_before_they_are_looked_at() -> None:
+    spec = {"schema": "cryobridge/job/1", "kind": "map.fsc3d", **{f"k{number}": 0 for number in range(1_000_000)}}
+    begun = time.process_time()
+    with pytest.raises(InputInvalid, match="a table of 1000002 keys"):
+        parse_job(spec, "submit")
+    assert time.process_time() - begun < 0.5

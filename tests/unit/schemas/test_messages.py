@@ -15,6 +15,7 @@ from cryobridge.schemas.codes import Code, ForeignCode
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.frames import Family, FrameInvalid, TypedFrame
 from cryobridge.schemas.hook_settings import HookSettings
+from cryobridge.schemas.iterations import IterationFigures
 from cryobridge.schemas.messages import (
     FIRST_WORDS,
     FROM_HOOK,
@@ -93,6 +94,15 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "halves": st.sampled_from([(0,), (1,), (2,), (1, 2)]),
     "fd_names": st.lists(st.from_regex(r"\A(half[012]\.)?[a-z0-9_]{1,12}\Z"), unique=True, max_size=4).map(tuple),
     "code": codes,
+    "resolution_A": st.none() | seconds,
+    "report": st.none() | files,
+    "figures": st.none()
+    | st.builds(
+        IterationFigures,
+        **dict.fromkeys(set(IterationFigures.rules) - {"halves_apart", "mode"}, st.none() | seconds),
+        halves_apart=st.none() | st.booleans(),
+        mode=st.sampled_from(["", "shared", "independent"]),
+    ),
     "maps": st.dictionaries(st.sampled_from(["1", "2"]), files),
     "hook_settings": st.none()
     | st.builds(

@@ -98,8 +98,6 @@ def _with_relion(project: Path, hook: str, environment: dict[str, str]) -> bool:
     click.echo("RELION is installed: running a real relion_refine_mpi through the hook (a few minutes) ...")
     particles = simulate(real_relion.RECIPE)
     refinement.prepare(_emptied(project), particles)
-    # Short trainings: this shows that it works and how it feels; bench/relion.py measures what it gains.
-    (project / jobfiles.ROOT).with_name("cryobridge.yaml").write_text("network: {steps: 100, warm_steps: 30}\n")
     run = real_relion.run(project, particles, hook, {**environment, **real_relion.EARLY_CORRECTION})
     for answer in run.answers:
         click.echo(f"  iteration {answer.iteration}, half {answer.half}: {answer.kind} map{answer.text.rstrip()}")

@@ -63,8 +63,8 @@ def iteration_line(iteration: DemoIteration, comparison: Comparison) -> str:
     )
 
 
-def warm_against_first(iterations: Sequence[DemoIteration]) -> tuple[float, float] | None:
-    """Seconds of the first corrected iteration and mean of the later, warm ones; None without both."""
+def first_and_later(iterations: Sequence[DemoIteration]) -> tuple[float, float] | None:
+    """Seconds of the first corrected iteration and mean of the later ones; None without both."""
     seconds = [iteration.seconds for iteration in iterations if iteration.corrected]
     return (seconds[0], float(np.mean(seconds[1:]))) if len(seconds) > 1 else None
 
@@ -73,9 +73,9 @@ def summary(iterations: Sequence[DemoIteration], comparison: Comparison) -> str:
     """The last iteration's figures, for the terminal."""
     lines = [f"{'mean FSC to the truth':42s} standard  corrected"]
     lines += [f"  {name:40s} {before:8.3f}  {after:9.3f}" for name, before, after in comparison.rows]
-    warm = warm_against_first(iterations)
-    if warm is not None:
-        lines.append(f"first correction {warm[0]:.1f} s, warm ones {warm[1]:.1f} s on average")
+    took = first_and_later(iterations)
+    if took is not None:
+        lines.append(f"first correction {took[0]:.1f} s, later ones {took[1]:.1f} s on average")
     return "\n".join(lines)
 
 
@@ -91,12 +91,12 @@ def page(iterations: Sequence[DemoIteration], comparisons: Sequence[Comparison],
     curves = figures.truth_curves(comparison.standard, comparison.answered, recipe.pixel_size_A, comparison.last_shell)
     directional = figures.directions(*last.standard, comparison.last_shell)
     times = figures.seconds_per_iteration(iterations)
-    warm = warm_against_first(iterations)
-    warm_text = (
-        f"The first correction took {warm[0]:.1f} s, the later ones {warm[1]:.1f} s on average: they start from the "
-        "network of the iteration before and pay for no start-up."
-        if warm
-        else "Fewer than two iterations were corrected, so nothing can be said of warm ones."
+    took = first_and_later(iterations)
+    took_text = (
+        f"The first correction took {took[0]:.1f} s, the later ones {took[1]:.1f} s on average: the daemon "
+        "and its network are there already."
+        if took
+        else "Fewer than two iterations were corrected, so nothing can be said of later ones."
     )
     rows = "".join(
         f"<tr><td>{html.escape(name)}</td><td>{before:.3f}</td><td>{after:.3f}</td></tr>"
@@ -118,8 +118,8 @@ half-sets went through the real hook, daemon and worker, as RELION would hand th
 <p><b>What this does not show:</b> the views are the true ones with an error that shrinks from iteration to
 iteration; they do not depend on the maps. Only a real RELION run shows what better maps do to the views.
 The solvent mask was made from the truth, where a user would make it from a map.
-The network saw both halves unless <code>mode: independent</code> was chosen, so the FSC between corrected half-maps
-is no measure of resolution; all figures here are against the known truth.</p>
+The same trained network fills both halves, so the FSC between corrected half-maps is no measure of resolution,
+even where neither half is told anything of the other; all figures here are against the known truth.</p>
 <h2>Before, after, truth</h2>
 <p>Sections of the last iteration's maps, halves averaged, one grey scale.</p><img src="data:image/png;base64,{slices}">
 <h2>FSC to the truth, last iteration</h2>
@@ -131,6 +131,6 @@ left unmeasured.</p><img src="data:image/png;base64,{directional}">
 <h2>Iterations</h2>
 <table><tr><th>iteration</th><th>healpix order</th><th>error of views, °</th><th>half-map FSC 0.143, Å</th>
 <th>corrected</th><th>seconds</th><th>cone, standard</th><th>cone, answered</th></tr>{per_iteration}</table>
-<p>{warm_text}</p><img src="data:image/png;base64,{times}">
+<p>{took_text}</p><img src="data:image/png;base64,{times}">
 <h2>RELION's log would hold</h2><pre>{logs}</pre></html>
 """

@@ -24,6 +24,7 @@ from .call import (
 )
 from .conversation import Conversation, EndedError, HalfWork, Outcome
 from .daemon import NoDaemonError, connect
+from .history import History
 from .mapcheck import expected_size
 from .names import is_leftover
 from .outputs import OutputFile, is_full, unique
@@ -116,6 +117,7 @@ class Visit:
         self.surroundings = Surroundings()
         self.channel: wire.Channel | None = None
         self.meeting: Meeting | None = None
+        self.history = History(call.name, wanted=wishes.correction)
         self.call_id = ""
         self._discard: list[OutputFile] = []
 
@@ -148,6 +150,7 @@ class Visit:
         """Close the connection and remove every temporary file."""
         while self._discard:
             self._discard.pop().discard()
+        self.history.close()
         self._hang_up()
 
     def _hang_up(self) -> None:
@@ -266,13 +269,14 @@ class Visit:
             self.wishes,
             session if session_out is not None else None,
             session_out,
+            self.history,
         )
 
     def _conversation(
         self, kind: type[_Talk], channel: wire.Channel, works: dict[int, HalfWork], session_out: OutputFile | None
     ) -> _Talk:
         name = self.call.name
-        return kind(
+        talk = kind(
             channel,
             works,
             name.half,
@@ -281,6 +285,8 @@ class Visit:
             self.deadline,
             session_out,
         )
+        self.history.talk = talk
+        return talk
 
     def _chosen(self, outcome: Outcome, work: HalfWork, conversation: Conversation) -> Reply:
         self.call_id = conversation.call_id
@@ -382,6 +388,7 @@ class Visit:
             line = f"{_RELION_OWN}{outcome.line}{self._hope(outcome)}"
         say(f"{line} [call {self.call_id}]" if self.call_id else line, self.call.name.label)
         self._remove_volumes()
+        self.history.write(outcome, elapsed)
         if self.channel is not None:
             with contextlib.suppress(wire.WireError, OSError):
                 bye = Bye(used={str(self.call.name.half): outcome.used}, seconds=round(elapsed, 3))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from cryobridge.schemas import wire
 from cryobridge.schemas.codes import AnyCode, Code
 from cryobridge.schemas.frames import FrameInvalid
+from cryobridge.schemas.iterations import IterationFigures
 from cryobridge.schemas.messages import (
     TO_HOOK,
     Answer,
@@ -87,12 +88,15 @@ class Outcome:
         Why, as a code and as a sentence for RELION's log.
     failed
         Whether something went wrong (a correction not being due is not a failure).
+    figures
+        What the other host's hook was told of the iteration, where it was not told to this one.
     """
 
     used: str
     code: AnyCode
     line: str
     failed: bool
+    figures: IterationFigures | None = None
 
 
 class Conversation:
@@ -132,6 +136,8 @@ class Conversation:
         self.session_is_whole = False
         self.ticket: str | None = None
         self.line = ""
+        self.figures = IterationFigures()
+        self.report: WrittenFile | None = None
         self.call_id = ""
         self.label = works[mine].call.name.label
         self.began = self.heard = time.monotonic()
@@ -251,6 +257,9 @@ class Conversation:
             work.standard_facts = check_map(work.standard.fd, work.call.shape, size=frame.size, crc32=frame.crc32)
         except MapError as error:
             raise EndedError(Code.BAD_RESULT, f"the daemon's standard map was refused: {error}") from error
+        if frame.half == self.mine:
+            self.report = frame.report
+            self.figures = IterationFigures(resolution_A=frame.resolution_A)
 
     def _answer(self, frame: Answer) -> Outcome | None:
         if frame.half not in (None, self.mine):
@@ -277,6 +286,7 @@ class Conversation:
         if not is_ticket(frame.ticket):
             raise EndedError(Code.BAD_RESULT, "the daemon's ticket is malformed")
         self.line = frame.line
+        self.figures = frame.figures or self.figures
         try:
             self._check_corrected(self.work_of(frame.half), frame)
         except MapError as error:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryobridge.schemas.codes import AnyCode, Code, code_of
+from cryobridge.schemas.frames import FrameInvalid
+from cryobridge.schemas.iterations import IterationFigures
 from cryobridge.schemas.messages import CorrectedReady
 
 from .call import read_text, remove_quietly
@@ -233,6 +235,7 @@ class JointConversation(Conversation):
             "size": frame.size,
             "crc32": frame.crc32,
             "line": self.line,
+            "figures": self.figures.as_values(),
         }
         try:
             write_note(f"{self.role.stem}.answer", note)
@@ -256,6 +259,7 @@ def follow(
     offered: OutputFile | None = None
     ticket: str | None = None
     line = ""
+    figures: IterationFigures | None = None
     text = ""
     code: AnyCode = Code.PARTNER_MISSING
     while True:
@@ -280,7 +284,7 @@ def follow(
                 break
             if offered is not None:
                 ticket = str(note["ticket"])
-                line = str(note.get("line", ""))
+                line, figures = str(note.get("line", "")), _figures(note)
                 with contextlib.suppress(OSError):
                     write_note(f"{role.stem}.verified", {"ticket": ticket})
         if ticket is not None and os.path.lexists(verdict_path(work.call.name, ticket)):
@@ -289,8 +293,16 @@ def follow(
         time.sleep(TICK_S)
     # After agreeing, the choice is no longer this hook's alone: whoever writes it first decides for both.
     if ticket is not None and _settle(work.call.name, ticket, STANDARD) == CORRECTED:
-        return Outcome(CORRECTED, Code.CORRECTED, line, failed=False), offered
+        return Outcome(CORRECTED, Code.CORRECTED, line, failed=False, figures=figures), offered
     return Outcome(STANDARD, code, text, failed=True), offered
+
+
+def _figures(note: dict[str, Any]) -> IterationFigures | None:
+    values = note.get("figures")
+    try:
+        return IterationFigures.read(values, "figures") if isinstance(values, dict) else None
+    except FrameInvalid:
+        return None
 
 
 def _settle(name: CallName, ticket: str, choice: str) -> str:

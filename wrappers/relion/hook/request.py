@@ -11,6 +11,7 @@ from cryobridge.schemas.messages import CallFrame, IterationName, SettingsOfHook
 
 from .call import CallInvalidError, Descriptors, Surroundings, open_inputs
 from .conversation import HalfWork
+from .history import History
 from .outputs import OutputFile
 
 _NEEDED = ("star", "data_real", "data_imag", "weight")
@@ -34,6 +35,7 @@ def send_call(
     settings: HookSettings,
     session_in: str | None,
     session_out: OutputFile | None,
+    history: History,
 ) -> None:
     """Send one call with its descriptors; the hook's copies of the inputs are closed afterwards.
 
@@ -61,6 +63,7 @@ def send_call(
             descriptors.open("session_in", session_in)
         if session_out is not None:
             descriptors.lend("session_out", session_out.fd)
+        history.lend(descriptors)
         frame = CallFrame(
             call_id=f"{name.stem}-{os.urandom(6).hex()}",
             key=IterationName(

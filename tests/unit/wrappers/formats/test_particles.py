@@ -5,7 +5,12 @@ from __future__ import annotations
 import bz2
 import gzip
 import json
+import os
+import re
+import subprocess
+import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -252,3 +257,114 @@ def test_star_files_of_other_programs_are_named(tmp_path: Path, column: str, pro
     (tmp_path / "p.star").write_text(star(["1 2"], column, "other"))
     with pytest.raises(InputInvalid, match=f"is a STAR file of {program}"):
         read_views(tmp_path / "p.star")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [("1e308", "1e+308"), ("-inf", "-inf"), ("nan", "nan"), ("3601", "3601"), ("1e999", "inf")]
+)
+def test_an_angle_that_cannot_be_is_refused_with_its_row_and_column(tmp_path: Path, value: str, shown: str) -> None:
+    (tmp_path / "p.star").write_text(STAR.replace("90.25", value))
+    with pytest.raises(InputInvalid, match=rf"'rlnAngleTilt' of particle 2 of 2 is {re.escape(shown)},"):
+        read_views(tmp_path / "p.star")
+
+
+@pytest.mark.parametrize("value", ["1_0", "0x10", "ninety", "9" * 4000 + "x"])
+def test_what_is_no_number_is_refused_with_its_line(tmp_path: Path, value: str) -> None:
+    (tmp_path / "p.star").write_text(STAR.replace("90.25", value))
+    with pytest.raises(InputInvalid, match="'rlnAngleTilt' holds something that is not a number in line 17") as caught:
+        read_views(tmp_path / "p.star")
+    assert len(str(caught.value)) < 400
+
+
+def test_a_rotation_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.cs").write_bytes(cs_bytes(tmp_path, np.array([[0, 0, 1], [0, 1e30, 0]])))
+    with pytest.raises(InputInvalid, match=r"'alignments3D/pose' of particle 2 of 2 is 1e\+30"):
+        read_views(tmp_path / "p.cs")
+
+
+MEASURE = """
+import json, resource, sys, time
+from pathlib import Path
+from cryobridge.schemas.errors import InputInvalid
+from cryobridge.wrappers.formats.particles import read_views
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before, started = peak(), time.process_time()
+try:
+    said = len(read_views(Path(sys.argv[1])))
+except InputInvalid as refused:
+    said = str(refused)
+print(json.dumps([said, time.process_time() - started, peak() - before]))
+"""
+
+
+def packed_star(pack: str, piece: bytes, times: int) -> bytes:
+    packer = bz2.BZ2Compressor() if pack == "bz2" else zlib.compressobj(wbits=31)
+    head = STAR.split("1@")[0].encode()
+    return b"".join([packer.compress(head), *(packer.compress(piece) for _ in range(times)), packer.flush()])
+
+
+@pytest.mark.parametrize(("pack", "piece"), [("bz2", b"1"), ("gz", b"1@a 2 3 4\n")])
+def test_a_bomb_takes_neither_memory_nor_time(tmp_path: Path, pack: str, piece: bytes) -> None:
+    (tmp_path / "bomb").write_bytes(packed_star(pack, piece * ((1 << 20) // len(piece)), 24))
+    run = subprocess.run(
+        [sys.executable, "-c", MEASURE, tmp_path / "bomb"], capture_output=True, text=True, timeout=100, check=True
+    )
+    said, seconds, more_mib = json.loads(run.stdout)
+    assert said.startswith(f"{tmp_path / 'bomb'}: ")
+    assert seconds < 20
+    assert more_mib < 150
+
+
+def test_a_million_bytes_without_a_line_end_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.star").write_text(STAR.replace("90.25", "1" * 1_000_000))
+    with pytest.raises(InputInvalid, match="has a line of more than 65536 bytes"):
+        read_views(tmp_path / "p.star")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "p.star")
+    with pytest.raises(InputInvalid, match="cannot be read: it is no file"):
+        read_views(tmp_path / "p.star")
+
+
+def test_names_in_any_encoding_are_no_ends_of_words(tmp_path: Path) -> None:
+    """The last bytes of these letters in UTF-8 are a blank and a line's end in other encodings."""
+    (tmp_path / "p.star").write_text(STAR.replace("Müller", "àÅ"))
+    assert len(read_views(tmp_path / "p.star")) == 2
+
+
+@pytest.mark.parametrize(
+    "descr",
+    [
+        "[]",
+        "[('alignments3D/pose', '<f4', (3,)), ('x', '|S0')",
+        "[('alignments3D/pose', '|S0', (3,))]",
+        "[('alignments3D/pose', '<f4', (3, 0))]",
+        "[('alignments3D/pose', '<f4', (1000000000, 1000000000))]",
+        "[('x', '|S999999'), ('alignments3D/pose', '<f4', (3,))]",
+        "[('alignments3D/pose', '<f4', (3,)), ('alignments3D/pose', '<f4', (3,))]",
+        "[('a', 'f4,(100000000)f4')]",
+        "(" * 5000,
+        "-" * 5000 + "1",
+        "[" * 5000 + "]" * 5000,
+        "'" * 5001,
+        "9" * 20000,
+        "__import__('os')",
+        "'\\\\x",
+    ],
+)
+def test_a_senseless_cs_header_is_refused(tmp_path: Path, descr: str) -> None:
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': (0,), }}\n".encode()
+    (tmp_path / "p.cs").write_bytes(b"\x93NUMPY\x02\x00" + len(header).to_bytes(4, "little") + header)
+    with pytest.raises(InputInvalid) as caught:
+        read_views(tmp_path / "p.cs")
+    assert str(caught.value).startswith(f"{tmp_path / 'p.cs'}: ")
+
+
+def test_a_long_cs_header_costs_nothing(tmp_path: Path) -> None:
+    header = b"{'descr': [" + b"('alignments3D/pose', '<f4', (3,)), " * 25_000
+    (tmp_path / "p.cs").write_bytes(b"\x93NUMPY\x02\x00" + len(header).to_bytes(4, "little") + header)
+    started = time.process_time()
+    with pytest.raises(InputInvalid, match="header is damaged"):
+        read_views(tmp_path / "p.cs")
+    assert time.process_time() - started < 0.5

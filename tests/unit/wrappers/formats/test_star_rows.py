@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.wrappers.formats.star_rows import tables
+from cryobridge.wrappers.formats.star_rows import Table, TakeRow, read_tables
 
 HEAD = "\n# version 30001\n\ndata_optics\n\nloop_\n_rlnOpticsGroup #1\n1\n\ndata_particles\n\nloop_\n_a #1\n_b #2\n"
+
+
+class Kept:
+    """A table and all its rows, as text."""
+
+    def __init__(self, table: Table) -> None:
+        self.block, self.names = table.block, table.names
+        self.rows: list[list[str]] = []
+
+    def take(self, _: int, values: Sequence[bytes]) -> None:
+        self.rows.append([value.decode() for value in values])
+
+    def column(self, name: str) -> list[str]:
+        return [row[self.names.index(name)] for row in self.rows]
+
+
+def tables(text: str, name: str) -> list[Kept]:
+    found: list[Kept] = []
+
+    def begin(table: Table) -> TakeRow:
+        found.append(Kept(table))
+        return found[-1].take
+
+    read_tables(text.encode().splitlines(), name, begin)
+    return found
 
 
 def rows(text: str) -> list[list[str]]:

@@ -75,6 +75,12 @@ def test_the_captured_refinement_is_understood(captured_iteration):
     assert "--keep_lowres" in facts.command_line
 
 
+def test_an_option_with_blanks_that_relion_did_not_quote_is_read_up_to_the_next_one():
+    assert option_value("--o Refine3D/my job/run --ini_high 15", "--o") == "Refine3D/my job/run"
+    assert option_value("--ini_high 15 --o a b", "--o") == "a b"
+    assert option_value("--o", "--o") is None
+
+
 @pytest.mark.parametrize(
     ("first", "latest", "order"),
     [

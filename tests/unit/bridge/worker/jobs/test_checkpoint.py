@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,7 +67,7 @@ def test_a_damaged_checkpoint_is_none(tmp_path: Path, where: int, caplog: pytest
 def test_removing_takes_what_a_kill_left_too(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, "d")
     checkpoints.write("x", KEPT)
-    (tmp_path / "..x.safetensors.123.part").write_bytes(b"half")
+    (tmp_path / "..x.safetensors.0123456789abcdef.part").write_bytes(b"half")
     (tmp_path / "result.json").write_text("{}")
     Checkpoints(tmp_path, "d", read_only=True).remove("x")
     assert len(list(tmp_path.iterdir())) == 3
@@ -110,3 +112,10 @@ def test_an_input_that_was_read_for_its_hash_is_not_read_again(tmp_path: Path, m
     digest = digest_of(job, {}, known)
     monkeypatch.setattr(input_records, "file_record", None)
     assert digest_of(job, {}, known) == digest
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("plant", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_under_a_checkpoints_name_is_none(tmp_path: Path, plant: Callable[[Path], None]) -> None:
+    plant(tmp_path / ".x.safetensors")
+    assert Checkpoints(tmp_path, "d").read("x") is None

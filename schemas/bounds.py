@@ -1,0 +1,48 @@
+"""How much is taken from others, in one place: job files, names in the inbox, and what clients of the socket send.
+
+Each bound lies far above what an honest sender needs and far below what would hold up the service. Standard library
+only: the hook loads the wire, and the wire loads this. `docs/bounds.md` lists them; a test compares.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_JOB_FILE_BYTES: Final = 256 * 1024
+"""A job file is a few lines; the largest list of files that a job may hold fits."""
+MAX_VALUES: Final = 20_000
+"""Values of one job, keys counted. YAML costs 60 microseconds each, and a job may name 16,384 paths."""
+MAX_KEYS: Final = 256
+"""Keys of one table in a job: several times what any kind has; pydantic writes a report about each unknown one."""
+MAX_DEPTH: Final = 32
+"""Levels of a job. Options have three."""
+MAX_NUMBER_CHARACTERS: Final = 64
+"""Numbers to the base of 60 take time that grows with the square of their length, and no option needs one so long."""
+MAX_SENTENCE_CHARACTERS: Final = 500
+"""Of what is said about a foreign file, whatever stands in it."""
+
+MAX_CHECKPOINT_BYTES: Final = 8 * 1024**3
+"""Maps and networks of a job at the largest box."""
+
+MAX_CLIENT_FRAME_BYTES: Final = 4 * 1024 * 1024
+"""One message of a client of the daemon. A job with 16,384 long paths has 2 MB."""
+MAX_CLIENT_FRAME_VALUES: Final = 100_000
+"""Values of one message, counted by its commas before it is read."""
+CLIENT_FRAME_LIMIT_S: Final = 15.0
+"""From the first byte of a client's message to its last."""
+MAX_UNCLAIMED_FDS: Final = 64
+"""Descriptors of one connection that no whole message has claimed yet: as many as one message may carry."""
+MAX_UNCLAIMED_FDS_PER_USER: Final = 256
+"""Of all connections of a user. A hook's message comes whole, so that its descriptors hardly ever wait."""
+MAX_PARTIAL_BYTES_PER_USER: Final = 16 * 1024 * 1024
+"""Parts of messages, of all connections of a user together."""
+SMALL_PARTIAL_BYTES: Final = 64 * 1024
+"""A connection that holds no more than this is not cut off for what others of its user hold."""
+FRAMES_PER_TURN: Final = 16
+"""Messages of one connection that are answered before the others have their turn."""
+MAX_UNTAKEN_BYTES: Final = 1024 * 1024
+"""Answers that a client has not taken yet; while there are more, its next messages wait in its socket."""
+HOOKS_SHARE: Final = 0.25
+"""Part of a user's connections that only RELION's hooks get."""
+GREETING_S: Final = 1.0
+"""A connection that has not said what it is for so long gives way where its user has no more."""
