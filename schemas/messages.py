@@ -266,12 +266,13 @@ class Heartbeat(TypedFrame):
 
 
 class CallFailed(TypedFrame):
-    """A half gets no map."""
+    """A half gets no map; `call` as in `StandardReady`."""
 
     type = "failed"
     half: int | None = fields.whole(0, 2, default=None, omitted=True)
     code: AnyCode = fields.code(default=Code.FAILED)
     text: str = fields.line(default="the daemon gave no reason")
+    call: str = fields.line(default="", limit=32)
 
 
 FIRST_WORDS = Family[Hello]("the first frame must be hello", Hello)

@@ -34,7 +34,7 @@ from ..client import DaemonClient, degradations
 from ..foreground import WORKER_MODULE
 from ..gpus import ListGpus, nvidia_gpus
 from .finding import Finding, Level
-from .queued import WaitsItsTurn, take_back_if_queued
+from .queued import WaitsItsTurn, take_back_if_waiting
 from .refinement import check_job_folder
 
 VARIABLE = "RELION_EXTERNAL_RECONSTRUCT_EXECUTABLE"
@@ -239,7 +239,7 @@ def check_tiny_job(environment: Mapping[str, str], timeout_s: float = TINY_JOB_T
             where = _by_daemon(job_file, environment, timeout_s) or _by_worker(job_file, timeout_s)
             result = read_result(job_file.parent / "out")
         except WaitsItsTurn as turn:
-            text = f"was queued behind {turn.behind}, and taken back: the daemon is busy, which is fine"
+            text = f"{turn}, and was taken back: the daemon is busy, which is fine"
             return Finding("tiny job", Level.OK, text, "to see one run, call 'cryobridge doctor' when that is done")
         except subprocess.TimeoutExpired:
             return Finding("tiny job", Level.FAIL, f"not finished in {timeout_s:.0f} s", "is the machine overloaded?")
@@ -278,7 +278,7 @@ def _end(client: DaemonClient, job_id: str, timeout_s: float) -> Message:
         try:
             return client.wait(job_id, max(0.0, min(PATIENCE_S, last - time.monotonic())))
         except DeadlineExceeded:
-            take_back_if_queued(client, job_id)
+            take_back_if_waiting(client, job_id)
         if time.monotonic() >= last:
             standing = JobStanding.read(client.request(WaitForJob(job_id=job_id, timeout_s=0.0)), "the reply to 'wait'")
             client.request(CancelJob(job_id=job_id))

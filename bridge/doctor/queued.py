@@ -13,15 +13,11 @@ _IDLE_HALVES = frozenset(("ready", "done"))
 
 
 class WaitsItsTurn(Exception):  # noqa: N818
-    """The trial job was taken back, since the daemon is busy; `behind` says with what."""
-
-    def __init__(self, behind: str) -> None:
-        super().__init__(behind)
-        self.behind = behind
+    """The trial job was taken back, since the daemon is busy; the text says how it waited and for what."""
 
 
-def take_back_if_queued(client: DaemonClient, job_id: str) -> None:
-    """Take a trial job back if it has not begun and all workers that could begin it are at work.
+def take_back_if_waiting(client: DaemonClient, job_id: str) -> None:
+    """Take a trial job back if all workers that could begin it are at work, or if it has given way to a call.
 
     Raises
     ------
@@ -29,26 +25,42 @@ def take_back_if_queued(client: DaemonClient, job_id: str) -> None:
         If it was taken back.
     """
     state = JobStanding.read(client.request(WaitForJob(job_id=job_id, timeout_s=0.0)), "the reply to 'wait'").state
-    if state != JobState.QUEUED:
+    if state == JobState.QUEUED:
+        waits = _queued_behind(client, job_id)
+    elif state == JobState.RUNNING:
+        waits = _gave_way_to(client, job_id)
+    else:
         return
-    behind = _behind(client, job_id)
-    if behind is None:
+    if waits is None:
         return
     client.request(CancelJob(job_id=job_id))
     ended = JobStanding.read(client.request(WaitForJob(job_id=job_id, timeout_s=0.0)), "the reply to 'wait'").state
     if ended != JobState.CANCELLED and ended in TERMINAL:
         return  # its turn came in the meantime
-    raise WaitsItsTurn(behind)
+    raise WaitsItsTurn(waits)
 
 
-def _behind(client: DaemonClient, job_id: str) -> str | None:
-    """What the workers are busy with; None if one of them could begin the job, or none is alive to."""
+def _queued_behind(client: DaemonClient, job_id: str) -> str | None:
+    """What all workers are busy with; None if one of them could begin the job, or none is alive to."""
     workers = client.request(AskStatus()).get("workers") or []
     if not workers or not all(worker.get("state") == "ready" and _is_busy(worker) for worker in workers):
         return None
+    running = [words for row in _others(client, job_id) if (words := _words(row))]
+    return f"was queued behind {' and '.join(running) if running else 'work that is not yours'}"
+
+
+def _gave_way_to(client: DaemonClient, job_id: str) -> str | None:
+    """The calls for which the job's worker has stopped working on it; None if it works on nothing else."""
+    workers = client.request(AskStatus()).get("workers") or []
+    tasks = [[str(task) for task in worker.get("tasks") or []] for worker in workers]
+    shared = any(len(some) > 1 and any(task.startswith(f"job-{job_id}-") for task in some) for some in tasks)
+    calls = [words for row in _others(client, job_id) if row.get("session") and (words := _words(row))]
+    return f"gave way to {' and '.join(calls)}" if shared and calls else None
+
+
+def _others(client: DaemonClient, job_id: str) -> list[dict[str, Any]]:
     shown = Processes.read(client.request(AskProcesses()), "the reply to 'ps'")
-    running = [words for row in shown.processes if row.get("job_id") != job_id and (words := _words(row))]
-    return " and ".join(running) if running else "work that is not yours"
+    return [row for row in shown.processes if row.get("job_id") != job_id]
 
 
 def _is_busy(worker: dict[str, Any]) -> bool:

@@ -194,7 +194,7 @@ class Iteration:
         half = self._half_of(task)
         if half is not None and half.state is HalfState.COMPUTING:
             half.state = HalfState.DONE
-            half.link.send(CallFailed(half=half.number, code=code, text=text))
+            half.link.send(CallFailed(half=half.number, code=code, text=text, call=self.short_id))
             self.fail(code, f"the other half failed: {text}" if len(self.wanted) > 1 else text)
         else:
             self.fail(code, text)
@@ -261,6 +261,11 @@ class Iteration:
             self.on_verdict(self, self.verdict)
 
     @property
+    def short_id(self) -> str:
+        """What RELION's log calls it."""
+        return self.id[:SHORT_ID]
+
+    @property
     def over(self) -> bool:
         """Whether every half that came has had its terminal frame and none is missing."""
         return self.quiet and self.halves.keys() >= self.wanted
@@ -314,7 +319,7 @@ class Iteration:
                 seconds=made.seconds,
                 resolution_A=made.resolution_A,
                 report=made.report,
-                call=self.id[:SHORT_ID],
+                call=self.short_id,
             )
         )
         if not made.due or self.wanted == {0}:

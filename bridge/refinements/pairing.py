@@ -149,6 +149,10 @@ class Sessions:
         key = CallKey.of(call.key, link.uid)
         self._note_call(link, key, call.halves)
         iteration, new = self._iteration_for(key, call.halves)
+        log.info(
+            "call",
+            extra={"job_id": iteration.id, "label": key.label, "halves": list(call.halves), "session": key.session},
+        )
         self._links.setdefault(link, []).append(iteration)
         for half, (names, _) in zip(call.halves, shares, strict=True):
             iteration.join(call, half, link, names, list(itertools.islice(copies, len(names))))
@@ -304,7 +308,6 @@ class Sessions:
         refinement.last_call, refinement.ended = now, None
         refinement.iteration = key.iteration
         refinement.calls += len(halves)
-        log.info("call", extra={"label": key.label, "halves": list(halves), "session": key.session})
 
     def _decided(self, iteration: Iteration, verdict: Verdict) -> None:
         refinement = self._refinements.get(iteration.key.session)

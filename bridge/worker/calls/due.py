@@ -70,8 +70,8 @@ def decide(
     early = _too_early(options, facts, iteration, resolution_A)
     if early is None:
         return Due(True)
-    # Once per refinement: in its first call, when there is time left to set another start.
-    late = begins_too_late(options, facts) if iteration <= 1 else None
+    # Once per refinement: in its first call, when there is time left to set another start, and in one half's line.
+    late = begins_too_late(options, facts) if iteration <= 1 and half != 2 else None
     return Due(False, Code.NOT_DUE, early if late is None else f"{early}; {late.text}; {late.advice}")
 
 

@@ -218,6 +218,8 @@ class Conversation:
         elif isinstance(frame, Commit):
             return self._commit(frame)
         elif isinstance(frame, CallFailed | Refused):
+            if isinstance(frame, CallFailed):
+                self.call_id = frame.call or self.call_id
             raise EndedError(frame.code, frame.text)
         return None
 

@@ -329,6 +329,22 @@ def test_a_tiny_job_behind_other_work_is_fine_and_taken_back(
     assert [request["job_id"] for request in daemon.requests if request["type"] == "cancel"] == ["7"]
 
 
+@pytest.mark.parametrize(("tasks", "level"), [(["job-7-0", "ab-1-cd"], Level.OK), (["job-7-0"], Level.FAIL)])
+def test_a_tiny_job_that_gave_way_to_a_call_is_fine_and_one_that_hangs_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tasks: list[str], level: Level
+) -> None:
+    monkeypatch.setattr(doctor, "PATIENCE_S", 0.05)
+    with scripted_daemon(tmp_path / "socket") as daemon:
+        daemon.replies("submit", job_id="7")
+        daemon.replies("wait", job_id="7", state="running")
+        daemon.replies("status", workers=[{**BUSY_WORKER, "tasks": tasks}])
+        daemon.replies("ps", processes=[CALL, {**QUEUED, "state": "running"}], sessions=[])
+        daemon.replies("cancel", job_id="7", state="running")
+        finding = check_tiny_job({"CRYOBRIDGE_SOCKET": str(daemon.path)}, timeout_s=0.3)
+    assert finding.level is level
+    assert ("gave way to iteration 7 of /p/run," in finding.text) is (level is Level.OK)
+
+
 @pytest.mark.parametrize("worker", [{**BUSY_WORKER, "task": None}, {"state": "failed", "task": None}])
 def test_a_tiny_job_that_waits_for_nothing_is_broken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: Any

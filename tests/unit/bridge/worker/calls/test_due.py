@@ -67,6 +67,7 @@ def test_the_first_call_says_when_correction_would_begin_in_local_searches(start
     assert ("local searches" in line) is said
     assert (f"set start_healpix: {local - 1} in cryobridge.yaml" in line) is said
     assert "local searches" not in verdict(options, facts, iteration=2).line
+    assert "local searches" not in verdict(options, facts, iteration=1, half=2).line
 
 
 def test_a_run_without_auto_refine_has_no_local_searches_to_come_too_late_for():
