@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from relion_score import ASTRAY_DEG, CAP_DEG, FSC_TO_A, GLOBAL_ORDER, RARE_BEYOND_DEG, Scored, Stage, rare, score
 
 from cryobridge.schemas import wire
-from cryobridge.wrappers.relion.demo import quality, real_relion, refinement
+from cryobridge.wrappers.relion.demo import jobfiles, quality, real_relion, refinement
 from cryobridge.wrappers.relion.demo.particles import Particles, Recipe, simulate
 
 Array = NDArray[np.float64]
@@ -41,8 +41,8 @@ RECIPE = Recipe(
     pixel_size_A=3.6,
     n_particles=400,
     kappa=12.0,
-    uniform_fraction=0.04,
-    signal_to_noise=0.15,
+    uniform_fraction=0.08,
+    signal_to_noise=0.25,
     n_helices=12,
     semi_axes_A=(22.0, 20.0, 42.0),
     fold=3,
@@ -54,10 +54,11 @@ _RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Column:
-    """What RELION calls: `external` (None: its own tool), with these variables."""
+    """What RELION calls: `external` (None: its own tool), with these variables and text of `cryobridge.yaml`."""
 
     external: str | None
     variables: Mapping[str, str]
+    settings: str = ""
 
 
 def columns(output: Path) -> dict[str, Column]:
@@ -74,6 +75,8 @@ def columns(output: Path) -> dict[str, Column]:
         "oracle": Column(python, real_relion.EARLY_CORRECTION),
         "bridge": Column(hook, own),
         "shared": Column(hook, {**own, "CRYOBRIDGE_MODE": "shared"}),
+        "prior1": Column(hook, own, "prior_variance: 1.0\n"),
+        "limit0.5": Column(hook, {**own, "ISONET_FSC_05": "True"}),
         "noise": Column(hook, {**own, "CRYOBRIDGE_WEIGHT": "noise"}),
         "anew": Column(hook, {**own, "CRYOBRIDGE_MODE": "shared", "CRYOBRIDGE_WEIGHT": "fsc3d"}),
         "spisonet": Column(os.environ.get("SPISONET_WRAPPER"), {**real_relion.EARLY_CORRECTION}),
@@ -87,6 +90,8 @@ def refined(folder: Path, particles: Particles, column: Column) -> Scored:
         return Scored.from_json(json.loads(kept.read_text()))
     shutil.rmtree(folder, ignore_errors=True)
     refinement.prepare(folder, particles)
+    if column.settings:
+        (folder / jobfiles.ROOT).with_name("cryobridge.yaml").write_text(column.settings)
     truth = folder / "truth.mrc"
     with mrcfile.new(truth, overwrite=True) as file:
         file.set_data(particles.truth.astype(np.float32))

@@ -20,6 +20,7 @@ class Code(StrEnum):
     TIMEOUT = "timeout"
     OOM = "oom"
     WORKER_DIED = "worker_died"
+    STALLED = "stalled"  # no step was made for too long while a call waited
     BAD_RESULT = "bad_result"  # not finite, not whole or not on scale
     CANCELLED = "cancelled"
     NO_DAEMON = "no_daemon"

@@ -34,6 +34,11 @@ class Deadlines(StrictModel):
     cancel_s: float = Field(30.0, gt=0, description="for a worker to give up cancelled work before it is killed")
     worker_start_s: float = Field(180.0, gt=0, description="for a worker to import torch and report ready")
     silence_s: float = Field(SILENCE_LIMIT_S, gt=0, description="a worker that says nothing for this long is killed")
+    still_s: float = Field(
+        30.0,
+        gt=0,
+        description="a worker that makes no step and computes nothing for this long while a call waits is replaced",
+    )
 
 
 class Limits(StrictModel):

@@ -35,6 +35,8 @@ TRANSITIONS: MappingProxyType[JobState, frozenset[JobState]] = MappingProxyType(
 )
 
 MAX_ATTEMPTS = 3
+MAX_STALLED_ATTEMPTS = 2
+"""A job whose step hangs would hang again: it has one more try, so that it cannot hold up refinements for ever."""
 """How often a job is started before an interruption counts as its failure."""
 
 

@@ -130,10 +130,20 @@ class WorkerReady(TypedFrame):
 
 
 class WorkerHeartbeat(TypedFrame):
-    """The worker is alive, with so much resident memory."""
+    """The worker is alive, with so much resident memory.
+
+    Attributes
+    ----------
+    still_s
+        For how many seconds its main thread has neither ended a step nor computed; 0 where it has nothing to do.
+    still_task
+        Whose step that is.
+    """
 
     type = "heartbeat"
     rss_bytes: int | None = fields.whole(0, 2**63 - 1, default=None)
+    still_s: float = fields.number(0, default=0.0)
+    still_task: str = fields.text(_MAX_TASK_CHARACTERS, default="")
 
 
 class TaskWord(TypedFrame):

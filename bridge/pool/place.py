@@ -79,8 +79,9 @@ class TaskOwner(Protocol):
 class Task:
     """One piece of work for a worker.
 
-    `fds` belong to the task until it is sent. `busy` is true from then until the worker has answered; after
-    `standard` the worker still keeps the task's sums, so the task stays on its list until it is forgotten.
+    `fds` belong to the task until it is sent, `spare_fds` as long as they are there. `busy` is true from the sending
+    until the worker has answered; after `standard` the worker still keeps the task's sums, so the task stays on its
+    list until it is forgotten.
     """
 
     id: str
@@ -91,6 +92,10 @@ class Task:
     session: str | None = None
     devices: frozenset[str] | None = None
     fds: list[int] = field(default_factory=list)
+    spare_fds: list[int] = field(default_factory=list)
+    """Copies, for a call that waits behind other work of its worker, until that worker has said anything of it."""
+    wary: bool = False
+    """Whether its step hung before: it then begins only while no call is under way, which it might hold up again."""
     worker: str | None = None
     busy: bool = False
     cancel_at: float | None = None
@@ -106,11 +111,20 @@ class Task:
         """What the scheduler sees of it."""
         return TaskView(self.id, self.priority, self.order, self.session, self.devices)
 
+    def spare(self, fds: list[int]) -> None:
+        """Keep copies of what is about to be sent; none where descriptors run out: it then ends with its worker."""
+        try:
+            for fd in fds:
+                self.spare_fds.append(os.dup(fd))
+        except OSError:
+            self.close_fds()
+
     def close_fds(self) -> None:
-        """Close descriptors that were not sent."""
-        while self.fds:
-            with contextlib.suppress(OSError):
-                os.close(self.fds.pop())
+        """Close descriptors that were not sent, and copies of those that were."""
+        for kept in (self.fds, self.spare_fds):
+            while kept:
+                with contextlib.suppress(OSError):
+                    os.close(kept.pop())
 
 
 class WorkerState(StrEnum):
@@ -150,6 +164,9 @@ class Worker:
     tasks: dict[str, Task] = field(default_factory=dict)
     sessions: set[str] = field(default_factory=set)
     terminated_at: float | None = None
+    still_s: float = 0.0
+    """For how long it has neither ended a step nor computed, as it last said."""
+    still_task: str = ""
 
     @property
     def alive(self) -> bool:
@@ -212,6 +229,7 @@ class Worker:
             "task": busy[0].id if busy else None,
             "tasks": [task.id for task in busy],
             "sessions": len(self.sessions),
+            "still_s": self.still_s,
             "failures": self.failures,
             "last_error": self.last_error or None,
         }

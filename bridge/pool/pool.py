@@ -37,10 +37,20 @@ from cryobridge.schemas.worker_messages import (
 from .connection import Connection
 from .place import Process, Spawn, Task, Worker, WorkerState, exit_text, spawner
 from .scheduler import Priority, place
+from .watching import (
+    Ending,
+    is_idle,
+    left_behind,
+    may_begin,
+    may_go_elsewhere,
+    to_blame,
+    trouble,
+    waits_behind_long_work,
+    why_end,
+)
 
 log = logging.getLogger(__name__)
 
-_TERM_S = 5.0
 _EXIT_STATUS_S = 0.05
 
 
@@ -79,7 +89,7 @@ class Pool:
             Worker(f"worker-{index}", device, log_dir / f"worker-{index}.log") for index, device in enumerate(devices)
         ]
         self._waiting: dict[str, Task] = {}
-        self._ending: list[Process] = []
+        self._ending: list[Ending] = []
         self._order = itertools.count()
         self._stopping = False
         self.restarts = 0
@@ -177,7 +187,7 @@ class Pool:
     @property
     def running(self) -> bool:
         """Whether any worker process is left."""
-        self._ending = [process for process in self._ending if process.poll() is None]
+        self._ending = [one for one in self._ending if one.process.poll() is None]
         return bool(self._ending) or any(worker.alive for worker in self.workers)
 
     def forgive(self, seconds: float) -> None:
@@ -189,7 +199,7 @@ class Pool:
     def tick(self) -> None:
         """Look at every worker: silence, failed starts, overdue cancels, restarts, idleness."""
         now = self._clock()
-        self._ending = [process for process in self._ending if process.poll() is None]
+        self._ending = [one for one in self._ending if one.process.poll() is None]
         for worker in self.workers:
             if worker.alive:
                 self._watch(worker, now)
@@ -204,10 +214,9 @@ class Pool:
     @property
     def degraded(self) -> str | None:
         """Why the pool cannot do all it should, or None."""
-        for worker in self.workers:
-            if worker.state is WorkerState.FAILED:
-                return f"{worker.name} ({worker.device}): {worker.last_error}"
-        return None
+        found = [trouble(worker, self._deadlines) for worker in self.workers]
+        found += [left_behind(one, self._clock()) for one in self._ending if one.process.poll() is None]
+        return next((text for text in found if text), None)
 
     # ---- inside
 
@@ -224,7 +233,7 @@ class Pool:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         now = self._clock()
         worker.state, worker.started_at, worker.heard_at = WorkerState.STARTING, now, now
-        worker.terminated_at = None
+        worker.terminated_at, worker.still_s, worker.still_task = None, 0.0, ""
         try:
             worker.process = self._spawn(worker.device, theirs, worker.log)
         except OSError as error:
@@ -262,6 +271,7 @@ class Pool:
             self._pump()
         elif isinstance(word, WorkerHeartbeat):
             worker.rss_bytes = worker.rss_bytes if word.rss_bytes is None else word.rss_bytes
+            worker.still_s, worker.still_task = word.still_s, word.still_task
         elif isinstance(word, TaskWord):
             self._task_frame(worker, word)
 
@@ -278,6 +288,8 @@ class Pool:
         task = worker.tasks.get(word.task)
         if task is None:
             return  # a late word on a task that was given up
+        worker.still_s = 0.0
+        task.close_fds()
         if word.ends_task:
             del worker.tasks[task.id]
             task.busy = False
@@ -303,39 +315,23 @@ class Pool:
             self._end(worker, f"{exit_text(process)} ({reason})", wanted=self._stopping)
 
     def _watch(self, worker: Worker, now: float) -> None:
-        silence = now - worker.heard_at
         overdue = [task for task in worker.tasks.values() if task.cancel_at is not None and now >= task.cancel_at]
-        if worker.process is not None and worker.process.poll() is not None:
-            self._end(worker, exit_text(worker.process), wanted=self._stopping)
-        elif worker.state is WorkerState.STARTING:
-            if now - worker.started_at > self._deadlines.worker_start_s:
-                self._end(worker, f"was not ready after {self._deadlines.worker_start_s:.0f} s")
-        elif silence > self._deadlines.silence_s:
-            self._end(worker, f"said nothing for {silence:.0f} s")
-        elif worker.terminated_at is not None and now - worker.terminated_at > _TERM_S:
-            self._end(worker, "did not give up cancelled work")
+        if (why := why_end(worker, now, self._deadlines)) is not None:
+            self._end(worker, why, wanted=self._stopping)
         elif overdue and worker.terminated_at is None:
             worker.terminated_at = now
             worker.signal(signal.SIGTERM)
-        elif self._is_idle(worker, now):
+        elif not self._waiting and is_idle(worker, now, self._keep_alive_s):
             log.info("worker idle, ended", extra={"worker": worker.name})
             self._end(worker, "was idle", wanted=True)
-
-    def _is_idle(self, worker: Worker, now: float) -> bool:
-        return (
-            self._keep_alive_s >= 0
-            and not worker.tasks
-            and not worker.sessions
-            and not self._waiting
-            and now - worker.idle_since > self._keep_alive_s
-        )
 
     def _end(self, worker: Worker, why: str, *, wanted: bool = False) -> None:
         """Kill what is left of the process and report everything it had as lost."""
         now = self._clock()
+        blamed = None if wanted else to_blame(worker, self._deadlines)
         worker.signal(signal.SIGKILL)
         if worker.process is not None:
-            self._ending.append(worker.process)
+            self._ending.append(Ending(worker.process, worker.name, now))
         if worker.connection is not None:
             worker.connection.close()
         worker.process, worker.connection, worker.rss_bytes = None, None, 0
@@ -343,15 +339,18 @@ class Pool:
         if wanted:
             worker.state = WorkerState.STOPPED
         else:
-            words = worker.last_words()
-            text = f"{why}; its last words: {words}" if words else why
+            text = f"{why}; its last words: {words}" if (words := worker.last_words()) else why
             worker.failed(now, text)
             self.restarts += 1
             log.error("worker ended", extra={"worker": worker.name, "error": text})
         lost = list(worker.tasks.values())
         worker.tasks.clear()
         for task in lost:
-            self._lose(task, Code.WORKER_DIED, f"the worker {why}")
+            if not wanted and may_go_elsewhere(task, worker):
+                task.fds, task.spare_fds, task.busy, task.worker = task.spare_fds, [], False, None
+                self._waiting[task.id] = task
+                continue
+            self._lose(task, Code.STALLED if task.id == blamed else Code.WORKER_DIED, f"the worker {why}")
         self._lose_if_broken()
 
     def _lose_if_broken(self) -> None:
@@ -372,7 +371,7 @@ class Pool:
         if not self._waiting or self._stopping:
             return
         workers = [worker.view for worker in self.workers if worker.alive]
-        tasks = [task.view for task in self._waiting.values()]
+        tasks = [task.view for task in may_begin(self._waiting.values(), self.workers)]
         homes = {session: worker.name for worker in self.workers for session in worker.sessions}
         for placement in place(workers, tasks, homes):
             worker = self._named(placement.worker)
@@ -386,6 +385,8 @@ class Pool:
             return
         task.worker = worker.name
         fds, task.fds = task.fds, []
+        if waits_behind_long_work(task, worker):
+            task.spare(fds)
         if task.session is not None:
             worker.sessions.add(task.session)
         if not isinstance(task.frame, PrepareSession):

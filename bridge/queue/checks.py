@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Mapping
+from pathlib import Path
 
 from .rows import COLUMNS, job_of
 from .tables import SCHEMA_VERSION, statements
 
-_DAMAGE = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
+# What says something of the disk, of rights, or of another program; all else that SQLite says when it opens and looks
+# through a file is about what is in it.
+_NOT_THE_FILE = frozenset(
+    (
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_NOLFS,
+        sqlite3.SQLITE_AUTH,
+    )
+)
 
 _SURELY_WELL = (
     "CASE WHEN json_valid(spec) THEN json_type(spec) = 'object' ELSE 0 END AND "
@@ -16,9 +34,15 @@ _SURELY_WELL = (
 )
 
 
-def is_damage(error: sqlite3.Error) -> bool:
-    """Whether SQLite says that the file itself is wrong, and not the disk, its rights or another program."""
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE
+def is_damage(error: Exception, path: Path) -> bool:
+    """Whether it is the file itself that is wrong, by what SQLite says of it, and not the disk or another program."""
+    if isinstance(error, UnicodeDecodeError):
+        return True  # an error's own words hold bytes of the file
+    code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_READONLY:
+        # A file that may be written is read-only to SQLite where its header asks for a format of the future.
+        return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+    return code == sqlite3.SQLITE_IOERR_SHORT_READ or (code is not None and code & 0xFF not in _NOT_THE_FILE)
 
 
 def version_of(db: sqlite3.Connection) -> int:

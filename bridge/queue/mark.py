@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
+import zlib
 from pathlib import Path
 
-_DIGITS = 20
+_LINE = re.compile(rb"(\d{20}) ([0-9a-f]{8})\n")
+_LINE_BYTES = 30
 
 
 class Mark:
@@ -36,20 +39,22 @@ class Mark:
         if fresh:
             self.write(0)
 
-    def read(self) -> int:
-        """The last number written; 1 where that cannot be read, since something was there to be counted."""
+    def read(self) -> int | None:
+        """The last number written; None where it is not there to be read as it was written."""
         if self._fd is None:
             return 0
-        try:
-            return int(os.pread(self._fd, _DIGITS + 1, 0))
-        except (OSError, ValueError):
-            return 1
+        with contextlib.suppress(OSError):
+            found = _LINE.fullmatch(os.pread(self._fd, _LINE_BYTES, 0))
+            if found is not None and int(found[2], 16) == zlib.crc32(found[1]):
+                return int(found[1])
+        return None
 
     def write(self, number: int) -> None:
         """Note a number."""
         if self._fd is not None:
             with contextlib.suppress(OSError):
-                os.pwrite(self._fd, b"%0*d\n" % (_DIGITS, number), 0)
+                digits = b"%020d" % number
+                os.pwrite(self._fd, b"%s %08x\n" % (digits, zlib.crc32(digits)), 0)
 
     def close(self) -> None:
         """Let the file go."""

@@ -23,7 +23,7 @@ from .salvage import flush, salvage
 from .store import Store, StoreDamaged, StoreUnavailable
 
 _LOG_MAGIC = (bytes.fromhex("377f0682"), bytes.fromhex("377f0683"))
-_BESIDE = ("", "-wal", "-journal")
+_BESIDE = ("", "-wal", "-journal", "-mark")
 # Where SQLite keeps its locks in a database file (sqlite.org/fileformat2.html: the lock-byte page).
 _LOCKS_BEGIN, _LOCKS_BYTES = 0x4000_0000, 512
 
@@ -65,7 +65,7 @@ def _set_aside_what_is_no_file(database: Path, incidents: Incidents) -> None:
         if not stat.S_ISREG(mode):
             place = incidents.place_aside()
             path.rename(place)
-            incidents.note(place, f"{path} was no file; the daemon began with no jobs", [place])
+            incidents.note(place, f"{path} was no file; look for jobs to submit again", [place])
 
 
 @contextlib.contextmanager
@@ -90,14 +90,14 @@ def _kept_log(database: Path) -> Iterator[Path | None]:
 def _tell_what_is_missing(store: Store, log: Path | None, incidents: Incidents) -> None:
     """Note what a database that is sound in itself has lost."""
     was_no_log = log is not None and _is_no_log(log)
-    if not store.missing and not was_no_log:
+    if store.missing == 0 and not was_no_log:
         return
     place = incidents.place_aside()
     aside = []
     if log is not None and log.exists():
         aside = [Path(f"{place}-wal")]
         log.rename(aside[0])
-    what = f"its last {store.missing} entries are gone" if store.missing else "its newest changes may be gone"
+    what = f"its last {store.missing} entries are gone" if store.missing else "its last entries may be gone"
     if not any(store.counts().values()):
         what = "it was emptied or removed, and the daemon began with no jobs"
     incidents.note(place, f"the job database has lost entries: {what}; look for jobs to submit again", aside)
@@ -123,8 +123,13 @@ def _rescue(database: Path, why: str, kept_log: Path | None, incidents: Incident
     if _is_in_use(database):
         raise StoreUnavailable(f"{database}: database is locked by another program")
     fresh = database.with_name(f"{database.name}.fresh")
-    saved = salvage(database, fresh)
-    flush(fresh)
+    try:
+        saved = salvage(database, fresh)
+        flush(fresh)
+    except BaseException:
+        # No room, it seems; half a database must not take up what there is.
+        fresh.unlink(missing_ok=True)
+        raise
     place = incidents.place_aside()
     aside = [place]
     # A second name first, so that there is a database under its own name at every instant.

@@ -36,6 +36,8 @@ _EVENT = "id, job_id, at, type, text"
 _VERSIONS_IN_HEADER = slice(18, 20)
 _SIZE_IN_HEADER = slice(28, 32)
 _FREE_LIST_IN_HEADER = slice(32, 40)
+_UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""An error's own words may hold bytes of the damaged file."""
 _LOG_FILES = ("-wal", "-journal", "-shm")
 
 
@@ -113,11 +115,11 @@ def _lend_first_page(copy: Path) -> None:
 def _take_over(copy: Path, db: sqlite3.Connection, until: float) -> int:
     try:
         source = sqlite3.connect(copy, isolation_level=None)
-    except sqlite3.Error:
+    except _UNREADABLE:
         return 0
     try:
         source.text_factory = lambda raw: raw.decode("utf-8", "replace")
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(*_UNREADABLE):
             # As the daemon opens it: the log is looked at without a file of shared memory.
             source.execute("PRAGMA locking_mode = EXCLUSIVE")
         saved = _jobs(source, db, until)
@@ -125,7 +127,7 @@ def _take_over(copy: Path, db: sqlite3.Connection, until: float) -> int:
             _events(source, db, until)
         return saved
     finally:
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(*_UNREADABLE):
             source.close()
 
 
@@ -151,7 +153,7 @@ def _events(source: sqlite3.Connection, db: sqlite3.Connection, until: float) ->
 def _readable(source: sqlite3.Connection, table: str, columns: str, until: float) -> Iterator[Sequence[Any]]:
     try:
         (last,) = source.execute(f"SELECT max(rowid) FROM {table}").fetchone()  # noqa: S608
-    except sqlite3.Error:
+    except _UNREADABLE:
         last = _UNKNOWN_LAST
     failed = 0
     for number in range(1, (last or 0) + 1):
@@ -159,8 +161,8 @@ def _readable(source: sqlite3.Connection, table: str, columns: str, until: float
             return
         try:
             row = source.execute(f"SELECT {columns} FROM {table} WHERE rowid = ?", (number,)).fetchone()  # noqa: S608
-        except sqlite3.Error as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+        except _UNREADABLE as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
                 return
             failed += 1
             continue

@@ -19,7 +19,7 @@ from typing import Any
 
 from cryobridge.schemas.codes import AnyCode, Code
 from cryobridge.schemas.errors import CryobridgeError
-from cryobridge.schemas.state import MAX_ATTEMPTS, TERMINAL, JobState, may_become
+from cryobridge.schemas.state import MAX_ATTEMPTS, MAX_STALLED_ATTEMPTS, TERMINAL, JobState, may_become
 
 from .checks import find_damage, is_damage, is_newer, version_of
 from .mark import Mark
@@ -61,7 +61,7 @@ class Store:
     Attributes
     ----------
     missing
-        How many entries the mark beside the file knows of, and the file does not; for `settle`.
+        How many entries the mark beside the file knows of, and the file does not; None where the mark cannot be read.
 
     Raises
     ------
@@ -77,16 +77,17 @@ class Store:
         self._db = sqlite3.connect(":memory:")
         try:
             self._open(path)
-        except (sqlite3.Error, StoreUnavailable) as error:
+        except (sqlite3.Error, UnicodeDecodeError, StoreUnavailable) as error:
             self._db.close()
             if isinstance(error, StoreUnavailable):
                 raise
-            if is_damage(error):
+            if is_damage(error, path):
                 raise StoreDamaged(f"{path}: {error}") from error
             raise StoreUnavailable(f"{path}: {error}; check its folder's space and rights") from error
         self._booked = self._last_event()
         self._mark = Mark(mark_path(path))
-        self.missing = max(0, self._mark.read() - self._booked)
+        noted = self._mark.read()
+        self.missing: int | None = None if noted is None else max(0, noted - self._booked)
 
     def _open(self, path: Path) -> None:
         self._db = sqlite3.connect(path, timeout=2.0, isolation_level=None)
@@ -106,6 +107,10 @@ class Store:
             raise StoreDamaged(f"{path}: {damage}")
         if version_of(self._db) == 0:
             self._make_tables()
+        # A file that can be read and not written must not be found out by the first job.
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute("INSERT OR REPLACE INTO pulse (id, at) VALUES (1, 0)")
+        self._db.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the file; nothing is pending, since every change was written when it was made."""
@@ -172,7 +177,7 @@ class Store:
             if job.kind == RELION_KIND:
                 # Its hooks have fallen back long ago; nobody waits.
                 return self._move(job_id, JobState.FAILED, reason, text)
-            if job.attempts >= MAX_ATTEMPTS:
+            if job.attempts >= (MAX_STALLED_ATTEMPTS if reason == Code.STALLED else MAX_ATTEMPTS):
                 return self._move(job_id, JobState.FAILED, reason, f"{text} ({job.attempts} attempts)")
             return self._move(job_id, JobState.QUEUED, None, "")
 
@@ -299,14 +304,14 @@ class Store:
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
                 raise
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise StoreUnavailable(f"{self._path}: {error}") from error
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise StoreUnavailable(f"{self._path}: {error}") from error
 
     def _rows(self, where: str, values: Sequence[object]) -> list[StoredJob]:

@@ -206,7 +206,7 @@ class JobQueue:
         again = self._end(active, lambda: self._store.interrupt(active.job.id, code, text))
         if again is not None and again.state is JobState.QUEUED and self._accepting:
             log.warning("job queued again", extra={"job_id": again.id, "attempts": again.attempts, "error": text})
-            self._hand_over(again)
+            self._hand_over(again, wary=code == Code.STALLED)
 
     # ---- inside
 
@@ -215,7 +215,7 @@ class JobQueue:
         active = self._active.get(task.frame.job_id) if isinstance(task.frame, JobTask) else None
         return active if active is not None and active.task is task else None
 
-    def _hand_over(self, stored: StoredJob) -> None:
+    def _hand_over(self, stored: StoredJob, *, wary: bool = False) -> None:
         run = stored.spec.get("run")
         run = run if isinstance(run, dict) else {}
         priority = Priority(stored.priority) if stored.priority in (1, 2) else Priority.BATCH
@@ -226,7 +226,7 @@ class JobQueue:
             # It was accepted when there were other devices.
             self._try(partial(self._store.fail, stored.id, error.code, str(error)))
             return
-        task = Task(frame.task, frame, self, priority, devices=devices)
+        task = Task(frame.task, frame, self, priority, devices=devices, wary=wary)
         self._active[stored.id] = _Running(stored, task, run.get("deadline_s"))
         self._workers.submit(task)
 

@@ -37,6 +37,7 @@ from cryobridge.schemas.worker_messages import (
 )
 
 from .memory import is_out_of_memory
+from .stillness import Stillness
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -154,6 +155,7 @@ class WorkerLoop:
         self._send_lock = threading.Lock()
         self._cancelled: set[str] = set()
         self._stopping = threading.Event()
+        self._stillness = Stillness()
 
     def run(self, ready: WorkerReady) -> None:
         """Greet with `ready`, then work until `stop` or the end of the connection."""
@@ -206,7 +208,8 @@ class WorkerLoop:
     def _beat(self) -> None:
         process = psutil.Process()
         while not self._stopping.wait(BEAT_S):
-            self.send(WorkerHeartbeat(rss_bytes=process.memory_info().rss))
+            still_s, task = self._stillness.look()
+            self.send(WorkerHeartbeat(rss_bytes=process.memory_info().rss, still_s=still_s, still_task=task))
 
     def _handle(self, received: Received) -> None:
         frame, task = received.frame, received.task
@@ -214,6 +217,7 @@ class WorkerLoop:
             self._stopping.set()
             received.carrier.close()
             return
+        self._stillness.step(task)
         try:
             self._advance(self._handlers[frame.type](frame, received.fds), task, frame.urgency)
         except CryobridgeError as error:
@@ -227,6 +231,7 @@ class WorkerLoop:
         finally:
             received.carrier.close()
             self._cancelled.discard(task)
+            self._stillness.rest()
 
     def _advance(self, steps: Steps, task: str, rank: int) -> None:
         last_said = time.monotonic()
@@ -234,6 +239,7 @@ class WorkerLoop:
             if task in self._cancelled:
                 steps.close()
                 raise Cancelled("cancelled on request")
+            self._stillness.step(task)
             try:
                 progress = next(steps)
             except StopIteration as end:
@@ -255,6 +261,7 @@ class WorkerLoop:
             if urgent is None:
                 if not parked or self._is_back(task):
                     return
+                self._stillness.rest()
                 urgent = self._inbox.take(rank, at_most_s=ROOM_PAUSE_S)
             if urgent is not None:
                 if urgent.frame.needs_device and not parked:
@@ -274,6 +281,7 @@ class WorkerLoop:
         if task in self._cancelled:
             self._space.abandon()
             return True
+        self._stillness.step(task)
         try:
             self._space.unpark()
         except Exception as error:

@@ -98,10 +98,11 @@ def predict_steps(
     with state.learner(which_half).averaged(options) as network:
         run = runner(network, options, state.device)
 
-        # Not about the whole: between two batches others may train in this thread, and need their gradients.
-        @torch.no_grad()
+        # Gradients are off for the network alone, never over a yield: what runs between two draws, or after a
+        # prediction that nobody finishes, may be a training.
         def run_tiles(tiles: Tensor) -> Tensor:
-            result: Tensor = run(tiles.contiguous(memory_format=torch.channels_last_3d))
+            with torch.no_grad():
+                result: Tensor = run(tiles.contiguous(memory_format=torch.channels_last_3d))
             return result
 
         for one in turns:

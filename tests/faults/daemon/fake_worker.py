@@ -10,6 +10,7 @@ environment, read at every frame, so that a test can change its behaviour while 
     fail_on       {frame type: [code, text]}
     exit_at_start whether it exits before it is ready
     deaf          ignore cancel
+    hang_on       frame type at which its main thread hangs for good, as in a read of a stuck file system
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class FakeWorker:
         self.kept: dict[str, tuple[dict, dict[str, int]]] = {}
         self.wake = threading.Condition()
         self.frames: list[Frame] = []
+        self.hangs: tuple[str, float] | None = None
 
     def send(self, message: dict) -> None:
         with self.lock:
@@ -55,7 +57,9 @@ class FakeWorker:
     def beat(self) -> None:
         while True:
             try:
-                self.send({"type": "heartbeat", "rss_bytes": 12345})
+                task, since = self.hangs or ("", time.monotonic())
+                still_s = time.monotonic() - since
+                self.send({"type": "heartbeat", "rss_bytes": 12345, "still_s": still_s, "still_task": task})
             except ClosedError:
                 os._exit(0)
             time.sleep(0.1)
@@ -104,6 +108,9 @@ class FakeWorker:
             os._exit(9)
         if wanted.get("stop_on") == frame.type:
             os.kill(os.getpid(), signal.SIGSTOP)
+        if wanted.get("hang_on") == frame.type:
+            self.hangs = (task, time.monotonic())
+            threading.Event().wait()
         if frame.type in wanted.get("fail_on", {}):
             code, text = wanted["fail_on"][frame.type]
             self.send({"type": "failed", "task": task, "code": code, "text": text})

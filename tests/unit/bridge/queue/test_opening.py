@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import sqlite3
 import subprocess
@@ -53,6 +54,12 @@ def overwrite(path: Path, page: int, data: bytes) -> None:
         stream.write(data)
 
 
+def overwrite_bytes(path: Path, place: int, data: bytes) -> None:
+    with path.open("r+b") as stream:
+        stream.seek(place)
+        stream.write(data)
+
+
 def run_sql(path: Path, statement: str) -> None:
     db = sqlite3.connect(path)
     db.execute(statement)
@@ -79,6 +86,11 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], int]] = {
     "a negative version": (lambda path: run_sql(path, "PRAGMA user_version = -3"), JOBS),
     "a table missing": (lambda path: run_sql(path, "DROP TABLE pulse"), JOBS),
     "a spec that is no JSON": (lambda path: run_sql(path, "UPDATE job SET spec = '{' WHERE number = 3"), JOBS - 1),
+    "a format of the future": (lambda path: overwrite_bytes(path, 18, b"\x09\x02"), JOBS),
+    "words that are no UTF-8": (
+        lambda path: overwrite_bytes(path, path.read_bytes().find(b"event_is_kept"), b"\xca"),
+        JOBS,
+    ),
     "a spec that is a list": (lambda path: run_sql(path, "UPDATE job SET spec = '[]' WHERE number = 3"), JOBS - 1),
 }
 
@@ -101,6 +113,47 @@ def test_a_damaged_database_is_set_aside_and_what_can_be_read_goes_on(
     assert len(incidents.problems()) == 1
     assert sum(again.counts().values()) == sum(counts.values()) + 1
     again.close()
+
+
+def harm_at_random(chance: random.Random, path: Path) -> None:
+    size = path.stat().st_size
+    match chance.choice(("zeros", "noise", "bytes", "cut", "longer")):
+        case "zeros":
+            overwrite_bytes(path, chance.randrange(size), bytes(chance.choice((1, 100, PAGE_BYTES))))
+        case "noise":
+            overwrite_bytes(path, chance.randrange(size), chance.randbytes(chance.choice((1, 100, PAGE_BYTES))))
+        case "bytes":
+            for _ in range(chance.randint(1, 30)):
+                overwrite_bytes(path, chance.randrange(size), chance.randbytes(1))
+        case "cut":
+            os.truncate(path, chance.randrange(size))
+        case "longer":
+            overwrite_bytes(path, size, chance.randbytes(PAGE_BYTES))
+
+
+def test_whatever_the_damage_it_opens_works_and_loses_no_job_silently(database: Path) -> None:
+    """Sixty damages of database, log and mark, as a killed daemon left them."""
+    killed_writer(database)
+    whole = database.parent.with_name("whole")
+    database.parent.rename(whole)
+    for seed in range(60):
+        chance = random.Random(seed)
+        shutil.rmtree(database.parent, ignore_errors=True)
+        shutil.copytree(whole, database.parent)
+        for name in chance.sample(sorted(os.listdir(whole)), chance.randint(1, 2)):
+            harm_at_random(chance, database.with_name(name))
+        store, incidents = open_store(database)
+        store.recover()
+        found = sum(store.counts().values())
+        job = store.add("map.fsc3d", SPEC, 1000)
+        store.start(job.id)
+        store.succeed(job.id, {})
+        store.close()
+        assert incidents.problems() or found == JOBS, seed
+        again, later = open_store(database)
+        assert again.get(job.id) is not None
+        again.close()
+        assert later.problems() == incidents.problems(), seed
 
 
 def test_a_saved_job_keeps_its_result_its_log_and_its_place(database: Path) -> None:
@@ -198,6 +251,16 @@ def test_what_a_killed_daemon_leaves_is_well(database: Path) -> None:
     assert sorted(os.listdir(database.parent)) == ["jobs.sqlite", "jobs.sqlite-mark"]
 
 
+def test_a_mark_that_cannot_be_read_is_told_once(database: Path) -> None:
+    fill(database).close()
+    overwrite_bytes(mark_path(database), 5, b"7")
+    for _ in range(2):
+        store, incidents = open_store(database)
+        store.close()
+        assert len(incidents.problems()) == 1
+    assert "may be gone" in incidents.problems()[0]
+
+
 def test_a_new_database_and_one_without_a_mark_are_well(database: Path) -> None:
     database.parent.mkdir()
     for _ in range(2):
@@ -260,7 +323,8 @@ def test_where_there_is_no_room_for_a_rescue_the_damaged_database_stays(
     overwrite(database, 0, noise(PAGE_BYTES))
     before = database.read_bytes()
 
-    def full(*_: object) -> int:
+    def full(_: Path, fresh: Path) -> int:
+        fresh.touch()
         raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as patch:
@@ -268,7 +332,7 @@ def test_where_there_is_no_room_for_a_rescue_the_damaged_database_stays(
         with pytest.raises(StoreUnavailable, match="make room"):
             open_store(database)
     assert database.read_bytes() == before
-    assert set_aside(database) == []
+    assert sorted(os.listdir(database.parent)) == ["jobs.sqlite", "jobs.sqlite-mark"]
     store, _ = open_store(database)
     assert sum(store.counts().values()) == JOBS
     store.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -276,31 +275,3 @@ def test_device_defaults() -> None:
     assert cpu.total_steps(warm=False) <= 200
     assert cpu.total_steps(warm=True) < cpu.total_steps(warm=False)
     assert CorrectionOptions.for_device("cpu", epochs=2, n_subvolume=100).total_steps(warm=False) == 50
-
-
-def _begun(options: CorrectionOptions) -> Generator[Tensor | None, None, None]:
-    """A prediction that stands between two batches of tiles."""
-    half, _, weight, _ = noisy_pair(n=40)
-    steps = predict_steps(CorrectionState.new(options, "cpu"), 1, half, Sight((half, half), weight, None), options)
-    assert isinstance(steps, Generator)
-    assert next(steps) is None
-    return steps
-
-
-@pytest.mark.parametrize("ending", ["finished", "abandoned", "abandoned after another began"])
-def test_a_prediction_takes_no_gradients_from_whoever_trains_between_its_steps(ending: str) -> None:
-    """A call of RELION predicts between two steps of a job's training, in the same thread, and may be given up."""
-    options = tiny_options()
-    first = _begun(options)
-    assert torch.is_grad_enabled()
-    if ending == "finished":
-        made = list(first)[-1]
-        assert made is not None
-        assert not made.requires_grad
-    elif ending == "abandoned":
-        first.close()
-    else:
-        second = _begun(options)
-        first.close()
-        second.close()
-    assert torch.is_grad_enabled()

@@ -16,7 +16,7 @@ before = set(sys.modules)
 import cryobridge.wrappers.relion.hook.main
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
-LIGHT = ("wire", "codes", "errors", "fields", "frames", "messages", "hook_settings", "iterations")
+LIGHT = ("wire", "codes", "errors", "fields", "frames", "messages", "hook_settings", "iterations", "bounds")
 # Each of these costs more than the hook's own modules together.
 SLOW = {"asyncio", "subprocess", "argparse", "logging", "multiprocessing", "shutil", "tempfile", "http", "email"}
 
