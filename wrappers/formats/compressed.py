@@ -19,6 +19,8 @@ _GZIP, _BZIP2 = b"\x1f\x8b\x08", b"BZh"
 _SKIP_BYTES = 1 << 20
 _MOST_GZIP_GIVES = 1032
 """Deflate codes at best 258 bytes in 2 bits: what is announced beyond that cannot be there."""
+_FREE_BYTES = 1 << 30
+"""A mask in a box of 645 voxels, however well it packs."""
 
 
 def is_compressed(head: bytes) -> bool:
@@ -80,6 +82,14 @@ class Decompressed:
     def may_hold(self, announced: int) -> bool:
         """Whether a file of this size can hold so many bytes, as far as its kind sets a limit."""
         return self._kind != "gzip" or announced <= _MOST_GZIP_GIVES * self._packed_bytes
+
+    def is_believed(self, announced: int) -> bool:
+        """Whether a file of this size is believed to hold so many bytes before memory is taken for them.
+
+        bzip2 sets no limit, and masks of two values pack a thousandfold: what is not believed is large, and packed more
+        than gzip ever could.
+        """
+        return announced <= max(_FREE_BYTES, _MOST_GZIP_GIVES * self._packed_bytes)
 
     def expect_end(self, announced: int) -> None:
         """Read on to byte `announced`, and see that the content ends there and its checksum is right.

@@ -99,6 +99,7 @@ def read(source: Source, *, name: str | None = None, finite: bool = True) -> tup
     with _opened(source, name) as (file, called):
         header = _checked_header(file, called, exact=False)
         volume = _empty(header, called)
+        _expect_believed(file, header, called)
         for start, slab in _slabs(file, header, called, finite):
             volume[start : start + len(slab)] = slab
         _check_end(file, header)
@@ -269,6 +270,15 @@ def _empty(header: MrcHeader, name: str) -> Float32Array:
             f"{name}: the map needs {needed / 2**30:.1f} GiB of memory, this machine has {there / 2**30:.1f}; "
             "crop or bin it"
         ) from error
+
+
+def _expect_believed(file: _Plain | Decompressed, header: MrcHeader, name: str) -> None:
+    announced = header.data_offset + header.data_bytes
+    if isinstance(file, Decompressed) and not file.is_believed(announced):
+        raise InputInvalid(
+            f"{name}: its header announces {announced} bytes, far more than maps of its size unpack to; if that is "
+            "right, unpack it yourself"
+        )
 
 
 def _slabs(

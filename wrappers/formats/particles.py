@@ -6,6 +6,7 @@ are kept, so a set of a million particles takes seconds and a few dozen megabyte
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from cryobridge.schemas.errors import InputInvalid
 
+from .compressed import MAGIC_BYTES, is_compressed
 from .foreign import is_mrc, named_for_what_it_is
 from .numpy_header import MAGIC, parsed_numpy_header
 from .particle_star import ANGLES, MAX_PARTICLES, TABLE, angles_of_star
@@ -68,6 +70,35 @@ def read_views(path: Path) -> NDArray[np.float64]:
         raise InputInvalid(
             f"{path}: {complaint}, so they were not aligned in 3D; give the particles of a finished 3D refinement"
         )
+    return angles
+
+
+def read_star_angles(descriptor: int, name: str) -> NDArray[np.float64]:
+    """Read the angles of a STAR file that RELION wrote, whether or not its particles were aligned.
+
+    Parameters
+    ----------
+    descriptor
+        Open for reading; its position is not changed.
+    name
+        What to call the file in messages.
+
+    Returns
+    -------
+    (N, 3) rot, tilt, psi in degrees.
+
+    Raises
+    ------
+    InputInvalid
+        As `read_views`, but for what is only wrong with unaligned particles; also if it is packed.
+    """
+    try:
+        if is_compressed(os.pread(descriptor, MAGIC_BYTES, 0)):
+            raise InputInvalid(f"{name}: is packed, which RELION's files never are")
+        angles = angles_of_star(TableContent(descriptor, name), None)
+    except OSError as error:
+        raise InputInvalid(f"{name}: cannot be read: {error.strerror}; give a file of particles") from error
+    _refuse_impossible(angles, ANGLES, _MOST_DEG, "an angle in degrees", name)
     return angles
 
 

@@ -19,8 +19,8 @@ import struct
 import sys
 import zipfile
 import zlib
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -30,6 +30,11 @@ from cryobridge.schemas.errors import InputInvalid
 MAX_BYTES = 1 << 30
 """The largest network of the field that is trained on maps is a tenth of this."""
 _MAX_PROGRAM_BYTES = 4 << 20
+_MAX_DIRECTORY_BYTES = 4 << 20
+"""Of the archive's list of entries; a network has some hundred of them, of a hundred bytes each."""
+_MAX_ENTRIES = 100_000
+"""Of all tables that are made of other tables."""
+_MAX_PART_BYTES = 1 << 20
 _MAX_AXES = 8
 _DTYPES = {
     "FloatStorage": torch.float32,
@@ -86,7 +91,7 @@ def read_named_tensors(path: str | os.PathLike[str], within: str, *, max_bytes: 
     """
     name = os.fspath(path)
     try:
-        with Path(path).open("rb") as file:
+        with _Archived(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size > max_bytes:
                 raise InputInvalid(f"{name}: is {size} bytes; no network of more than {max_bytes} is read")
@@ -100,6 +105,22 @@ def read_named_tensors(path: str | os.PathLike[str], within: str, *, max_bytes: 
     except _BROKEN as error:
         raise InputInvalid(f"{name}: is a damaged PyTorch file; save or copy it again") from error
     return _table(saved, within, name)
+
+
+class _Archived(io.FileIO):
+    """The file of an archive, from which nothing is read in one piece that is larger than it should be."""
+
+    most = _MAX_DIRECTORY_BYTES
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        most = self.most + 1
+        found = super().read(most if size is None or size < 0 else min(size, most))
+        if len(found) == most:
+            raise zipfile.BadZipFile("a piece larger than any network has")
+        return found
 
 
 class _Holder:
@@ -133,16 +154,44 @@ class _PassedOver:
     def __setstate__(self, _: object) -> None: ...
 
 
-class _Program(pickle.Unpickler):
+def _with_plain_keys(load: Callable[[Any], None], first: int, step: int) -> Callable[[_Program], None]:
+    """Load with keys that cost nothing to look up: a tuple of tuples, each of them twice, would take for ever."""
+
+    def loaded(self: _Program) -> None:
+        stack: list[Any] = vars(self)["stack"]
+        _expect_plain(stack[first::step])
+        load(self)
+
+    return loaded
+
+
+class _Program(pickle._Unpickler):
     """Runs the pickle of an archive with no more than this class gives it.
 
-    What a program may call are bound methods, which it cannot change as it could a function or a class.
+    What a program may call are bound methods, which it cannot change as it could a function or a class. What it has
+    them make is counted: a short program could otherwise copy one thing a million times.
     """
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        **pickle._Unpickler.dispatch,
+        **{
+            code[0]: _with_plain_keys(pickle._Unpickler.dispatch[code[0]], first, step)
+            for code, first, step in (
+                (pickle.SETITEM, -2, 2),
+                (pickle.SETITEMS, 0, 2),
+                (pickle.DICT, 0, 2),
+                (pickle.ADDITEMS, 0, 1),
+                (pickle.FROZENSET, 0, 1),
+            )
+        },
+    }
 
     def __init__(self, program: bytes, archive: zipfile.ZipFile, root: str, name: str) -> None:
         super().__init__(io.BytesIO(program))
         self._archive, self._root, self._name = archive, root, name
         self._storages: dict[str, Tensor] = {}
+        self._entries_left = _MAX_ENTRIES
+        self._bytes_left = 2 * sum(entry.file_size for entry in archive.infolist())
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
@@ -165,14 +214,31 @@ class _Program(pickle.Unpickler):
         if kind != "storage" or not isinstance(dtype, torch.dtype) or not isinstance(key, str):
             raise pickle.UnpicklingError("not a storage")
         if key not in self._storages:
-            raw = bytearray(self._archive.read(f"{self._root}/data/{key}"))
+            raw = self._content(f"{self._root}/data/{key}")
             self._storages[key] = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
         values = self._storages[key]
         if values.dtype != dtype or values.numel() != count:
             raise pickle.UnpicklingError("a storage of another size or kind")
         return _Storage(values)
 
+    def _content(self, entry: str) -> bytearray:
+        """What an entry of the archive holds, never held twice."""
+        raw = bytearray(self._archive.getinfo(entry).file_size)
+        rest = memoryview(raw)
+        with self._archive.open(entry) as file:
+            while part := file.read(min(_MAX_PART_BYTES, len(rest) + 1)):
+                rest[: len(part)] = part
+                rest = rest[len(part) :]
+            if rest:
+                raise zipfile.BadZipFile("an entry of another length")
+        return raw
+
     def _make_table(self, *content: Any) -> _Table:
+        self._entries_left -= sum(len(part) for part in content)
+        if self._entries_left < 0:
+            raise pickle.UnpicklingError("more than any network holds")
+        for part in content:
+            _expect_plain([*part] if isinstance(part, dict) else [key for key, _ in part])
         return _Table(*content)
 
     def _make_tensor(self, storage: object, offset: object, shape: object, strides: object, *_: object) -> _Holder:
@@ -184,7 +250,12 @@ class _Program(pickle.Unpickler):
         # A tensor whose elements share their bytes could be of any size.
         if math.prod(sides) > there or (0 not in sides and reach >= there):
             raise pickle.UnpicklingError("a tensor larger than its storage")
-        return _Holder(torch.as_strided(storage.values, sides, steps, first[0]).contiguous())
+        view = torch.as_strided(storage.values, sides, steps, first[0])
+        if not view.is_contiguous():
+            self._bytes_left -= view.numel() * view.element_size()
+            if self._bytes_left < 0:
+                raise pickle.UnpicklingError("more copies than any network holds")
+        return _Holder(view.contiguous())
 
     def _make_parameter(self, data: object, *_: object) -> object:
         return data
@@ -193,8 +264,9 @@ class _Program(pickle.Unpickler):
         return _PassedOver()
 
 
-def _read(file: io.BufferedReader, size: int, name: str) -> object:
+def _read(file: _Archived, size: int, name: str) -> object:
     with zipfile.ZipFile(file) as archive:
+        file.most = max(size, _MAX_PART_BYTES)
         entries = archive.infolist()
         packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
         if packed or sum(entry.file_size for entry in entries) > size:
@@ -229,6 +301,12 @@ def _check_memo(program: bytes) -> None:
     for operation, place, _ in pickletools.genops(program):
         if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and (place is None or not 0 <= place <= len(program)):
             raise pickle.UnpicklingError("a place out of reach")
+
+
+def _expect_plain(keys: Iterable[object]) -> None:
+    """Refuse keys of tables that are neither text nor numbers."""
+    if not all(key is None or isinstance(key, str | int | float) for key in keys):
+        raise pickle.UnpicklingError("a key that is no name")
 
 
 def _whole(values: object) -> tuple[int, ...]:

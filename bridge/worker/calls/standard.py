@@ -8,7 +8,6 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
 from cryobridge.core.fourier import resolution
@@ -17,7 +16,8 @@ from cryobridge.schemas.codes import Code
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.relion import RelionOptions, resolve_options
 from cryobridge.schemas.worker_messages import HalfTask, StandardMade
-from cryobridge.wrappers.formats import mrc, star
+from cryobridge.wrappers.formats import mrc
+from cryobridge.wrappers.formats.particles import read_star_angles
 from cryobridge.wrappers.relion.jobdir import MAX_TEXT_BYTES, RefinementFacts, refinement_facts
 from cryobridge.wrappers.relion.sums import CallDescription, Sums, read_description, read_sums
 
@@ -266,9 +266,7 @@ def _map(fd: int, name: str) -> torch.Tensor:
 
 def _angles_deg(fd: int) -> torch.Tensor:
     """Read rot, tilt, psi (m, 3) of a particle STAR file."""
-    particles = star.read(fd, name="the particle STAR file").block("particles")
-    columns = [particles.numbers(f"rlnAngle{name}") for name in ("Rot", "Tilt", "Psi")]
-    return torch.from_numpy(np.stack(columns, axis=1))
+    return torch.from_numpy(read_star_angles(fd, "the particle STAR file"))
 
 
 def _text(fd: int) -> str:

@@ -20,6 +20,8 @@ from cryobridge.wrappers.spisonet.checkpoint import read_checkpoint
 OURS = Path(__file__).resolve().parents[1] / "training" / "pretrained.safetensors"
 """The network that was trained on simulated half-maps; docs/pretrained-network.md tells how."""
 MAX_BYTES = 4 << 30
+_MAX_HEADER_BYTES = 1 << 20
+"""Of a `.safetensors` file; those of our networks have some kilobytes."""
 _ZIP = b"PK\x03\x04"
 _LEARNED = ("network.", "average.")
 
@@ -108,7 +110,10 @@ def _read_own(path: Path) -> dict[str, Tensor]:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise InputInvalid(f"{path}: is {size} bytes; no network of more than {MAX_BYTES} is read")
-        return safetensors.torch.load(path.read_bytes())
+        raw = path.read_bytes()
+        if int.from_bytes(raw[:8], "little") > _MAX_HEADER_BYTES:
+            raise ValueError("a table of contents longer than any network's")
+        return safetensors.torch.load(raw)
     except OSError as error:
         raise InputInvalid(f"{path}: cannot be read ({error.strerror})") from error
     except (safetensors.SafetensorError, ValueError, KeyError, RuntimeError) as error:

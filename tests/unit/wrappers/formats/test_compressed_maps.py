@@ -147,6 +147,15 @@ def test_map_larger_than_the_machine_is_refused(tmp_path: Path, plain: bytes) ->
         mrc.read(tmp_path / "giant.bz2")
 
 
+def test_large_map_from_a_tiny_bzip2_file_is_not_believed(tmp_path: Path, plain: bytes) -> None:
+    """bzip2 packs zeros ten-thousandfold, so 12 kB could fill 10 GB."""
+    raw = bytearray(plain)
+    struct.pack_into("<3i", raw, 0, 700, 700, 700)
+    (tmp_path / "bomb.bz2").write_bytes(bz2.compress(bytes(raw)))
+    with pytest.raises(InputInvalid, match=r"bomb\.bz2: its header announces .* unpack it yourself"):
+        mrc.read(tmp_path / "bomb.bz2")
+
+
 def test_archive_of_something_else_is_refused(tmp_path: Path, plain: bytes, pack: Pack) -> None:
     for content, says in (
         (b"", "holds 0 bytes"),

@@ -18,7 +18,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.wrappers.formats.particles import euler_angles, read_views
+from cryobridge.wrappers.formats.particles import euler_angles, read_star_angles, read_views
 
 STAR = """
 data_optics
@@ -368,3 +368,20 @@ def test_a_long_cs_header_costs_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputInvalid, match="header is damaged"):
         read_views(tmp_path / "p.cs")
     assert time.process_time() - started < 0.5
+
+
+def test_relions_own_file_is_read_through_a_descriptor_that_stays_where_it_is(tmp_path: Path) -> None:
+    """Aligned or not, as it is in RELION's first iterations."""
+    rows = [f"{i} 0 0" for i in range(3)]
+    (tmp_path / "p.star").write_text(star(rows, *ANGLES))
+    (tmp_path / "p.star.gz").write_bytes(gzip.compress(star(rows, *ANGLES).encode()))
+    descriptor = os.open(tmp_path / "p.star", os.O_RDONLY)
+    packed = os.open(tmp_path / "p.star.gz", os.O_RDONLY)
+    try:
+        assert read_star_angles(descriptor, "RELION's file").tolist() == [[i, 0, 0] for i in range(3)]
+        assert os.lseek(descriptor, 0, os.SEEK_CUR) == 0
+        with pytest.raises(InputInvalid, match=r"^RELION's file: is packed"):
+            read_star_angles(packed, "RELION's file")
+    finally:
+        os.close(descriptor)
+        os.close(packed)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -176,6 +178,31 @@ def test_places_out_of_reach_cost_nothing(tmp_path: Path) -> None:
     """C's unpickler makes its memory as long as the place it is told to use."""
     path = archive(tmp_path / "net.pt", b"\x80\x02}r\xff\xff\xff\x7f.")
     with pytest.raises(InputInvalid, match="damaged"):
+        read_named_tensors(path, KEY)
+
+
+def test_short_programs_cannot_make_much(tmp_path: Path) -> None:
+    """A table, a view of another order, and a tuple of tuples: each copied or looked through over and over."""
+    pairs = b"".join(b"J" + struct.pack("<i", index) + b"N" for index in range(1000))
+    tables = b"\x80\x02}q\x00(" + pairs + b"u0ccollections\nOrderedDict\nq\x010(" + b"h\x01h\x00\x85R" * 1000 + b"l."
+    turned = {f"w{index}": view((300, 300), (1, 300), count=90_000) for index in range(100)}
+    nested = b"\x80\x02})" + b"2\x86" * 60 + b"Ns."
+    made = b"\x80\x02ccollections\nOrderedDict\n]" + b"})" + b"2\x86" * 60 + b"\x86a\x85R."
+    for raw in (tables, program(turned), nested, made):
+        path = archive(tmp_path / "net.pt", raw, {"data/0": bytes(360_000)})
+        tracemalloc.start()
+        try:
+            with pytest.raises(InputInvalid, match="damaged PyTorch file"):
+                read_named_tensors(path, KEY)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 16 << 20
+
+
+def test_archive_of_countless_entries_is_refused_before_they_are_listed(tmp_path: Path) -> None:
+    path = archive(tmp_path / "net.pt", program({"a": 1}), {f"x{index}": b"" for index in range(100_000)})
+    with pytest.raises(InputInvalid, match="damaged PyTorch file"):
         read_named_tensors(path, KEY)
 
 

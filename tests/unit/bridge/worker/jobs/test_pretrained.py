@@ -166,3 +166,11 @@ def test_file_that_was_cut_off_or_is_something_else_is_one_sentence(tmp_path: Pa
         load_network(tmp_path / "absent.pt", options(), CPU)
     with pytest.raises(InputInvalid, match=r"cannot be read \(Is a directory\)"):
         load_network(tmp_path, options(), CPU)
+
+
+def test_a_table_of_contents_longer_than_any_networks_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    entry = '"t%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+    header = ("{" + ",".join(entry % index for index in range(25_000)) + "}").encode()
+    (tmp_path / "many.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(InputInvalid, match="is no whole network file"):
+        read_network(tmp_path / "many.safetensors")
