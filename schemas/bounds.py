@@ -29,20 +29,32 @@ MAX_CLIENT_FRAME_BYTES: Final = 4 * 1024 * 1024
 MAX_CLIENT_FRAME_VALUES: Final = 100_000
 """Values of one message, counted by its commas before it is read."""
 CLIENT_FRAME_LIMIT_S: Final = 15.0
-"""From the first byte of a client's message to its last."""
+"""From the first byte of a client's message to its last, of the time in which the daemon could have read it."""
 MAX_UNCLAIMED_FDS: Final = 64
-"""Descriptors of one connection that no whole message has claimed yet: as many as one message may carry."""
+"""Descriptors of one connection for a message that is not whole: as many as one message may carry."""
 MAX_UNCLAIMED_FDS_PER_USER: Final = 256
-"""Of all connections of a user. A hook's message comes whole, so that its descriptors hardly ever wait."""
+"""Of all connections of a user, for messages that are not whole or not looked at yet. A hook's hardly ever wait."""
 MAX_PARTIAL_BYTES_PER_USER: Final = 16 * 1024 * 1024
-"""Parts of messages, of all connections of a user together."""
+"""Messages that are not whole or not looked at yet, of all connections of a user together."""
 SMALL_PARTIAL_BYTES: Final = 64 * 1024
 """A connection that holds no more than this is not cut off for what others of its user hold."""
 FRAMES_PER_TURN: Final = 16
 """Messages of one connection that are answered before the others have their turn."""
 MAX_UNTAKEN_BYTES: Final = 1024 * 1024
 """Answers that a client has not taken yet; while there are more, its next messages wait in its socket."""
+MAX_UNTAKEN_BYTES_PER_USER: Final = 64 * 1024 * 1024
+"""Answers that all connections of a user have not taken yet; the one that asks for more is cut off."""
+SMALL_UNTAKEN_BYTES: Final = 16 * 1024
+"""A client that has no more than this to take may take its time: a stopped program that is told that we live."""
+UNTAKEN_LIMIT_S: Final = 60.0
+"""A client with more to take is cut off when it takes no whole answer for so long."""
+ACCEPTS_PER_TURN: Final = 16
+"""New connections that are taken before those that are there have their turn."""
 HOOKS_SHARE: Final = 0.25
 """Part of a user's connections that only RELION's hooks get."""
 GREETING_S: Final = 1.0
-"""A connection that has not said what it is for so long gives way where its user has no more."""
+"""A connection that has not said what it is for so long is the first to give way where its user may have no more."""
+CALL_S: Final = 10.0
+"""A hook that waits for nothing from us for so long is the next; one makes its call within a blink of its greeting."""
+KEPT_SHARE: Final = 0.125
+"""Part of all connections that is kept for users with few: no more than this part of what one user may have at most."""

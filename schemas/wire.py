@@ -93,6 +93,8 @@ class Decoder:
         Of one frame.
     max_values
         Of one frame, counted by its commas before it is read; any number if None.
+
+    Frames are read one by one as they are taken. Till then all that has come of them, whole or not, counts as held.
     """
 
     def __init__(self, max_bytes: int = MAX_FRAME_BYTES, max_values: int | None = None) -> None:
@@ -112,22 +114,42 @@ class Decoder:
         WireError
             If what comes next is not of this protocol. Descriptors that no frame has claimed are closed first.
         """
-        self._buffer += data
-        self._fds.extend(fds or [])
+        self.put(data, fds)
         frames: list[Frame] = []
         try:
-            self.check()
-            while (frame := self._next()) is not None:
+            while (frame := self.take()) is not None:
                 frames.append(frame)
-            if len(self._fds) > MAX_UNCLAIMED_FDS:
-                raise WireError(f"more than {MAX_UNCLAIMED_FDS} descriptors came that no frame announces")
-        except WireError as error:
-            self._broken = error
-            self._buffer.clear()
-            self.close()
+        except WireError:
             if not frames:
                 raise
         return frames
+
+    def put(self, data: bytes, fds: list[int] | None = None) -> None:
+        """Take what was received, and read nothing of it yet."""
+        self._fds.extend(fds or [])
+        if self._broken is None:
+            self._buffer += data
+        else:
+            self.close()
+
+    def take(self) -> Frame | None:
+        """Read the next frame; None where none is whole.
+
+        Raises
+        ------
+        WireError
+            As `feed`.
+        """
+        self.check()
+        try:
+            frame = self._next()
+            if frame is None:
+                self._expect_a_claim()
+        except WireError as error:
+            self._broken = error
+            self.close()
+            raise
+        return frame
 
     def check(self) -> None:
         """Raise the `WireError` of a stream that has broken; nothing after that point is read."""
@@ -136,21 +158,38 @@ class Decoder:
 
     @property
     def partial_bytes(self) -> int:
-        """How much has come of a frame that is not whole."""
+        """How much has come of frames that are not whole, or that nobody has taken."""
         return len(self._buffer)
 
     @property
     def unclaimed_fds(self) -> int:
-        """How many descriptors have come that no frame has claimed."""
+        """How many descriptors have come that no frame which was taken has claimed."""
         return len(self._fds)
 
-    def _next(self) -> Frame | None:
+    @property
+    def holds_whole(self) -> bool:
+        """Whether `take` would give a frame, or refuse what comes next."""
+        end = self._end_of_next
+        return end is not None and (len(self._buffer) >= end or end > _LENGTH.size + self._max_bytes)
+
+    @property
+    def _end_of_next(self) -> int | None:
         if len(self._buffer) < _LENGTH.size:
             return None
         (length,) = _LENGTH.unpack_from(self._buffer)
-        if length > self._max_bytes:
-            raise WireError(f"a frame announces {length} bytes; the limit is {self._max_bytes}")
-        end = _LENGTH.size + length
+        return _LENGTH.size + int(length)
+
+    def _expect_a_claim(self) -> None:
+        """Descriptors travel with the first byte of their frame, so none can be left where nothing else is."""
+        if len(self._fds) > (MAX_UNCLAIMED_FDS if self._buffer else 0):
+            raise WireError(f"{len(self._fds)} descriptors came that no frame announces")
+
+    def _next(self) -> Frame | None:
+        end = self._end_of_next
+        if end is None:
+            return None
+        if end - _LENGTH.size > self._max_bytes:
+            raise WireError(f"a frame announces {end - _LENGTH.size} bytes; the limit is {self._max_bytes}")
         if len(self._buffer) < end:
             return None
         raw = bytes(self._buffer[_LENGTH.size : end])
@@ -171,7 +210,8 @@ class Decoder:
         return Frame(message, [self._fds.popleft() for _ in range(wanted)])
 
     def close(self) -> None:
-        """Close descriptors that no frame has claimed."""
+        """Forget what no frame that was taken had in it, and close its descriptors."""
+        self._buffer.clear()
         while self._fds:
             with contextlib.suppress(OSError):
                 os.close(self._fds.popleft())

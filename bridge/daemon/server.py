@@ -1,7 +1,7 @@
 """Accepts clients, greets them, and hands hooks' frames to the sessions and other clients' frames to the requests.
 
 Who is on the other side is what the kernel says (SO_PEERCRED). A client that floods, stalls or talks nonsense loses
-its own connection and nothing else.
+its own connection and nothing else. Who finds room is decided in `places`.
 """
 
 from __future__ import annotations
@@ -15,23 +15,41 @@ from typing import Protocol
 
 from cryobridge import __version__
 from cryobridge.schemas.bounds import (
+    ACCEPTS_PER_TURN,
+    CALL_S,
     CLIENT_FRAME_LIMIT_S,
     GREETING_S,
-    HOOKS_SHARE,
     MAX_CLIENT_FRAME_BYTES,
     MAX_CLIENT_FRAME_VALUES,
     MAX_PARTIAL_BYTES_PER_USER,
     MAX_UNCLAIMED_FDS_PER_USER,
     MAX_UNTAKEN_BYTES,
+    MAX_UNTAKEN_BYTES_PER_USER,
     SMALL_PARTIAL_BYTES,
+    SMALL_UNTAKEN_BYTES,
+    UNTAKEN_LIMIT_S,
 )
 from cryobridge.schemas.codes import AnyCode, Code
 from cryobridge.schemas.frames import FrameInvalid, TypedFrame
-from cryobridge.schemas.messages import FIRST_WORDS, FROM_HOOK, Bye, CallFrame, Refused, Verified, Welcome
+from cryobridge.schemas.messages import (
+    FIRST_WORDS,
+    FROM_HOOK,
+    Answer,
+    Bye,
+    CallFailed,
+    CallFrame,
+    Commit,
+    Heartbeat,
+    Refused,
+    Verified,
+    Welcome,
+)
+from cryobridge.schemas.requests import JobProgress
 from cryobridge.schemas.wire import PROTOCOL, Decoder, Frame, Message, peer_uid
 
 from ..pool.connection import Connection
 from ..refinements.pairing import HookLink
+from .places import HOOK, Places
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +57,8 @@ HELLO_LIMIT_S = 10.0
 REFUSAL_LIMIT_S = 5.0
 PAUSE_S = 0.5
 """So long nothing is accepted when there is no free descriptor."""
-HOOK = "relion-hook"
+_PASSING = (Heartbeat, JobProgress)
+"""Frames of which the next one says it too."""
 
 
 class Hooks(Protocol):
@@ -77,6 +96,10 @@ class Client:
         As the kernel knows them.
     kind
         What it called itself; empty before its hello.
+    waits_for
+        How many halves of its calls it has no answer for.
+    since
+        When it connected, said what it is, called, or had its last answer, on the loop's clock.
     """
 
     def __init__(self, server: Server, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
@@ -86,7 +109,8 @@ class Client:
         self.kind = ""
         self._server = server
         self._loop = loop
-        self.connected_at = loop.time()
+        self.waits_for = 0
+        self.since = loop.time()
         self.connection = Connection(
             sock,
             loop,
@@ -95,6 +119,7 @@ class Client:
             decoder=Decoder(MAX_CLIENT_FRAME_BYTES, MAX_CLIENT_FRAME_VALUES),
             frame_limit_s=CLIENT_FRAME_LIMIT_S,
             max_untaken_bytes=MAX_UNTAKEN_BYTES,
+            untaken_limit_s=UNTAKEN_LIMIT_S,
             on_partial=lambda: server.holds(self),
         )
         self._hello_limit = loop.call_later(HELLO_LIMIT_S, self._no_hello)
@@ -106,14 +131,31 @@ class Client:
 
     def send(self, frame: TypedFrame) -> None:
         """Queue a frame; never blocks."""
+        if isinstance(frame, _PASSING) and self.connection.unsent_bytes:
+            return  # a program that stands still would find hours of them, and could be cut off for not taking them
         self.connection.send(frame.as_message())
+        if isinstance(frame, Commit | Answer | CallFailed):
+            one_half = not isinstance(frame, Commit) and frame.half is not None
+            self.waits_for = max(0, self.waits_for - 1) if one_half else 0
+            self.since = self._loop.time()
+        if self.connection.unsent_bytes > SMALL_UNTAKEN_BYTES:
+            self._server.owes(self)
+
+    def called(self, message: Message) -> None:
+        """Note that a hook has made a call, whatever is in it."""
+        halves = message.get("halves")
+        self.waits_for += len(halves) if isinstance(halves, list) else 1
+        self.since = self._loop.time()
 
     def refuse(self, code: AnyCode, text: str) -> None:
         """Say why, and hang up."""
         self._hello_limit.cancel()
+        if self.connection.unsent_bytes > SMALL_UNTAKEN_BYTES:
+            self.connection.close()  # it takes nothing, so it will not hear this either
         self.send(Refused(code=code, text=text))
         self.connection.close_when_sent()
-        self._loop.call_later(REFUSAL_LIMIT_S, self.connection.close)
+        if not self.connection.closed:
+            self._loop.call_later(REFUSAL_LIMIT_S, self.connection.close)
         self._server.left(self)
 
     def close(self) -> None:
@@ -170,8 +212,8 @@ class Server:
         self._welcome = welcome
         self._daemon_id = daemon_id
         self._pid = pid
-        self._max_connections = max_connections
         self._clients: set[Client] = set()
+        self._places = Places(self._clients, max_connections, GREETING_S, CALL_S)
         self._listening = False
 
     def start(self) -> None:
@@ -206,21 +248,27 @@ class Server:
             frame.close()
             self._requests.handle(client, frame.message)
         elif frame.type == CallFrame.type:
+            client.called(frame.message)
             self._hooks.call(client, frame)
         else:
             frame.close()
             self._hook_frame(client, frame.message)
 
     def holds(self, client: Client) -> None:
-        """A client has sent something that is not whole: cut it off if its user's clients hold too much together."""
+        """A client has sent what is not whole or has to wait: cut it off if its user's hold too much together."""
         one, theirs = client.connection, [other.connection for other in self._of(client.uid)]
         if sum(other.unclaimed_fds for other in theirs) > MAX_UNCLAIMED_FDS_PER_USER and one.unclaimed_fds:
-            one.cut_off(f"more than {MAX_UNCLAIMED_FDS_PER_USER} descriptors of one user that no message claims")
+            one.cut_off(f"more than {MAX_UNCLAIMED_FDS_PER_USER} descriptors of one user for messages to come")
         elif (
             one.partial_bytes > SMALL_PARTIAL_BYTES
             and sum(other.partial_bytes for other in theirs) > MAX_PARTIAL_BYTES_PER_USER
         ):
-            one.cut_off(f"more than {MAX_PARTIAL_BYTES_PER_USER} bytes of one user in parts of messages")
+            one.cut_off(f"more than {MAX_PARTIAL_BYTES_PER_USER} bytes of one user in messages to come")
+
+    def owes(self, client: Client) -> None:
+        """A client does not take what it is sent: cut it off if its user's clients leave too much together."""
+        if sum(other.connection.unsent_bytes for other in self._of(client.uid)) > MAX_UNTAKEN_BYTES_PER_USER:
+            client.connection.cut_off(f"more than {MAX_UNTAKEN_BYTES_PER_USER} bytes that one user does not take")
 
     def left(self, client: Client) -> None:
         """A client is gone."""
@@ -267,14 +315,14 @@ class Server:
             client.refuse(Code.REJECTED, text)
             return
         kind = hello.client or "unknown"
-        others = sum(other.kind not in ("", HOOK) for other in self._of(client.uid))
-        if kind != HOOK and others >= self._share - int(self._share * HOOKS_SHARE):
+        if kind != HOOK and self._places.only_for_hooks(client.uid):
             client.refuse(Code.REJECTED, "too many connections; try again later")
             return
         client.kind = kind
+        client.since = self._loop.time()
 
     def _accept(self) -> None:
-        while True:
+        for _ in range(ACCEPTS_PER_TURN):
             try:
                 sock, _ = self._sock.accept()
             except (BlockingIOError, InterruptedError):
@@ -301,27 +349,22 @@ class Server:
         except OSError:
             sock.close()  # gone between connect and accept
             return
-        if self._is_full_for(client.uid):
-            self._make_room(client.uid)
-        if self._is_full_for(client.uid):
+        self._make_room(client.uid)
+        if self._places.are_full_for(client.uid):
             client.refuse(Code.REJECTED, "too many connections; try again later")
             return
         self._clients.add(client)
 
-    @property
-    def _share(self) -> int:
-        """One user must not use up what all share: half the connections at most."""
-        return max(2, self._max_connections // 2)
-
     def _of(self, uid: int) -> list[Client]:
         return [client for client in self._clients if client.uid == uid]
 
-    def _is_full_for(self, uid: int) -> bool:
-        return len(self._clients) >= self._max_connections or len(self._of(uid)) >= self._share
-
     def _make_room(self, uid: int) -> None:
-        """Send away a connection of this user that has long not said what it is: the next one may be a hook."""
-        silent = [client for client in self._of(uid) if not client.kind]
-        oldest = min(silent, key=lambda client: client.connected_at, default=None)
-        if oldest is not None and self._loop.time() - oldest.connected_at > GREETING_S:
-            oldest.refuse(Code.REJECTED, "too many connections, and no hello came")
+        """Where a user has no place left, send one of his away who does nothing: the next one may be a hook."""
+        heard: set[Client] = set()
+        while self._places.are_full_for(uid) and (client := self._places.next_to_go(uid, self._loop.time())):
+            if client in heard:
+                client.refuse(Code.REJECTED, "too many connections, and neither a greeting nor a call came")
+                return
+            # Its greeting or call may have come already.
+            heard.add(client)
+            client.connection.hear()

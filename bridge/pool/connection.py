@@ -15,8 +15,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cryobridge.schemas.bounds import FRAMES_PER_TURN
+from cryobridge.schemas.bounds import FRAMES_PER_TURN, SMALL_UNTAKEN_BYTES
 from cryobridge.schemas.wire import Decoder, Frame, Message, WireError, encode, receive_with_fds, send_with_fds
+
+from .patience import Patience
 
 MAX_UNSENT_BYTES = 32 * 1024 * 1024
 _READ_BYTES = 262_144
@@ -48,12 +50,14 @@ class Connection:
     decoder
         Of what comes; one with narrower bounds for those that are not trusted.
     frame_limit_s
-        From a frame's first byte to its last; no limit if None.
+        From a frame's first byte to its last, of the time in which it could have been read; no limit if None.
     max_untaken_bytes
         While the peer has more answers to take than this, no more of its frames are handed over; no limit if None.
         Not for peers that send without reading, such as workers: both sides would wait.
+    untaken_limit_s
+        A peer that has more than a little to take, and takes no whole frame for so long, is cut off; no limit if None.
     on_partial
-        Called whenever a part of a frame, or a descriptor that no frame has claimed, is held.
+        Called whenever what was received is held: a frame that is not whole or has to wait, and its descriptors.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Connection:
         decoder: Decoder | None = None,
         frame_limit_s: float | None = None,
         max_untaken_bytes: int | None = None,
+        untaken_limit_s: float | None = None,
         on_partial: Callable[[], None] = lambda: None,
     ) -> None:
         sock.setblocking(False)
@@ -75,11 +80,11 @@ class Connection:
         self._on_frame = on_frame
         self._on_close = on_close
         self._decoder = decoder or Decoder()
-        self._frame_limit_s = frame_limit_s
         self._max_untaken_bytes = max_untaken_bytes
         self._on_partial = on_partial
-        self._frame_limit: asyncio.TimerHandle | None = None
-        self._ready: deque[Frame] = deque()
+        self._for_frame = Patience(loop, frame_limit_s, lambda: self._end("a message did not come whole"))
+        self._for_taking = Patience(loop, untaken_limit_s, lambda: self._end("does not take its answers"))
+        self._paused = False
         self._unsent: deque[_Unsent] = deque()
         self._unsent_bytes = 0
         self._max_unsent_bytes = max_unsent_bytes
@@ -96,12 +101,12 @@ class Connection:
 
     @property
     def partial_bytes(self) -> int:
-        """How much the peer has sent of a frame that is not whole."""
+        """How much the peer has sent of frames that are not whole, or not handed over."""
         return self._decoder.partial_bytes
 
     @property
     def unclaimed_fds(self) -> int:
-        """How many descriptors the peer has sent that no frame has claimed."""
+        """How many descriptors the peer has sent that no frame which was handed over has claimed."""
         return self._decoder.unclaimed_fds
 
     def send(self, message: Message, fds: list[int] | None = None) -> None:
@@ -123,12 +128,18 @@ class Connection:
             return
         if not self._writing:
             self._writable()
+        self._limit_taking()
+
+    def hear(self) -> None:
+        """Receive now what the peer has sent, instead of when it is its turn."""
+        if not (self.closed or self._closing or self._paused):
+            self._readable()
 
     def close_when_sent(self) -> None:
         """Close as soon as everything queued is out; nothing more is sent or received."""
         self._closing = True
-        self._drop_ready()
-        self._stop_frame_limit()
+        self._decoder.close()
+        self._for_frame.stop()
         if not self.closed:
             self._loop.remove_reader(self._sock)
             if not self._unsent:
@@ -145,8 +156,8 @@ class Connection:
             item.close()
         self._unsent.clear()
         self._unsent_bytes = 0
-        self._drop_ready()
-        self._stop_frame_limit()
+        self._for_frame.stop()
+        self._for_taking.stop()
         self._decoder.close()
         self._sock.close()
 
@@ -172,37 +183,45 @@ class Connection:
             if not data:
                 self._end("closed by the other side")
                 return
-            try:
-                self._ready.extend(self._decoder.feed(data, fds))
-            except WireError as error:
-                self._end(str(error))
-                return
-            whole = bool(self._ready)
+            self._decoder.put(data, fds)
             self._hand_over()
-            if not (self.closed or self._closing):
-                self._limit_frame(anew=whole)
-                if self.partial_bytes or self.unclaimed_fds:
-                    self._on_partial()
-            if self.closed or self._closing or self._ready or len(data) < _READ_BYTES:
+            if not (self.closed or self._closing) and (self.partial_bytes or self.unclaimed_fds):
+                self._on_partial()
+            if self.closed or self._closing or self._paused or len(data) < _READ_BYTES:
                 return
 
     def _hand_over(self) -> None:
         """Hand over a turn's frames; the rest after the others' turns, and only then is more received."""
         for _ in range(FRAMES_PER_TURN):
-            if not self._ready or self.closed or self._closing or self._untaken:
+            if self.closed or self._closing or self._untaken or (frame := self._taken()) is None:
                 break
-            self._on_frame(self._ready.popleft())
+            self._for_frame.stop()
+            self._on_frame(frame)
         if self.closed or self._closing:
             return
-        if self._ready:
-            self._loop.remove_reader(self._sock)
-            if not self._untaken:
-                self._loop.call_soon(self._go_on)
+        if self._decoder.holds_whole:
+            self._pause()
             return
+        # None is whole; what is left has to be the beginning of one.
+        self._taken()
+        if self.partial_bytes and not self.closed:
+            self._for_frame.start()
+
+    def _taken(self) -> Frame | None:
         try:
-            self._decoder.check()
+            return self._decoder.take()
         except WireError as error:
             self._end(str(error))
+            return None
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._loop.remove_reader(self._sock)
+            # The peer is not to blame for what is not read now.
+            self._for_frame.stop()
+        if not self._untaken:
+            self._loop.call_soon(self._go_on)
 
     @property
     def _untaken(self) -> bool:
@@ -210,27 +229,19 @@ class Connection:
         return self._max_untaken_bytes is not None and self._unsent_bytes > self._max_untaken_bytes
 
     def _go_on(self) -> None:
-        if self.closed or self._closing or not self._ready:
+        if self.closed or self._closing or not self._paused:
             return
         self._hand_over()
-        if not (self.closed or self._closing or self._ready):
+        if not (self.closed or self._closing or self._decoder.holds_whole):
+            self._paused = False
             self._loop.add_reader(self._sock, self._readable)
 
-    def _drop_ready(self) -> None:
-        while self._ready:
-            self._ready.popleft().close()
-
-    def _limit_frame(self, *, anew: bool) -> None:
-        """Give a frame that is not whole its time, from its first byte on."""
-        if anew or not self._decoder.partial_bytes:
-            self._stop_frame_limit()
-        if self._frame_limit_s is not None and self._frame_limit is None and self._decoder.partial_bytes:
-            self._frame_limit = self._loop.call_later(self._frame_limit_s, self._end, "a message did not come whole")
-
-    def _stop_frame_limit(self) -> None:
-        if self._frame_limit is not None:
-            self._frame_limit.cancel()
-            self._frame_limit = None
+    def _limit_taking(self) -> None:
+        """Give the peer its time while it has more to take than one that merely stands still."""
+        if self._unsent_bytes <= SMALL_UNTAKEN_BYTES:
+            self._for_taking.stop()
+        elif not self.closed:
+            self._for_taking.start()
 
     def _writable(self) -> None:
         waited = self._untaken
@@ -249,6 +260,8 @@ class Connection:
             self._unsent_bytes -= sent
             if not item.data:
                 self._unsent.popleft()
+                self._for_taking.stop()
+            self._limit_taking()
             if waited and not self._untaken:
                 waited = False
                 self._loop.call_soon(self._go_on)

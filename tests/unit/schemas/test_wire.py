@@ -200,3 +200,31 @@ def test_the_folder_of_a_socket_is_private(tmp_path: Path) -> None:
     for name in ("open", "link"):
         with pytest.raises(PermissionError, match="CRYOBRIDGE_SOCKET"):
             wire.private_folder(tmp_path / name)
+
+
+def test_frames_that_nobody_has_taken_are_held_as_bytes_and_descriptors() -> None:
+    before = open_descriptors()
+    decoder = wire.Decoder()
+    stream = wire.encode({"type": "a"}, 2) + wire.encode({"type": "b"}, 1)
+    decoder.put(stream[:-3], [os.open(os.devnull, os.O_RDONLY) for _ in range(3)])
+    assert (decoder.partial_bytes, decoder.unclaimed_fds, decoder.holds_whole) == (len(stream) - 3, 3, True)
+    first = decoder.take()
+    assert first is not None
+    assert (first.type, len(first.fds), decoder.unclaimed_fds, decoder.holds_whole) == ("a", 2, 1, False)
+    assert decoder.take() is None
+    decoder.put(stream[-3:])
+    assert decoder.holds_whole
+    first.close()
+    decoder.close()
+    assert (decoder.partial_bytes, decoder.unclaimed_fds) == (0, 0)
+    assert open_descriptors() == before
+
+
+def test_descriptors_that_came_without_the_beginning_of_a_frame_are_refused() -> None:
+    before = open_descriptors()
+    decoder = wire.Decoder()
+    (frame,) = decoder.feed(wire.encode({"type": "a"}), [os.open(os.devnull, os.O_RDONLY)])
+    assert frame.fds == []
+    with pytest.raises(wire.WireError, match="1 descriptors came that no frame announces"):
+        decoder.check()
+    assert open_descriptors() == before

@@ -1,119 +1,24 @@
-"""The server's door: what one user's clients hold is bounded, each has its turn, and hooks find room."""
+"""The server's door: what one user's clients hold is bounded, and each has its turn."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-import socket
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.door import door, is_open, request, settle
 from support.fake_pool import open_descriptors
 
 from cryobridge.bridge.daemon import server as server_module
-from cryobridge.bridge.daemon.server import Client, Server
+from cryobridge.bridge.daemon.server import Client
 from cryobridge.bridge.pool import connection as connection_module
 from cryobridge.schemas import bounds
-from cryobridge.schemas.messages import Heartbeat
-from cryobridge.schemas.wire import PROTOCOL, Frame, Message, encode, send_with_fds
-
-
-class Answers:
-    """Hooks and requests at once: notes who asked, and answers with a heartbeat or with many bytes."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.answer: Callable[[Client], None] = lambda client: client.send(Heartbeat())
-
-    def handle(self, client: Client, message: Message) -> None:
-        self.asked.append(str(message["who"]))
-        self.answer(client)
-
-    def call(self, link: Any, frame: Frame) -> None:
-        frame.close()
-        self.asked.append("hook")
-
-    def verified(self, link: Any, frame: Any) -> None:
-        raise AssertionError
-
-    def bye(self, link: Any, frame: Any) -> None:
-        raise AssertionError
-
-    def gone(self, client: Any) -> None:
-        pass
-
-
-class Door:
-    """A server on the test's loop, and sockets that connect to it."""
-
-    def __init__(self, path: Path, max_connections: int) -> None:
-        self.path = path
-        self.answers = Answers()
-        listening = socket.socket(socket.AF_UNIX)
-        listening.bind(str(path))
-        listening.listen(128)
-        listening.setblocking(False)
-        self.listening = listening
-        loop = asyncio.get_running_loop()
-        state = ("ready", "")
-        self.server = Server(
-            loop, listening, self.answers, self.answers, lambda: state, "id", os.getpid(), max_connections
-        )
-        self.server.start()
-        self.socks: list[socket.socket] = []
-
-    async def connect(self, kind: str | None = "cli") -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX)
-        sock.connect(str(self.path))
-        sock.setblocking(False)
-        self.socks.append(sock)
-        if kind is not None:
-            sock.send(encode({"type": "hello", "protocol": PROTOCOL, "client": kind, "version": "0", "pid": 1}))
-        await settle()
-        return sock
-
-    def close(self) -> None:
-        self.server.close()
-        self.listening.close()
-        for sock in self.socks:
-            sock.close()
-
-
-async def settle(turns: int = 30) -> None:
-    for _ in range(turns):
-        await asyncio.sleep(0)
-
-
-@asynccontextmanager
-async def door(path: Path, max_connections: int = 64) -> AsyncIterator[Door]:
-    before = open_descriptors()
-    one = Door(path / "socket", max_connections)
-    try:
-        yield one
-    finally:
-        one.close()
-        await settle()
-    assert open_descriptors() == before
-
-
-def is_open(sock: socket.socket) -> bool:
-    """Whether the server still listens to a socket; what it said is read."""
-    try:
-        while sock.recv(1 << 20):
-            pass
-    except BlockingIOError:
-        return True
-    except OSError:
-        pass
-    return False
-
-
-def request(who: str) -> bytes:
-    return encode({"type": "status", "who": who})
+from cryobridge.schemas.messages import Answer, Heartbeat, Refused
+from cryobridge.schemas.wire import encode, send_with_fds
 
 
 def test_descriptors_that_no_message_claims_end_their_connection(tmp_path: Path) -> None:
@@ -239,26 +144,158 @@ def test_a_client_that_takes_no_answers_is_not_heard_until_it_does(tmp_path: Pat
     asyncio.run(attack())
 
 
-def test_hooks_find_room_whatever_other_clients_of_their_user_do(tmp_path: Path) -> None:
+def test_what_waits_behind_untaken_answers_counts_among_what_a_user_holds(tmp_path: Path) -> None:
     async def attack() -> None:
-        async with door(tmp_path, max_connections=16) as one:
-            clients = [await one.connect() for _ in range(8)]
-            assert sum(is_open(sock) for sock in clients) == 6
+        async with door(tmp_path) as one:
+            one.answers.answer = lambda client: client.connection.send({"type": "x", "text": "y" * 1_500_000})
+            null = os.open(os.devnull, os.O_RDONLY)
+            before = open_descriptors()
+            for _ in range(10):
+                sock = await one.connect()
+                sock.send(request("deaf"))
+                await settle()
+                for _ in range(3):
+                    with contextlib.suppress(OSError):
+                        send_with_fds(sock, encode({"type": "status", "who": "deaf"}, 60), [null] * 60)
+                    await settle()
+            held = open_descriptors() - before - 10 - one.server.clients
+            assert 0 < held <= bounds.MAX_UNCLAIMED_FDS_PER_USER
+            assert is_open(await one.connect("relion-hook"))
+            os.close(null)
+
+    asyncio.run(attack())
+
+
+def test_messages_that_wait_are_not_unfolded_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "MAX_PARTIAL_BYTES_PER_USER", 1_000_000)
+
+    async def attack() -> None:
+        async with door(tmp_path) as one:
+            one.answers.answer = lambda client: client.connection.send({"type": "x", "text": "y" * 1_500_000})
+            for _ in range(10):
+                sock = await one.connect()
+                data = request("deaf") * 20_000
+                with contextlib.suppress(OSError):
+                    for _ in range(20):
+                        data = data[sock.send(data) :]
+                        await settle(3)
+            held = sum(client.connection.partial_bytes for client in one.server._clients)
+            assert 0 < held <= 1_000_000 + 10 * bounds.SMALL_PARTIAL_BYTES
+
+    asyncio.run(attack())
+
+
+def test_descriptors_without_a_message_of_their_own_end_their_connection(tmp_path: Path) -> None:
+    async def attack() -> None:
+        async with door(tmp_path) as one:
+            null = os.open(os.devnull, os.O_RDONLY)
+            sock = await one.connect()
+            send_with_fds(sock, request("x"), [null] * 3)
+            os.close(null)
+            await settle()
+            assert one.answers.asked == ["x"]
+            assert not is_open(sock)
+
+    asyncio.run(attack())
+
+
+def test_a_client_that_takes_no_answer_for_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "UNTAKEN_LIMIT_S", 0.2)
+
+    async def attack() -> None:
+        async with door(tmp_path) as one:
+            one.answers.answer = lambda client: client.connection.send({"type": "x", "text": "y" * 700_000})
+            deaf, slow = await one.connect(), await one.connect()
+            deaf.send(request("deaf") * 5)
+            slow.send(request("slow") * 8)
+            for _ in range(8):
+                await asyncio.sleep(0.1)
+                taken = 0
+                while taken < 700_000:
+                    taken += len(await asyncio.get_running_loop().sock_recv(slow, 700_000 - taken))
+            assert one.server.clients == 1
+            assert one.answers.asked.count("slow") == 8
+
+    asyncio.run(attack())
+
+
+def test_a_stopped_program_that_is_only_told_that_we_live_keeps_its_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "UNTAKEN_LIMIT_S", 0.1)
+
+    async def attack() -> None:
+        async with door(tmp_path) as one:
+            stopped = await one.connect("relion-hook")
+            (client,) = one.server._clients
+            for _ in range(20):
+                for _ in range(1000):
+                    client.send(Heartbeat())
+                await asyncio.sleep(0.01)
+            client.send(Answer(half=1, code="ok", line="here"))
+            assert 0 < client.connection.unsent_bytes <= bounds.SMALL_UNTAKEN_BYTES
+            await asyncio.sleep(0.2)
+            said = b""
+            while b"here" not in said:
+                said = said[-100:] + await asyncio.get_running_loop().sock_recv(stopped, 1 << 16)
+
+    asyncio.run(attack())
+
+
+def test_answers_that_one_user_does_not_take_are_bounded_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "MAX_UNTAKEN_BYTES_PER_USER", 3_500_000)
+
+    async def attack() -> None:
+        async with door(tmp_path) as one:
+            one.answers.answer = lambda client: client.send(Refused(text="y" * 1_500_000))
+            for _ in range(6):
+                (await one.connect()).send(request("deaf"))
+                await settle()
+            assert one.server.clients == 2
             assert is_open(await one.connect("relion-hook"))
 
     asyncio.run(attack())
 
 
-def test_connections_that_say_nothing_give_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "GREETING_S", 0.05)
+def test_time_in_which_a_client_was_not_heard_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "CLIENT_FRAME_LIMIT_S", 0.3)
 
     async def attack() -> None:
-        async with door(tmp_path, max_connections=16) as one:
-            silent = [await one.connect(None) for _ in range(8)]
-            await asyncio.sleep(0.1)
-            hook = await one.connect("relion-hook")
-            assert is_open(hook)
-            assert [is_open(sock) for sock in silent] == [False] + [True] * 7
+        async with door(tmp_path) as one:
+            one.answers.answer = lambda client: client.connection.send({"type": "x", "text": "y" * 800_000})
+            sock = await one.connect()
+            last = request("last")
+            sock.send(request("x") * 4 + last[:10])
+            await asyncio.sleep(0.6)
+            assert len(one.answers.asked) < 4
+            while len(one.answers.asked) < 4:
+                assert is_open(sock)
+                await settle(3)
+            sock.send(last[10:])
+            while "last" not in one.answers.asked:
+                assert is_open(sock)
+                await settle(3)
+
+    asyncio.run(attack())
+
+
+def test_time_in_which_the_daemon_stood_still_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "CLIENT_FRAME_LIMIT_S", 0.4)
+
+    async def attack() -> None:
+        async with door(tmp_path) as one:
+            sock = await one.connect()
+            whole = request("x" * 1000)
+            for start in (0, 300, 600):
+                sock.send(whole[start : start + 300])
+                await settle()
+                time.sleep(0.5)  # the whole loop stands still
+            await asyncio.sleep(0.05)
+            sock.send(whole[900:])
+            await settle()
+            assert one.answers.asked == ["x" * 1000]
 
     asyncio.run(attack())
 
