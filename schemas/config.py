@@ -16,6 +16,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from .errors import InputInvalid
+from .plain_file import open_plain
 from .validation import StrictModel, input_invalid
 from .wire import SILENCE_LIMIT_S, user_socket_path
 
@@ -149,7 +150,7 @@ def load(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as stream:
+        with open(open_plain(path), "rb") as stream:
             raw = stream.read(MAX_CONFIG_BYTES + 1)
     except OSError as error:
         raise InputInvalid(f"{path}: cannot be read ({error.strerror}); check --config or CRYOBRIDGE_CONFIG") from error

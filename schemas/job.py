@@ -7,6 +7,7 @@ A new kind is a module of `schemas.kinds`: a model of its inputs, one of its opt
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from .envelope import JOB_MODELS, JOB_NAME, JOB_SCHEMA, RESULT_NAME, Job
 from .errors import InputInvalid, JobRejected, OptionsInvalid
 from .kinds import load_kinds
 from .paths import InputPath, Must
+from .plain_file import open_plain
 from .validation import StrictModel, input_invalid, names_of, short
 
 __all__ = ["JOB_MODELS", "check_paths", "job_json_schema", "parse_job", "user_kinds"]
@@ -144,8 +146,8 @@ def _check_path(found: InputPath) -> None:
             raise InputInvalid(f"{path} ({key}) is a folder; give a file")
         if not path.is_file():
             raise InputInvalid(f"{path} ({key}) does not exist or is not a plain file")
-        with path.open("rb"):
-            return
+        os.close(open_plain(path))
+        return
     if path.is_file():
         raise InputInvalid(f"{path} ({key}) is a file; give {must.value}")
     if not path.is_dir():

@@ -18,7 +18,7 @@ def open_plain(path: Path, flags: int = os.O_RDONLY) -> int:
     path
         The file; links are followed unless `flags` has `O_NOFOLLOW`.
     flags
-        As for `os.open`; a file that is made by it gets mode 0644 less the umask.
+        As for `os.open`; a file that is made by it gets mode 0666 less the umask, as all files that we make for users.
 
     Returns
     -------
@@ -30,10 +30,10 @@ def open_plain(path: Path, flags: int = os.O_RDONLY) -> int:
     OSError
         If it cannot be opened, or is no plain file.
     """
-    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "is not a plain file, but a folder, a pipe or a device", str(path))
+        raise OSError(errno.EINVAL, "is not a plain file, but a directory, a pipe or a device", str(path))
     return descriptor
 
 
@@ -72,18 +72,10 @@ def read_bounded(path: Path, limit_bytes: int, *, is_a: str = "a file of this so
         If it cannot be read, is no plain file, too large, or not UTF-8.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise InputInvalid(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise InputInvalid(f"{path}: is not a plain file, but a folder, a pipe or a device")
-        with open(fd, "rb", closefd=False) as file:
+        with open(open_plain(path), "rb") as file:
             raw = file.read(limit_bytes + 1)
     except OSError as error:
         raise InputInvalid(f"{path}: cannot be read: {error.strerror}") from error
-    finally:
-        os.close(fd)
     if len(raw) > limit_bytes:
         raise InputInvalid(f"{path.name}: larger than {limit_bytes} bytes; {is_a}")
     try:

@@ -25,6 +25,7 @@ from cryobridge.schemas.job import check_paths
 from cryobridge.schemas.jobfile import SUFFIXES, load_job
 from cryobridge.schemas.result import MAX_RESULT_BYTES
 from cryobridge.schemas.state import TERMINAL, JobState
+from cryobridge.wrappers.formats.whole_file import remove_leftovers, whole_file, write_all
 from cryobridge.wrappers.relion.run_folder import inside, read_text
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class Inbox:
         self._clock = clock
         self._sightings: dict[str, tuple[Signature, float]] = {}
         self._told: set[str] = set()
+        self._is_swept = False
 
     def rescan(self) -> None:
         """Claim what is complete, submit what is claimed, answer what is finished.
@@ -94,6 +96,9 @@ class Inbox:
         """
         for folder in (self._folder, self._claimed, self._done):
             folder.mkdir(mode=0o700, parents=folder is self._folder, exist_ok=True)
+        if not self._is_swept:
+            self._is_swept = True
+            remove_leftovers(self._folder)
         self._claim_complete()
         for claim in sorted(self._claims()):
             try:
@@ -226,12 +231,8 @@ class Inbox:
         return json.dumps(answer, indent=2) + "\n"
 
     def _answer(self, claim: str, stem: str, ending: str, text: str) -> None:
-        part = self._claimed / f"{claim}.part"
-        with part.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(self._folder / f"{stem}{ending}")
+        with whole_file(self._folder / f"{stem}{ending}") as descriptor:
+            write_all(descriptor, text.encode("utf-8", "backslashreplace"), 0)
         (self._claimed / claim).rename(self._done / claim)
         self._told.discard(claim)
         log.info("inbox: answered %s%s", _shown(stem), ending)

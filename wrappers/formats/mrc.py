@@ -19,10 +19,12 @@ import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from cryobridge.schemas.errors import InputInvalid, OutOfMemory
+from cryobridge.schemas.plain_file import open_plain
 
 from .compressed import MAGIC_BYTES, Decompressed, is_compressed
 from .foreign import named_for_what_it_is
@@ -207,7 +209,7 @@ def _opened(source: Source, name: str | None) -> Iterator[tuple[_Plain | Decompr
         return
     called = name or os.fspath(source)
     try:
-        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_plain(Path(source))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputInvalid(f"{called}: cannot be opened ({reason}); check the name and its permissions") from error

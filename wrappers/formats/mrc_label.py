@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from cryobridge.schemas.errors import CryobridgeError
+from cryobridge.schemas.plain_file import open_plain
 
 from .whole_file import write_all
 
@@ -31,7 +32,7 @@ def write_label(path: Path, text: str) -> None:
     if not text.isascii() or len(text) > LONGEST:
         raise ValueError(f"a label is at most {LONGEST} ASCII characters, not {text!r}")
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = open_plain(path, os.O_RDWR | os.O_NOFOLLOW)
         try:
             write_all(descriptor, text.encode().ljust(LONGEST), _FIRST_LABEL)
             os.fsync(descriptor)

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from gemmi import cif
 from numpy.typing import NDArray
 
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.plain_file import open_plain
 
 from .whole_file import whole_file, write_all
 
@@ -181,7 +183,7 @@ def _read_bytes(source: Source, name: str, max_bytes: int) -> bytes:
             if isinstance(source, int):
                 descriptor = source
             else:
-                descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = open_plain(Path(source))
                 stack.callback(os.close, descriptor)
             size = os.fstat(descriptor).st_size
             if size > max_bytes:

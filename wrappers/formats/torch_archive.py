@@ -20,12 +20,14 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.plain_file import open_plain
 
 MAX_BYTES = 1 << 30
 """The largest network of the field that is trained on maps is a tenth of this."""
@@ -113,7 +115,7 @@ class _Archived(io.FileIO):
     most = _MAX_DIRECTORY_BYTES
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        super().__init__(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+        super().__init__(path, opener=lambda name, flags: open_plain(Path(name), flags))
 
     def read(self, size: int | None = -1, /) -> bytes:
         most = self.most + 1

@@ -112,7 +112,7 @@ class History:
 @contextlib.contextmanager
 def _alone(folder: str) -> Iterator[None]:
     """Keep out the hooks of other bodies of the iteration, as far as the file system can, and never for long."""
-    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         end = time.monotonic() + _LOCK_PATIENCE_S
         while time.monotonic() < end:

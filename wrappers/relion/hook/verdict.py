@@ -11,6 +11,8 @@ import os
 import re
 import time
 
+from .call import read_text
+
 CORRECTED = "corrected"
 STANDARD = "standard"
 _TICKET = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -67,6 +69,5 @@ def _read(path: str) -> str:
         except FileNotFoundError:
             time.sleep(0.1)
         except OSError:
-            with open(path, encoding="utf-8") as file:
-                return file.read(64)
+            return read_text(path, 64)
     return os.readlink(path)
