@@ -23,6 +23,10 @@ MAX_SENTENCE_CHARACTERS: Final = 500
 
 MAX_CHECKPOINT_BYTES: Final = 8 * 1024**3
 """Maps and networks of a job at the largest box."""
+MAX_CHECKPOINT_TABLE_BYTES: Final = 16 * 1024 * 1024
+"""Names and places of its tensors, and its note; of a file that is none of this job's no more is read."""
+MAX_NETWORK_BYTES: Final = 1024**3
+"""What the networks of one file have learned; the largest has a third of it."""
 
 MAX_CLIENT_FRAME_BYTES: Final = 4 * 1024 * 1024
 """One message of a client of the daemon. A job with 16,384 long paths has 2 MB."""

@@ -31,10 +31,13 @@ def open_plain(path: Path, flags: int = os.O_RDONLY) -> int:
         If it cannot be opened, or is no plain file.
     """
     descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "is not a plain file, but a directory, a pipe or a device", str(path))
-    return descriptor
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "is not a plain file, but a pipe or a device", str(path))
 
 
 def read_plain(path: Path, limit_bytes: int, flags: int = os.O_RDONLY) -> bytes:

@@ -79,9 +79,8 @@ def _new_part(target: Path) -> tuple[Path, int]:
     """Make a file of a new name beside the target, and lock it."""
     for _ in range(_TRIES):
         part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            descriptor = os.open(part, flags, 0o666)
+            descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         except FileExistsError:
             continue
         try:

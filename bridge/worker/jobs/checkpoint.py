@@ -21,10 +21,11 @@ import safetensors.torch
 import torch
 
 from cryobridge import __version__
-from cryobridge.schemas.bounds import MAX_CHECKPOINT_BYTES
+from cryobridge.schemas.bounds import MAX_CHECKPOINT_BYTES, MAX_CHECKPOINT_TABLE_BYTES
 from cryobridge.schemas.envelope import Job
 from cryobridge.schemas.errors import CryobridgeError
-from cryobridge.schemas.plain_file import read_plain
+from cryobridge.schemas.plain_file import open_plain
+from cryobridge.wrappers.formats.tensor_file import TensorFile
 from cryobridge.wrappers.formats.whole_file import remove_leftovers, whole_file, write_all
 
 from .input_records import InputRecords
@@ -65,24 +66,28 @@ class Checkpoints:
         """The checkpoint of a name; None, and a line in the log, if it is damaged or of another job."""
         path = self._path(name)
         try:
-            data = read_plain(path, MAX_CHECKPOINT_BYTES, os.O_RDONLY | os.O_NOFOLLOW)
+            with open(open_plain(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+                return self._read_from(file.fileno(), path)
         except FileNotFoundError:
             return None
         except OSError as error:
             log.warning("%s: cannot be read (%s); starting afresh", path, error.strerror)
-            return None
-        try:
-            header = _header(data)
-            tensors = safetensors.torch.load(data)
-            if header["digest"] != self._digest:
-                log.warning("%s: of another job, other inputs or another version; starting afresh", path)
-                return None
-            if header["crc32"] != _crc32(tensors):
-                raise ValueError("its checksum does not fit")
-            return Checkpoint(tensors, header["note"])
-        except (ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:
             log.warning("%s: damaged (%s); starting afresh", path, error)
+        return None
+
+    def _read_from(self, descriptor: int, path: Path) -> Checkpoint | None:
+        if os.fstat(descriptor).st_size > MAX_CHECKPOINT_BYTES:
+            raise ValueError(f"it is larger than {MAX_CHECKPOINT_BYTES} bytes")
+        stored = TensorFile(descriptor, MAX_CHECKPOINT_TABLE_BYTES)
+        header = _header(stored)
+        if header["digest"] != self._digest:
+            log.warning("%s: of another job, other inputs or another version; starting afresh", path)
             return None
+        # Before it is in memory: who made the file up does not know the sum.
+        if header["crc32"] != _crc32_of_stored(stored):
+            raise ValueError("its checksum does not fit")
+        return Checkpoint({name: stored.read(name) for name in stored.names}, header["note"])
 
     def write(self, name: str, checkpoint: Checkpoint) -> None:
         """Put a checkpoint in the place of the one of the same name.
@@ -150,12 +155,19 @@ def _crc32(tensors: Mapping[str, torch.Tensor]) -> int:
     return total
 
 
-def _header(data: bytes) -> dict[str, Any]:
+def _crc32_of_stored(stored: TensorFile) -> int:
+    """What `_crc32` gave of the tensors when they were written."""
+    total = 0
+    for name in stored.names:
+        total = zlib.crc32(name.encode(), total)
+        for block in stored.blocks(name):
+            total = zlib.crc32(block, total)
+    return total
+
+
+def _header(stored: TensorFile) -> dict[str, Any]:
     """What `Checkpoints.write` noted in the file's own header."""
-    length = int.from_bytes(data[:8], "little")
-    if not 2 <= length <= len(data) - 8:
-        raise ValueError("cut short")
-    header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_NOTE])
+    header = json.loads(stored.metadata[_NOTE])
     if not isinstance(header, dict) or not isinstance(header.get("note"), dict):
         raise TypeError("its note is not a table")
     return header

@@ -6,24 +6,26 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from cryobridge.core.correction import CorrectionState, StoredLayout, stored_layout
 from cryobridge.core.training import Learner
+from cryobridge.schemas.bounds import MAX_NETWORK_BYTES
 from cryobridge.schemas.correction import BASE_WIDTH, CorrectionOptions
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.plain_file import open_plain
+from cryobridge.wrappers.formats.tensor_file import TensorFile
 from cryobridge.wrappers.spisonet.checkpoint import read_checkpoint
 
 OURS = Path(__file__).resolve().parents[1] / "training" / "pretrained.safetensors"
 """The network that was trained on simulated half-maps; docs/pretrained-network.md tells how."""
-MAX_BYTES = 4 << 30
 _MAX_HEADER_BYTES = 1 << 20
 """Of a `.safetensors` file; those of our networks have some kilobytes."""
 _ZIP = b"PK\x03\x04"
 _LEARNED = ("network.", "average.")
+_FEW_BYTES = 1024
+"""Of what tells of a network's making; its weights have more."""
 
 
 @dataclass(frozen=True)
@@ -90,36 +92,42 @@ def read_network(path: Path) -> StoredNetwork:
 def _read(path: Path) -> tuple[StoredLayout, list[dict[str, Tensor]]]:
     """What a file holds, and what each of its networks has learned."""
     try:
-        with path.open("rb") as file:
-            is_zip = file.read(len(_ZIP)) == _ZIP
+        with open(open_plain(path), "rb") as file:
+            if file.read(len(_ZIP)) != _ZIP:
+                return _read_own(file.fileno(), path)
     except OSError as error:
         raise InputInvalid(f"{path}: cannot be read ({error.strerror}); check the name and its permissions") from error
-    if is_zip:
-        checkpoint = read_checkpoint(path)
-        return StoredLayout(1, checkpoint.base, "batch"), [_as_learned(checkpoint.state)]
-    tensors = _read_own(path)
+    checkpoint = read_checkpoint(path)
+    return StoredLayout(1, checkpoint.base, "batch"), [_as_learned(checkpoint.state)]
+
+
+def _read_own(descriptor: int, path: Path) -> tuple[StoredLayout, list[dict[str, Tensor]]]:
     try:
-        layout = stored_layout(tensors)
+        stored = TensorFile(descriptor, _MAX_HEADER_BYTES)
+        few = {name: stored.read(name) for name in stored.names if stored.size_of(name) <= _FEW_BYTES}
     except ValueError as error:
-        raise InputInvalid(f"{path}: is no network of a correction") from error
-    return layout, [_learned(tensors, index) for index in range(layout.networks)]
-
-
-def _read_own(path: Path) -> dict[str, Tensor]:
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise InputInvalid(f"{path}: is {size} bytes; no network of more than {MAX_BYTES} is read")
-        raw = path.read_bytes()
-        if int.from_bytes(raw[:8], "little") > _MAX_HEADER_BYTES:
-            raise ValueError("a table of contents longer than any network's")
-        return safetensors.torch.load(raw)
-    except OSError as error:
-        raise InputInvalid(f"{path}: cannot be read ({error.strerror})") from error
-    except (safetensors.SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise InputInvalid(
             f"{path}: is no whole network file (.safetensors of a correction, or .pt of spIsoNet)"
         ) from error
+    try:
+        layout = stored_layout(few)
+    except ValueError as error:
+        raise InputInvalid(f"{path}: is no network of a correction") from error
+    wanted = [[name for name in stored.names if name.startswith(_prefixes(index))] for index in range(layout.networks)]
+    size = sum(stored.size_of(name) for names in wanted for name in names)
+    if size > MAX_NETWORK_BYTES:
+        raise InputInvalid(
+            f"{path}: holds {size} bytes of weights; no network of more than {MAX_NETWORK_BYTES} is read"
+        )
+    try:
+        return layout, [_learned({name: stored.read(name) for name in names}, i) for i, names in enumerate(wanted)]
+    except ValueError as error:
+        raise InputInvalid(f"{path}: {error}; another program is writing to it") from error
+
+
+def _prefixes(index: int) -> tuple[str, ...]:
+    """How the names begin of what a network has learned."""
+    return tuple(f"{index}.{part}" for part in _LEARNED)
 
 
 def _check_options(path: Path, layout: StoredLayout, options: CorrectionOptions) -> None:

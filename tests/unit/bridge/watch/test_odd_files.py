@@ -68,3 +68,30 @@ def test_a_claim_that_can_never_be_answered_does_not_hold_up_the_others(
     bench.drop("kind: [", "b.yaml")
     bench.rescan(3)
     assert bench.names() == {"b.error.txt"}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("sort", ["link", "pipe"])
+def test_what_is_planted_under_the_name_of_an_answer_is_neither_written_through_nor_waited_for(
+    bench: Bench, tmp_path: Path, sort: str
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    bench.drop()
+    bench.rescan(4)
+    (claim,) = os.listdir(bench.folder / "claimed")
+    for planted in (f"claimed/{claim}.part", f"claimed/.{claim}.part", "scan.result.json"):
+        path = bench.folder / planted
+        path.symlink_to(victim) if sort == "link" else os.mkfifo(path)
+    bench.store.reports["1"] = {"state": "succeeded"}
+    bench.rescan()
+    assert victim.read_text() == "precious"
+    assert not (bench.folder / "scan.result.json").is_symlink()
+    assert json.loads(bench.answer(".result.json"))["state"] == "succeeded"
+    assert bench.names() == {"scan.result.json"}
+
+
+def test_answers_that_a_kill_left_unfinished_are_removed_at_the_next_start(bench: Bench) -> None:
+    (bench.folder / ".scan.result.json.0123456789abcdef.part").write_text("{")
+    bench.rescan()
+    assert bench.names() == set()

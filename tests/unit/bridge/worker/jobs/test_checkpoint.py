@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +65,33 @@ def test_a_damaged_checkpoint_is_none(tmp_path: Path, where: int, caplog: pytest
     for length in (0, 7, 100, len(whole) - 1):
         path.write_bytes(whole[:length])
         assert checkpoints.read("x") is None
+
+
+@pytest.mark.parametrize("sort", ["hole", "of another job", "made up"])
+def test_of_a_checkpoint_that_is_none_nothing_is_held_however_large_it_is(tmp_path: Path, sort: str) -> None:
+    note = {"digest": "e" if sort == "of another job" else "d", "crc32": 1, "note": {}}
+    table = {
+        "__metadata__": {"cryobridge": json.dumps(note)},
+        "x": {"dtype": "F32", "shape": [1 << 26], "data_offsets": [0, 1 << 28]},
+    }
+    raw = json.dumps(table).encode()
+    path = tmp_path / ".x.safetensors"
+    path.write_bytes(b"" if sort == "hole" else struct.pack("<Q", len(raw)) + raw)
+    os.truncate(path, 8 + len(raw) + (1 << 28))
+    tracemalloc.start()
+    assert Checkpoints(tmp_path, "d").read("x") is None
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 << 20
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_or_a_link_in_its_place_is_none(tmp_path: Path) -> None:
+    Checkpoints(tmp_path, "d").write("x", KEPT)
+    os.mkfifo(tmp_path / ".pipe.safetensors")
+    (tmp_path / ".link.safetensors").symlink_to(".x.safetensors")
+    for name in ("pipe", "link"):
+        assert Checkpoints(tmp_path, "d").read(name) is None
 
 
 def test_removing_takes_what_a_kill_left_too(tmp_path: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +178,33 @@ def test_a_table_of_contents_longer_than_any_networks_is_refused_before_it_is_re
     (tmp_path / "many.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     with pytest.raises(InputInvalid, match="is no whole network file"):
         read_network(tmp_path / "many.safetensors")
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputInvalid, match="not a plain file"):
+        read_network(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("layout", [None, [1, 8, 1]])
+def test_of_a_file_that_is_no_network_nothing_is_held_however_large_it_is(
+    tmp_path: Path, layout: list[int] | None
+) -> None:
+    path, size = tmp_path / "x.safetensors", 2 << 30
+    table: dict[str, Any] = {"0.network.x": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}
+    if layout is not None:
+        table["layout"] = {"dtype": "I64", "shape": [3], "data_offsets": [size, size + 24]}
+    raw = json.dumps(table).encode()
+    path.write_bytes(struct.pack("<Q", len(raw)) + raw)
+    os.truncate(path, 8 + len(raw) + size)
+    if layout is not None:
+        with path.open("r+b") as file:
+            file.seek(8 + len(raw) + size)
+            file.write(struct.pack("<3q", *layout))
+    tracemalloc.start()
+    with pytest.raises(InputInvalid, match="no network of"):
+        read_network(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 << 20
