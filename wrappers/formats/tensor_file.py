@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -143,7 +143,7 @@ def _place(name: str, entry: object, begin: int) -> _Place:
     return _Place(dtype, tuple(shape), begin + start, end - start)
 
 
-def _are_counts(values: Any) -> bool:
+def _are_counts(values: object) -> TypeGuard[list[int]]:
     return (
         isinstance(values, list)
         and len(values) <= _MAX_AXES
