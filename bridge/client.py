@@ -185,10 +185,8 @@ def _connect_first(environment: Mapping[str, str], timeout_s: float) -> tuple[Pa
     """
     tried: list[str] = []
     for path in wire.candidate_sockets(dict(environment)):
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(timeout_s)
         try:
-            sock.connect(str(path))
+            return path, wire.connect(path, timeout_s)
         except FileNotFoundError:
             tried.append(f"{path}: not there")
         except ConnectionRefusedError:
@@ -197,10 +195,6 @@ def _connect_first(environment: Mapping[str, str], timeout_s: float) -> tuple[Pa
             tried.append(f"{path}: no answer in {timeout_s:g} s")
         except OSError as error:
             tried.append(f"{path}: {error.strerror or error}")
-        else:
-            sock.settimeout(None)
-            return path, sock
-        sock.close()
     raise errors.DaemonUnavailable(
         f"no daemon is running ({'; '.join(tried)}); start one with 'cryobridge serve' "
         "(RELION's calls start one by themselves)"

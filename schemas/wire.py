@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -37,6 +38,7 @@ EXIT_NO_DAEMON = 3
 EXIT_DEGRADED = 4
 
 _LENGTH = struct.Struct(">I")
+_TIMEVAL = struct.Struct("@ll")
 
 Message = dict[str, Any]
 
@@ -240,6 +242,32 @@ def receive_with_fds(sock: socket.socket, size: int = 65536) -> tuple[bytes, lis
             os.close(fd)
         raise WireError("descriptors were cut off on the way (too many, or no free descriptor here)")
     return data, fds
+
+
+def connect(path: Path, limit_s: float) -> socket.socket:
+    """Connect to whoever listens on `path`; where many want to, wait for the turn, but no longer than `limit_s`.
+
+    Raises
+    ------
+    TimeoutError
+        If no turn came: the listener stands still.
+    OSError
+        If there is none, or it cannot be reached.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # Not `settimeout`, with which a full queue is an error at once.
+        seconds, rest = divmod(limit_s, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(int(seconds), int(rest * 1e6)))
+        sock.connect(os.fspath(path))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(0, 0))
+    except BlockingIOError as error:
+        sock.close()
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT), os.fspath(path)) from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 class Channel:

@@ -228,3 +228,26 @@ def test_descriptors_that_came_without_the_beginning_of_a_frame_are_refused() ->
     with pytest.raises(wire.WireError, match="1 descriptors came that no frame announces"):
         decoder.check()
     assert open_descriptors() == before
+
+
+@pytest.mark.timeout(20)
+def test_where_many_want_to_connect_one_waits_for_the_turn_and_not_for_ever(tmp_path: Path) -> None:
+    import threading
+
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, contextlib.ExitStack() as stack:
+        listener.bind(str(path))
+        listener.listen(0)
+        stack.enter_context(wire.connect(path, 1.0))
+        with pytest.raises(TimeoutError):
+            wire.connect(path, 0.1)
+        turn = threading.Timer(0.2, lambda: stack.enter_context(listener.accept()[0]))
+        turn.start()
+        channel = wire.Channel(stack.enter_context(wire.connect(path, 10.0)))
+        turn.join()
+        with pytest.raises(TimeoutError):
+            channel.receive(0.05)
+    with pytest.raises(ConnectionRefusedError):
+        wire.connect(path, 1.0)
+    with pytest.raises(FileNotFoundError):
+        wire.connect(tmp_path / "absent", 1.0)

@@ -59,20 +59,15 @@ def connect(environment: Mapping[str, str], silence_s: float, label: str = "") -
 
 def _try(path: Path, refusals: dict[Path, str]) -> socket.socket | None:
     """Connect; None when nobody listens there."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # Without a limit, connecting to a stopped daemon whose queue is full would block for ever.
-    sock.settimeout(_CONNECT_LIMIT_S)
     try:
-        sock.connect(str(path))
-        if not _is_trusted(path, sock):
-            refusals[path] = f"the daemon on {path} runs as another user"
-            sock.close()
-            return None
-        sock.settimeout(None)
+        sock = wire.connect(path, _CONNECT_LIMIT_S)
     except OSError as error:
-        sock.close()
         if error.errno not in {errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR}:
             refusals[path] = f"the daemon on {path} does not take connections ({error.strerror or error})"
+        return None
+    if not _is_trusted(path, sock):
+        refusals[path] = f"the daemon on {path} runs as another user"
+        sock.close()
         return None
     return sock
 
