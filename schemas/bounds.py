@@ -44,6 +44,10 @@ SMALL_PARTIAL_BYTES: Final = 64 * 1024
 """A connection that holds no more than this is not cut off for what others of its user hold."""
 FRAMES_PER_TURN: Final = 16
 """Messages of one connection that are answered before the others have their turn."""
+TURN_S: Final = 0.01
+"""A turn begins no other message after this time: some take a thousand times as long to answer as others."""
+MAX_WAITS: Final = 8
+"""Jobs whose ends one connection waits for at once."""
 MAX_UNTAKEN_BYTES: Final = 1024 * 1024
 """Answers that a client has not taken yet; while there are more, its next messages wait in its socket."""
 MAX_UNTAKEN_BYTES_PER_USER: Final = 64 * 1024 * 1024

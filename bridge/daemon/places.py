@@ -5,6 +5,7 @@ A connection that does what it came for, a hook that waits for its map or a comm
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import Generic, Protocol, TypeVar
 
@@ -67,7 +68,7 @@ class Places(Generic[G]):
         """Whether a user's places that are left are kept for his hooks."""
         commands = sum(guest.kind not in ("", HOOK) for guest in self._of(uid))
         share = self.share(uid)
-        return commands >= share - int(share * HOOKS_SHARE)
+        return commands >= share - math.ceil(share * HOOKS_SHARE)
 
     def next_to_go(self, uid: int, now: float) -> G | None:
         """Who of a user's gives way to his next one: the one that has done nothing for longest, if any does nothing.

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Protocol, assert_never
 
+from cryobridge.schemas.bounds import MAX_WAITS
 from cryobridge.schemas.errors import CryobridgeError, InputInvalid, JobRejected
 from cryobridge.schemas.frames import FrameInvalid, TypedFrame
 from cryobridge.schemas.messages import Heartbeat, Refused
@@ -245,6 +246,8 @@ class RequestHandler:
         limit_s = MAX_WAIT_S if request.timeout_s is None else min(MAX_WAIT_S, request.timeout_s)
         if job.state in TERMINAL or limit_s <= 0:
             return summary(job)
+        if sum(wait.client is client for wait in self._waits) >= MAX_WAITS:
+            raise JobRejected(f"one connection waits for {MAX_WAITS} jobs at most; open another")
         now = self._loop.time()
         self._waits.append(_Wait(client, job.id, now + limit_s, now + HEARTBEAT_S))
         return None

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cryobridge.schemas.bounds import FRAMES_PER_TURN, SMALL_UNTAKEN_BYTES
+from cryobridge.schemas.bounds import FRAMES_PER_TURN, SMALL_UNTAKEN_BYTES, TURN_S
 from cryobridge.schemas.wire import Decoder, Frame, Message, WireError, encode, receive_with_fds, send_with_fds
 
 from .patience import Patience
@@ -192,11 +192,14 @@ class Connection:
 
     def _hand_over(self) -> None:
         """Hand over a turn's frames; the rest after the others' turns, and only then is more received."""
+        end = self._loop.time() + TURN_S
         for _ in range(FRAMES_PER_TURN):
             if self.closed or self._closing or self._untaken or (frame := self._taken()) is None:
                 break
             self._for_frame.stop()
             self._on_frame(frame)
+            if self._loop.time() >= end:
+                break
         if self.closed or self._closing:
             return
         if self._decoder.holds_whole:

@@ -19,6 +19,7 @@ from cryobridge.bridge.queue.store import RELION_KIND, Store, StoreUnavailable
 from cryobridge.bridge.queue.submitted import JobQueue
 from cryobridge.bridge.refinements.ledger import Books
 from cryobridge.bridge.refinements.pairing import Sessions
+from cryobridge.schemas import bounds
 from cryobridge.schemas.config import Deadlines, Limits
 from cryobridge.schemas.errors import JobRejected
 from cryobridge.schemas.frames import TypedFrame
@@ -310,3 +311,18 @@ def test_fake_ledger_and_books_take_the_same_calls() -> None:
     assert {name for name in vars(FakeLedger) if name.endswith("iteration")} == {
         name for name in vars(Books) if name.endswith("iteration")
     }
+
+
+def test_one_connection_waits_for_a_few_jobs_at_once(bench: Bench) -> None:
+    job_id = bench.ask(FRIEND, "submit", spec=bench.spec())["job_id"]
+    greedy, other = Asker(FRIEND), Asker(FRIEND)
+    for _ in range(bounds.MAX_WAITS):
+        bench.requests.handle(greedy, {"type": "wait", "job_id": job_id})
+    assert greedy.sent == []
+    bench.requests.handle(greedy, {"type": "wait", "job_id": job_id})
+    assert [(one["type"], one["code"]) for one in greedy.sent] == [("error", "rejected")]
+    bench.requests.handle(other, {"type": "wait", "job_id": job_id})
+    assert other.sent == []
+    bench.requests.gone(greedy)
+    bench.requests.handle(greedy, {"type": "wait", "job_id": job_id})
+    assert len(greedy.sent) == 1

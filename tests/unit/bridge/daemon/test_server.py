@@ -128,6 +128,20 @@ def test_many_requests_in_a_row_leave_turns_for_others(tmp_path: Path) -> None:
     asyncio.run(attack())
 
 
+def test_requests_that_take_long_to_answer_leave_turns_for_others_sooner(tmp_path: Path) -> None:
+    async def attack() -> None:
+        async with door(tmp_path) as one:
+            many, single = await one.connect(), await one.connect()
+            one.answers.answer = lambda client: time.sleep(0.02)
+            many.send(request("many") * 30)
+            single.send(request("single"))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert one.answers.asked.index("single") <= 2
+
+    asyncio.run(attack())
+
+
 def test_a_client_that_takes_no_answers_is_not_heard_until_it_does(tmp_path: Path) -> None:
     async def attack() -> None:
         async with door(tmp_path) as one:
