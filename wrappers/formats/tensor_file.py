@@ -34,7 +34,7 @@ _DTYPES = {
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Extent:
     dtype: torch.dtype
     shape: tuple[int, ...]
     start: int
@@ -130,7 +130,7 @@ class TensorFile:
             view, offset = view[got:], offset + got
 
 
-def _place(name: str, entry: object, begin: int) -> _Place:
+def _place(name: str, entry: object, begin: int) -> _Extent:
     if not isinstance(entry, dict):
         raise ValueError(f"{name[:60]!r} is described otherwise than a tensor")  # noqa: TRY004 - as above
     kind, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
@@ -140,7 +140,7 @@ def _place(name: str, entry: object, begin: int) -> _Place:
     start, end = offsets
     if math.prod(shape) * dtype.itemsize != end - start:
         raise ValueError(f"{name[:60]!r} has another size than its shape")
-    return _Place(dtype, tuple(shape), begin + start, end - start)
+    return _Extent(dtype, tuple(shape), begin + start, end - start)
 
 
 def _are_counts(values: object) -> TypeGuard[list[int]]:
