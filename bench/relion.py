@@ -77,7 +77,7 @@ def columns(output: Path) -> dict[str, Column]:
         "shared": Column(hook, {**own, "CRYOBRIDGE_MODE": "shared"}),
         "prior1": Column(hook, own, "prior_variance: 1.0\n"),
         "limit0.5": Column(hook, {**own, "ISONET_FSC_05": "True"}),
-        "noise": Column(hook, {**own, "CRYOBRIDGE_WEIGHT": "noise"}),
+        "gain": Column(hook, {**own, "CRYOBRIDGE_WEIGHT": "gain"}),
         "anew": Column(hook, {**own, "CRYOBRIDGE_MODE": "shared", "CRYOBRIDGE_WEIGHT": "fsc3d"}),
         "spisonet": Column(os.environ.get("SPISONET_WRAPPER"), {**real_relion.EARLY_CORRECTION}),
     }
@@ -159,6 +159,8 @@ def table(runs: Mapping[str, list[Scored]], rares: list[NDArray[np.bool_]]) -> s
         rows.append(
             (f"{when}: views astray, common and rare", [_astray(runs[name], stage_of, rares) for name in names])
         )
+        shifts = [f"{np.mean([stage_of(run).tilt_shift_deg for run in runs[name]]):+.2f}" for name in names]
+        rows.append((f"{when}: shift of tilt that common views share, °", shifts))
         sums = [_fsc([stage_of(run).sums for run in runs[name]]) for name in names]
         rows.append((f"{when}: RELION's raw sums, FSC to truth", sums))
     rows.append(("final, joined map, FSC to truth", [_fsc([run.final for run in runs[name]]) for name in names]))
@@ -190,7 +192,7 @@ def _errors(
 
 
 def _cell(errors: list[Array], base: list[Array] | None) -> str:
-    """Mean error and median; and the paired mean difference with its 95 % interval."""
+    """Mean error and median; the paired mean difference with its 95 % interval; and that of each data set."""
     together = np.concatenate(errors)
     text = f"{together.mean():.2f} (median {np.median(together):.2f})"
     if base is None:
@@ -199,7 +201,8 @@ def _cell(errors: list[Array], base: list[Array] | None) -> str:
     rng = np.random.default_rng(0)
     means = [difference[rng.integers(0, len(difference), len(difference))].mean() for _ in range(_RESAMPLES)]
     low, high = np.percentile(means, (2.5, 97.5))
-    return f"{text}; {difference.mean():+.2f} [{low:+.2f}, {high:+.2f}]"
+    each = " ".join(f"{(a - b).mean():+.2f}" for a, b in zip(errors, base, strict=True))
+    return f"{text}; {difference.mean():+.2f} [{low:+.2f}, {high:+.2f}] ({each})"
 
 
 def _astray(runs: list[Scored], stage_of: Callable[[Scored], Stage], rares: list[NDArray[np.bool_]]) -> str:
@@ -218,8 +221,8 @@ def _described(seeds: list[int]) -> str:
         f"box {r.box}, {r.pixel_size_A:g} Å per pixel, views about ±z with kappa {r.kappa:g} and "
         f"{r.uniform_fraction:.0%} anywhere, signal to noise {r.signal_to_noise:g}. Errors: mean, with what is above "
         f"{CAP_DEG:g}° counted as {CAP_DEG:g}°, then the paired difference from the first column with its 95 % "
-        f"interval (bootstrap over particles); rare: {RARE_BEYOND_DEG:g}° or more from ±z; astray: off by more than "
-        f"{ASTRAY_DEG:g}°. FSC to truth: mean of the shells to {FSC_TO_A:g} Å inside the mask, all/within "
+        f"interval (bootstrap over particles) and by data set; rare: {RARE_BEYOND_DEG:g}° or more from ±z; astray: "
+        f"off by more than {ASTRAY_DEG:g}°. FSC to truth: mean of the shells to {FSC_TO_A:g} Å inside the mask, all/within "
         f"{quality.CONE_HALF_ANGLE_DEG:g}° of z/elsewhere. Correction from healpix order "
         f"{early['ISONET_START_HEALPIX']} and {early['ISONET_START_RESOLUTION']} Å on. {os.cpu_count()} "
         f"{platform.machine()} cores, no GPU."

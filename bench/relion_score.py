@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cryobridge.core.fourier import last_shell
 from cryobridge.wrappers.relion.demo import jobfiles, quality, real_relion
-from cryobridge.wrappers.relion.demo.particles import Particles
+from cryobridge.wrappers.relion.demo.particles import Particles, euler_matrices
 from cryobridge.wrappers.relion.demo.specimen import density, low_passed, solvent_mask
 
 Array = NDArray[np.float64]
@@ -24,6 +24,7 @@ RARE_BEYOND_DEG = 45.0
 ASTRAY_DEG = 20.0
 CAP_DEG = 30.0
 """Errors count up to this much: how wrong a wrong view is says nothing."""
+NEAR_AXIS_DEG = 10.0
 GLOBAL_ORDER = 3
 
 
@@ -33,6 +34,9 @@ class Stage:
 
     errors_deg
         Of each view, in the order of the particle stack.
+    tilt_shift_deg
+        Mean by which common views stand farther from the preferred axis than they should. Noise makes errors of either
+        sign; what all views share is a map that is squeezed (or stretched) along that axis and views that fit it.
     sums
         Mean of the two half-maps that RELION made of its sums without any prior; its views with the maps of the
         iteration before.
@@ -40,6 +44,7 @@ class Stage:
 
     iteration: int
     errors_deg: list[float]
+    tilt_shift_deg: float
     sums: tuple[float, float, float]
 
 
@@ -96,7 +101,18 @@ def _stage(folder: Path, iteration: int, particles: Particles, turn: Array) -> S
     errors = quality.angular_errors_deg(views, particles.euler_deg, particles.recipe.fold)
     halves = [_read(folder / f"run_it{iteration:03d}_half{half}_class001_unfil.mrc") for half in (1, 2)]
     sums = against_truth((halves[0] + halves[1]) / 2, particles, turn)
-    return Stage(iteration, [round(float(error), 3) for error in errors], sums)
+    shift = round(_tilt_shift(views, particles, errors), 3)
+    return Stage(iteration, [round(float(error), 3) for error in errors], shift, sums)
+
+
+def _tilt_shift(views: Array, particles: Particles, errors: Array) -> float:
+    turn = quality.frame_turn(views, particles.euler_deg, particles.recipe.fold)
+    axes = euler_matrices(views) @ turn.T @ np.array([0.0, 0.0, 1.0])
+    found = np.rad2deg(np.arccos(np.clip(np.abs(axes[:, 2]), 0, 1)))
+    true = np.minimum(particles.euler_deg[:, 1], 180 - particles.euler_deg[:, 1])
+    # Next to the axis an error of any direction adds to the tilt.
+    counted = ~rare(particles) & (errors < ASTRAY_DEG) & (true > NEAR_AXIS_DEG)
+    return float((found - true)[counted].mean())
 
 
 def _steps(folder: Path) -> list[tuple[int, int, float, float]]:

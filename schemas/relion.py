@@ -55,10 +55,10 @@ class RelionOptions(StrictModel):
     prior_variance: float = Field(
         0.25, gt=0, le=1, description="fill: how far measured data may differ from the network, as a share of tau2"
     )
-    weight: Literal["gain", "noise", "fsc3d"] = Field(
-        "gain",
-        description="what says how well a Fourier voxel is measured: RELION's own weights and prior, the power of the "
-        "half-maps' difference, or the 3DFSC",
+    weight: Literal["noise", "gain", "fsc3d"] = Field(
+        "noise",
+        description="what tells the network how well a Fourier voxel is measured: the power of the half-maps' "
+        "difference, RELION's own weights and prior, or the 3DFSC",
     )
     start: Literal["pretrained", "anew"] | None = Field(
         None,
