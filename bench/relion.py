@@ -222,8 +222,8 @@ def _described(seeds: list[int]) -> str:
         f"{r.uniform_fraction:.0%} anywhere, signal to noise {r.signal_to_noise:g}. Errors: mean, with what is above "
         f"{CAP_DEG:g}° counted as {CAP_DEG:g}°, then the paired difference from the first column with its 95 % "
         f"interval (bootstrap over particles) and by data set; rare: {RARE_BEYOND_DEG:g}° or more from ±z; astray: "
-        f"off by more than {ASTRAY_DEG:g}°. FSC to truth: mean of the shells to {FSC_TO_A:g} Å inside the mask, all/within "
-        f"{quality.CONE_HALF_ANGLE_DEG:g}° of z/elsewhere. Correction from healpix order "
+        f"off by more than {ASTRAY_DEG:g}°. FSC to truth: mean of the shells to {FSC_TO_A:g} Å inside the mask, "
+        f"all/within {quality.CONE_HALF_ANGLE_DEG:g}° of z/elsewhere. Correction from healpix order "
         f"{early['ISONET_START_HEALPIX']} and {early['ISONET_START_RESOLUTION']} Å on. {os.cpu_count()} "
         f"{platform.machine()} cores, no GPU."
     )

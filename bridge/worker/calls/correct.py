@@ -1,9 +1,10 @@
 """The joint part of an iteration: both half-maps in, both corrected maps out.
 
 By default each half goes by itself through the network that comes with the program, which is told by the power of the
-half-maps' difference how well each voxel is measured (docs/adr/0015). A network that begins anew is trained on the pair, in spIsoNet's order (whitening, keep-low-resolution,
-3DFSC, FSC weighting, training, prediction, low-pass). Either way its map fills what the Wiener filter took away and
-leaves well-measured Fourier voxels as measured (docs/adr/0003). From the prepared pair on all is as in a job.
+half-maps' difference how well each voxel is measured (docs/adr/0015). A network that begins anew is trained on the
+pair, in spIsoNet's order (whitening, keep-low-resolution, 3DFSC, FSC weighting, training, prediction, low-pass). Either
+way its map fills what the Wiener filter took away and leaves well-measured Fourier voxels as measured (docs/adr/0003).
+From the prepared pair on all is as in a job.
 """
 
 from __future__ import annotations
