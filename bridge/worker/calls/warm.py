@@ -21,15 +21,17 @@ import torch
 
 from cryobridge import __version__
 from cryobridge.core.correction import CorrectionState
+from cryobridge.schemas.bounds import MAX_CHECKPOINT_TABLE_BYTES
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.wrappers.formats.tensor_file import TensorFile
 
 from .identity import Identities, Identity
 from .standard import KeptHalf
 
 log = logging.getLogger(__name__)
 
-MAX_STATE_BYTES = 8 * 1024**3
+MAX_STATE_BYTES = 1 * 1024**3
 FIRST_ITERATION = 1
 """The first that RELION calls for; iteration 0 is its setting up."""
 
@@ -216,8 +218,8 @@ def _read(half: KeptHalf, now: Origin, options: CorrectionOptions, device: torch
         size = os.fstat(fd).st_size
         if not 8 < size <= MAX_STATE_BYTES:
             raise ValueError(f"{size} bytes")
-        data = os.pread(fd, size, 0)
-        note = _note(data)
+        file = TensorFile(fd, MAX_CHECKPOINT_TABLE_BYTES)
+        note = _note(file)
         if note.get("key") != half.warm_key.rpartition("#")[2]:
             raise _Unfit("the stored one is another class's or body's")
         if "identity" not in note:
@@ -225,18 +227,16 @@ def _read(half: KeptHalf, now: Origin, options: CorrectionOptions, device: torch
         origin = Origin.from_note(note)
         if (why := origin.unfit_for(now)) is not None:
             raise _Unfit(why)
-        return Warm(CorrectionState.from_tensors(safetensors.torch.load(data), options, device), origin)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+        # Only now, where it fits: a file of zeros costs nothing until it is read.
+        tensors = {name: file.read(name) for name in file.names}
+        return Warm(CorrectionState.from_tensors(tensors, options, device), origin)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         log.warning("the session file cannot be used (%s)", error)
         raise _Unfit(f"the stored one cannot be used ({' '.join(str(error).split())[:200]})") from error
 
 
-def _note(data: bytes) -> dict[str, Any]:
-    length = int.from_bytes(data[:8], "little")
-    if not 2 <= length <= min(len(data) - 8, 100 * 1024 * 1024):
-        raise ValueError("no safetensors header")
-    header = json.loads(data[8 : 8 + length])
-    note = json.loads(header.get("__metadata__", {}).get(_NOTE, "{}"))
+def _note(file: TensorFile) -> dict[str, Any]:
+    note = json.loads(file.metadata.get(_NOTE, "{}"))
     if not isinstance(note, dict):
         raise TypeError("its note is not a table")
     return note
