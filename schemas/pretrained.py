@@ -22,9 +22,19 @@ EFFORTS: dict[Effort, dict[str, Any]] = {
     "standard": {"steps": 60, "warm_steps": 60, "practice": 1.0, "average_turns": 4},
     "careful": {"steps": 300, "warm_steps": 100, "practice": 1.0, "average_turns": 8},
 }
+_LENGTHS = ("steps", "warm_steps", "epochs", "n_subvolume")
 _SHAPE = ("preset", "norm", "see_mask")
 
 
 def another_shape(chosen: Mapping[str, Any]) -> bool:
     """Whether options ask for a network of another shape than the pre-trained one."""
     return any(name in chosen and chosen[name] != PRETRAINED[name] for name in _SHAPE)
+
+
+def options_of(effort: Effort, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """The pre-trained network's options with an effort, where some are chosen: a length of training asks for one.
+
+    The effort that has none then gives way to the standard one, which says how a training goes but for its length.
+    """
+    asked = any(chosen.get(name) for name in _LENGTHS)
+    return {**PRETRAINED, **EFFORTS["standard" if asked and effort == "quick" else effort]}

@@ -20,7 +20,7 @@ from . import hook_settings, settings_file
 from .correction import CorrectionOptions
 from .errors import InputInvalid, SettingsInvalid
 from .hook_settings import DEFAULTS, HookSettings
-from .pretrained import EFFORTS, PRETRAINED, Effort, another_shape
+from .pretrained import Effort, another_shape, options_of
 from .validation import StrictModel, input_invalid
 
 Style = Literal["auto", "stock", "relion3", "relion5"]
@@ -105,7 +105,7 @@ class RelionOptions(StrictModel):
         """
         defaults: dict[str, Any] = {"mode": "independent"}
         if self.begins_pretrained:
-            defaults |= {**PRETRAINED, **EFFORTS[self.effort]}
+            defaults |= options_of(self.effort, self.network)
             if "steps" in self.network or {"epochs", "n_subvolume"} & self.network.keys():
                 # Who says how long to train does not want our numbers; where nothing is said, the device's stand.
                 del defaults["steps"], defaults["warm_steps"]

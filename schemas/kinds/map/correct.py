@@ -12,7 +12,7 @@ from ...half_maps import HalfMapInputs, PointGroup, limit_field, symmetry_field,
 from ...memory import REPORT_BYTES, MemoryEstimate, training, volumes
 from ...outputs import REPORT, Output
 from ...paths import InputFile
-from ...pretrained import EFFORTS, PRETRAINED, Effort, another_shape
+from ...pretrained import Effort, another_shape, options_of
 
 
 class CorrectInputs(HalfMapInputs):
@@ -116,18 +116,19 @@ class CorrectOptions(CorrectionOptions, Options):
     def network_options(self, device: str) -> CorrectionOptions:
         """How to train on a device ("cpu" or "cuda"): what was chosen, over the defaults of method and device."""
         names = set(CorrectionOptions.model_fields) & self.model_fields_set
+        chosen = {name: getattr(self, name) for name in names}
         defaults = dict(_STANDALONE[device.split(":")[0]])
         if self.method == "improved" and self.weighting == "noise":
             defaults |= {"see_mask": True, "norm": "none"}
         if self.begins_pretrained:
-            defaults |= {**PRETRAINED, **EFFORTS[self.effort or ("quick" if self.is_independent else "standard")]}
+            defaults |= options_of(self.effort or ("quick" if self.is_independent else "standard"), chosen)
         if {"epochs", "n_subvolume"} & names:
             defaults = {key: value for key, value in defaults.items() if key not in ("steps", "warm_steps")}
-        chosen: dict[str, Any] = {**defaults, **{name: getattr(self, name) for name in names}}
+        options: dict[str, Any] = {**defaults, **chosen}
         if self.independent:
-            chosen["mode"] = "independent"
+            options["mode"] = "independent"
         make = CorrectionOptions.published if self.method == "published" else CorrectionOptions.for_device
-        return make(device, **chosen)
+        return make(device, **options)
 
     @classmethod
     def group_of(cls, field: str) -> str:

@@ -199,3 +199,17 @@ def test_the_pretrained_network_is_not_given_weights_that_it_does_not_know(other
         resolve_options({}, "", f"start: pretrained\n{other}\n")
     assert resolve_options({}, "", "start: pretrained\nweight: noise\n")[0].begins_pretrained
     assert not resolve_options({}, "", f"{other}\n")[0].begins_pretrained
+
+
+@pytest.mark.parametrize("asked", ["steps: 40", "warm_steps: 40", "epochs: 2"])
+def test_who_says_how_long_to_train_gets_a_training_with_practice(asked):
+    network = resolve_options({}, "", f"network: {{{asked}}}\n")[0].network_options("cpu")
+    assert network.practice > 0
+    assert network.total_steps(warm=False) > 0
+    assert network.total_steps(warm=True) > 0
+
+
+@pytest.mark.parametrize("asked", ["steps: 0", "beta: 0.4"])
+def test_without_a_length_the_network_stays_as_it_comes(asked):
+    network = resolve_options({}, "", f"network: {{{asked}}}\n")[0].network_options("cpu")
+    assert network.total_steps(warm=False) == 0
