@@ -67,19 +67,20 @@ def columns(output: Path) -> dict[str, Column]:
     own = {
         "CRYOBRIDGE_SOCKET": str((output / "daemon" / "socket").absolute()),
         "XDG_STATE_HOME": str((output / "state").absolute()),
-        **real_relion.EARLY_CORRECTION,
     }
+    early = {**own, **real_relion.EARLY_CORRECTION}
     python = f"{sys.executable} {Path(relion_oracle.__file__).resolve()}"
     return {
         "stock": Column(None, {}),
-        "oracle": Column(python, real_relion.EARLY_CORRECTION),
         "bridge": Column(hook, own),
-        "shared": Column(hook, {**own, "CRYOBRIDGE_MODE": "shared"}),
-        "prior1": Column(hook, own, "prior_variance: 1.0\n"),
-        "limit0.5": Column(hook, {**own, "ISONET_FSC_05": "True"}),
-        "gain": Column(hook, {**own, "CRYOBRIDGE_WEIGHT": "gain"}),
-        "anew": Column(hook, {**own, "CRYOBRIDGE_MODE": "shared", "CRYOBRIDGE_WEIGHT": "fsc3d"}),
-        "spisonet": Column(os.environ.get("SPISONET_WRAPPER"), {**real_relion.EARLY_CORRECTION}),
+        "early": Column(hook, early),
+        "oracle": Column(python, real_relion.EARLY_CORRECTION),
+        "gain": Column(hook, {**early, "CRYOBRIDGE_WEIGHT": "gain"}),
+        "shared": Column(hook, {**early, "CRYOBRIDGE_MODE": "shared"}),
+        "prior1": Column(hook, early, "prior_variance: 1.0\n"),
+        "limit0.5": Column(hook, {**early, "ISONET_FSC_05": "True"}),
+        "anew": Column(hook, {**early, "CRYOBRIDGE_MODE": "shared", "CRYOBRIDGE_WEIGHT": "fsc3d"}),
+        "spisonet": Column(os.environ.get("SPISONET_WRAPPER"), {}),
     }
 
 
@@ -108,40 +109,53 @@ def main() -> None:
     """Run what is missing, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
-    parser.add_argument("--columns", nargs="+", default=["stock", "bridge", "oracle"])
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        default=["stock", "bridge", "oracle"],
+        help="NAME, or NAME:SEED,SEED for a column of fewer data sets; the first is what the others are compared with",
+    )
     parser.add_argument("--output", type=Path, required=True, help="the project folders, kept")
     parser.add_argument("--write", action="store_true", help="put the table into docs/BENCHMARKS.md")
     chosen = parser.parse_args()
     if not real_relion.available():
         sys.exit("RELION is not installed (Debian, Ubuntu: apt install relion openmpi-bin)")
-    treatments = columns(chosen.output)
-    if "spisonet" in chosen.columns and treatments["spisonet"].external is None:
+    treatments, wanted = columns(chosen.output), _wanted(chosen.columns, chosen.seeds)
+    if "spisonet" in wanted and treatments["spisonet"].external is None:
         sys.exit("the column spisonet wants SPISONET_WRAPPER, the command that RELION is to call")
-    sets, runs = dict[int, Particles](), dict[str, list[Scored]]()
+    sets, runs = dict[int, Particles](), {name: dict[int, Scored]() for name in wanted}
     try:
         for seed in chosen.seeds:
             sets[seed] = simulate(replace(RECIPE, seed=seed))
-            for name in chosen.columns:
+            for name in (name for name, seeds in wanted.items() if seed in seeds):
                 print(f"seed {seed}, {name} ...", flush=True)
-                found = refined(chosen.output / f"seed{seed}-{name}", sets[seed], treatments[name])
-                runs.setdefault(name, []).append(found)
+                runs[name][seed] = refined(chosen.output / f"seed{seed}-{name}", sets[seed], treatments[name])
     finally:
         _end_daemon(chosen.output / "daemon" / "socket")
-    text = f"{_described(chosen.seeds)}\n\n{table(runs, [rare(one) for one in sets.values()])}\n\n{courses(runs)}"
+    rares = {seed: rare(one) for seed, one in sets.items()}
+    text = f"{_described(chosen.seeds)}\n\n{table(runs, rares)}\n\n{courses(runs)}"
     print(text)
     if chosen.write:
         before, rest = PAGE.read_text().split(BEGIN)
         PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
 
 
-def table(runs: Mapping[str, list[Scored]], rares: list[NDArray[np.bool_]]) -> str:
-    """Markdown, a column for each treatment: means over the data sets, and paired differences from the first column."""
+def table(runs: Mapping[str, Mapping[int, Scored]], rares: Mapping[int, NDArray[np.bool_]]) -> str:
+    """Markdown, a column for each treatment: means over its data sets, and paired differences from the first column.
+
+    Parameters
+    ----------
+    runs
+        By treatment and seed; the first treatment has every seed that another has.
+    rares
+        By seed, (n,) which views are rare.
+    """
     names = list(runs)
     base = runs[names[0]]
     rows: list[tuple[str, list[str]]] = []
 
     def add(what: str, of: Callable[[Scored], float], form: str) -> None:
-        rows.append((what, [format(np.mean([of(run) for run in runs[name]]), form) for name in names]))
+        rows.append((what, [format(np.mean([of(run) for run in runs[name].values()]), form) for name in names]))
 
     add("iterations", lambda run: len(run.steps), ".1f")
     add("of them corrected", lambda run: len(run.corrected), ".1f")
@@ -159,54 +173,74 @@ def table(runs: Mapping[str, list[Scored]], rares: list[NDArray[np.bool_]]) -> s
         rows.append(
             (f"{when}: views astray, common and rare", [_astray(runs[name], stage_of, rares) for name in names])
         )
-        shifts = [f"{np.mean([stage_of(run).tilt_shift_deg for run in runs[name]]):+.2f}" for name in names]
-        rows.append((f"{when}: shift of tilt that common views share, °", shifts))
-        sums = [_fsc([stage_of(run).sums for run in runs[name]]) for name in names]
+        add(
+            f"{when}: shift of tilt that common views share, °", lambda run, of=stage_of: of(run).tilt_shift_deg, "+.2f"
+        )
+        sums = [_fsc([stage_of(run).sums for run in runs[name].values()]) for name in names]
         rows.append((f"{when}: RELION's raw sums, FSC to truth", sums))
-    rows.append(("final, joined map, FSC to truth", [_fsc([run.final for run in runs[name]]) for name in names]))
+    final = [_fsc([run.final for run in runs[name].values()]) for name in names]
+    rows.append(("final, joined map, FSC to truth", final))
     add("RELION's final resolution, Å", lambda run: run.resolution_A, ".1f")
     add("seconds", lambda run: run.seconds, ".0f")
-    lines = [f"| | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+    heads = [
+        name if len(runs[name]) == len(base) else f"{name} (seed {', '.join(map(str, runs[name]))})" for name in names
+    ]
+    lines = [f"| | {' | '.join(heads)} |", f"|---|{'---:|' * len(names)}"]
     return "\n".join([*lines, *(f"| {what} | {' | '.join(cells)} |" for what, cells in rows)])
 
 
-def courses(runs: Mapping[str, list[Scored]]) -> str:
+def courses(runs: Mapping[str, Mapping[int, Scored]]) -> str:
     """Healpix order and what RELION took its accuracy of rotations for, by iteration, of the first data set."""
     lines = ["Healpix order and RELION's own accuracy of rotations (°) by iteration, first data set:", ""]
     for name, found in runs.items():
-        steps = [f"{order}:{'-' if accuracy > 100 else f'{accuracy:.1f}'}" for _, order, accuracy, _ in found[0].steps]
+        first = next(iter(found.values())).steps
+        steps = [f"{order}:{'-' if accuracy > 100 else f'{accuracy:.1f}'}" for _, order, accuracy, _ in first]
         lines.append(f"* {name}: {' '.join(steps)}")
     return "\n".join(lines)
 
 
+def _wanted(columns: list[str], seeds: list[int]) -> dict[str, list[int]]:
+    """Seeds by column."""
+    found = {}
+    for column in columns:
+        name, _, some = column.partition(":")
+        found[name] = [int(seed) for seed in some.split(",")] if some else seeds
+    return found
+
+
 def _errors(
-    runs: list[Scored],
+    runs: Mapping[int, Scored],
     stage_of: Callable[[Scored], Stage],
-    rares: list[NDArray[np.bool_]],
+    rares: Mapping[int, NDArray[np.bool_]],
     wanted: bool,
     cap: bool = True,
-) -> list[Array]:
-    """Errors of the views of one kind, by data set."""
-    found = [np.array(stage_of(run).errors_deg)[which == wanted] for run, which in zip(runs, rares, strict=True)]
-    return [np.minimum(one, CAP_DEG) for one in found] if cap else found
+) -> dict[int, Array]:
+    """Errors of the views of one kind, by seed."""
+    found = {seed: np.array(stage_of(run).errors_deg)[rares[seed] == wanted] for seed, run in runs.items()}
+    return {seed: np.minimum(one, CAP_DEG) for seed, one in found.items()} if cap else found
 
 
-def _cell(errors: list[Array], base: list[Array] | None) -> str:
+def _cell(errors: Mapping[int, Array], base: Mapping[int, Array] | None) -> str:
     """Mean error and median; the paired mean difference with its 95 % interval; and that of each data set."""
-    together = np.concatenate(errors)
+    together = np.concatenate(list(errors.values()))
     text = f"{together.mean():.2f} (median {np.median(together):.2f})"
     if base is None:
         return text
-    difference = np.concatenate([a - b for a, b in zip(errors, base, strict=True)])
+    differences = [one - base[seed] for seed, one in errors.items()]
+    difference = np.concatenate(differences)
     rng = np.random.default_rng(0)
     means = [difference[rng.integers(0, len(difference), len(difference))].mean() for _ in range(_RESAMPLES)]
     low, high = np.percentile(means, (2.5, 97.5))
-    each = " ".join(f"{(a - b).mean():+.2f}" for a, b in zip(errors, base, strict=True))
+    each = " ".join(f"{one.mean():+.2f}" for one in differences)
     return f"{text}; {difference.mean():+.2f} [{low:+.2f}, {high:+.2f}] ({each})"
 
 
-def _astray(runs: list[Scored], stage_of: Callable[[Scored], Stage], rares: list[NDArray[np.bool_]]) -> str:
-    found = [np.concatenate(_errors(runs, stage_of, rares, wanted, cap=False)) for wanted in (False, True)]
+def _astray(
+    runs: Mapping[int, Scored], stage_of: Callable[[Scored], Stage], rares: Mapping[int, NDArray[np.bool_]]
+) -> str:
+    found = [
+        np.concatenate(list(_errors(runs, stage_of, rares, wanted, cap=False).values())) for wanted in (False, True)
+    ]
     return " and ".join(f"{(one > ASTRAY_DEG).mean():.1%}" for one in found)
 
 
@@ -223,9 +257,10 @@ def _described(seeds: list[int]) -> str:
         f"{CAP_DEG:g}° counted as {CAP_DEG:g}°, then the paired difference from the first column with its 95 % "
         f"interval (bootstrap over particles) and by data set; rare: {RARE_BEYOND_DEG:g}° or more from ±z; astray: "
         f"off by more than {ASTRAY_DEG:g}°. FSC to truth: mean of the shells to {FSC_TO_A:g} Å inside the mask, "
-        f"all/within {quality.CONE_HALF_ANGLE_DEG:g}° of z/elsewhere. Correction from healpix order "
-        f"{early['ISONET_START_HEALPIX']} and {early['ISONET_START_RESOLUTION']} Å on. {os.cpu_count()} "
-        f"{platform.machine()} cores, no GPU."
+        f"all/within {quality.CONE_HALF_ANGLE_DEG:g}° of z/elsewhere. `stock`, `bridge` and `spisonet` as they come; "
+        f"the others correct from healpix order {early['ISONET_START_HEALPIX']} and "
+        f"{early['ISONET_START_RESOLUTION']} Å on. "
+        f"{os.cpu_count()} {platform.machine()} cores, no GPU."
     )
 
 
