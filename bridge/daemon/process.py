@@ -103,7 +103,7 @@ class Daemon:
             keep_alive_s=config.keep_alive_s,
             spawn=spawn,
         )
-        self._books = Books(store)
+        self._books = Books(store, loop.time)
         self.sessions = Sessions(self.pool, self._books, config.deadlines, loop.time, keep_alive_s=config.keep_alive_s)
         self.jobs = JobQueue(store, self.pool, config.limits, config.job_roots, loop.time, devices)
         self._requests = RequestHandler(
@@ -203,7 +203,7 @@ class Daemon:
             accepting=self._draining_since is None,
             worker_problem=self.pool.degraded,
             workers_broken=all(worker.broken for worker in self.pool.workers),
-            store_problem=self._store_problem or self._books.problem,
+            store_problem=self._store_problem or self._books.problem or self.jobs.problem,
             socket_ours=self._listening.is_ours(),
             incidents=self._unseen,
         )
@@ -228,6 +228,7 @@ class Daemon:
             self.pool.tick()
             self.sessions.tick(now)
             self.jobs.tick(now)
+            self._books.tick(now)
             self._requests.tick(now)
             self._pulse(now)
             if self._is_over(now):
