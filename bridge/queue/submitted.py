@@ -72,6 +72,8 @@ class JobQueue:
         What there are workers for.
     own_uid
         The user that the workers run as.
+    refusing
+        Why no jobs are taken at all, or empty.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class JobQueue:
         devices: Sequence[str],
         *,
         own_uid: int | None = None,
+        refusing: str = "",
     ) -> None:
         self._store = store
         self._workers = workers
@@ -92,6 +95,7 @@ class JobQueue:
         self._clock = clock
         self._devices = devices
         self._own_uid = os.getuid() if own_uid is None else own_uid
+        self._refusing = refusing
         self._active: dict[str, _Running] = {}
         self._bookings = Bookings(clock)
         self._accepting = True
@@ -111,6 +115,8 @@ class JobQueue:
         """
         if not self._accepting:
             raise JobRejected("the daemon is stopping; submit again when it is back")
+        if self._refusing:
+            raise JobRejected(self._refusing)
         job = parse_job(spec, "submit")
         self._check_paths(job, uid)
         if job.run.request_id is not None:
