@@ -19,7 +19,7 @@ from cryobridge.schemas.config import Limits
 from cryobridge.schemas.envelope import Job
 from cryobridge.schemas.errors import JobRejected
 from cryobridge.schemas.job import parse_job
-from cryobridge.schemas.state import TERMINAL, JobState
+from cryobridge.schemas.state import TERMINAL
 from cryobridge.schemas.worker_messages import JobDone, JobTask, TaskFailed, TaskProgress, TaskSaying
 
 from ..pool.devices import task_devices
@@ -178,9 +178,7 @@ class JobQueue:
             self._workers.cancel(active.task)
             del self._active[active.job.id]
             if active.started is not None:
-                self._bookings.book(
-                    partial(self._store.interrupt, active.job.id, Code.CANCELLED, "the daemon stopped")
-                )
+                self._bookings.book(partial(self._store.interrupt, active.job.id, Code.CANCELLED, "the daemon stopped"))
 
     def tick(self, now: float) -> None:
         """Act on deadlines, note that waiting jobs have started, and book what could not be booked before."""

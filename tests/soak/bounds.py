@@ -7,7 +7,8 @@ HEALTH_S = 5.0
 CALL_S = 90.0
 """One call of RELION: silence (15 s), the partner's time and a fallback after each other, on busy cores."""
 JOB_S = 240.0
-"""A small job after the last disturbance: a worker that was killed often starts again after up to a minute."""
+"""A small job, from the last disturbance or from the end of a job before it, whichever is later: a worker that was
+killed often starts again after up to a minute."""
 RESTART_S = 15.0
 """From a daemon's end until its next one answers."""
 

@@ -104,12 +104,16 @@ class Level:
 
 @dataclass(frozen=True)
 class Ended:
-    """A daemon's process is gone; `wanted` where that was our doing."""
+    """A daemon's process is gone; `wanted` where that was our doing.
+
+    `served` is false where it ended before it was ready; `words` are the last it said.
+    """
 
     at_s: float
     pid: int
     wanted: bool
     words: str = ""
+    served: bool = True
 
 
 @dataclass(frozen=True)

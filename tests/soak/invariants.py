@@ -146,9 +146,11 @@ def health_is_in_time(history: History) -> Iterator[tuple[float, str]]:
 
 
 def daemons_live(history: History) -> Iterator[tuple[float, str]]:
-    """A daemon ends only when it is told to, or killed."""
+    """A daemon ends only when it is told to, or killed; one that an operator starts on a full disk says so and ends."""
+    short = [span for span in history.all_of(Span) if span.what == "room"]
     for end in history.all_of(Ended):
-        if not end.wanted:
+        no_room = any(span.begin_s <= end.at_s <= span.until_s for span in short) and "disk is full" in end.words
+        if not end.wanted and (end.served or not no_room):
             yield end.at_s, f"daemon {end.pid} ended by itself: {end.words}"
 
 

@@ -53,6 +53,8 @@ class Stage:
         Holds all of it; short, because a socket's path may have 107 bytes.
     room
         A folder on a small file system of its own, or None where none may be mounted.
+    filling
+        Held by the deed that fills the room, or is about to.
     over
         Set when everything is to come to its end.
     services
@@ -63,6 +65,7 @@ class Stage:
     history: History
     room: Path | None = None
     why_no_room: str = ""
+    filling: threading.Lock = field(default_factory=threading.Lock)
     over: threading.Event = field(default_factory=threading.Event)
     wanted_gone: set[int] = field(default_factory=set)
     services: dict[str, Any] = field(default_factory=dict)
@@ -229,8 +232,9 @@ class Stage:
         pid = self.daemon_pid()
         known = self._known
         if known is not None and pid != known and not lives(known):
-            words = (self.folder / "daemon.out").read_text(errors="replace").strip()[-500:]
-            self.history.add(Ended(self.history.now_s, known, known in self.wanted_gone, words))
+            said = (self.folder / "daemon.out").read_text(errors="replace")
+            served = f"pid={known}" in said
+            self.history.add(Ended(self.history.now_s, known, known in self.wanted_gone, said.strip()[-500:], served))
             self._known = None
         if pid is not None and self._known is None:
             self._known = pid

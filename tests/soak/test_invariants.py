@@ -49,6 +49,7 @@ HELD = [
     Span("daemon", 10.0, 20.0),
     HealthAnswer(25.0, 20.0, error="silent"),
     Ended(20.0, 7, wanted=True),
+    Ended(5.0, 8, wanted=False, words="database or disk is full", served=False),
     *growing(),
     Check(1.0, "nothing is left behind", True, ""),
 ]
@@ -79,7 +80,12 @@ VIOLATED: dict[str, list[list[object]]] = {
         [TOLD, replace(DONE, state="cancelled")],
     ],
     "health is in time": [[HealthAnswer(3.0, bounds.HEALTH_S + 1)], [HealthAnswer(3.0, 1.0, error="refused")]],
-    "daemons live": [[Ended(4.0, 7, wanted=False)]],
+    "daemons live": [
+        [Ended(4.0, 7, wanted=False)],
+        [Span("room", 3.0, 5.0), Ended(4.0, 7, wanted=False, words="database or disk is full")],
+        [Span("room", 3.0, 5.0), Ended(4.0, 7, wanted=False, words="no such file", served=False)],
+        [Span("room", 3.0, 5.0), Ended(6.0, 7, wanted=False, words="disk is full", served=False)],
+    ],
     "processes are bounded": [
         [level(1.0, bounds.MOST_MB["daemon"] + 1)],
         [level(1.0, 1.0, bounds.MOST_DESCRIPTORS["daemon"] + 1)],

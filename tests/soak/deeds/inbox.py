@@ -9,7 +9,6 @@ import random
 import time
 from pathlib import Path
 
-from .. import bounds
 from ..stage import Stage
 from .deed import Deed
 
@@ -115,10 +114,10 @@ def _await(stage: Stage, waiting: list[tuple[str, str]]) -> str:
     def answers(stem: str) -> list[Path]:
         return [path for ending in (".result.json", ".error.txt") if (path := stage.inbox / f"{stem}{ending}").exists()]
 
-    in_time = stage.until(lambda: all(answers(stem) for stem, _ in waiting), bounds.JOB_S, every_s=0.5)
+    in_time = stage.services["submitting"].until(lambda: all(answers(stem) for stem, _ in waiting))
     for stem, what in waiting:
         found = answers(stem)
-        stage.history.check("inbox answers", bool(found), f"{what} ({stem}): no answer in {bounds.JOB_S:.0f} s")
+        stage.history.check("inbox answers", bool(found), f"{what} ({stem}): no answer")
         good = what == "a good job"
         if found and good:
             said = found[0].read_text()[:300]

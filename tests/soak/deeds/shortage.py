@@ -23,25 +23,24 @@ FULL_S = 14.0
 
 def full_project(stage: Stage, dice: random.Random) -> str:
     """A refinement's disk fills up at its call; the padded volumes, of no more use, make room for the map."""
-    room = _room(stage)
     refining = stage.services["refining"]
     name = f"full{dice.randrange(2**32)}"
-    refinement = refining.new(name, room)
-    try:
-        for half in (1, 2):
-            refinement.write_call(3, half)
-        with _filled(room, dice.choice((SPARE_BYTES, 200_000))):
-            ends = refining.iterate_written(refinement, name, 3)
-    finally:
-        shutil.rmtree(refinement.project, ignore_errors=True)
+    with _room(stage) as room:
+        refinement = refining.new(name, room)
+        try:
+            for half in (1, 2):
+                refinement.write_call(3, half)
+            with stage.history.span("room", after_s=15.0), _filled(room, dice.choice((SPARE_BYTES, 200_000))):
+                ends = refining.iterate_written(refinement, name, 3)
+        finally:
+            shutil.rmtree(refinement.project, ignore_errors=True)
     return ", ".join(end.made for end in ends)
 
 
 def full_state(stage: Stage, dice: random.Random) -> str:
     """The disk of the daemon's database fills up: it says so, takes no more jobs, and is well again afterwards."""
-    room = _room(stage)
     daemon = stage.daemon_pid()
-    with stage.history.span("room", after_s=15.0), _filled(room, 0):
+    with _room(stage) as room, stage.history.span("room", after_s=15.0), _filled(room, 0):
         told = stage.until(lambda: degraded(stage), FULL_S + 6.0)
     same = stage.daemon_pid() == daemon
     if same and daemon is not None:
@@ -54,13 +53,13 @@ def full_state(stage: Stage, dice: random.Random) -> str:
 
 def full_output(stage: Stage, dice: random.Random) -> str:
     """A job's output disk is full: the job fails with a sentence."""
-    room = _room(stage)
     submitting = stage.services["submitting"]
-    output = room / f"job{dice.randrange(2**32)}"
-    with stage.history.span("room", after_s=15.0), _filled(room, 50_000):
-        job_id = submitting.submit("lowpass", output, may_fail=True)
-        stage.until(lambda: job_id not in submitting.open_ids(), 10.0)
-    shutil.rmtree(output, ignore_errors=True)
+    with _room(stage) as room:
+        output = room / f"job{dice.randrange(2**32)}"
+        with stage.history.span("room", after_s=15.0), _filled(room, 50_000):
+            job_id = submitting.submit("lowpass", output, may_fail=True)
+            stage.until(lambda: job_id not in submitting.open_ids(), 10.0)
+        shutil.rmtree(output, ignore_errors=True)
     return f"{job_id}"
 
 
@@ -107,10 +106,13 @@ def poor_hooks(stage: Stage, dice: random.Random) -> str:
     return f"{limit}: {', '.join(end.made for end in ends)}"
 
 
-def _room(stage: Stage) -> Path:
+@contextlib.contextmanager
+def _room(stage: Stage) -> Iterator[Path]:
+    """The small disk, for one deed at a time: what one prepares there must not meet another's filling."""
     if stage.room is None:
         raise NotHereError(stage.why_no_room)
-    return stage.room
+    with stage.filling:
+        yield stage.room
 
 
 @contextlib.contextmanager
