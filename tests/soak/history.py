@@ -157,6 +157,10 @@ class History:
         with self._lock:
             return [record for record in self.records if isinstance(record, kind)]
 
+    def was_kept(self, what: str, since_s: float) -> bool:
+        """Whether something was kept from working at any time since `since_s`."""
+        return any(span.what == what and span.until_s >= since_s for span in self.all_of(Span))
+
     @contextmanager
     def span(self, what: str, after_s: float = 0.0) -> Iterator[None]:
         """Note that something is kept from working, and for `after_s` more."""

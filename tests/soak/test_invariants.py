@@ -142,3 +142,10 @@ def test_temporary_files_are_found_and_others_are_not(tmp_path):
     for name in ("map.mrc", ".map.mrc.77.part", "run.log", ".lock"):
         (tmp_path / name).touch()
     assert left_over(tmp_path) == [".lock", ".map.mrc.77.part"]
+
+
+def test_what_was_short_at_any_time_since_is_known():
+    history = History([Span("room", 4.0, 6.0), Span("daemon", 8.0, 9.0)])
+    assert history.was_kept("room", 5.0)
+    assert not history.was_kept("room", 7.0)
+    assert History([Span("room", 4.0, float("inf"))]).was_kept("room", 100.0)
