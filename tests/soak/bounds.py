@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-HEALTH_S = 5.0
-"""An answer to `status`, while nobody keeps the daemon from it."""
+HEALTH_S = 10.0
+"""An answer to `status`, while nobody keeps the daemon from it: well before a hook takes it for dead (15 s), on two
+cores that others use as well."""
 CALL_S = 90.0
 """One call of RELION: silence (15 s), the partner's time and a fallback after each other, on busy cores."""
 JOB_S = 240.0

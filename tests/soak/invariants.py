@@ -134,15 +134,24 @@ def jobs_fail_for_a_reason(history: History) -> Iterator[tuple[float, str]]:
 
 def health_is_in_time(history: History) -> Iterator[tuple[float, str]]:
     """The daemon says how it is within seconds, whenever we let it."""
-    held = [span for span in history.all_of(Span) if span.what == "daemon"]
-    for answer in history.all_of(HealthAnswer):
-        began_s = answer.at_s - answer.seconds
-        if any(span.begin_s <= answer.at_s and began_s <= span.until_s + bounds.RESTART_S for span in held):
-            continue
+    for answer in undisturbed(history):
         if answer.error:
             yield answer.at_s, f"no health: {answer.error}"
         elif answer.seconds > bounds.HEALTH_S:
             yield answer.at_s, f"health took {answer.seconds:.1f} s; at most {bounds.HEALTH_S:.0f} s"
+
+
+def undisturbed(history: History) -> list[HealthAnswer]:
+    """The questions about health that no deed kept the daemon from answering."""
+    held = [span for span in history.all_of(Span) if span.what == "daemon"]
+    return [
+        answer
+        for answer in history.all_of(HealthAnswer)
+        if not any(
+            span.begin_s <= answer.at_s and answer.at_s - answer.seconds <= span.until_s + bounds.RESTART_S
+            for span in held
+        )
+    ]
 
 
 def daemons_live(history: History) -> Iterator[tuple[float, str]]:

@@ -16,7 +16,7 @@ from cryobridge import __version__
 from .figures import QUANTITIES, course
 from .history import Acknowledged, Check, HealthAnswer, HookEnd, JobEnd, Level
 from .history import Done as DoneDeed
-from .invariants import INVARIANTS
+from .invariants import INVARIANTS, undisturbed
 from .run import SKIPPED, Outcome
 
 ROLES = ("daemon", "worker")
@@ -41,7 +41,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
     """All figures of a run, as plain values."""
     history = outcome.history
     hooks, ends, health = (history.all_of(kind) for kind in (HookEnd, JobEnd, HealthAnswer))
-    answered = sorted(answer.seconds for answer in health if not answer.error)
+    let = sorted((answer.seconds, answer.at_s) for answer in undisturbed(history) if not answer.error)
     return {
         "seed": outcome.seed,
         "minutes": round(outcome.seconds / 60, 3),
@@ -64,9 +64,11 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         },
         "health": {
             "asked": len(health),
-            "answered": len(answered),
-            "median_s": answered[len(answered) // 2] if answered else None,
-            "longest_s": answered[-1] if answered else None,
+            "answered": sum(not answer.error for answer in health),
+            "while no deed kept it from answering": len(let),
+            "median_s": let[len(let) // 2][0] if let else None,
+            "longest_s": let[-1][0] if let else None,
+            "longest at_s": let[-1][1] if let else None,
         },
         "looked at": dict(Counter(check.invariant for check in history.all_of(Check))),
         "processes": _courses(history.all_of(Level)),

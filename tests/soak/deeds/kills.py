@@ -148,11 +148,16 @@ def kill_command(stage: Stage, dice: random.Random) -> str:
 
 def degraded(stage: Stage) -> bool:
     """Whether the daemon says that something is wrong; false where it says nothing."""
+    return bool(problems(stage))
+
+
+def problems(stage: Stage) -> list[str]:
+    """What the daemon says is wrong; nothing where it says nothing."""
     try:
         with stage.client() as client:
-            return bool(client.request(AskStatus())["health"]["degraded"])
+            return [str(text) for text in client.request(AskStatus())["health"]["problems"]]
     except (CryobridgeError, OSError):
-        return False
+        return []
 
 
 DEEDS = (

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import psutil
 
+from cryobridge.schemas.errors import CryobridgeError
+from cryobridge.schemas.requests import SubmitJob
+
 from ..stage import Stage
 from .deed import Deed, NotHereError
-from .kills import degraded
+from .kills import degraded, problems
 
 SPARE_BYTES = 8192
 FULL_S = 14.0
@@ -38,17 +41,38 @@ def full_project(stage: Stage, dice: random.Random) -> str:
 
 
 def full_state(stage: Stage, dice: random.Random) -> str:
-    """The disk of the daemon's database fills up: it says so, takes no more jobs, and is well again afterwards."""
+    """The disk of the daemon's database fills up: it says so, takes no more jobs, and is well again afterwards.
+
+    The database's own files may have room in themselves for a while; then jobs are taken, and all is well.
+    """
     daemon = stage.daemon_pid()
     with _room(stage) as room, stage.history.span("room", after_s=15.0), _filled(room, 0):
         told = stage.until(lambda: degraded(stage), FULL_S + 6.0)
-    same = stage.daemon_pid() == daemon
-    if same and daemon is not None:
-        stage.history.check("health is true", told, "the database's disk was full, health said nothing")
+        refused = "" if told else _why_not_stored(stage)
+    if stage.daemon_pid() != daemon or daemon is None:
+        return "another daemon came"
+    text = f"the database's disk was full, health said nothing, and a job was refused: {refused}"
+    stage.history.check("health is true", not refused, text)
+    if told:
         well = stage.until(lambda: not degraded(stage), FULL_S + 30.0)
-        if stage.daemon_pid() == daemon and not told:
-            stage.history.check("health is true", well, "there is room again, and the daemon still says it is not well")
-    return "told" if told else "not told" if same else "another daemon came"
+        if stage.daemon_pid() == daemon and not well and (why := problems(stage)):
+            about_disk = [text for text in why if "full" in text or "written" in text]
+            text = f"there is room again, and the daemon still says: {'; '.join(about_disk)}"
+            stage.history.check("health is true", not about_disk, text)
+    return "told" if told else "it could be written"
+
+
+def _why_not_stored(stage: Stage) -> str:
+    """Why the daemon cannot store a job now; empty where it can, or something else is in the way."""
+    submitting = stage.services["submitting"]
+    output = submitting.output()
+    try:
+        with stage.client() as client:
+            reply = client.request(SubmitJob(spec=submitting.spec("lowpass", output)))
+    except (CryobridgeError, OSError) as error:
+        return str(error) if "disk is full" in str(error) else ""
+    submitting.acknowledged(str(reply["job_id"]), "lowpass", output)
+    return ""
 
 
 def full_output(stage: Stage, dice: random.Random) -> str:
