@@ -40,10 +40,6 @@ class Bookings:
         self._again_at = 0.0
         self.problem: str | None = None
 
-    def __len__(self) -> int:
-        """How many changes wait."""
-        return len(self._due)
-
     def book(self, change: Callable[[], T], then: Callable[[T], None] = lambda _: None) -> None:
         """Make a change, now if possible, and have `then` called with what it returned once it is made.
 

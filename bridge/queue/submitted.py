@@ -156,8 +156,11 @@ class JobQueue:
 
     @property
     def busy(self) -> bool:
-        """Whether any job runs or waits, or an end is not booked yet."""
-        return bool(self._active) or len(self._bookings) > 0
+        """Whether any job runs or waits.
+
+        One whose end cannot be booked does not keep a daemon that nobody needs: the next one does the job again.
+        """
+        return bool(self._active)
 
     @property
     def problem(self) -> str | None:

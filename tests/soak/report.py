@@ -13,6 +13,7 @@ from typing import Any
 
 from cryobridge import __version__
 
+from .bounds import FLOOR_S, WARMING_S
 from .figures import QUANTITIES, course
 from .history import Acknowledged, Check, HealthAnswer, HookEnd, JobEnd, Level
 from .history import Done as DoneDeed
@@ -20,6 +21,7 @@ from .invariants import INVARIANTS, undisturbed
 from .run import SKIPPED, Outcome
 
 ROLES = ("daemon", "worker")
+COURSE = ("first", "last", "least", "most", "slope", "followed_s", "processes")
 _STYLE = (
     "body{font:15px/1.5 system-ui;max-width:60em;margin:2em auto;padding:0 1em;color:#222}"
     "table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:left;border-bottom:1px solid #ddd}"
@@ -126,13 +128,11 @@ def _page(facts: dict[str, Any], outcome: Outcome) -> str:
         "<h2>What came of it</h2>",
         *(_table((name, ""), facts[name].items()) for name in ("calls", "jobs", "health", "looked at")),
         "<h2>Memory, descriptors, threads</h2>",
-        "<p>One slope over all processes of a kind, each with a level of its own, after each has warmed up.</p>",
+        f"<p>One slope of the floor (the least of each {FLOOR_S:.0f} s) over all processes of a kind, each with a "
+        f"level of its own, after each has warmed up for {WARMING_S:.0f} s.</p>",
         _table(
-            ("", "first", "last", "most", "slope a minute", "followed for (s)", "processes"),
-            [
-                (name, *(_number(row[key]) for key in ("first", "last", "most", "slope", "followed_s", "processes")))
-                for name, row in facts["processes"].items()
-            ],
+            ("", "first", "last", "least", "most", "slope a minute", "followed for (s)", "processes"),
+            [(name, *(_number(row[key]) for key in COURSE)) for name, row in facts["processes"].items()],
         ),
         *(
             _curve(outcome.history.all_of(Level), role, name)

@@ -77,6 +77,7 @@ VIOLATED: dict[str, list[list[object]]] = {
         [TOLD, FAILED],
         [TOLD, replace(FAILED, reason="worker_died", attempts=1)],
         [TOLD, Span("room", 10.0, 12.0), FAILED],
+        [TOLD, Span("room", 4.0, 6.0), replace(FAILED, reason="failed", text="KeyError: 'x'")],
         [TOLD, replace(DONE, state="cancelled")],
     ],
     "health is in time": [[HealthAnswer(3.0, bounds.HEALTH_S + 1)], [HealthAnswer(3.0, 1.0, error="refused")]],
@@ -149,3 +150,10 @@ def test_what_was_short_at_any_time_since_is_known():
     assert history.was_kept("room", 5.0)
     assert not history.was_kept("room", 7.0)
     assert History([Span("room", 4.0, float("inf"))]).was_kept("room", 100.0)
+
+
+def test_what_is_open_for_a_while_does_not_count_as_growth_and_what_stays_does():
+    bursts = [replace(one, descriptors=one.descriptors + (100 if one.at_s % 60 < 10 else 0)) for one in growing()]
+    assert course(bursts, "daemon", QUANTITIES["descriptors"]).slope == 0.0
+    leaks = [replace(one, descriptors=one.descriptors + int(one.at_s // 15)) for one in bursts]
+    assert course(leaks, "daemon", QUANTITIES["descriptors"]).slope == pytest.approx(4.0, abs=0.2)

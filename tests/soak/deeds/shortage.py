@@ -169,7 +169,7 @@ DEEDS = (
     Deed("a full disk under the database", full_state),
     Deed("a full disk under a job", full_output),
     Deed("few descriptors for the daemon", few_descriptors),
-    Deed("little memory for a worker", little_memory),
-    Deed("small files only for a worker", small_files),
+    Deed("little memory for a worker", little_memory, deadly=True),
+    Deed("small files only for a worker", small_files, deadly=True),
     Deed("poor hooks", poor_hooks, 2),
 )
