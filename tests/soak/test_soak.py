@@ -1,4 +1,4 @@
-"""A short soak with a fixed seed: every deed once or more, and no invariant violated."""
+"""A short soak with a fixed seed: every deed at least once, and no invariant violated."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from soak.run import run
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
-SEED, SECONDS = 1, 90.0
+SEED, SECONDS = 3, 75.0
+"""The first round of the schedule, in which every deed comes."""
 
 
 @pytest.mark.timeout(1500)
-def test_nothing_is_violated_in_a_minute_and_a_half_of_everything(tmp_path: Path) -> None:
+def test_nothing_is_violated_in_a_minute_of_everything(tmp_path: Path) -> None:
     outcome = run(SEED, SECONDS, tmp_path / "logs")
     page = write_report(outcome, tmp_path)
     told = "\n".join(f"at {one.at_s:.1f} s: {one.invariant}: {one.text}" for one in outcome.violations)
