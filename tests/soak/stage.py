@@ -233,7 +233,7 @@ class Stage:
         known = self._known
         if known is not None and pid != known and not lives(known):
             said = (self.folder / "daemon.out").read_text(errors="replace")
-            served = f"pid={known}" in said
+            served = any("daemon ready" in line and line.endswith(f" pid={known}") for line in said.splitlines())
             self.history.add(Ended(self.history.now_s, known, known in self.wanted_gone, said.strip()[-500:], served))
             self._known = None
         if pid is not None and self._known is None:
