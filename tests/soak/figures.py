@@ -1,7 +1,7 @@
 """How memory and descriptors of processes went over a run: levels, and one slope over all lives of a role.
 
-A hundred connections for three seconds are no leak. What stays is: so the slope is that of the floor, the least that a
-process had in each stretch of time.
+A hundred connections for three seconds are no leak. What stays is: so the slope is that of the floor, from the least
+that a process had in the first third of its life to the least that it had in the last.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Course:
     """One quantity of one role over all its processes.
 
     `least` and `most` are of all looks after a process has warmed up (of all, where none has). `slope` is per minute,
-    of the floor, fitted with a level of its own for each process; None where less than two stretches remain.
-    `followed_s` is how long the processes were looked at then.
+    of the floor, fitted with a level of its own for each process; None where none has lived for long.
+    `followed_s` is how long those were looked at.
     """
 
     first: float
@@ -42,32 +42,26 @@ def course(levels: Iterable[Level], role: str, quantity: Callable[[Level], float
     if not lives:
         return None
     warm = [[level for level in life if level.at_s - life[0].at_s >= WARMING_S] for life in lives.values()]
-    floors = [floor for life in warm if len(floor := _floor(life, quantity)) > 1]
+    long = [(life, floor) for life in warm if (floor := _floor(life, quantity))]
     everything = [quantity(level) for life in lives.values() for level in life]
     return Course(
         first=everything[0],
         last=everything[-1],
         least=min((quantity(level) for life in warm for level in life), default=min(everything)),
         most=max(everything),
-        slope=_slope(floors),
-        followed_s=sum(floor[-1][0] - floor[0][0] for floor in floors),
+        slope=_slope([floor for _, floor in long]),
+        followed_s=sum(life[-1].at_s - life[0].at_s for life, _ in long),
         processes=len(lives),
     )
 
 
 def _floor(life: Sequence[Level], quantity: Callable[[Level], float]) -> list[tuple[float, float]]:
-    """The least of each whole stretch of `FLOOR_S`, at the stretch's middle."""
-    if not life:
+    """The least of the first and of the last third, each at its middle; nothing where those are too short."""
+    if not life or (third_s := (life[-1].at_s - life[0].at_s) / 3) < FLOOR_S:
         return []
-    stretches: dict[int, list[float]] = defaultdict(list)
-    for level in life:
-        stretches[int((level.at_s - life[0].at_s) // FLOOR_S)].append(quantity(level))
-    whole = int((life[-1].at_s - life[0].at_s + 1.0) // FLOOR_S)
-    return [
-        (life[0].at_s + (number + 0.5) * FLOOR_S, min(values))
-        for number, values in sorted(stretches.items())
-        if number < whole
-    ]
+    first = [quantity(level) for level in life if level.at_s <= life[0].at_s + third_s]
+    last = [quantity(level) for level in life if level.at_s >= life[-1].at_s - third_s]
+    return [(life[0].at_s + third_s / 2, min(first)), (life[-1].at_s - third_s / 2, min(last))]
 
 
 def _slope(lives: Sequence[Sequence[tuple[float, float]]]) -> float | None:

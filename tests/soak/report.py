@@ -13,7 +13,7 @@ from typing import Any
 
 from cryobridge import __version__
 
-from .bounds import FLOOR_S, WARMING_S
+from .bounds import WARMING_S
 from .figures import QUANTITIES, course
 from .history import Acknowledged, Check, HealthAnswer, HookEnd, JobEnd, Level
 from .history import Done as DoneDeed
@@ -128,8 +128,8 @@ def _page(facts: dict[str, Any], outcome: Outcome) -> str:
         "<h2>What came of it</h2>",
         *(_table((name, ""), facts[name].items()) for name in ("calls", "jobs", "health", "looked at")),
         "<h2>Memory, descriptors, threads</h2>",
-        f"<p>One slope of the floor (the least of each {FLOOR_S:.0f} s) over all processes of a kind, each with a "
-        f"level of its own, after each has warmed up for {WARMING_S:.0f} s.</p>",
+        f"<p>One slope over all processes of a kind that lived long: from the least of the first third of each life "
+        f"to the least of the last, without the first {WARMING_S:.0f} s.</p>",
         _table(
             ("", "first", "last", "least", "most", "slope a minute", "followed for (s)", "processes"),
             [(name, *(_number(row[key]) for key in COURSE)) for name, row in facts["processes"].items()],

@@ -9,7 +9,7 @@ from itertools import count, takewhile
 
 from .deeds.deed import Deed
 
-DEADLY_EVERY = 4
+DEADLY_EVERY = 5
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def schedule(seed: int, seconds: float, deeds: Mapping[str, Deed], gap_s: float)
     """The appointments of the first `seconds` of a seed.
 
     Deeds are drawn like cards: every one comes in each round as often as its weight says, in an order of the round's
-    own; deadly ones come in every fourth round only, so that processes live long enough in between to be followed.
+    own; deadly ones come in every fifth round only, so that processes live long enough in between to be followed.
 
     Parameters
     ----------

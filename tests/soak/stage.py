@@ -40,6 +40,8 @@ DEADLINES = {
     "cancel_s": 5.0,
     "drain_s": 5.0,
 }
+KEEP_ALIVE_S = 30.0
+"""What a worker keeps of refinements that have ended would otherwise stay an hour: no RELION is seen to end here."""
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -89,6 +91,7 @@ class Stage:
                 "devices": ["cpu"],
                 "deadlines": DEADLINES,
                 "idle_exit_s": 1e6,
+                "keep_alive_s": KEEP_ALIVE_S,
                 "inbox": str(stage.inbox),
                 "state_dir": str(stage.state),
                 "watch_roots": [str(folder / "projects")],

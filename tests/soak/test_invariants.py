@@ -125,7 +125,7 @@ def test_what_may_yet_come_is_waited_for_while_the_run_goes_on():
 def test_one_slope_is_found_over_processes_of_different_levels():
     lives = [replace(one, pid=pid, rss_mb=one.rss_mb + 50 * pid) for pid in (1, 2) for one in growing(3.0)]
     found = course(lives, "daemon", QUANTITIES["memory (MB)"])
-    assert found.slope == pytest.approx(3.0)
+    assert found.slope == pytest.approx(3.0, rel=0.02)
     assert found.processes == 2
 
 
