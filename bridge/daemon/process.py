@@ -61,6 +61,9 @@ class Daemon:
         What has happened to the database, as far as nobody has seen it yet.
     autospawned
         True when a hook started it: then it leaves by itself when nobody needs it.
+    astray
+        Why the database is not in the configured folder, or empty. Whoever starts next may find that folder again, and
+        none of the jobs in this one; so none is taken.
     spawn
         How workers are started; tests give their own.
     """
@@ -75,6 +78,7 @@ class Daemon:
         loop: asyncio.AbstractEventLoop,
         *,
         autospawned: bool = False,
+        astray: str = "",
         spawn: Spawn | None = None,
     ) -> None:
         self._config = config
@@ -83,6 +87,7 @@ class Daemon:
         self._folder = folder
         self._incidents = incidents
         self._unseen = incidents.problems()
+        self._astray = astray
         self._loop = loop
         self._autospawned = autospawned
         self._daemon_id = str(uuid.uuid4())
@@ -103,9 +108,11 @@ class Daemon:
             keep_alive_s=config.keep_alive_s,
             spawn=spawn,
         )
-        self._books = Books(store)
+        self._books = Books(store, loop.time)
         self.sessions = Sessions(self.pool, self._books, config.deadlines, loop.time, keep_alive_s=config.keep_alive_s)
-        self.jobs = JobQueue(store, self.pool, config.limits, config.job_roots, loop.time, devices)
+        self.jobs = JobQueue(
+            store, self.pool, config.limits, config.job_roots, loop.time, devices, refusing=self._astray
+        )
         self._requests = RequestHandler(
             loop, store, self.jobs, self.sessions, self.status, self.health, self.drain, self.leave
         )
@@ -203,9 +210,9 @@ class Daemon:
             accepting=self._draining_since is None,
             worker_problem=self.pool.degraded,
             workers_broken=all(worker.broken for worker in self.pool.workers),
-            store_problem=self._store_problem or self._books.problem,
+            store_problem=self._store_problem or self._books.problem or self.jobs.problem,
             socket_ours=self._listening.is_ours(),
-            incidents=self._unseen,
+            incidents=[text for text in (*self._unseen, self._astray) if text],
         )
 
     def _welcome(self) -> tuple[str, str]:
@@ -228,6 +235,7 @@ class Daemon:
             self.pool.tick()
             self.sessions.tick(now)
             self.jobs.tick(now)
+            self._books.tick(now)
             self._requests.tick(now)
             self._pulse(now)
             if self._is_over(now):
@@ -279,6 +287,7 @@ def run(loaded: Loaded, *, autospawned: bool = False, spawn: Spawn | None = None
         sys.stderr.write(f"cryobridge: {error}\n")
         return EXIT_FAILED
     path = listening.path
+    astray = ""
     try:
         folder = config.state_path()
         try:
@@ -290,7 +299,11 @@ def run(loaded: Loaded, *, autospawned: bool = False, spawn: Spawn | None = None
             folder = path.with_name(f"{path.name}.state")
             store, incidents = _open_store(folder, config.log_level, quiet=autospawned)
             log.warning("state kept beside the socket", extra={"folder": str(folder), "because": str(error)})
-        return asyncio.run(_serve(config, listening, store, incidents, folder, autospawned, spawn))
+            astray = (
+                f"the daemon serves refinements only, and takes no jobs because it could not keep them: {error}; "
+                "then end it with 'cryobridge stop', the next one takes jobs"
+            )
+        return asyncio.run(_serve(config, listening, store, incidents, folder, autospawned, astray, spawn))
     except (CryobridgeError, OSError) as error:
         listening.close()
         sys.stderr.write(f"cryobridge: {error}\n")
@@ -314,10 +327,13 @@ async def _serve(
     incidents: Incidents,
     folder: Path,
     autospawned: bool,
+    astray: str,
     spawn: Spawn | None,
 ) -> int:
     loop = asyncio.get_running_loop()
-    daemon = Daemon(config, listening, store, folder, incidents, loop, autospawned=autospawned, spawn=spawn)
+    daemon = Daemon(
+        config, listening, store, folder, incidents, loop, autospawned=autospawned, astray=astray, spawn=spawn
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.signalled)
     # A closed terminal must not end refinements.

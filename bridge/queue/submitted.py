@@ -12,24 +12,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from cryobridge.schemas.codes import AnyCode, Code
 from cryobridge.schemas.config import Limits
 from cryobridge.schemas.envelope import Job
 from cryobridge.schemas.errors import JobRejected
 from cryobridge.schemas.job import parse_job
-from cryobridge.schemas.state import TERMINAL, JobState
+from cryobridge.schemas.state import TERMINAL
 from cryobridge.schemas.worker_messages import JobDone, JobTask, TaskFailed, TaskProgress, TaskSaying
 
 from ..pool.devices import task_devices
 from ..pool.place import Task
 from ..pool.scheduler import Priority
+from .bookings import Bookings
 from .rows import StoredJob
-from .store import RELION_KIND, Store, StoreUnavailable, WrongTransition
+from .store import RELION_KIND, Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 NOTE_EVERY_S = 5.0
 
@@ -72,6 +72,8 @@ class JobQueue:
         What there are workers for.
     own_uid
         The user that the workers run as.
+    refusing
+        Why no jobs are taken at all, or empty.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class JobQueue:
         devices: Sequence[str],
         *,
         own_uid: int | None = None,
+        refusing: str = "",
     ) -> None:
         self._store = store
         self._workers = workers
@@ -92,7 +95,9 @@ class JobQueue:
         self._clock = clock
         self._devices = devices
         self._own_uid = os.getuid() if own_uid is None else own_uid
+        self._refusing = refusing
         self._active: dict[str, _Running] = {}
+        self._bookings = Bookings(clock)
         self._accepting = True
         self._waiters: list[Callable[[str], None]] = []
 
@@ -110,6 +115,8 @@ class JobQueue:
         """
         if not self._accepting:
             raise JobRejected("the daemon is stopping; submit again when it is back")
+        if self._refusing:
+            raise JobRejected(self._refusing)
         job = parse_job(spec, "submit")
         self._check_paths(job, uid)
         if job.run.request_id is not None:
@@ -149,8 +156,16 @@ class JobQueue:
 
     @property
     def busy(self) -> bool:
-        """Whether any job runs or waits."""
+        """Whether any job runs or waits.
+
+        One whose end cannot be booked does not keep a daemon that nobody needs: the next one does the job again.
+        """
         return bool(self._active)
+
+    @property
+    def problem(self) -> str | None:
+        """Why what became of jobs could not be booked yet, or None."""
+        return self._bookings.problem
 
     # ---- life
 
@@ -166,14 +181,14 @@ class JobQueue:
             self._workers.cancel(active.task)
             del self._active[active.job.id]
             if active.started is not None:
-                self._try(partial(self._store.interrupt, active.job.id, Code.CANCELLED, "the daemon stopped"))
+                self._bookings.book(partial(self._store.interrupt, active.job.id, Code.CANCELLED, "the daemon stopped"))
 
     def tick(self, now: float) -> None:
-        """Act on deadlines, and note that waiting jobs have started."""
+        """Act on deadlines, note that waiting jobs have started, and book what could not be booked before."""
+        self._bookings.tick(now)
         for active in list(self._active.values()):
-            if active.started is None and active.task.busy:
-                active.started = now
-                self._try(partial(self._store.start, active.job.id))
+            if active.task.busy:
+                self._begin(active)
             overdue = active.started is not None and active.deadline_s is not None
             if overdue and not active.late and now - (active.started or now) > (active.deadline_s or 0.0):
                 active.late = True
@@ -203,10 +218,8 @@ class JobQueue:
             self._end(active, lambda: self._store.cancel(active.job.id))
             return
         self._begin(active)
-        again = self._end(active, lambda: self._store.interrupt(active.job.id, code, text))
-        if again is not None and again.state is JobState.QUEUED and self._accepting:
-            log.warning("job queued again", extra={"job_id": again.id, "attempts": again.attempts, "error": text})
-            self._hand_over(again, wary=code == Code.STALLED)
+        again = partial(self._hand_over_again, text, code == Code.STALLED)
+        self._end(active, lambda: self._store.interrupt(active.job.id, code, text), again)
 
     # ---- inside
 
@@ -224,7 +237,7 @@ class JobQueue:
             devices = task_devices(str(run.get("devices", "auto")), self._devices)
         except JobRejected as error:
             # It was accepted when there were other devices.
-            self._try(partial(self._store.fail, stored.id, error.code, str(error)))
+            self._bookings.book(partial(self._store.fail, stored.id, error.code, str(error)))
             return
         task = Task(frame.task, frame, self, priority, devices=devices, wary=wary)
         self._active[stored.id] = _Running(stored, task, run.get("deadline_s"))
@@ -234,7 +247,7 @@ class JobQueue:
         """A worker may answer before the next tick; the store must know that the job ran."""
         if active.started is None:
             active.started = self._clock()
-            self._try(lambda: self._store.start(active.job.id))
+            self._bookings.book(partial(self._store.start, active.job.id))
 
     def _given_up(self, active: _Running, code: AnyCode, text: str) -> StoredJob:
         if active.late:
@@ -245,30 +258,39 @@ class JobQueue:
             return self._store.cancel(active.job.id)
         return self._store.fail(active.job.id, code, text)
 
-    def _end(self, active: _Running, change: Callable[[], StoredJob]) -> StoredJob | None:
+    def _end(
+        self,
+        active: _Running,
+        change: Callable[[], StoredJob],
+        again: Callable[[StoredJob], None] = lambda _: None,
+    ) -> None:
+        """Book what became of a job; when that is on the disk, tell who waits for it, or hand it over again."""
         self._active.pop(active.job.id, None)
-        stored = self._try(change)
-        if stored is not None and stored.state in TERMINAL:
-            log.info("job ended", extra={"job_id": stored.id, "state": stored.state.value, "reason": stored.reason})
-            for callback in self._waiters:
-                callback(stored.id)
-        return stored
+
+        def booked(stored: StoredJob) -> None:
+            if stored.state in TERMINAL:
+                log.info("job ended", extra={"job_id": stored.id, "state": stored.state.value, "reason": stored.reason})
+                for callback in self._waiters:
+                    callback(stored.id)
+            else:
+                again(stored)
+
+        self._bookings.book(change, booked)
+
+    def _hand_over_again(self, why: str, wary: bool, stored: StoredJob) -> None:
+        if self._accepting:
+            log.warning("job queued again", extra={"job_id": stored.id, "attempts": stored.attempts, "error": why})
+            self._hand_over(stored, wary=wary)
 
     def _note(self, active: _Running, told: TaskProgress) -> None:
         active.progress = told
         now = self._clock()
         if now - active.noted >= NOTE_EVERY_S or not active.noted:
             active.noted = now
-            self._try(lambda: self._store.note(active.job.id, "progress", told.text))
-
-    def _try(self, change: Callable[[], T]) -> T | None:
-        try:
-            return change()
-        except (StoreUnavailable, WrongTransition) as error:
-            # A change before this one may not have reached the disk. The next start finds the job as it is
-            # there and queues it again.
-            log.error("job not booked", extra={"error": str(error)})
-            return None
+            try:
+                self._store.note(active.job.id, "progress", told.text)
+            except StoreUnavailable as error:
+                log.error("progress not booked", extra={"error": str(error)})
 
     def _check_paths(self, job: Job, uid: int) -> None:
         """The daemon must not read or write for another user what that user may have no right to."""

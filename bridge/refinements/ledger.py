@@ -1,28 +1,42 @@
 """Books iterations as jobs of kind `relion.reconstruct`.
 
-A refinement must go on when the disk of the database is full, so nothing here raises; what could not be written is
-logged, and `problem` says so to `status`.
+A refinement must go on when the disk of the database is full, so nothing here raises; what could not be written waits
+until it can be, and `problem` says so to `status`.
 """
 
 from __future__ import annotations
 
-import logging
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 from cryobridge.schemas.codes import Code
 
 from ..pool.scheduler import Priority
-from ..queue.store import RELION_KIND, Store, StoreUnavailable, WrongTransition
+from ..queue.bookings import Bookings
+from ..queue.store import RELION_KIND, Store
 from .iteration import Iteration, Verdict
 
-log = logging.getLogger(__name__)
+MAX_WAITING = 4096
+"""Beginnings and ends that wait for a disk; a day of refinements."""
 
 
 class Books:
-    """The ledger that `bridge.refinements.pairing` writes to."""
+    """The ledger that `bridge.refinements.pairing` writes to; `clock` gives monotonic seconds."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
-        self.problem: str | None = None
+        self._bookings = Bookings(clock, MAX_WAITING)
+
+    @property
+    def problem(self) -> str | None:
+        """Why iterations could not be booked yet, or None."""
+        return self._bookings.problem
+
+    def tick(self, now: float) -> None:
+        """Book what could not be booked before."""
+        self._bookings.tick(now)
 
     def begin_iteration(self, iteration: Iteration) -> None:
         """Book an iteration as running."""
@@ -39,30 +53,30 @@ class Books:
             },
             "output": key.job_dir,
         }
-        try:
-            with self._store.together():
-                self._store.add(RELION_KIND, spec, key.uid, priority=Priority.CALL, job_id=iteration.id)
-                self._store.start(iteration.id)
-        except StoreUnavailable as error:
-            self._failed(iteration, error)
-        else:
-            self.problem = None
+        self._bookings.book(partial(self._begin, iteration.id, spec, key.uid))
 
     def end_iteration(self, iteration: Iteration, verdict: Verdict) -> None:
         """Book how an iteration ended; one that was not booked as begun is left out."""
-        try:
-            if self._store.get(iteration.id) is None:
-                return
-            if verdict.code == Code.CANCELLED:
-                self._store.cancel(iteration.id, verdict.line)
-            elif verdict.failed:
-                self._store.fail(iteration.id, verdict.code, verdict.line)
-            else:
-                result = {"used": "corrected" if verdict.corrected else "standard", "code": verdict.code}
-                self._store.succeed(iteration.id, {**result, "metrics": iteration.metrics}, verdict.line)
-        except (StoreUnavailable, WrongTransition) as error:
-            self._failed(iteration, error)
+        result = {
+            "used": "corrected" if verdict.corrected else "standard",
+            "code": verdict.code,
+            "metrics": dict(iteration.metrics),
+        }
+        self._bookings.book(partial(self._end, iteration.id, verdict, result))
 
-    def _failed(self, iteration: Iteration, error: Exception) -> None:
-        self.problem = str(error)
-        log.error("iteration not booked", extra={"job_id": iteration.id, "error": str(error)})
+    # ---- inside
+
+    def _begin(self, iteration_id: str, spec: Mapping[str, Any], uid: int) -> None:
+        with self._store.together():
+            self._store.add(RELION_KIND, spec, uid, priority=Priority.CALL, job_id=iteration_id)
+            self._store.start(iteration_id)
+
+    def _end(self, iteration_id: str, verdict: Verdict, result: Mapping[str, Any]) -> None:
+        if self._store.get(iteration_id) is None:
+            return
+        if verdict.code == Code.CANCELLED:
+            self._store.cancel(iteration_id, verdict.line)
+        elif verdict.failed:
+            self._store.fail(iteration_id, verdict.code, verdict.line)
+        else:
+            self._store.succeed(iteration_id, result, verdict.line)

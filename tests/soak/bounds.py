@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-HEALTH_S = 5.0
-"""An answer to `status`, while nobody keeps the daemon from it."""
+HEALTH_S = 10.0
+"""An answer to `status`, while nobody keeps the daemon from it: well before a hook takes it for dead (15 s), on two
+cores that others use as well."""
 CALL_S = 90.0
 """One call of RELION: silence (15 s), the partner's time and a fallback after each other, on busy cores."""
 JOB_S = 240.0
-"""A small job after the last disturbance: a worker that was killed often starts again after up to a minute."""
+"""A small job, from the last disturbance or from the end of a job before it, whichever is later: a worker that was
+killed often starts again after up to a minute."""
 RESTART_S = 15.0
 """From a daemon's end until its next one answers."""
 
@@ -15,7 +17,9 @@ MOST_MB = {"daemon": 400.0, "worker": 2500.0}
 MOST_DESCRIPTORS = {"daemon": 1500, "worker": 600}
 MB_PER_MINUTE = {"daemon": 2.0, "worker": 15.0}
 DESCRIPTORS_PER_MINUTE = {"daemon": 2.0, "worker": 2.0}
-WARMING_S = 45.0
+WARMING_S = 60.0
 """A process grows at first; it is followed from then on."""
+FLOOR_S = 20.0
+"""The least of so long, or longer, is a process's floor; what deeds open is mostly closed again within it."""
 FOLLOWED_S = 240.0
 """So much life of processes of a role together, before a slope is judged."""

@@ -1,4 +1,8 @@
-"""How memory and descriptors of processes went over a run: levels, and one slope over all lives of a role."""
+"""How memory and descriptors of processes went over a run: levels, and one slope over all lives of a role.
+
+A hundred connections for three seconds are no leak. What stays is: so the slope is that of the floor, from the least
+that a process had in the first third of its life to the least that it had in the last.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from .bounds import WARMING_S
+from .bounds import FLOOR_S, WARMING_S
 from .history import Level
 
 
@@ -15,12 +19,14 @@ from .history import Level
 class Course:
     """One quantity of one role over all its processes.
 
-    `slope` is per minute, fitted with a level of its own for each process, after each has warmed up; None where less
-    than two looks remain. `followed_s` is how long they were looked at then.
+    `least` and `most` are of all looks after a process has warmed up (of all, where none has). `slope` is per minute,
+    of the floor, fitted with a level of its own for each process; None where none has lived for long.
+    `followed_s` is how long those were looked at.
     """
 
     first: float
     last: float
+    least: float
     most: float
     slope: float | None
     followed_s: float
@@ -36,26 +42,36 @@ def course(levels: Iterable[Level], role: str, quantity: Callable[[Level], float
     if not lives:
         return None
     warm = [[level for level in life if level.at_s - life[0].at_s >= WARMING_S] for life in lives.values()]
-    warm = [life for life in warm if len(life) > 1]
+    long = [(life, floor) for life in warm if (floor := _floor(life, quantity))]
     everything = [quantity(level) for life in lives.values() for level in life]
     return Course(
         first=everything[0],
         last=everything[-1],
+        least=min((quantity(level) for life in warm for level in life), default=min(everything)),
         most=max(everything),
-        slope=_slope(warm, quantity),
-        followed_s=sum(life[-1].at_s - life[0].at_s for life in warm),
+        slope=_slope([floor for _, floor in long]),
+        followed_s=sum(life[-1].at_s - life[0].at_s for life, _ in long),
         processes=len(lives),
     )
 
 
-def _slope(lives: Sequence[Sequence[Level]], quantity: Callable[[Level], float]) -> float | None:
-    """Least squares with one slope for all and a level for each life; per minute."""
+def _floor(life: Sequence[Level], quantity: Callable[[Level], float]) -> list[tuple[float, float]]:
+    """The least of the first and of the last third, each at its middle; nothing where those are too short."""
+    if not life or (third_s := (life[-1].at_s - life[0].at_s) / 3) < FLOOR_S:
+        return []
+    first = [quantity(level) for level in life if level.at_s <= life[0].at_s + third_s]
+    last = [quantity(level) for level in life if level.at_s >= life[-1].at_s - third_s]
+    return [(life[0].at_s + third_s / 2, min(first)), (life[-1].at_s - third_s / 2, min(last))]
+
+
+def _slope(lives: Sequence[Sequence[tuple[float, float]]]) -> float | None:
+    """Least squares with one slope for all and a level for each life, of (seconds, value); per minute."""
     above = below = 0.0
     for life in lives:
-        mean_s = statistics.fmean(level.at_s for level in life)
-        mean = statistics.fmean(quantity(level) for level in life)
-        above += sum((level.at_s - mean_s) * (quantity(level) - mean) for level in life)
-        below += sum((level.at_s - mean_s) ** 2 for level in life)
+        mean_s = statistics.fmean(at_s for at_s, _ in life)
+        mean = statistics.fmean(value for _, value in life)
+        above += sum((at_s - mean_s) * (value - mean) for at_s, value in life)
+        below += sum((at_s - mean_s) ** 2 for at_s, _ in life)
     return 60.0 * above / below if below > 0 else None
 
 

@@ -104,12 +104,16 @@ class Level:
 
 @dataclass(frozen=True)
 class Ended:
-    """A daemon's process is gone; `wanted` where that was our doing."""
+    """A daemon's process is gone; `wanted` where that was our doing.
+
+    `served` is false where it ended before it was ready; `words` are the last it said.
+    """
 
     at_s: float
     pid: int
     wanted: bool
     words: str = ""
+    served: bool = True
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,10 @@ class History:
         """The records of one kind, in their order."""
         with self._lock:
             return [record for record in self.records if isinstance(record, kind)]
+
+    def was_kept(self, what: str, since_s: float) -> bool:
+        """Whether something was kept from working at any time since `since_s`."""
+        return any(span.what == what and span.until_s >= since_s for span in self.all_of(Span))
 
     @contextmanager
     def span(self, what: str, after_s: float = 0.0) -> Iterator[None]:

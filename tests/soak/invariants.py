@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ class Violation:
 
 Judge = Callable[[History], Iterator[tuple[float, str]]]
 
+SHORT = re.compile(r"(?i)too large|no space|no room|disk|memory|\boom\b|open files|allocat")
+"""How jobs say what they had too little of."""
 TERMINAL = ("succeeded", "failed", "cancelled")
 ATTEMPTS = 3
 
@@ -114,7 +117,7 @@ def jobs_are_equal(history: History) -> Iterator[tuple[float, str]]:
 
 
 def jobs_fail_for_a_reason(history: History) -> Iterator[tuple[float, str]]:
-    """A good job fails only when its worker was lost three times, or while there was no room for it."""
+    """A good job fails only when its worker was lost three times, or for want of what was short in its time."""
     acknowledged = {job.job_id: job.at_s for job in history.all_of(Acknowledged)}
     short = [span for span in history.all_of(Span) if span.what == "room"]
     for end in history.all_of(JobEnd):
@@ -125,7 +128,8 @@ def jobs_fail_for_a_reason(history: History) -> Iterator[tuple[float, str]]:
         if end.reason == "worker_died" and end.attempts >= ATTEMPTS:
             continue
         since = acknowledged.get(end.job_id, 0.0)
-        if not any(span.begin_s <= end.at_s and since <= span.until_s for span in short):
+        in_want = any(span.begin_s <= end.at_s and since <= span.until_s for span in short)
+        if not (in_want and SHORT.search(f"{end.reason} {end.text}")):
             yield end.at_s, f"job {end.job_id} failed after {end.attempts} attempts: {end.reason} {end.text}"
 
 
@@ -134,21 +138,32 @@ def jobs_fail_for_a_reason(history: History) -> Iterator[tuple[float, str]]:
 
 def health_is_in_time(history: History) -> Iterator[tuple[float, str]]:
     """The daemon says how it is within seconds, whenever we let it."""
-    held = [span for span in history.all_of(Span) if span.what == "daemon"]
-    for answer in history.all_of(HealthAnswer):
-        began_s = answer.at_s - answer.seconds
-        if any(span.begin_s <= answer.at_s and began_s <= span.until_s + bounds.RESTART_S for span in held):
-            continue
+    for answer in undisturbed(history):
         if answer.error:
             yield answer.at_s, f"no health: {answer.error}"
         elif answer.seconds > bounds.HEALTH_S:
             yield answer.at_s, f"health took {answer.seconds:.1f} s; at most {bounds.HEALTH_S:.0f} s"
 
 
+def undisturbed(history: History) -> list[HealthAnswer]:
+    """The questions about health that no deed kept the daemon from answering."""
+    held = [span for span in history.all_of(Span) if span.what == "daemon"]
+    return [
+        answer
+        for answer in history.all_of(HealthAnswer)
+        if not any(
+            span.begin_s <= answer.at_s and answer.at_s - answer.seconds <= span.until_s + bounds.RESTART_S
+            for span in held
+        )
+    ]
+
+
 def daemons_live(history: History) -> Iterator[tuple[float, str]]:
-    """A daemon ends only when it is told to, or killed."""
+    """A daemon ends only when it is told to, or killed; one that an operator starts on a full disk says so and ends."""
+    short = [span for span in history.all_of(Span) if span.what == "room"]
     for end in history.all_of(Ended):
-        if not end.wanted:
+        no_room = any(span.begin_s <= end.at_s <= span.until_s for span in short) and "disk is full" in end.words
+        if not end.wanted and (end.served or not no_room):
             yield end.at_s, f"daemon {end.pid} ended by itself: {end.words}"
 
 

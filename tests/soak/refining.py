@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import random
 import re
@@ -28,11 +29,15 @@ from .bystanders import left_over, marks, touched
 from .history import HookEnd
 from .stage import Stage
 
+log = logging.getLogger(__name__)
+
 HEADER_BYTES = 1024
 MAP_BYTES = BOX**3 * 4
 OFF_SCALE = 10.0
 """A corrected map's RMS is within this factor of the standard map's."""
 SWITCHED_OFF = "correction is switched off"
+CLEAN_ATTEMPTS = 3
+LONGEST_REST_S = 10.0
 NO_CORRECTION = {hook_settings.VARIABLES["correction"]: "0"}
 FASTER = {"CRYOBRIDGE_STEPS": "2", "CRYOBRIDGE_WARM_STEPS": "1"}
 ENDS_S = 2 * bounds.CALL_S
@@ -82,20 +87,24 @@ class Refining:
         alone = {"CRYOBRIDGE_SPAWN": "0", "CRYOBRIDGE_SOCKET": nobody}
         bare = self.stage.folder / "bare"
         bare.mkdir()
-        calls = [
-            template.call(template.write_call(number, half), half, log_folder=self._logs, **more)
-            for number, more in enumerate((NO_CORRECTION, alone, {**alone, "PATH": str(bare)}), start=3)
-            for half in (1, 2)
-        ]
-        for call in calls:
-            if call.wait() != 0:
-                raise RuntimeError(f"no clean standard map could be made: {call.text}")
-            said = result_lines(call)[-1]
-            # On a busy machine the daemon's own map may come from somewhere else, and then none of its maps is known.
-            if (SWITCHED_OFF in said) == ("no daemon listens" in said):
-                raise RuntimeError(f"a clean run was disturbed: {said}")
-            self.clean[call.half].add(_voxels(call.result))
-            self.rms[call.half] = float(np.sqrt(np.mean(call.map().astype(np.float64) ** 2)))
+        for number, more in enumerate((NO_CORRECTION, alone, {**alone, "PATH": str(bare)}), start=3):
+            for attempt in range(CLEAN_ATTEMPTS):
+                calls = [
+                    template.call(template.write_call(number, half), half, log_folder=self._logs, **more)
+                    for half in (1, 2)
+                ]
+                if any(call.wait() != 0 for call in calls):
+                    raise RuntimeError(f"no clean standard map could be made: {calls[0].text} {calls[1].text}")
+                said = result_lines(calls[0])[-1]
+                # On a busy machine the daemon's own map may come from somewhere else; then none of its maps is known.
+                if all((SWITCHED_OFF in result_lines(call)[-1]) == (more is NO_CORRECTION) for call in calls):
+                    break
+                log.info("a clean run was disturbed (%d): %s", attempt + 1, said)
+            else:
+                raise RuntimeError(f"clean runs were disturbed: {said}")
+            for call in calls:
+                self.clean[call.half].add(_voxels(call.result))
+                self.rms[call.half] = float(np.sqrt(np.mean(call.map().astype(np.float64) ** 2)))
 
     def stream(self, name: str, seed: int, quiet: threading.Event) -> None:
         """One refinement until the run is over, and one iteration after that, which nothing disturbs."""
@@ -106,11 +115,15 @@ class Refining:
         iteration = 3
         while not quiet.is_set():
             more = NO_CORRECTION if dice.random() < 0.15 else {}
+            began = time.monotonic()
             self.iterate(refinement, name, iteration, pause_s=dice.choice((0.0, 0.0, 0.3, 2.0)), more=more)
             self._check_theirs(name, theirs)
             self._forget(refinement, iteration - 2)
             iteration += 1
-            quiet.wait(dice.uniform(0, 1.0))
+            # A refinement searches between its calls; without a rest, however slow the machine is, calls would take
+            # all of the worker's time, and jobs, which come after them, none.
+            took_s = time.monotonic() - began
+            quiet.wait(dice.uniform(0, 1.0) + min(dice.uniform(0.5, 2.0) * took_s, LONGEST_REST_S))
         self.stage.services["calm"].wait()
         self.iterate(refinement, name, iteration)
         self._check_theirs(name, theirs)

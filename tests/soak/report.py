@@ -13,13 +13,15 @@ from typing import Any
 
 from cryobridge import __version__
 
+from .bounds import WARMING_S
 from .figures import QUANTITIES, course
 from .history import Acknowledged, Check, HealthAnswer, HookEnd, JobEnd, Level
 from .history import Done as DoneDeed
-from .invariants import INVARIANTS
+from .invariants import INVARIANTS, undisturbed
 from .run import SKIPPED, Outcome
 
 ROLES = ("daemon", "worker")
+COURSE = ("first", "last", "least", "most", "slope", "followed_s", "processes")
 _STYLE = (
     "body{font:15px/1.5 system-ui;max-width:60em;margin:2em auto;padding:0 1em;color:#222}"
     "table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:left;border-bottom:1px solid #ddd}"
@@ -41,7 +43,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
     """All figures of a run, as plain values."""
     history = outcome.history
     hooks, ends, health = (history.all_of(kind) for kind in (HookEnd, JobEnd, HealthAnswer))
-    answered = sorted(answer.seconds for answer in health if not answer.error)
+    let = sorted((answer.seconds, answer.at_s) for answer in undisturbed(history) if not answer.error)
     return {
         "seed": outcome.seed,
         "minutes": round(outcome.seconds / 60, 3),
@@ -64,9 +66,11 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         },
         "health": {
             "asked": len(health),
-            "answered": len(answered),
-            "median_s": answered[len(answered) // 2] if answered else None,
-            "longest_s": answered[-1] if answered else None,
+            "answered": sum(not answer.error for answer in health),
+            "while no deed kept it from answering": len(let),
+            "median_s": let[len(let) // 2][0] if let else None,
+            "longest_s": let[-1][0] if let else None,
+            "longest at_s": let[-1][1] if let else None,
         },
         "looked at": dict(Counter(check.invariant for check in history.all_of(Check))),
         "processes": _courses(history.all_of(Level)),
@@ -124,13 +128,11 @@ def _page(facts: dict[str, Any], outcome: Outcome) -> str:
         "<h2>What came of it</h2>",
         *(_table((name, ""), facts[name].items()) for name in ("calls", "jobs", "health", "looked at")),
         "<h2>Memory, descriptors, threads</h2>",
-        "<p>One slope over all processes of a kind, each with a level of its own, after each has warmed up.</p>",
+        f"<p>One slope over all processes of a kind that lived long: from the least of the first third of each life "
+        f"to the least of the last, without the first {WARMING_S:.0f} s.</p>",
         _table(
-            ("", "first", "last", "most", "slope a minute", "followed for (s)", "processes"),
-            [
-                (name, *(_number(row[key]) for key in ("first", "last", "most", "slope", "followed_s", "processes")))
-                for name, row in facts["processes"].items()
-            ],
+            ("", "first", "last", "least", "most", "slope a minute", "followed for (s)", "processes"),
+            [(name, *(_number(row[key]) for key in COURSE)) for name, row in facts["processes"].items()],
         ),
         *(
             _curve(outcome.history.all_of(Level), role, name)

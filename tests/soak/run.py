@@ -140,7 +140,7 @@ def _settle(stage: Stage, users: list[threading.Thread], calm: threading.Event) 
     for thread in users:
         thread.join(bounds.JOB_S)
         stage.history.check("nothing is left behind", not thread.is_alive(), f"{thread.name} does not end")
-    stage.until(lambda: not submitting.open_ids(), bounds.JOB_S, every_s=0.5)
+    submitting.until(lambda: not submitting.open_ids())
     submitting.look()
     log.info("settled after %.0f s", time.monotonic() - began)
 

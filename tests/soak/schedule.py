@@ -9,6 +9,8 @@ from itertools import count, takewhile
 
 from .deeds.deed import Deed
 
+DEADLY_EVERY = 5
+
 
 @dataclass(frozen=True)
 class Appointment:
@@ -24,7 +26,7 @@ def schedule(seed: int, seconds: float, deeds: Mapping[str, Deed], gap_s: float)
     """The appointments of the first `seconds` of a seed.
 
     Deeds are drawn like cards: every one comes in each round as often as its weight says, in an order of the round's
-    own; deadly ones sit out every second round.
+    own; deadly ones come in every fifth round only, so that processes live long enough in between to be followed.
 
     Parameters
     ----------
@@ -39,9 +41,8 @@ def _endless(seed: int, deeds: Mapping[str, Deed], gap_s: float) -> Iterator[App
     at_s = 0.0
     number = 0
     for round_number in count():
-        cards = [
-            deed.name for deed in deeds.values() for _ in range(deed.weight) if not (round_number % 2 and deed.deadly)
-        ]
+        calm = round_number % DEADLY_EVERY != 0
+        cards = [deed.name for deed in deeds.values() for _ in range(deed.weight) if not (calm and deed.deadly)]
         dice.shuffle(cards)
         for name in cards:
             at_s += min(dice.expovariate(1 / gap_s), 4 * gap_s)

@@ -40,6 +40,8 @@ DEADLINES = {
     "cancel_s": 5.0,
     "drain_s": 5.0,
 }
+KEEP_ALIVE_S = 30.0
+"""What a worker keeps of refinements that have ended would otherwise stay an hour: no RELION is seen to end here."""
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -53,6 +55,8 @@ class Stage:
         Holds all of it; short, because a socket's path may have 107 bytes.
     room
         A folder on a small file system of its own, or None where none may be mounted.
+    filling
+        Held by the deed that fills the room, or is about to.
     over
         Set when everything is to come to its end.
     services
@@ -63,6 +67,7 @@ class Stage:
     history: History
     room: Path | None = None
     why_no_room: str = ""
+    filling: threading.Lock = field(default_factory=threading.Lock)
     over: threading.Event = field(default_factory=threading.Event)
     wanted_gone: set[int] = field(default_factory=set)
     services: dict[str, Any] = field(default_factory=dict)
@@ -86,6 +91,7 @@ class Stage:
                 "devices": ["cpu"],
                 "deadlines": DEADLINES,
                 "idle_exit_s": 1e6,
+                "keep_alive_s": KEEP_ALIVE_S,
                 "inbox": str(stage.inbox),
                 "state_dir": str(stage.state),
                 "watch_roots": [str(folder / "projects")],
@@ -229,8 +235,9 @@ class Stage:
         pid = self.daemon_pid()
         known = self._known
         if known is not None and pid != known and not lives(known):
-            words = (self.folder / "daemon.out").read_text(errors="replace").strip()[-500:]
-            self.history.add(Ended(self.history.now_s, known, known in self.wanted_gone, words))
+            said = (self.folder / "daemon.out").read_text(errors="replace")
+            served = any("daemon ready" in line and line.endswith(f" pid={known}") for line in said.splitlines())
+            self.history.add(Ended(self.history.now_s, known, known in self.wanted_gone, said.strip()[-500:], served))
             self._known = None
         if pid is not None and self._known is None:
             self._known = pid

@@ -8,6 +8,7 @@ import random
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable, InputI
 from cryobridge.schemas.requests import CancelJob, ListJobs, SubmitJob, WaitForJob
 from cryobridge.wrappers.formats import mrc
 
+from . import bounds
 from .bystanders import left_over
 from .history import Acknowledged, JobEnd
 from .invariants import TERMINAL
@@ -32,16 +34,17 @@ VOXEL_A = 2.0
 COMPARED = (".mrc", ".csv", ".safetensors")
 """What holds results; pages, logs and records also hold times and paths."""
 PATIENCE_S = 60.0
-CLEAN_S = 120.0
+CLEAN_S = 240.0
 
 
 @dataclass
 class Submitting:
-    """All jobs of a run."""
+    """All jobs of a run; `last_end` is when (`time.monotonic`) one was last seen to end."""
 
     stage: Stage
     clean: dict[str, dict[str, str]] = field(default_factory=dict)
-    _open: dict[str, tuple[Acknowledged, bool]] = field(default_factory=dict)
+    last_end: float = 0.0
+    _open: dict[str, tuple[Acknowledged, bool, bool]] = field(default_factory=dict)
     _cancelled: set[str] = field(default_factory=set)
     _named: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -109,18 +112,31 @@ class Submitting:
                 log.info("%s refused: %s", flavour, error)
                 return None
             else:
-                self.acknowledged(str(reply["job_id"]), flavour, output, request, may_fail=may_fail)
+                same_inputs = "inputs" not in other
+                self.acknowledged(
+                    str(reply["job_id"]), flavour, output, request, may_fail=may_fail, same_inputs=same_inputs
+                )
                 return str(reply["job_id"])
         return None
 
     def acknowledged(
-        self, job_id: str, flavour: str, output: Path, request: str = "", *, may_fail: bool = False
+        self,
+        job_id: str,
+        flavour: str,
+        output: Path,
+        request: str = "",
+        *,
+        may_fail: bool = False,
+        same_inputs: bool = True,
     ) -> None:
-        """Note that the daemon has taken a job; from now on it is followed to its end."""
+        """Note that the daemon has taken a job; from now on it is followed to its end.
+
+        Its results are compared with those of a clean run where it has `same_inputs`.
+        """
         told = Acknowledged(self.stage.history.now_s, job_id, flavour, str(output), request)
         self.stage.history.add(told)
         with self._lock:
-            self._open[job_id] = (told, may_fail)
+            self._open[job_id] = (told, may_fail, same_inputs)
             if request:
                 self._named.add(str(output))
 
@@ -138,6 +154,18 @@ class Submitting:
         """Jobs that were not seen to end yet."""
         with self._lock:
             return list(self._open)
+
+    def until(self, condition: Callable[[], object]) -> bool:
+        """Wait for something that jobs bring about; false once none has ended for `bounds.JOB_S`.
+
+        However many wait in front on however busy a machine, a service that does its jobs is waited for.
+        """
+        began = time.monotonic()
+        while not condition():
+            if time.monotonic() - max(began, self.last_end) > bounds.JOB_S:
+                return False
+            time.sleep(0.5)
+        return True
 
     def stream(self, name: str, seed: int, quiet: threading.Event) -> None:
         """One user who submits jobs of every flavour, some named, some twice, and cancels a few."""
@@ -184,7 +212,7 @@ class Submitting:
         with self._lock:
             if job_id not in self._open:
                 return
-            told, may_fail = self._open[job_id]
+            told, may_fail, same_inputs = self._open[job_id]
         try:
             reply = client.request(WaitForJob(job_id=job_id, timeout_s=0.0))
         except InputInvalid as error:
@@ -194,11 +222,13 @@ class Submitting:
         with self._lock:
             if self._open.pop(job_id, None) is None:
                 return
+            self.last_end = time.monotonic()
         output = Path(told.output)
         differing: tuple[str, ...] = ()
         if reply["state"] == "succeeded":
             made, clean = _digests(output), self.clean[told.flavour]
-            differing = tuple(sorted(name for name in {*made, *clean} if made.get(name) != clean.get(name)))
+            if same_inputs:
+                differing = tuple(sorted(name for name in {*made, *clean} if made.get(name) != clean.get(name)))
             if not may_fail:
                 found = left_over(output)
                 text = f"job {job_id} ({told.flavour}): {', '.join(found) or 'nothing'}"

@@ -65,6 +65,12 @@ def test_a_state_folder_that_cannot_be_written_stops_a_service_but_not_what_a_re
     daemon.start("--autospawned")
     assert [hook.ended()[0] for hook in call_both(daemon)] == ["commit", "commit"]
     assert daemon.ask("status")["state_dir"] == f"{daemon.socket}.state"
+    # The next daemon would not find a job that is kept there.
+    spec = {"schema": "cryobridge/job/1", "kind": "check", "inputs": {}, "output": str(daemon.folder / "out")}
+    refused = daemon.ask("submit", spec=spec)
+    assert (refused["type"], refused["code"]) == ("error", "rejected")
+    assert "/proc/nowhere" in refused["text"]
+    assert daemon.ask("status")["health"]["degraded"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

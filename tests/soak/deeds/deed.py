@@ -18,7 +18,7 @@ class Deed:
     """A kind of disturbance.
 
     `act` returns what came of it in a few words. A deadly one ends or stops processes of the service; those are left
-    out of every second round, so that memory and descriptors can be followed over processes that live long.
+    out of most rounds, so that memory and descriptors can be followed over processes that live long.
     """
 
     name: str

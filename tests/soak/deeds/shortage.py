@@ -12,9 +12,12 @@ from pathlib import Path
 
 import psutil
 
+from cryobridge.schemas.errors import CryobridgeError
+from cryobridge.schemas.requests import SubmitJob
+
 from ..stage import Stage
 from .deed import Deed, NotHereError
-from .kills import degraded
+from .kills import degraded, problems
 
 SPARE_BYTES = 8192
 FULL_S = 14.0
@@ -23,44 +26,64 @@ FULL_S = 14.0
 
 def full_project(stage: Stage, dice: random.Random) -> str:
     """A refinement's disk fills up at its call; the padded volumes, of no more use, make room for the map."""
-    room = _room(stage)
     refining = stage.services["refining"]
     name = f"full{dice.randrange(2**32)}"
-    refinement = refining.new(name, room)
-    try:
-        for half in (1, 2):
-            refinement.write_call(3, half)
-        with _filled(room, dice.choice((SPARE_BYTES, 200_000))):
-            ends = refining.iterate_written(refinement, name, 3)
-    finally:
-        shutil.rmtree(refinement.project, ignore_errors=True)
+    with _room(stage) as room:
+        refinement = refining.new(name, room)
+        try:
+            for half in (1, 2):
+                refinement.write_call(3, half)
+            with stage.history.span("room", after_s=15.0), _filled(room, dice.choice((SPARE_BYTES, 200_000))):
+                ends = refining.iterate_written(refinement, name, 3)
+        finally:
+            shutil.rmtree(refinement.project, ignore_errors=True)
     return ", ".join(end.made for end in ends)
 
 
 def full_state(stage: Stage, dice: random.Random) -> str:
-    """The disk of the daemon's database fills up: it says so, takes no more jobs, and is well again afterwards."""
-    room = _room(stage)
+    """The disk of the daemon's database fills up: it says so, takes no more jobs, and is well again afterwards.
+
+    The database's own files may have room in themselves for a while; then jobs are taken, and all is well.
+    """
     daemon = stage.daemon_pid()
-    with stage.history.span("room", after_s=15.0), _filled(room, 0):
+    with _room(stage) as room, stage.history.span("room", after_s=15.0), _filled(room, 0):
         told = stage.until(lambda: degraded(stage), FULL_S + 6.0)
-    same = stage.daemon_pid() == daemon
-    if same and daemon is not None:
-        stage.history.check("health is true", told, "the database's disk was full, health said nothing")
+        refused = "" if told else _why_not_stored(stage)
+    if stage.daemon_pid() != daemon or daemon is None:
+        return "another daemon came"
+    text = f"the database's disk was full, health said nothing, and a job was refused: {refused}"
+    stage.history.check("health is true", not refused, text)
+    if told:
         well = stage.until(lambda: not degraded(stage), FULL_S + 30.0)
-        if stage.daemon_pid() == daemon and not told:
-            stage.history.check("health is true", well, "there is room again, and the daemon still says it is not well")
-    return "told" if told else "not told" if same else "another daemon came"
+        if stage.daemon_pid() == daemon and not well and (why := problems(stage)):
+            about_disk = [text for text in why if "full" in text or "written" in text]
+            text = f"there is room again, and the daemon still says: {'; '.join(about_disk)}"
+            stage.history.check("health is true", not about_disk, text)
+    return "told" if told else "it could be written"
+
+
+def _why_not_stored(stage: Stage) -> str:
+    """Why the daemon cannot store a job now; empty where it can, or something else is in the way."""
+    submitting = stage.services["submitting"]
+    output = submitting.output()
+    try:
+        with stage.client() as client:
+            reply = client.request(SubmitJob(spec=submitting.spec("lowpass", output)))
+    except (CryobridgeError, OSError) as error:
+        return str(error) if "disk is full" in str(error) else ""
+    submitting.acknowledged(str(reply["job_id"]), "lowpass", output)
+    return ""
 
 
 def full_output(stage: Stage, dice: random.Random) -> str:
     """A job's output disk is full: the job fails with a sentence."""
-    room = _room(stage)
     submitting = stage.services["submitting"]
-    output = room / f"job{dice.randrange(2**32)}"
-    with stage.history.span("room", after_s=15.0), _filled(room, 50_000):
-        job_id = submitting.submit("lowpass", output, may_fail=True)
-        stage.until(lambda: job_id not in submitting.open_ids(), 10.0)
-    shutil.rmtree(output, ignore_errors=True)
+    with _room(stage) as room:
+        output = room / f"job{dice.randrange(2**32)}"
+        with stage.history.span("room", after_s=15.0), _filled(room, 50_000):
+            job_id = submitting.submit("lowpass", output, may_fail=True)
+            stage.until(lambda: job_id not in submitting.open_ids(), 10.0)
+        shutil.rmtree(output, ignore_errors=True)
     return f"{job_id}"
 
 
@@ -107,10 +130,13 @@ def poor_hooks(stage: Stage, dice: random.Random) -> str:
     return f"{limit}: {', '.join(end.made for end in ends)}"
 
 
-def _room(stage: Stage) -> Path:
+@contextlib.contextmanager
+def _room(stage: Stage) -> Iterator[Path]:
+    """The small disk, for one deed at a time: what one prepares there must not meet another's filling."""
     if stage.room is None:
         raise NotHereError(stage.why_no_room)
-    return stage.room
+    with stage.filling:
+        yield stage.room
 
 
 @contextlib.contextmanager
@@ -143,7 +169,7 @@ DEEDS = (
     Deed("a full disk under the database", full_state),
     Deed("a full disk under a job", full_output),
     Deed("few descriptors for the daemon", few_descriptors),
-    Deed("little memory for a worker", little_memory),
-    Deed("small files only for a worker", small_files),
+    Deed("little memory for a worker", little_memory, deadly=True),
+    Deed("small files only for a worker", small_files, deadly=True),
     Deed("poor hooks", poor_hooks, 2),
 )

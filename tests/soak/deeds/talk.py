@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import Callable
 
+from cryobridge.schemas.bounds import MAX_CLIENT_FRAME_BYTES
 from cryobridge.schemas.wire import MAX_FRAME_BYTES, PROTOCOL, WireError, send_with_fds
 
 from ..stage import Stage
@@ -79,11 +80,11 @@ def wrong_requests(stage: Stage, dice: random.Random, stack: contextlib.ExitStac
 def half_a_frame(stage: Stage, dice: random.Random, stack: contextlib.ExitStack) -> str:
     """Frames that are announced large and come slowly, many at a time (D8)."""
     socks = []
-    with contextlib.suppress(OSError):
-        for _ in range(40):
+    for _ in range(40):
+        with contextlib.suppress(OSError):
             sock = _connected(stage, stack)
             sock.settimeout(2)
-            sock.sendall(_hello() + struct.pack(">I", MAX_FRAME_BYTES - 1) + b"[" * 2_000_000)
+            sock.sendall(_hello() + struct.pack(">I", MAX_CLIENT_FRAME_BYTES - 1) + b"[" * 2_000_000)
             socks.append(sock)
     for _ in range(10):
         time.sleep(0.5)

@@ -164,6 +164,7 @@ class Visit:
                 path = os.path.join(self.call.folder, entry)
                 if is_leftover(self.call.name, entry) and is_abandoned(path):
                     remove_quietly(path)
+        tidy(self.call.name)
 
     def _ask(self) -> Reply:
         """Let a daemon make the map."""
@@ -306,7 +307,6 @@ class Visit:
             os.makedirs(folder, exist_ok=True)
         except OSError:
             return False
-        tidy(self.call.name)
         return True
 
     def _kept(self, output: OutputFile) -> OutputFile:

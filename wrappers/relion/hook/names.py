@@ -125,11 +125,15 @@ def optimiser_of(name: CallName, iteration: int) -> str | None:
 
 
 def stale_coordination_files(name: CallName, entries: list[str]) -> list[str]:
-    """Of the files in the bridge folder, those that other iterations left there."""
+    """Of the files in the bridge folder, those that other iterations left there, and half-written networks.
+
+    Such a network of this very iteration is that of a hook which works on it, or was killed before RELION called again.
+    """
     stale = []
     for entry in entries:
         match = _COORDINATION.match(entry)
-        if match and int(match["iteration"]) != name.iteration:
+        network = entry.startswith(f".{name.pair}.session.cryobridge-")
+        if match and (network or int(match["iteration"]) != name.iteration):
             stale.append(entry)
     return stale
 

@@ -167,7 +167,7 @@ class Meeting:
 
 
 def tidy(name: CallName) -> None:
-    """Remove what earlier iterations left in the bridge folder, but no file that a hook still works on."""
+    """Remove what earlier calls left in the bridge folder, but no file that a hook still works on."""
     with contextlib.suppress(OSError):
         for entry in stale_coordination_files(name, os.listdir(name.bridge_folder)):
             path = os.path.join(name.bridge_folder, entry)

@@ -326,3 +326,34 @@ def test_one_connection_waits_for_a_few_jobs_at_once(bench: Bench) -> None:
     bench.requests.gone(greedy)
     bench.requests.handle(greedy, {"type": "wait", "job_id": job_id})
     assert len(greedy.sent) == 1
+
+
+def test_what_becomes_of_jobs_and_iterations_on_a_full_disk_is_booked_when_there_is_room(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[str] = []
+    bench.jobs.on_end(ends.append)
+    done, lost = (bench.ask(ME, "submit", spec=bench.spec())["job_id"] for _ in range(2))
+    tasks = {task.frame.job_id: task for task in bench.pool.tasks.values()}
+
+    def full() -> None:
+        raise StoreUnavailable("jobs.sqlite: database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "together", full)
+        bench.jobs.task_frame(tasks[done], JobDone(task=tasks[done].id, result={"n": 1}))
+        bench.jobs.task_lost(tasks[lost], "worker_died", "the worker was killed")
+        bench.sessions.call(FakeHook([1]), call_frame([1]))
+        bench.pool.standard(bench.pool.half(1), due=False)
+        for problem in (bench.jobs.problem, bench.books.problem):
+            assert "disk is full" in str(problem)
+        assert (ends, bench.jobs.busy) == ([], False), "a broken disk must not keep a daemon for ever"
+    bench.clock.now += 5
+    bench.jobs.tick(bench.clock())
+    bench.books.tick(bench.clock.now + 1e9)
+    assert (ends, bench.jobs.problem, bench.books.problem) == ([done], None, None)
+    assert bench.store.get(done).result == {"n": 1}
+    again = bench.store.get(lost)
+    assert (again.state, again.attempts) == (JobState.RUNNING, 2), "it is handed over again"
+    (iteration,) = [job for job in bench.store.newest(9) if job.kind == RELION_KIND]
+    assert iteration.state is JobState.SUCCEEDED

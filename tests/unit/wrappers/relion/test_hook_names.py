@@ -68,6 +68,13 @@ def test_a_continued_run_finds_its_earlier_iterations_under_the_older_root(tmp_p
     assert optimiser_of(name, 4) is None
 
 
+def test_a_half_written_network_of_the_same_iteration_is_stale_and_a_meeting_is_not():
+    name = CallName("", "run", 10, 1, "class", 1)
+    network = ".it010_class001.session.cryobridge-0a-1-2-3.mrc"
+    kept = [".it010_class002.session.cryobridge-0a-1-2-3.mrc", ".it010_class001.cryobridge-0a-1-2-3.mrc"]
+    assert stale_coordination_files(name, [network, *kept, "it010_class001.x.verdict"]) == [network]
+
+
 def test_only_other_iterations_meeting_files_are_stale():
     name = CallName("", "run", 10, 1, "class", 1)
     files = ["it009_class001_half1.here", "it010_class001_half1.here", "session.safetensors", ".it011_class001.x.mrc"]
