@@ -19,7 +19,7 @@ MB_PER_MINUTE = {"daemon": 2.0, "worker": 15.0}
 DESCRIPTORS_PER_MINUTE = {"daemon": 2.0, "worker": 2.0}
 WARMING_S = 60.0
 """A process grows at first; it is followed from then on."""
-FLOOR_S = 20.0
+FLOOR_S = 40.0
 """The least of so long, or longer, is a process's floor; what deeds open is mostly closed again within it."""
 FOLLOWED_S = 240.0
 """So much life of processes of a role together, before a slope is judged."""
