@@ -45,4 +45,4 @@ fuzz: install ## hostile files and frames, long
 	CRYOBRIDGE_FUZZ_EXAMPLES=100000 $(PYTEST) --timeout=0 tests/fuzz
 
 bench: install ## a real refinement with the stock tool and with the bridge; table in docs/BENCHMARKS.md
-	$(PYTHON) bench/relion.py
+	$(PYTHON) bench/relion.py --output bench-output --write
