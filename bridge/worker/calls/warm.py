@@ -32,6 +32,8 @@ from .standard import KeptHalf
 log = logging.getLogger(__name__)
 
 MAX_STATE_BYTES = 1 * 1024**3
+MOST_IN_MEMORY = 8
+"""Refinements whose networks stay in memory: others read theirs again from the job folder."""
 FIRST_ITERATION = 1
 """The first that RELION calls for; iteration 0 is its setting up."""
 
@@ -170,9 +172,15 @@ class WarmStates:
             self.drop(half.warm_key)
 
     def keep(self, half: KeptHalf, origin: Origin, state: CorrectionState) -> None:
-        """Remember a state that gave a good result, parked on the host: RELION takes the device's memory next."""
+        """Remember a state that gave a good result, parked on the host: RELION takes the device's memory next.
+
+        Of more than `MOST_IN_MEMORY` the one that was kept longest ago is forgotten here.
+        """
         state.to(torch.device("cpu"))
+        self.drop(half.warm_key)
         self._states[half.warm_key] = Warm(state, origin)
+        while len(self._states) > MOST_IN_MEMORY:
+            self.drop(next(iter(self._states)))
 
     def drop(self, warm_key: str) -> None:
         """Forget one state, for instance because its result was not usable."""
