@@ -72,6 +72,7 @@ def columns(output: Path) -> dict[str, Column]:
     python = f"{sys.executable} {Path(relion_oracle.__file__).resolve()}"
     return {
         "stock": Column(None, {}),
+        "again": Column(hook, {**own, "CRYOBRIDGE_CORRECTION": "False"}),
         "bridge": Column(hook, own),
         "early": Column(hook, early),
         "oracle": Column(python, real_relion.EARLY_CORRECTION),
@@ -258,8 +259,8 @@ def _described(seeds: list[int]) -> str:
         f"interval (bootstrap over particles) and by data set; rare: {RARE_BEYOND_DEG:g}° or more from ±z; astray: "
         f"off by more than {ASTRAY_DEG:g}°. FSC to truth: mean of the shells to {FSC_TO_A:g} Å inside the mask, "
         f"all/within {quality.CONE_HALF_ANGLE_DEG:g}° of z/elsewhere. `stock`, `bridge` and `spisonet` as they come; "
-        f"the others correct from healpix order {early['ISONET_START_HEALPIX']} and "
-        f"{early['ISONET_START_RESOLUTION']} Å on. "
+        "`again`: the bridge's standard map, the stock tool's to seven digits, so what chance does; the others correct "
+        f"from healpix order {early['ISONET_START_HEALPIX']} and {early['ISONET_START_RESOLUTION']} Å on. "
         f"{os.cpu_count()} {platform.machine()} cores, no GPU."
     )
 
