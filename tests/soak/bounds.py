@@ -7,6 +7,8 @@ HEALTH_S = 10.0
 cores that others use as well."""
 CALL_S = 90.0
 """One call of RELION: silence (15 s), the partner's time and a fallback after each other, on busy cores."""
+QUEUED_S = 240.0
+"""The same behind calls of other refinements: a dozen at once, each of seconds, on cores that others use as well."""
 JOB_S = 240.0
 """A small job, from the last disturbance or from the end of a job before it, whichever is later: a worker that was
 killed often starts again after up to a minute."""

@@ -39,6 +39,8 @@ HELD = [
     replace(CORRECTED, attempt=1),
     replace(FINE, iteration=4, status=137, made="none", wounded=True),
     replace(FINE, iteration=5, seconds=bounds.CALL_S + 10, held_s=20.0),
+    replace(FINE, refinement="b", at_s=390.0),
+    replace(FINE, iteration=6, at_s=400.0, seconds=bounds.CALL_S + 10),
     TOLD,
     replace(TOLD, at_s=1.5),
     DONE,
@@ -66,7 +68,11 @@ VIOLATED: dict[str, list[list[object]]] = {
         [replace(FINE, said="")],
     ],
     "halves are alike": [[FINE, CORRECTED]],
-    "calls are in time": [[replace(FINE, seconds=bounds.CALL_S + 1)]],
+    "calls are in time": [
+        [replace(FINE, at_s=200.0, seconds=bounds.CALL_S + 1)],
+        [replace(FINE, refinement="b"), replace(FINE, at_s=200.0, seconds=bounds.CALL_S + 1)],
+        [replace(FINE, at_s=299.0, refinement="b"), replace(FINE, at_s=300.0, seconds=bounds.QUEUED_S + 1)],
+    ],
     "jobs are kept": [[TOLD], [TOLD, replace(DONE, state="lost")], [TOLD, replace(DONE, state="running")]],
     "requests are done once": [
         [TOLD, DONE, replace(TOLD, job_id="other"), replace(DONE, job_id="other")],
