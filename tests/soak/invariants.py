@@ -79,7 +79,7 @@ def halves_are_alike(history: History) -> Iterator[tuple[float, str]]:
 
 
 def calls_are_in_time(history: History) -> Iterator[tuple[float, str]]:
-    """A call is answered within a bound, time that we held it apart; it may wait while other refinements are answered."""
+    """A call is answered within a bound, time that we held it apart; it may wait while other ones are answered."""
     ends = history.all_of(HookEnd)
     for hook in ends:
         took = hook.seconds - hook.held_s
