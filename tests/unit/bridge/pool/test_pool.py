@@ -72,8 +72,11 @@ class Owner:
 
 
 class Bench:
-    def __init__(self, folder: Path, devices: tuple[str, ...] = ("cpu",), keep_alive_s: float = -1) -> None:
+    def __init__(
+        self, folder: Path, devices: tuple[str, ...] = ("cpu",), keep_alive_s: float = -1, up_s: float = 0.0
+    ) -> None:
         self.clock = Clock()
+        self.clock.now += up_s
         self.started: list[FakeProcess] = []
         self.pool = Pool(
             asyncio.get_running_loop(),
@@ -344,6 +347,12 @@ async def test_an_idle_worker_is_ended_unless_it_keeps_a_refinement_warm_and_sta
     await bench.later(0)
     assert len(bench.started) == 2
     assert bench.pool.degraded is None
+
+
+@on_loop(keep_alive_s=100.0, up_s=1e6)
+async def test_a_worker_that_starts_is_not_idle_however_long_the_machine_has_been_up(bench: Bench) -> None:
+    await bench.later(1)
+    assert bench.started[-1].signals == []
 
 
 @on_loop(devices=("cuda:GPU-a", "cuda:GPU-b"))
