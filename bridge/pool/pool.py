@@ -232,10 +232,8 @@ class Pool:
     def _start(self, worker: Worker) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         now = self._clock()
-        worker.state, worker.started_at, worker.heard_at = WorkerState.STARTING, now, now
-        # A clock that counts from the machine's start: none of the time before is this worker's.
-        worker.idle_since = now
-        worker.terminated_at, worker.still_s, worker.still_task = None, 0.0, ""
+        worker.started_at = worker.heard_at = worker.idle_since = now
+        worker.state, worker.terminated_at, worker.still_s, worker.still_task = WorkerState.STARTING, None, 0.0, ""
         try:
             worker.process = self._spawn(worker.device, theirs, worker.log)
         except OSError as error:
