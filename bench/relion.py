@@ -134,7 +134,7 @@ def main() -> None:
     finally:
         _end_daemon(chosen.output / "daemon" / "socket")
     rares = {seed: rare(one) for seed, one in sets.items()}
-    text = f"{_described(chosen.seeds)}\n\n{table(runs, rares)}\n\n{courses(runs)}"
+    text = f"{_described(chosen.seeds, again='again' in runs)}\n\n{table(runs, rares)}\n\n{courses(runs)}"
     print(text)
     if chosen.write:
         before, rest = PAGE.read_text().split(BEGIN)
@@ -249,7 +249,10 @@ def _fsc(values: list[tuple[float, float, float]]) -> str:
     return "/".join(f"{value:.3f}" for value in np.mean(values, axis=0))
 
 
-def _described(seeds: list[int]) -> str:
+def _described(seeds: list[int], *, again: bool) -> str:
+    control = (
+        "`again`: the bridge's standard map, the stock tool's to seven digits, so what chance does; " if again else ""
+    )
     r, early = RECIPE, real_relion.EARLY_CORRECTION
     return (
         f"{len(seeds)} data set(s), seeds {', '.join(map(str, seeds))}: {r.n_particles} particles, C{r.fold}, "
@@ -259,8 +262,8 @@ def _described(seeds: list[int]) -> str:
         f"interval (bootstrap over particles) and by data set; rare: {RARE_BEYOND_DEG:g}° or more from ±z; astray: "
         f"off by more than {ASTRAY_DEG:g}°. FSC to truth: mean of the shells to {FSC_TO_A:g} Å inside the mask, "
         f"all/within {quality.CONE_HALF_ANGLE_DEG:g}° of z/elsewhere. `stock`, `bridge` and `spisonet` as they come; "
-        "`again`: the bridge's standard map, the stock tool's to seven digits, so what chance does; the others correct "
-        f"from healpix order {early['ISONET_START_HEALPIX']} and {early['ISONET_START_RESOLUTION']} Å on. "
+        f"{control}the others correct from healpix order {early['ISONET_START_HEALPIX']} and "
+        f"{early['ISONET_START_RESOLUTION']} Å on. "
         f"{os.cpu_count()} {platform.machine()} cores, no GPU."
     )
 

@@ -67,8 +67,8 @@ class RelionOptions(StrictModel):
     )
     effort: Effort = Field(
         "quick",
-        description="with the pre-trained network: quick uses it as it is, standard trains it a little in every "
-        "iteration, careful longer",
+        description="with the pre-trained network: quick uses it as it is, unless a length of training is given; "
+        "standard trains it a little in every iteration, careful longer",
     )
     retrain_each_iteration: bool = Field(False, description="forget the network between iterations")
     start_iteration: int = Field(1, ge=1, description="correct from this iteration on")

@@ -31,7 +31,7 @@ from .standard import KeptHalf
 
 log = logging.getLogger(__name__)
 
-MAX_STATE_BYTES = 1 * 1024**3
+MAX_STATE_BYTES = 8 * 1024**3
 MOST_IN_MEMORY = 8
 """Refinements whose networks stay in memory: others read theirs again from the job folder."""
 FIRST_ITERATION = 1

@@ -118,7 +118,7 @@ half-sets went through the real hook, daemon and worker, as RELION would hand th
 <p><b>What this does not show:</b> the views are the true ones with an error that shrinks from iteration to
 iteration; they do not depend on the maps. Only a real RELION run shows what better maps do to the views.
 The solvent mask was made from the truth, where a user would make it from a map.
-The same trained network fills both halves, so the FSC between corrected half-maps is no measure of resolution,
+The same pre-trained network fills both halves, so the FSC between corrected half-maps is no measure of resolution,
 even where neither half is told anything of the other; all figures here are against the known truth.</p>
 <h2>Before, after, truth</h2>
 <p>Sections of the last iteration's maps, halves averaged, one grey scale.</p><img src="data:image/png;base64,{slices}">
