@@ -14,7 +14,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from .values import FixedValues
 
 FILE_NAME = "cryobridge.yaml"
 MAX_FILE_BYTES = 64 * 1024
@@ -34,8 +35,7 @@ _SETTING = rf"(?P<margin> *){_KEY}:( +(?P<value>{_VALUE}))?{_COMMENT}"
 _TIME = r"[1-9][0-9]{0,8}(\.[0-9]{1,9})?"
 
 
-@dataclass(frozen=True)
-class HookSettings:
+class HookSettings(FixedValues):
     """What the user wants of a call as a whole.
 
     Attributes

@@ -11,7 +11,6 @@ them says something else here is refused, so that hook and daemon never differ.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -245,7 +244,7 @@ def own_settings(text: str | None, environment: Mapping[str, str]) -> HookSettin
     """
     try:
         own: dict[str, Any] = {**_own(settings_file.read(text))}
-        return replace(hook_settings.read(None, environment), **own)
+        return hook_settings.HookSettings(**vars(hook_settings.read(None, environment)) | own)
     except InputInvalid as error:
         raise SettingsInvalid(str(error)) from error
 

@@ -18,7 +18,6 @@ import os
 import socket
 import struct
 from collections import deque
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +50,15 @@ class ClosedError(WireError):
     """The other side closed the connection."""
 
 
-@dataclass
 class Frame:
     """One message with the descriptors that came with it.
 
     The receiver owns `fds` and must close them; `close()` does.
     """
 
-    message: Message
-    fds: list[int] = field(default_factory=list)
+    def __init__(self, message: Message, fds: list[int] | None = None) -> None:
+        self.message = message
+        self.fds = [] if fds is None else fds
 
     @property
     def type(self) -> str:

@@ -6,12 +6,12 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 from cryobridge.schemas import hook_settings, wire
 from cryobridge.schemas.codes import Code
 from cryobridge.schemas.messages import Bye
+from cryobridge.schemas.values import Values
 
 from . import settings
 from .call import (
@@ -44,8 +44,7 @@ _Talk = TypeVar("_Talk", bound=Conversation)
 _RELION_OWN = "standard map (RELION's own): "
 
 
-@dataclass
-class Reply:
+class Reply(Values):
     """What is to be placed: the chosen map, and why."""
 
     outcome: Outcome
@@ -114,7 +113,7 @@ class Visit:
         self.strict = False
         self.keep_volumes = False
         self.deadline = started + wishes.deadline_s if wishes.deadline_s else None
-        self.surroundings = Surroundings()
+        self.surroundings = Surroundings({})
         self.channel: wire.Channel | None = None
         self.meeting: Meeting | None = None
         self.history = History(call.name, wanted=wishes.correction)

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from cryobridge import __version__
+from cryobridge.schemas.values import Values
 
 _TAKEN_BY_SHELL = str.maketrans("", "", "'\"\\")
 
 
-@dataclass
-class Arguments:
+class Arguments(Values):
     """One call's arguments.
 
     Attributes

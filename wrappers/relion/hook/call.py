@@ -9,7 +9,8 @@ import contextlib
 import errno
 import os
 import stat
-from dataclasses import dataclass, field
+
+from cryobridge.schemas.values import FixedValues, Values
 
 from .names import CallName, base_root, optimiser_of, parse_call
 
@@ -25,8 +26,7 @@ class CallInvalidError(Exception):
     """The STAR file is not one that the bridge can work on; the message says why."""
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(FixedValues):
     """One call as its STAR file describes it.
 
     Attributes
@@ -157,8 +157,7 @@ def read_call(star: str) -> Call:
     return call
 
 
-@dataclass
-class Surroundings:
+class Surroundings(Values):
     """What RELION left of the iterations before, as paths; a file that is not there is not listed.
 
     Attributes
@@ -169,7 +168,7 @@ class Surroundings:
         RELION's command line, from the second line of its optimiser files; "" when unknown.
     """
 
-    paths: dict[str, str] = field(default_factory=dict)
+    paths: dict[str, str]
     command: str = ""
 
     @property
@@ -180,7 +179,7 @@ class Surroundings:
 
 def look_around(name: CallName) -> Surroundings:
     """Find the files of the previous iteration and of the start that belong to a call."""
-    found = Surroundings()
+    found = Surroundings({})
     start = optimiser_of(name, 0)
     previous = optimiser_of(name, name.iteration - 1) if name.iteration > 1 else start
     if start is not None:

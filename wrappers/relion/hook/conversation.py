@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from cryobridge.schemas import wire
 from cryobridge.schemas.codes import AnyCode, Code
@@ -28,6 +27,7 @@ from cryobridge.schemas.messages import (
     Waiting,
     WrittenFile,
 )
+from cryobridge.schemas.values import Values
 
 from .call import Call
 from .mapcheck import MapError, MapFacts, check_map, checksum
@@ -51,8 +51,7 @@ class EndedError(Exception):
         self.code = code
 
 
-@dataclass
-class HalfWork:
+class HalfWork(Values):
     """The files of one half that the daemon fills.
 
     Attributes
@@ -76,8 +75,7 @@ class HalfWork:
             self.corrected.discard()
 
 
-@dataclass
-class Outcome:
+class Outcome(Values):
     """How a call is to be answered.
 
     Attributes

@@ -9,7 +9,8 @@ import math
 import os
 import struct
 import zlib
-from dataclasses import dataclass
+
+from cryobridge.schemas.values import FixedValues
 
 HEADER_BYTES = 1024
 _CHUNK_BYTES = 4 * 1024 * 1024
@@ -19,8 +20,7 @@ class MapError(Exception):
     """The file is not the whole map it should be; the message says in what way."""
 
 
-@dataclass(frozen=True)
-class MapFacts:
+class MapFacts(FixedValues):
     """What a checked file is: bytes, checksum of the whole file, and the header's standard deviation."""
 
     size: int

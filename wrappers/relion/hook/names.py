@@ -8,21 +8,21 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from dataclasses import dataclass
+
+from cryobridge.schemas.values import FixedValues
 
 # The root may itself hold "_it", "_half" or dots, so everything is anchored at the end of the name.
-_CALL = re.compile(
+# Patterns are compiled where they are first used: most calls need two of the four.
+_CALL = (
     r"(?P<root>.*)_it(?P<iteration>[0-9]{3,})(?:_half(?P<half>[12]))?_(?P<kind>class|body)(?P<number>[0-9]{3,})"
-    r"_external_reconstruct\.star",
-    re.DOTALL,
+    r"_external_reconstruct\.star"
 )
-_OPTIMISER = re.compile(r"(?P<root>.*)_it(?P<iteration>[0-9]{3,})_optimiser\.star", re.DOTALL)
-_CONTINUED = re.compile(r"_ct[0-9]+\Z")
-_COORDINATION = re.compile(r"\.?it(?P<iteration>[0-9]{3,})_(?:class|body)[0-9]{3,}[._]")
+_OPTIMISER = r"(?P<root>.*)_it(?P<iteration>[0-9]{3,})_optimiser\.star"
+_CONTINUED = r"_ct[0-9]+\Z"
+_COORDINATION = r"\.?it(?P<iteration>[0-9]{3,})_(?:class|body)[0-9]{3,}[._]"
 
 
-@dataclass(frozen=True)
-class CallName:
+class CallName(FixedValues):
     """One call, as its STAR file is named.
 
     Attributes
@@ -81,7 +81,7 @@ class CallName:
 def parse_call(star: str) -> CallName | None:
     """Read a call from its STAR file name; None when RELION does not name calls like this."""
     folder, base = os.path.split(star)
-    match = _CALL.fullmatch(base)
+    match = re.fullmatch(_CALL, base, re.DOTALL)
     if match is None:
         return None
     return CallName(
@@ -96,7 +96,7 @@ def parse_call(star: str) -> CallName | None:
 
 def base_root(root: str) -> str:
     """The root without the `_ctN` that GUIs up to 3.1 add to a continued run."""
-    return _CONTINUED.sub("", root)
+    return re.sub(_CONTINUED, "", root)
 
 
 def optimiser_of(name: CallName, iteration: int) -> str | None:
@@ -117,7 +117,7 @@ def optimiser_of(name: CallName, iteration: int) -> str | None:
     found: list[tuple[float, str]] = []
     with contextlib.suppress(OSError), os.scandir(name.folder or ".") as entries:
         for entry in entries:
-            match = _OPTIMISER.fullmatch(entry.name)
+            match = re.fullmatch(_OPTIMISER, entry.name, re.DOTALL)
             if match and int(match["iteration"]) == iteration and base_root(match["root"]) == family:
                 with contextlib.suppress(OSError):
                     found.append((entry.stat().st_mtime, entry.name))
@@ -131,7 +131,7 @@ def stale_coordination_files(name: CallName, entries: list[str]) -> list[str]:
     """
     stale = []
     for entry in entries:
-        match = _COORDINATION.match(entry)
+        match = re.match(_COORDINATION, entry)
         network = entry.startswith(f".{name.pair}.session.cryobridge-")
         if match and (network or int(match["iteration"]) != name.iteration):
             stale.append(entry)

@@ -12,13 +12,13 @@ import contextlib
 import json
 import os
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from cryobridge.schemas.codes import AnyCode, Code, code_of
 from cryobridge.schemas.frames import FrameInvalid
 from cryobridge.schemas.iterations import IterationFigures
 from cryobridge.schemas.messages import CorrectedReady
+from cryobridge.schemas.values import FixedValues
 
 from .call import read_text, remove_quietly
 from .conversation import TICK_S, Conversation, EndedError, HalfWork, Outcome
@@ -33,8 +33,7 @@ _BEAT_S = 1.0
 _NOTE_BYTES = 16 * 1024
 
 
-@dataclass(frozen=True)
-class Role:
+class Role(FixedValues):
     """What this hook is to do in an iteration on two hosts.
 
     Attributes

@@ -16,7 +16,8 @@ import signal
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from cryobridge.schemas.values import FixedValues
 
 from .runlog import say
 
@@ -32,13 +33,12 @@ _LAUNCHERS = frozenset(
         *("hydra_pmi_proxy", "pmi_proxy", "slurmstepd"),
     }
 )
-_OWNER = re.compile(r"\.cryobridge-(?P<place>[0-9a-f]{8})-(?P<pid>[0-9]+)-(?P<start>[0-9]+)-[0-9a-f]{12}")
+_OWNER = r"\.cryobridge-(?P<place>[0-9a-f]{8})-(?P<pid>[0-9]+)-(?P<start>[0-9]+)-[0-9a-f]{12}"
 # On another host nobody can be asked. No call takes a day.
 _OLD_S = 86400.0
 
 
-@dataclass(frozen=True)
-class _Process:
+class _Process(FixedValues):
     name: str
     parent: int
     start: int
@@ -100,7 +100,7 @@ def is_abandoned(path: str) -> bool:
 
     A file whose name carries no owner is of an older version, whose hooks are taken for gone.
     """
-    match = _OWNER.search(os.path.basename(path))
+    match = re.search(_OWNER, os.path.basename(path))
     if match is None:
         return True
     if match["place"] != _place():

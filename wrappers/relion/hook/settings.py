@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from cryobridge.schemas import hook_settings, wire
@@ -21,7 +20,6 @@ _READER = "cryobridge.wrappers.relion.settings"
 _READER_LIMIT_S = 30.0
 
 
-@dataclass(frozen=True)
 class Settings(hook_settings.HookSettings):
     """The hook's own settings.
 

@@ -15,12 +15,12 @@ from .call import read_text
 
 CORRECTED = "corrected"
 STANDARD = "standard"
-_TICKET = re.compile(r"[A-Za-z0-9-]{1,64}")
+_TICKET = r"[A-Za-z0-9-]{1,64}"
 
 
 def is_ticket(text: object) -> bool:
     """Whether a daemon's ticket may stand in a file name."""
-    return isinstance(text, str) and _TICKET.fullmatch(text) is not None
+    return isinstance(text, str) and re.fullmatch(_TICKET, text) is not None
 
 
 def decide(path: str, choice: str) -> str:

@@ -16,9 +16,10 @@ before = set(sys.modules)
 import cryobridge.wrappers.relion.hook.main
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
-LIGHT = ("wire", "codes", "errors", "fields", "frames", "messages", "hook_settings", "iterations", "bounds")
+LIGHT = ("wire", "codes", "errors", "fields", "frames", "messages", "hook_settings", "iterations", "bounds", "values")
 # Each of these costs more than the hook's own modules together.
 SLOW = {"asyncio", "subprocess", "argparse", "logging", "multiprocessing", "shutil", "tempfile", "http", "email"}
+SLOW |= {"dataclasses", "inspect"}
 
 
 def test_the_hook_imports_the_standard_library_and_light_schemas_only():
