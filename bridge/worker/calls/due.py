@@ -5,6 +5,7 @@ A pure function of what RELION's files say and what the user asked for; the answ
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 
@@ -70,9 +71,18 @@ def decide(
     early = _too_early(options, facts, iteration, resolution_A)
     if early is None:
         return Due(True)
-    # Once per refinement: in its first call, when there is time left to set another start, and in one half's line.
-    late = begins_too_late(options, facts) if iteration <= 1 and half != 2 else None
+    # Once per start of RELION, when there is time left to set another order, and in one half's line.
+    late = begins_too_late(options, facts) if half != 2 and _is_new_start(facts, iteration) else None
     return Due(False, Code.NOT_DUE, early if late is None else f"{early}; {late.text}; {late.advice}")
+
+
+def _is_new_start(facts: RefinementFacts, iteration: int) -> bool:
+    """Whether RELION was started lately. A `--continue` is seen in the second iteration after it.
+
+    Before the first, RELION's files hold the command line of the run that is continued.
+    """
+    continued = re.search(r"_it([0-9]{3,})_optimiser\.star$", option_value(facts.command_line, "--continue") or "")
+    return iteration <= 1 or (continued is not None and iteration == int(continued[1]) + 2)
 
 
 def _too_early(

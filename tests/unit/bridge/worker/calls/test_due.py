@@ -70,6 +70,16 @@ def test_the_first_call_says_when_correction_would_begin_in_local_searches(start
     assert "local searches" not in verdict(options, facts, iteration=1, half=2).line
 
 
+@pytest.mark.parametrize(("iteration", "said"), [(8, False), (9, True), (10, False)])
+def test_a_continued_run_says_it_as_soon_as_its_command_line_is_known(iteration, said):
+    command = (
+        "relion_refine_mpi --continue Refine3D/job1/run_it007_optimiser.star --o Refine3D/job1/run_ct7 --auto_refine"
+    )
+    facts = dataclasses.replace(FACTS, command_line=command, healpix_order=2, local_healpix_order=4)
+    line = verdict(RelionOptions(start_healpix=4), facts, iteration=iteration).line
+    assert ("local searches" in line) is said
+
+
 def test_a_run_without_auto_refine_has_no_local_searches_to_come_too_late_for():
     facts = dataclasses.replace(FACTS, healpix_order=2)
     assert "local" not in verdict(RelionOptions(start_healpix=9), facts, iteration=1).line
