@@ -50,6 +50,18 @@ def test_one_daemon_corrects_both_halves_and_both_hooks_place_their_own(job, run
     assert job.leftovers() == []
 
 
+def test_each_hooks_line_names_the_call_that_its_own_daemons_log_knows(job, run_hook, fake_daemon):
+    joint = [["standard", "standard", {"half": half, "call": "joint"}] for half in (1, 2)]
+    scripts = {half: [["standard", "standard", {"call": f"own{half}"}], *WAIT[1:]] for half in ("1", "2")}
+    daemons = [
+        fake_daemon({half: script, "12": [*joint, *JOINT[2:], COMMIT]}, welcome={"daemon_id": f"daemon-{half}"})
+        for half, script in scripts.items()
+    ]
+    texts = [hook.finish()[1] for hook in run_both(job, run_hook, daemons)]
+    named = [next(word for word in ("joint", "own1", "own2") if f"[call {word}]" in text) for text in texts]
+    assert named in (["joint", "own2"], ["own1", "joint"])
+
+
 def test_the_next_iteration_clears_what_the_meeting_left(job, run_hook, fake_daemon, make_job):
     daemons = two_hosts(fake_daemon, [*JOINT, COMMIT])
     for hook in run_both(job, run_hook, daemons):

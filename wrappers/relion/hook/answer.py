@@ -206,6 +206,7 @@ class Visit:
         try:
             outcome = conversation.run()
         except PartnerElsewhere as elsewhere:
+            self.call_id = conversation.call_id
             self._hang_up()
             if elsewhere.role.owner:
                 return self._host(elsewhere.role, elsewhere.meeting, work)
