@@ -35,9 +35,9 @@ TRANSITIONS: MappingProxyType[JobState, frozenset[JobState]] = MappingProxyType(
 )
 
 MAX_ATTEMPTS = 3
+"""How often a job is started before an interruption counts as its failure; one by an orderly stop is not counted."""
 MAX_STALLED_ATTEMPTS = 2
 """A job whose step hangs would hang again: it has one more try, so that it cannot hold up refinements for ever."""
-"""How often a job is started before an interruption counts as its failure."""
 
 
 def may_become(now: JobState, then: JobState) -> bool:

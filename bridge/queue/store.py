@@ -154,7 +154,7 @@ class Store:
 
     def start(self, job_id: str) -> StoredJob:
         """A worker has it now."""
-        return self._move(job_id, JobState.RUNNING, None, "", started_at=self._clock(), attempt=True)
+        return self._move(job_id, JobState.RUNNING, None, "", started_at=self._clock(), attempts=1)
 
     def succeed(self, job_id: str, result: Mapping[str, Any], text: str = "") -> StoredJob:
         """It is done."""
@@ -168,10 +168,16 @@ class Store:
         """It was given up."""
         return self._move(job_id, JobState.CANCELLED, Code.CANCELLED, text)
 
-    def interrupt(self, job_id: str, reason: AnyCode, text: str) -> StoredJob:
-        """Its worker or the daemon ended; queue it again, or give up after too many attempts."""
+    def interrupt(self, job_id: str, reason: AnyCode, text: str, *, counts: bool = True) -> StoredJob:
+        """Its worker or the daemon ended; queue it again, or give up after too many attempts.
+
+        Parameters
+        ----------
+        counts
+            False where the daemon stopped in order, which says nothing about the job: the attempt is taken back.
+        """
         with self.together():
-            job = self._move(job_id, JobState.INTERRUPTED, reason, text)
+            job = self._move(job_id, JobState.INTERRUPTED, reason, text, attempts=0 if counts else -1)
             if job.abort_requested:
                 return self._move(job_id, JobState.CANCELLED, Code.CANCELLED, "cancelled on request")
             if job.kind == RELION_KIND:
@@ -333,7 +339,7 @@ class Store:
         *,
         result: Mapping[str, Any] | None = None,
         started_at: float | None = None,
-        attempt: bool = False,
+        attempts: int = 0,
     ) -> StoredJob:
         with self.together():
             now = self._one(job_id).state
@@ -349,7 +355,7 @@ class Store:
                     None if result is None else json.dumps(result),
                     started_at,
                     self._clock() if then in TERMINAL else None,
-                    int(attempt),
+                    attempts,
                     job_id,
                 ),
             )

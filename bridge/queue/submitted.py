@@ -181,7 +181,10 @@ class JobQueue:
             self._workers.cancel(active.task)
             del self._active[active.job.id]
             if active.started is not None:
-                self._bookings.book(partial(self._store.interrupt, active.job.id, Code.CANCELLED, "the daemon stopped"))
+                put_back = partial(
+                    self._store.interrupt, active.job.id, Code.CANCELLED, "the daemon stopped", counts=False
+                )
+                self._bookings.book(put_back)
 
     def tick(self, now: float) -> None:
         """Act on deadlines, note that waiting jobs have started, and book what could not be booked before."""

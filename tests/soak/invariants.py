@@ -26,6 +26,7 @@ Judge = Callable[[History], Iterator[tuple[float, str]]]
 
 SHORT = re.compile(r"(?i)too large|no space|no room|disk|memory|\boom\b|open files|allocat")
 """How jobs say what they had too little of."""
+_NO_ROOM = "disk is full"
 TERMINAL = ("succeeded", "failed", "cancelled")
 ATTEMPTS = 3
 
@@ -153,8 +154,17 @@ def health_is_in_time(history: History) -> Iterator[tuple[float, str]]:
 
 
 def undisturbed(history: History) -> list[HealthAnswer]:
-    """The questions about health that no deed kept the daemon from answering."""
-    held = [span for span in history.all_of(Span) if span.what == "daemon"]
+    """The questions about health that no deed kept the daemon from answering.
+
+    None can be started on a full disk, so one that was killed before has no successor until there is room.
+    """
+    refused = [end.at_s for end in history.all_of(Ended) if not end.served and _NO_ROOM in end.words]
+    held = [
+        span
+        for span in history.all_of(Span)
+        if span.what == "daemon"
+        or (span.what == "room" and any(span.begin_s <= at_s <= span.until_s for at_s in refused))
+    ]
     return [
         answer
         for answer in history.all_of(HealthAnswer)
@@ -169,7 +179,7 @@ def daemons_live(history: History) -> Iterator[tuple[float, str]]:
     """A daemon ends only when it is told to, or killed; one that an operator starts on a full disk says so and ends."""
     short = [span for span in history.all_of(Span) if span.what == "room"]
     for end in history.all_of(Ended):
-        no_room = any(span.begin_s <= end.at_s <= span.until_s for span in short) and "disk is full" in end.words
+        no_room = any(span.begin_s <= end.at_s <= span.until_s for span in short) and _NO_ROOM in end.words
         if not end.wanted and (end.served or not no_room):
             yield end.at_s, f"daemon {end.pid} ended by itself: {end.words}"
 

@@ -50,6 +50,7 @@ HELD = [
     HealthAnswer(3.0, 0.1),
     Span("daemon", 10.0, 20.0),
     HealthAnswer(25.0, 20.0, error="silent"),
+    HealthAnswer(5.5, 0.0, error="no daemon"),
     Ended(20.0, 7, wanted=True),
     Ended(5.0, 8, wanted=False, words="database or disk is full", served=False),
     *growing(),
@@ -86,7 +87,11 @@ VIOLATED: dict[str, list[list[object]]] = {
         [TOLD, Span("room", 4.0, 6.0), replace(FAILED, reason="failed", text="KeyError: 'x'")],
         [TOLD, replace(DONE, state="cancelled")],
     ],
-    "health is in time": [[HealthAnswer(3.0, bounds.HEALTH_S + 1)], [HealthAnswer(3.0, 1.0, error="refused")]],
+    "health is in time": [
+        [HealthAnswer(3.0, bounds.HEALTH_S + 1)],
+        [HealthAnswer(3.0, 1.0, error="refused")],
+        [Span("room", 2.0, 4.0), HealthAnswer(3.0, 0.0, error="no daemon")],
+    ],
     "daemons live": [
         [Ended(4.0, 7, wanted=False)],
         [Span("room", 3.0, 5.0), Ended(4.0, 7, wanted=False, words="database or disk is full")],

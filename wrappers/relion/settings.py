@@ -12,7 +12,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from cryobridge.schemas import hook_settings
@@ -27,7 +26,7 @@ def answer(text: str, environment: Mapping[str, str]) -> dict[str, Any]:
         resolve_options(environment, "", text, settings)
     except SettingsInvalid as error:
         return {"mistake": str(error)}
-    return asdict(settings)
+    return dict(vars(settings))
 
 
 def main() -> int:

@@ -104,14 +104,15 @@ class StoreAgainstModel(RuleBasedStateMachine):
         else:
             expected["state"] = JobState.QUEUED
 
-    @rule(job=jobs)
-    def interrupt(self, job: str) -> None:
+    @rule(job=jobs, counts=st.booleans())
+    def interrupt(self, job: str, counts: bool) -> None:
         if self.model[job]["state"] is JobState.RUNNING:
-            self.store.interrupt(job, "worker_died", "gone")
+            self.store.interrupt(job, "worker_died", "gone", counts=counts)
+            self.model[job]["attempts"] -= not counts
             self._interrupted(job)
         else:
             with pytest.raises(WrongTransition):
-                self.store.interrupt(job, "worker_died", "gone")
+                self.store.interrupt(job, "worker_died", "gone", counts=counts)
 
     @rule()
     def crash_and_recover(self) -> None:
@@ -155,6 +156,17 @@ TestStoreAgainstModel = StoreAgainstModel.TestCase
 TestStoreAgainstModel.settings = settings(
     max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+def test_a_daemon_may_stop_in_order_as_often_as_it_likes(store: Store) -> None:
+    job = store.add("map.fsc3d", SPEC, 1)
+    for _ in range(2 * MAX_ATTEMPTS):
+        store.start(job.id)
+        assert store.interrupt(job.id, "cancelled", "the daemon stopped", counts=False).state is JobState.QUEUED
+    for _ in range(MAX_ATTEMPTS):
+        store.start(job.id)
+        ended = store.interrupt(job.id, "worker_died", "gone")
+    assert (ended.state, ended.attempts) == (JobState.FAILED, MAX_ATTEMPTS)
 
 
 def test_sql_itself_refuses_every_step_that_the_table_forbids(store: Store, tmp_path: Path) -> None:
