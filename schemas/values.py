@@ -2,8 +2,8 @@
 
 The decorator compiles several functions per class, and its module imports `inspect`: together a quarter of the hook's
 whole cost, which is paid for each half of each iteration. To readers and type checkers these are dataclasses (PEP 681).
-Fields have no factory for their defaults, so these are all unchangeable values. The functions of `dataclasses` (`replace`,
-`asdict`) take no such class, whatever a type checker says; `vars` gives the fields.
+Fields have no factory for their defaults, so these are all unchangeable values. The functions of `dataclasses`
+(`replace`, `asdict`) take no such class, whatever a type checker says; `vars` gives the fields.
 
 Standard library only.
 """

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import resource
 
 import torch
 
 _CPU_ALLOCATOR = ("can't allocate memory", "not enough memory", "DefaultCPUAllocator")
+_DYNAMIC_LINKER = ("failed to map segment", "cannot allocate memory")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Say whether an error means that host or device memory ran out.
 
-    torch reports the host's with a plain `RuntimeError`, so its text has to be read.
+    torch reports the host's with a plain `RuntimeError`, and the dynamic linker with an `ImportError` or `OSError`, so
+    texts have to be read.
     """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    if isinstance(error, ImportError | OSError):
+        return any(words in str(error).lower() for words in _DYNAMIC_LINKER)
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _CPU_ALLOCATOR)
 
 

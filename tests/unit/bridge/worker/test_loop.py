@@ -1,5 +1,6 @@
 """The worker's loop: urgency, progress, cancelling, and errors that end a task but not the worker."""
 
+import errno
 import os
 import socket
 import threading
@@ -180,4 +181,8 @@ def test_descriptors_come_with_their_frame_and_are_closed_with_it(daemon):
 def test_memory_errors_are_told_from_others():
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert is_out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory"))
+    assert is_out_of_memory(ImportError("_c_utils.so: failed to map segment from shared object"))
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    assert not is_out_of_memory(ImportError("No module named 'x'"))
+    assert not is_out_of_memory(OSError(errno.ENOSPC, "No space left on device"))
