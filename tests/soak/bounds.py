@@ -17,10 +17,10 @@ RESTART_S = 15.0
 
 MOST_MB = {"daemon": 400.0, "worker": 2500.0}
 MOST_DESCRIPTORS = {"daemon": 1500, "worker": 600}
-MB_PER_MINUTE = {"daemon": 2.0, "worker": 15.0}
+MB_PER_MINUTE = {"daemon": 2.0, "worker": 5.0}
 DESCRIPTORS_PER_MINUTE = {"daemon": 2.0, "worker": 2.0}
-WARMING_S = 60.0
-"""A process grows at first; it is followed from then on."""
+WARMING_S = {"daemon": 90.0, "worker": 240.0}
+"""A process grows at first, until it has done every kind of work once; it is followed from then on."""
 FLOOR_S = 40.0
 """The least of so long, or longer, is a process's floor; what deeds open is mostly closed again within it."""
 FOLLOWED_S = 240.0

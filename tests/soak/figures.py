@@ -41,7 +41,7 @@ def course(levels: Iterable[Level], role: str, quantity: Callable[[Level], float
             lives[level.pid].append(level)
     if not lives:
         return None
-    warm = [[level for level in life if level.at_s - life[0].at_s >= WARMING_S] for life in lives.values()]
+    warm = [[level for level in life if level.at_s - life[0].at_s >= WARMING_S[role]] for life in lives.values()]
     long = [(life, floor) for life in warm if (floor := _floor(life, quantity))]
     everything = [quantity(level) for life in lives.values() for level in life]
     return Course(

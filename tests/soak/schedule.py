@@ -9,7 +9,9 @@ from itertools import count, takewhile
 
 from .deeds.deed import Deed
 
-DEADLY_EVERY = 5
+CYCLE = 20
+DEADLY = frozenset({0, 2, 4, 6, 8, 10})
+"""The rounds of each cycle, of about a minute each, with deadly deeds."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ def schedule(seed: int, seconds: float, deeds: Mapping[str, Deed], gap_s: float)
     """The appointments of the first `seconds` of a seed.
 
     Deeds are drawn like cards: every one comes in each round as often as its weight says, in an order of the round's
-    own; deadly ones come in every fifth round only, so that processes live long enough in between to be followed.
+    own; deadly ones come in some rounds only. The last nine of a cycle of twenty are without, so that there are
+    processes that live long enough, after all kinds of work have been done once, to see whether they grow.
 
     Parameters
     ----------
@@ -41,7 +44,7 @@ def _endless(seed: int, deeds: Mapping[str, Deed], gap_s: float) -> Iterator[App
     at_s = 0.0
     number = 0
     for round_number in count():
-        calm = round_number % DEADLY_EVERY != 0
+        calm = round_number % CYCLE not in DEADLY
         cards = [deed.name for deed in deeds.values() for _ in range(deed.weight) if not (calm and deed.deadly)]
         dice.shuffle(cards)
         for name in cards:
