@@ -40,6 +40,7 @@ from .scheduler import Priority, place
 from .watching import (
     Ending,
     is_idle,
+    keeps_cancelled_work,
     left_behind,
     may_begin,
     may_go_elsewhere,
@@ -315,10 +316,9 @@ class Pool:
             self._end(worker, f"{exit_text(process)} ({reason})", wanted=self._stopping)
 
     def _watch(self, worker: Worker, now: float) -> None:
-        overdue = [task for task in worker.tasks.values() if task.cancel_at is not None and now >= task.cancel_at]
         if (why := why_end(worker, now, self._deadlines)) is not None:
             self._end(worker, why, wanted=self._stopping)
-        elif overdue and worker.terminated_at is None:
+        elif worker.terminated_at is None and keeps_cancelled_work(worker, now, self._deadlines):
             worker.terminated_at = now
             worker.signal(signal.SIGTERM)
         elif not self._waiting and is_idle(worker, now, self._keep_alive_s):

@@ -50,6 +50,19 @@ def why_end(worker: Worker, now: float, deadlines: Deadlines) -> str | None:
     return None
 
 
+def keeps_cancelled_work(worker: Worker, now: float, deadlines: Deadlines) -> bool:
+    """Whether a worker does not give up cancelled work in time; the time counts from when that work's turn has come.
+
+    While the worker is at another task, cancelled work is only parked behind it, and no reason to lose the other one.
+    """
+    late = False
+    for task in worker.tasks.values():
+        if task.cancel_at is not None and worker.still_task not in {"", task.id}:
+            task.cancel_at = now + deadlines.cancel_s
+        late = late or (task.cancel_at is not None and now >= task.cancel_at)
+    return late
+
+
 def is_stalled(worker: Worker, deadlines: Deadlines) -> bool:
     """Whether a worker stands still and a call waits behind it."""
     waits = any(task.busy and task.is_call for task in worker.tasks.values())

@@ -25,7 +25,10 @@ from cryobridge.schemas.wire import Channel, ClosedError, Frame
 from cryobridge.schemas.worker_messages import (
     TO_WORKER,
     CancelTask,
+    CorrectTask,
     FromWorker,
+    HalfTask,
+    JobTask,
     PrepareSession,
     ReleaseSession,
     StopWorker,
@@ -46,6 +49,7 @@ BEAT_S = 2.0
 PROGRESS_EVERY_S = 10.0
 ROOM_PAUSE_S = 2.0
 """So long parked work waits before it asks again whether the device has room for it."""
+_WORK = (HalfTask, CorrectTask, JobTask)
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,17 @@ class FrameQueue:
         with self._changed:
             self._queues[received.frame.urgency].append(received)
             self._changed.notify()
+
+    def drop(self, task: str) -> Received | None:
+        """Take out the frame of a task that nobody has taken yet; None where there is none."""
+        with self._changed:
+            for queue in self._queues.values():
+                if (
+                    found := next((one for one in queue if one.task == task and isinstance(one.frame, _WORK)), None)
+                ) is not None:
+                    queue.remove(found)
+                    return found
+        return None
 
     def take(self, below: int | None = None, *, wait: bool = True, at_most_s: float | None = None) -> Received | None:
         """Return the next frame of urgency under `below` (any when None); None when there is none to come in time."""
@@ -194,10 +209,18 @@ class WorkerLoop:
                 self._fail(task, error.code, str(error))
             return
         if isinstance(asked, CancelTask):
-            self._cancelled.add(asked.task)
             frame.close()
+            self._cancel(asked.task)
         else:
             self._inbox.put(Received(asked, frame))
+
+    def _cancel(self, task: str) -> None:
+        """Give up a task at its next step, or at once where it has not begun."""
+        self._cancelled.add(task)
+        if (waiting := self._inbox.drop(task)) is not None:
+            self._cancelled.discard(task)
+            waiting.carrier.close()
+            self._fail(task, Code.CANCELLED, "cancelled before it began")
 
     def _end(self) -> None:
         """End the process at once, unless it is ending anyway: computing on for nobody would keep a device busy."""

@@ -285,6 +285,25 @@ async def test_cancel_asks_first_and_kills_only_a_worker_that_does_not_give_up(b
 
 
 @on_loop()
+async def test_cancelled_work_that_is_parked_behind_other_work_costs_the_worker_nothing(bench: Bench) -> None:
+    worker = await bench.ready()
+    parked, other = bench.call("parked"), bench.call("other")
+    bench.pool.submit(parked)
+    bench.pool.submit(other)
+    bench.pool.cancel(parked)
+    for _ in range(3 * int(Deadlines().cancel_s)):
+        worker.say("heartbeat", still_task="other")
+        await settle()
+        await bench.later(1)
+    assert worker.signals == []
+    for _ in range(int(Deadlines().cancel_s) + 2):
+        worker.say("heartbeat", still_task="parked")
+        await settle()
+        await bench.later(1)
+    assert worker.signals == [signal.SIGTERM]
+
+
+@on_loop()
 async def test_what_is_said_of_a_cancelled_or_unknown_task_reaches_nobody(bench: Bench) -> None:
     worker = await bench.ready()
     task = bench.call("a")

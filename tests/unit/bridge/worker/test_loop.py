@@ -124,6 +124,31 @@ def test_cancelling_ends_a_task_between_steps_and_closes_its_work(daemon):
     assert closed.wait(1)
 
 
+def test_a_task_cancelled_before_it_began_is_answered_at_once_and_never_begun(daemon):
+    begun, go_on = threading.Event(), threading.Event()
+    done = []
+
+    def job(asked, _fds):
+        done.append(asked.task)
+        begun.set()
+        go_on.wait(10)
+        yield None
+        return JobDone(task=asked.task, result={})
+
+    channel = daemon(job=job)
+    channel.send(asking("job", "long"))
+    assert begun.wait(5)
+    channel.send(asking("job", "behind"))
+    channel.send({"type": "cancel", "task": "behind"})
+    answer = receive(channel)
+    assert (answer["task"], answer["code"]) == ("behind", "cancelled")
+    go_on.set()
+    assert receive(channel)["task"] == "long"
+    channel.send(asking("job", "behind"))
+    assert receive(channel)["type"] == "done"
+    assert done == ["long", "behind"]
+
+
 def test_an_error_fails_its_task_with_a_code_and_the_next_is_served(daemon):
     def job(asked, _):
         yield Progress("begun")
