@@ -78,7 +78,7 @@ class JobTask(ToWorkerFrame):
 
 
 class CancelTask(ToWorkerFrame):
-    """Give a task up at its next step."""
+    """Give a task up at its next step, or at once where it has not begun."""
 
     type = "cancel"
     urgency = 0

@@ -118,7 +118,7 @@ class Pool:
     def cancel(self, task: Task, *, detach: bool = True) -> None:
         """Give a task up. Its owner hears no more of it, unless `detach` is false.
 
-        The worker gets a cancel frame, and is killed when it has not answered within the cancel deadline.
+        The worker gets a cancel frame, and is killed when it goes on with that task beyond the cancel deadline.
         """
         if detach:
             task.owner = None

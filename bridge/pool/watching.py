@@ -53,7 +53,8 @@ def why_end(worker: Worker, now: float, deadlines: Deadlines) -> str | None:
 def keeps_cancelled_work(worker: Worker, now: float, deadlines: Deadlines) -> bool:
     """Whether a worker does not give up cancelled work in time; the time counts from when that work's turn has come.
 
-    While the worker is at another task, cancelled work is only parked behind it, and no reason to lose the other one.
+    While the worker is at another task, cancelled work is only parked behind it, and no reason to lose the other one:
+    its time (`cancel_at`) is then set anew.
     """
     late = False
     for task in worker.tasks.values():

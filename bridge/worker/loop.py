@@ -115,11 +115,10 @@ class FrameQueue:
         """Take out the frame of a task that nobody has taken yet; None where there is none."""
         with self._changed:
             for queue in self._queues.values():
-                if (
-                    found := next((one for one in queue if one.task == task and isinstance(one.frame, _WORK)), None)
-                ) is not None:
-                    queue.remove(found)
-                    return found
+                for waiting in queue:
+                    if waiting.task == task and isinstance(waiting.frame, _WORK):
+                        queue.remove(waiting)
+                        return waiting
         return None
 
     def take(self, below: int | None = None, *, wait: bool = True, at_most_s: float | None = None) -> Received | None:

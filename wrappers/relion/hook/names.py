@@ -12,7 +12,7 @@ import re
 from cryobridge.schemas.values import FixedValues
 
 # The root may itself hold "_it", "_half" or dots, so everything is anchored at the end of the name.
-# Patterns are compiled where they are first used: most calls need two of the four.
+# Patterns are compiled where they are first used, since not every call needs all of them.
 _CALL = (
     r"(?P<root>.*)_it(?P<iteration>[0-9]{3,})(?:_half(?P<half>[12]))?_(?P<kind>class|body)(?P<number>[0-9]{3,})"
     r"_external_reconstruct\.star"

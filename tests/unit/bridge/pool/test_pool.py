@@ -107,6 +107,13 @@ class Bench:
         self.pool.tick()
         await settle()
 
+    async def beats(self, worker: FakeProcess, seconds: int, **said: Any) -> None:
+        """Time passes, and the worker shows a sign of life in every second of it."""
+        for _ in range(seconds):
+            worker.say("heartbeat", **said)
+            await settle()
+            await self.later(1)
+
     def call(self, name: str, session: str | None = "s") -> Task:
         return Task(
             name,
@@ -267,10 +274,7 @@ async def test_cancel_asks_first_and_kills_only_a_worker_that_does_not_give_up(b
     assert [frame["type"] for frame in worker.heard()] == ["half", "half", "cancel", "cancel"]
     worker.say("failed", task="a", code="cancelled", text="")
     await settle()
-    for _ in range(int(Deadlines().cancel_s) - 1):
-        worker.say("heartbeat")
-        await settle()
-        await bench.later(1)
+    await bench.beats(worker, int(Deadlines().cancel_s) - 1)
     assert worker.signals == []
     worker.say("heartbeat")
     await settle()
@@ -291,15 +295,9 @@ async def test_cancelled_work_that_is_parked_behind_other_work_costs_the_worker_
     bench.pool.submit(parked)
     bench.pool.submit(other)
     bench.pool.cancel(parked)
-    for _ in range(3 * int(Deadlines().cancel_s)):
-        worker.say("heartbeat", still_task="other")
-        await settle()
-        await bench.later(1)
+    await bench.beats(worker, 3 * int(Deadlines().cancel_s), still_task="other")
     assert worker.signals == []
-    for _ in range(int(Deadlines().cancel_s) + 2):
-        worker.say("heartbeat", still_task="parked")
-        await settle()
-        await bench.later(1)
+    await bench.beats(worker, int(Deadlines().cancel_s) + 2, still_task="parked")
     assert worker.signals == [signal.SIGTERM]
 
 
