@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -123,6 +124,9 @@ class JobQueue:
             known = self._store.find_request(job.run.request_id, uid)
             if known is not None:
                 return known
+        else:
+            # By its name a worker knows a job again that it finished and whose end nobody booked.
+            job = job.requested_as(secrets.token_hex(8))
         if self._store.open_jobs() >= self._limits.jobs:
             raise JobRejected(f"the queue is full ({self._limits.jobs} jobs); wait for some to finish")
         if self._store.open_jobs(uid) >= self._limits.jobs_per_user:

@@ -111,8 +111,8 @@ class OutputFolder:
                 f"{self.path} (output): cannot be made: {error.strerror}; give another folder"
             ) from error
         self._opened = True
-        if not self.resumed:
-            self.write_text(JOB_NAME, yaml.safe_dump(self.job.as_spec(), sort_keys=False), is_output=False)
+        # Also where an earlier attempt is gone on with: it may have been asked for under another name.
+        self.write_text(JOB_NAME, yaml.safe_dump(self.job.as_spec(), sort_keys=False), is_output=False)
         words = "goes on after an interruption" if self.resumed else "begins"
         self.log(f"{self.job.kind} {words}: cryobridge {__version__}, torch {torch.__version__}, {self._device}")
         for line in self._unsaid:

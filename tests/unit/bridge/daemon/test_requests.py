@@ -162,6 +162,14 @@ def test_a_repeated_request_gives_the_same_job_and_runs_once(bench: Bench) -> No
     assert len(bench.pool.tasks) == 1
 
 
+def test_a_job_without_a_name_is_given_one_so_that_its_next_attempt_knows_its_result(bench: Bench) -> None:
+    jobs = [bench.ask(ME, "submit", spec=bench.spec())["job_id"] for _ in range(2)]
+    handed = {task.frame.job_id: task.frame.spec["run"]["request_id"] for task in bench.pool.tasks.values()}
+    stored = {job: bench.store.get(job).spec["run"]["request_id"] for job in jobs}
+    assert handed == stored
+    assert len({*stored.values(), None}) == 3
+
+
 def test_a_job_that_cannot_be_stored_is_not_acknowledged(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise StoreUnavailable("jobs.sqlite: database or disk is full")

@@ -88,6 +88,19 @@ def test_a_request_that_was_finished_is_not_run_again(spec: dict[str, Any], tmp_
 
 
 @pytest.mark.slow
+def test_a_request_that_ended_what_another_had_begun_is_not_run_again_either(
+    spec: dict[str, Any], tmp_path: Path
+) -> None:
+    run(spec)
+    (tmp_path / "out" / "result.json").unlink()
+    other = {**spec, "run": {"request_id": "b"}}
+    second = run(other)
+    before = contents(tmp_path / "out")
+    assert run(other) == second
+    assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"request_id": "b"}, {"request_id": None}, {"request_id": "a", "deadline_s": 9}])
 def test_another_request_never_touches_a_finished_result(
     spec: dict[str, Any], tmp_path: Path, change: dict[str, Any]
