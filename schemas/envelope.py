@@ -61,7 +61,8 @@ class RunOptions(StrictModel):
     overwrite: bool = Field(False, description="replace a finished result in the output folder")
     request_id: Annotated[str, AfterValidator(_request_name)] | None = Field(
         None,
-        description="the submitter's own name for this request; the daemon takes one name once, so a retry is safe",
+        description="the submitter's own name for this request; the daemon takes one name once, so a retry is safe, "
+        "and makes one up where there is none",
     )
 
 

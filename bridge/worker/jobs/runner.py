@@ -128,9 +128,9 @@ def _complain(job: Job, result: Message) -> None:
 
 
 def _finished_before(job: Job) -> Message | None:
-    """The result of this very request, where it was finished and only the word of it was lost with the daemon.
+    """The result of this very request, where it was finished and only the word of it was lost, with worker or daemon.
 
-    Only a request that is named can be told from another that happens to read the same.
+    Only a request that is named can be told from another that happens to read the same; the daemon names every one.
     """
     if job.run.request_id is None or read_own_job(job.output / JOB_NAME) != job.as_spec():
         return None
