@@ -11,12 +11,18 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
 from .envelope import Inputs
-from .paths import InputFile
+from .paths import Holds, InputFile
 from .validation import short
 
 Form = Literal["phase_cosine", "sum_ratio"]
 """How a 3DFSC is computed: mean phase cosine, as spIsoNet, or ratio of sums (Tan et al. 2017)."""
 
+
+MapFile = Annotated[InputFile, Holds("map")]
+MaskFile = Annotated[InputFile, Holds("mask")]
+Fsc3dFile = Annotated[InputFile, Holds("fourier_volume", "fsc3d")]
+ViewsFile = Annotated[InputFile, Holds("particles", parts=("views",))]
+"""Particles of which the views are read."""
 
 SMALLEST_VOXEL_A, WIDEST_VOXEL_A = 0.1, 20.0
 """Beyond these no maps of particles are made; a header that says otherwise holds something else there."""
@@ -88,7 +94,7 @@ def particles_field(default: Any = ...) -> Any:
 class MapInputs(Inputs):
     """One map."""
 
-    map: InputFile = Field(
+    map: MapFile = Field(
         validation_alias=AliasChoices("map", "h1", "in_name", "input"), description="the map (MRC, cubic)"
     )
 
@@ -96,14 +102,14 @@ class MapInputs(Inputs):
 class HalfMapInputs(Inputs):
     """Two half-maps of one reconstruction and, if wanted, a mask on the same grid."""
 
-    half1: InputFile = Field(
+    half1: Annotated[InputFile, Holds("half_map", "half1")] = Field(
         validation_alias=AliasChoices("half1", "h1", "i1", "h", "half_map1"), description="half-map 1 (MRC, cubic)"
     )
-    half2: InputFile = Field(
+    half2: Annotated[InputFile, Holds("half_map", "half2")] = Field(
         validation_alias=AliasChoices("half2", "h2", "i2", "half_map2"),
         description="half-map 2, the same box and voxel size",
     )
-    mask: InputFile | None = mask_field()
+    mask: MaskFile | None = mask_field()
 
     @model_validator(mode="after")
     def _different(self) -> Self:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field
+
+from .outputs import OutputType
 
 MAX_PATH_CHARACTERS = 4096
 MAX_LISTED_FILES = 4096
@@ -30,6 +33,28 @@ class Must(Enum):
     BE_FILE = "a file"
     BE_FOLDER = "a folder"
     BE_RUN = "the folder of a finished run"
+
+
+@dataclass(frozen=True)
+class Holds:
+    """What an input is, besides a path: for whoever finds the inputs of a job in a foreign program's results.
+
+    Put beside the path's type, e.g. `Annotated[InputFile, Holds("mask")]`.
+
+    Attributes
+    ----------
+    type
+        As of an output.
+    role
+        Which of several of this type: half1 and half2 are a pair, as corrected1 and corrected2 are.
+    parts
+        Of particles: what of them is read, out of "images", "ctf", "views" and "location"; with a "?" where a job can
+        do without.
+    """
+
+    type: OutputType
+    role: str = ""
+    parts: tuple[str, ...] = ()
 
 
 class InputPath(NamedTuple):
@@ -94,6 +119,17 @@ def must_be(annotation: Any, metadata: typing.Iterable[Any] = ()) -> Must | None
         return must_be(arguments[0], arguments[1:])
     found = (must_be(argument) for argument in arguments)
     return next((must for must in found if must is not None), None)
+
+
+def held_by(annotation: Any, metadata: typing.Iterable[Any] = ()) -> Holds | None:
+    """What a field's type says of what its path leads to; None for a field that says nothing."""
+    for note in metadata:
+        if isinstance(note, Holds):
+            return note
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is Annotated:
+        return held_by(arguments[0], arguments[1:])
+    return next((holds for argument in arguments if (holds := held_by(argument)) is not None), None)
 
 
 @cache

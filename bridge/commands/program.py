@@ -12,7 +12,7 @@ from cryobridge.schemas import wire
 from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable
 
 from ..interrupted import interrupted
-from . import checking, daemon, jobs
+from . import checking, cryosparc, daemon, jobs
 from .kinds import families
 from .nearest import NearestGroup
 
@@ -36,7 +36,7 @@ def cryobridge_command() -> None:
     """
 
 
-for _command in (*daemon.COMMANDS, *jobs.COMMANDS, *checking.COMMANDS, *families()):
+for _command in (*daemon.COMMANDS, *jobs.COMMANDS, *checking.COMMANDS, *cryosparc.COMMANDS, *families()):
     cryobridge_command.add_command(_command)
 
 

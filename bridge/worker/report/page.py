@@ -25,11 +25,19 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture (PNG), its title, and one line that says in plain words what it shows."""
+    """A picture (PNG), its title, and one line that says in plain words what it shows.
+
+    table
+        The file beside the page that holds its numbers; empty where there is none.
+    is_tile
+        Whether it is the one to stand for the job where there is room for one.
+    """
 
     title: str
     png: bytes
     reading: str
+    table: str = ""
+    is_tile: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,11 +159,15 @@ def _figure(number: int, figure: Figure | Drawing) -> str:
         kind, raw, width, height = "svg+xml", figure.svg.encode(), figure.width, figure.height
     else:
         kind, raw, (width, height) = "png", figure.png, _png_size(figure)
+    notes = ""
+    if isinstance(figure, Figure):
+        notes += f' data-table="{_text(figure.table)}"' if figure.table else ""
+        notes += ' data-tile=""' if figure.is_tile else ""
     data = base64.b64encode(raw).decode("ascii")
     title = _text(figure.title)
     return (
         f'<section aria-labelledby="figure-{number}"><h2 id="figure-{number}">{title}</h2>\n'
-        f'<figure><img src="data:image/{kind};base64,{data}" width="{width}" height="{height}" alt="{title}" '
+        f'<figure><img src="data:image/{kind};base64,{data}" width="{width}" height="{height}" alt="{title}"{notes} '
         f'aria-describedby="reading-{number}">\n'
         f'<figcaption id="reading-{number}"><b>Figure {number}.</b> {_text(figure.reading)}</figcaption>'
         "</figure></section>"

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AliasChoices, Field
 
 from ...envelope import Inputs, Job, Options
-from ...half_maps import mask_field, voxel_size_field
+from ...half_maps import MaskFile, mask_field, voxel_size_field
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
-from ...paths import InputFile
+from ...paths import Holds, InputFile
 
 
 class CombineInputs(Inputs):
     """Two maps on one grid, each good at its own resolutions."""
 
-    low: InputFile = Field(
+    low: Annotated[InputFile, Holds("map", "low")] = Field(
         validation_alias=AliasChoices("low", "low_map"), description="map to take the low resolutions from"
     )
-    high: InputFile = Field(
+    high: Annotated[InputFile, Holds("map", "high")] = Field(
         validation_alias=AliasChoices("high", "high_map"), description="map to take the high resolutions from"
     )
-    mask: InputFile | None = mask_field("where the two are put on one scale")
+    mask: MaskFile | None = mask_field("where the two are put on one scale")
 
 
 class CombineOptions(Options):

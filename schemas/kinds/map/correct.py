@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
 from ...correction import CorrectionOptions
 from ...envelope import Job, Options
-from ...half_maps import HalfMapInputs, PointGroup, limit_field, symmetry_field, voxel_size_field
+from ...half_maps import Fsc3dFile, HalfMapInputs, PointGroup, limit_field, symmetry_field, voxel_size_field
 from ...memory import REPORT_BYTES, MemoryEstimate, training, volumes
 from ...outputs import REPORT, Output
-from ...paths import InputFile
+from ...paths import Holds, InputFile
 from ...pretrained import Effort, another_shape, options_of
 
 
 class CorrectInputs(HalfMapInputs):
     """Half-maps to correct, and what may be known of them already."""
 
-    fsc3d: InputFile | None = Field(
+    fsc3d: Fsc3dFile | None = Field(
         None,
         validation_alias=AliasChoices("fsc3d", "aniso_file"),
         description="3DFSC, the origin at the centre of the box; computed if not given",
     )
-    reference: InputFile | None = Field(
+    reference: Annotated[InputFile, Holds("map", "reference")] | None = Field(
         None, description="map whose low resolutions replace those of both half-maps before training"
     )
-    network: InputFile | None = Field(
+    network: Annotated[InputFile, Holds("model")] | None = Field(
         None,
         validation_alias=AliasChoices("network", "pretrained_model"),
         description="network to start from: network.safetensors of an earlier job, or a .pt of spIsoNet",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,7 @@ from ...envelope import Job, Options
 from ...half_maps import (
     HalfMapInputs,
     PointGroup,
+    ViewsFile,
     limit_field,
     particles_field,
     seed_field,
@@ -18,17 +19,23 @@ from ...half_maps import (
 )
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
-from ...paths import InputFile
+from ...paths import Holds, InputFile
 from .correct import CorrectOptions, correction_bytes
 
 
 class DiagnoseInputs(HalfMapInputs):
     """Half-maps to judge and, where there are, their corrected maps and their particles."""
 
-    corrected1: InputFile | None = Field(None, description="half-map 1 after a correction")
-    corrected2: InputFile | None = Field(None, description="half-map 2 after a correction")
-    particles: InputFile | None = particles_field(None)
-    network: InputFile | None = Field(None, description="network.safetensors of the correction, for its controls")
+    corrected1: Annotated[InputFile, Holds("half_map", "corrected1")] | None = Field(
+        None, description="half-map 1 after a correction"
+    )
+    corrected2: Annotated[InputFile, Holds("half_map", "corrected2")] | None = Field(
+        None, description="half-map 2 after a correction"
+    )
+    particles: ViewsFile | None = particles_field(None)
+    network: Annotated[InputFile, Holds("model")] | None = Field(
+        None, description="network.safetensors of the correction, for its controls"
+    )
 
     @model_validator(mode="after")
     def _both_corrected(self) -> Self:

@@ -58,7 +58,7 @@ class MapPostprocessJob(Job):
     """Make a sharpened map of two half-maps, its FSC corrected for the mask, as relion_postprocess does."""
 
     outputs: ClassVar[tuple[Output, ...]] = (
-        Output("postprocessed.mrc", "map", "map", "the sharpened map"),
+        Output("postprocessed.mrc", "map", "sharpened", "the sharpened map"),
         Output("postprocessed_masked.mrc", "map", "masked", "the same inside the mask", always=False),
         Output("fsc.csv", "table", "fsc", "FSC by shell: unmasked, masked, with random phases, corrected"),
         Output("guinier.csv", "table", "guinier", "logarithm of the amplitude by squared frequency"),

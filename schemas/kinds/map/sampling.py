@@ -7,16 +7,15 @@ from typing import ClassVar, Literal
 from pydantic import AliasChoices, Field
 
 from ...envelope import Inputs, Job, Options
-from ...half_maps import PointGroup, particles_field, seed_field, symmetry_field
+from ...half_maps import PointGroup, ViewsFile, particles_field, seed_field, symmetry_field
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
-from ...paths import InputFile
 
 
 class SamplingInputs(Inputs):
     """The views of a refinement."""
 
-    particles: InputFile = particles_field()
+    particles: ViewsFile = particles_field()
 
 
 class SamplingOptions(Options):

@@ -7,16 +7,15 @@ from typing import ClassVar, Literal, Self
 from pydantic import AliasChoices, Field, model_validator
 
 from ...envelope import Job, Options
-from ...half_maps import MapInputs, mask_field, voxel_size_field
+from ...half_maps import MapInputs, MaskFile, mask_field, voxel_size_field
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
-from ...paths import InputFile
 
 
 class WhitenInputs(MapInputs):
     """One map and, if wanted, a mask on the same grid."""
 
-    mask: InputFile | None = mask_field()
+    mask: MaskFile | None = mask_field()
 
 
 class WhitenOptions(Options):

@@ -101,11 +101,13 @@ def _report(
                 "Where each map is found in the result",
                 figures.fsc_curves(shown, high.voxel_size_A, high.box, thresholds=()),
                 f"The result is the low map up to a few shells before {at} and the high map beyond.",
+                table="fsc.csv",
             ),
             Figure(
                 "Maps",
                 figures.orthoslices(maps, high.voxel_size_A),
                 "Shapes come from the low map, detail from the high map.",
+                is_tile=True,
             ),
         ],
         statements=[STATEMENT],

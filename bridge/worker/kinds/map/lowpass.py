@@ -125,11 +125,13 @@ def _report(job: MapLowpassJob, volume: Volume, after: Tensor, spectra: dict[str
                 "Spectrum",
                 figures.guinier(logarithms, inverse_d2),
                 f"As before up to {at}, and down to nothing within the width of the edge.",
+                table="spectrum.csv",
             ),
             Figure(
                 "Map before and after",
                 figures.orthoslices({"before": volume.data, "low-passed": after}, volume.voxel_size_A),
                 "Outlines stay, fine detail and grain are gone.",
+                is_tile=True,
             ),
         ],
         statements=[STATEMENT],

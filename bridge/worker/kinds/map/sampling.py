@@ -164,6 +164,7 @@ def _report(
                 "Distribution of views",
                 figures.view_density(directions, spheres["views"].cpu()),
                 readings.view_density(spheres["views"].tolist()),
+                is_tile=True,
             ),
             Figure(
                 "Samples by direction of Fourier space",

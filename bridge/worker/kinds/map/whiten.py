@@ -176,11 +176,13 @@ def _report(
                 "Level in the band and as before outside it: the whitening did its work."
                 if job.options.mode == "radial"
                 else "Shells keep their power: only directions were made alike.",
+                table="spectrum.csv",
             ),
             Figure(
                 "Map before and after",
                 figures.orthoslices({"before": maps[0].cpu(), "after": maps[1].cpu()}, volume.voxel_size_A),
                 "Finer detail, and noise with it, stands out more after whitening.",
+                is_tile=True,
             ),
         ],
         statements=[STATEMENT],

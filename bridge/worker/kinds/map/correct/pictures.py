@@ -42,6 +42,7 @@ def _maps(correction: Correction) -> Figure:
         f"Mean of the half-maps before and after, to {angstrom(limit_A)}",
         figures.orthoslices({name: lowpass(one, voxel_A, limit_A) for name, one in maps.items()}, voxel_A),
         words.read_similarity(found.correlation),
+        is_tile=True,
     )
 
 
@@ -94,11 +95,13 @@ def _agreement(correction: Correction) -> list[Figure]:
             "Fourier shell correlation before and after",
             figures.fsc_curves(curves, voxel_A, box, no_resolutions=unread),
             read(before_A, after_A),
+            table="fsc.csv",
         ),
         Figure(
             f"FSC in cones of {CONE_DEG:g}° about the worst and the best direction, before and after",
             figures.fsc_curves(cones, voxel_A, box, no_resolutions=unread),
             shown.read_cones(shared=shared),
+            table="cones.csv",
         ),
     ]
 
@@ -118,11 +121,13 @@ def _directions(correction: Correction) -> list[Figure]:
             "Resolution of the half-maps by direction",
             figures.resolution_sphere(directions, resolutions),
             readings.directions(best_A, worst_A, prepared.measured.directions.spread.deviation_A),
+            table="directions.csv",
         ),
         Figure(
             "How many directions reach which resolution",
             figures.resolution_histogram(resolutions),
             shown.read_histogram(found.resolution_spread),
+            table="directions.csv",
         ),
         Figure(
             "What a view from each direction holds of signal",
@@ -139,7 +144,7 @@ def _training(correction: Correction) -> list[Figure]:
     title = "Training" if len(correction.trained) == 1 else "Training of the first network"
     warm = correction.began_trained
     picture = figures.loss_curve(first.losses, first.held_out, correction.network.held_out_every)
-    return [Figure(title, picture, readings.loss(first.losses, first.held_out, warm=warm))]
+    return [Figure(title, picture, readings.loss(first.losses, first.held_out, warm=warm), table="loss.csv")]
 
 
 def _change(correction: Correction) -> Figure:
@@ -151,6 +156,7 @@ def _change(correction: Correction) -> Figure:
             found.change[: last + 1], prepared.pair.voxel_size_A, prepared.pair.box, axis="the worst direction"
         ),
         readings.change(found.changed_well, found.changed_badly),
+        table="change.csv",
     )
 
 
@@ -165,7 +171,8 @@ def _amplitudes(correction: Correction) -> Figure:
     if not bool(found.kept_badly.isfinite().any()):
         curves = {name: curve for name, curve in curves.items() if "badly" not in name}
     picture = figures.amplitude_ratios(curves, prepared.pair.voxel_size_A, prepared.pair.box)
-    return Figure("Amplitudes, by shell", picture, shown.read_amplitudes(correction.measures.signal_badly))
+    reading = shown.read_amplitudes(correction.measures.signal_badly)
+    return Figure("Amplitudes, by shell", picture, reading, table="amplitudes.csv")
 
 
 def _sharpening(correction: Correction) -> list[Figure]:

@@ -70,9 +70,11 @@ class _Panel:
     title: str
     png: bytes
     readings: tuple[str, ...]
+    table: str = ""
+    is_tile: bool = False
 
     def figure(self) -> Figure:
-        return Figure(self.title, self.png, " ".join(self.readings))
+        return Figure(self.title, self.png, " ".join(self.readings), self.table, self.is_tile)
 
 
 def page(job: MapDiagnoseJob, pair: Pair, found: Findings, notes: Sequence[str]) -> str:
@@ -115,7 +117,7 @@ def _of_agreement(found: Findings, voxel_A: float, box: int) -> _Panel:
     if "masked" in curves and not agreed.mask_hurts:
         masked_A = resolution(curves["masked"], voxel_A, 0.143, box=box)
         lines.append(readings.mask_effect(masked_A, agreed.resolution_A))
-    return _Panel("Fourier shell correlation", figures.fsc_curves(curves, voxel_A, box), tuple(lines))
+    return _Panel("Fourier shell correlation", figures.fsc_curves(curves, voxel_A, box), tuple(lines), "fsc.csv")
 
 
 def _of_directions(found: Findings, voxel_A: float, box: int) -> list[_Panel]:
@@ -132,6 +134,8 @@ def _of_directions(found: Findings, voxel_A: float, box: int) -> list[_Panel]:
                 readings.directions(spread.best_A, spread.worst_A, spread.deviation_A),
                 words.read_cfar(directions.cfar, scf_star),
             ),
+            "directional_fsc.csv",
+            is_tile=True,
         ),
         _Panel(
             "3DFSC, central sections",
@@ -145,6 +149,7 @@ def _of_directions(found: Findings, voxel_A: float, box: int) -> list[_Panel]:
                 f"The worst direction is {_words(vectors[directions.worst])}, the best "
                 f"{_words(vectors[directions.best])} (x, y, z).",
             ),
+            "directional.csv",
         ),
     ]
 
@@ -163,6 +168,7 @@ def _of_views(views: Views) -> _Panel:
                 one_view=views.compensation.one_view,
             ),
         ),
+        "views.csv",
     )
 
 
@@ -178,6 +184,7 @@ def _of_change(change: Changed, found: Findings, voxel_A: float, box: int) -> li
                 readings.change(change.well, change.badly),
                 f"Inside the mask the maps differ by {percent(change.moved)} of the map's own contrast.",
             ),
+            "change.csv",
         ),
         _Panel(
             "FSC after the correction: no resolution",
@@ -198,6 +205,7 @@ def _of_hold_out(held_out: HoldOut, voxel_A: float, box: int) -> list[_Panel]:
             "Directional hold-out",
             figures.fsc_curves(curves, voxel_A, box, thresholds=(0.143,)),
             (where, words.read_hold_out(held_out.before, held_out.after)),
+            "hold_out.csv",
         )
     ]
     if held_out.losses:
@@ -215,6 +223,7 @@ def _of_controls(controls: Controls, voxel_A: float, box: int) -> _Panel:
         "Controls: halves without a signal, through the network",
         figures.fsc_curves(curves, voxel_A, box, thresholds=(0.143,)),
         tuple(lines),
+        "controls.csv",
     )
 
 

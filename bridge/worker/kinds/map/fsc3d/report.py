@@ -49,8 +49,8 @@ def page(job: MapFsc3dJob, pair: Pair, measured: Measured, volume: torch.Tensor)
             "half-angle of the cones of the resolutions": f"{HALF_ANGLE_DEG:g}°",
         },
         figures=[
-            Figure("Fourier shell correlation", figures.fsc_curves(curves, voxel_A, box), fsc_reading),
-            Figure("3DFSC, central sections", figures.fsc3d_slices(volume, voxel_A), anisotropy),
+            Figure("Fourier shell correlation", figures.fsc_curves(curves, voxel_A, box), fsc_reading, table="fsc.csv"),
+            Figure("3DFSC, central sections", figures.fsc3d_slices(volume, voxel_A), anisotropy, is_tile=True),
             Figure(
                 "Resolution by direction",
                 figures.resolution_sphere(directions.vectors.cpu(), directions.resolutions_A.cpu()),

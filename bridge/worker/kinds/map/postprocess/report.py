@@ -64,12 +64,14 @@ def page(
                 "Fourier shell correlation",
                 figures.fsc_curves(curves, pair.voxel_size_A, pair.box),
                 fsc_reading,
+                table="fsc.csv",
             ),
             _guinier(job.options, sharpened),
             Figure(
                 "Map before and after",
                 figures.orthoslices(before_after, pair.voxel_size_A),
                 "Detail should gain contrast; a grainy look all over means that it was sharpened too much.",
+                is_tile=True,
             ),
         ],
         statements=[STATEMENT],
@@ -109,7 +111,7 @@ def _guinier(options: PostprocessOptions, sharpened: Sharpened) -> Figure:
     names = {"averaged": plot.averaged, "weighted by FSC": plot.weighted, "sharpened": plot.sharpened}
     spectra = {name: values.cpu() for name, values in names.items()}
     picture = figures.guinier(spectra, plot.inverse_d2.cpu(), line, None if line is None else fit_range_A)
-    return Figure("Guinier plot", picture, _of_fit(sharpened))
+    return Figure("Guinier plot", picture, _of_fit(sharpened), table="guinier.csv")
 
 
 def _how(options: PostprocessOptions, sharpened: Sharpened) -> str:

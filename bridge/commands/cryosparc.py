@@ -1,0 +1,214 @@
+"""Commands beside CryoSPARC: log in, look whether all is well, run a job, make a card, look after cards."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cryobridge.schemas import wire
+from cryobridge.schemas.errors import InputInvalid
+
+from ..interrupted import interrupted
+from .nearest import NearestGroup
+
+if TYPE_CHECKING:
+    from cryobridge.wrappers.cryosparc.options_block import CardOptions
+    from cryobridge.wrappers.cryosparc.server import Server
+
+URL = "CRYOSPARC_BASE_URL"
+EMAIL, PASSWORD = "CRYOSPARC_EMAIL", "CRYOSPARC_PASSWORD"
+
+
+def _url_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--url", envvar=URL, required=True, help="CryoSPARC's address, as in the browser.", show_envvar=True
+    )(command)
+
+
+def _email_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--email", envvar=EMAIL, default="", help="User to act as.", show_envvar=True)(command)
+
+
+def _job_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        (
+            click.option("--project", required=True, help="Project, e.g. P3."),
+            click.option("--workspace", required=True, help="Workspace, e.g. W1."),
+            click.option("--job", "kind", required=True, help="Kind of job, e.g. map.correct."),
+            click.option("--volume", help="Job whose volume is used, e.g. J42 or J42:volume."),
+            click.option("--mask", help="Job whose mask is used."),
+            click.option("--particles", help="Job whose particles are used."),
+            click.option(
+                "--connect", multiple=True, metavar="INPUT=JOB", help="Any other input, e.g. fsc3d=J50:fsc3d."
+            ),
+            click.option(
+                "--set", "choices", multiple=True, metavar="KEY=VALUE", help="Option of the job, e.g. effort=quick."
+            ),
+            click.option("--use-mask", default="auto", help="Mask of the volume that is used where none is connected."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.group("cryosparc", cls=NearestGroup)
+def cryosparc_command() -> None:
+    """Run jobs as external jobs of CryoSPARC; docs/cryosparc.md tells how."""
+
+
+@cryosparc_command.command()
+@_url_option
+@_email_option
+@click.option("--days", type=click.FloatRange(0.01, 365), default=14.0, show_default=True, help="Days the token lasts.")
+def login(url: str, email: str, days: float) -> None:
+    """Get a token for a user of CryoSPARC 5, and keep it."""
+    from cryobridge.wrappers.cryosparc.login import log_in, token_path
+    from cryobridge.wrappers.cryosparc.versions import checked_url
+
+    email = email or click.prompt("E-mail")
+    password = os.environ.get(PASSWORD) or click.prompt("Password", hide_input=True)
+    expires = log_in(checked_url(url), email, password, days)
+    click.echo(f"logged in until {expires:%Y-%m-%d %H:%M} UTC ({token_path()})")
+
+
+@cryosparc_command.command("run")
+@_url_option
+@_email_option
+@_job_options
+def run_job(url: str, email: str, project: str, workspace: str, kind: str, **given: Any) -> int:
+    """Run one job now, as an external job with its log, plots and outputs in CryoSPARC; exit 0 if it is completed."""
+    from cryobridge.wrappers.cryosparc.card_run import End
+    from cryobridge.wrappers.cryosparc.documents import project_id, workspace_id
+    from cryobridge.wrappers.cryosparc.foreground import run_card
+    from cryobridge.wrappers.cryosparc.go_signs import DEFAULT_TAG
+    from cryobridge.wrappers.cryosparc.new_card import new_card
+    from cryobridge.wrappers.cryosparc.patience import Patience
+
+    from ..daemon_jobs import DaemonJobs
+
+    server = _server(url, email)
+    project, workspace = project_id(project), workspace_id(workspace)
+    options = _card_options(kind, given)
+    card = new_card(server, project, workspace, options, _connections(given), DEFAULT_TAG, Patience())
+    click.echo(str(card))
+    with interrupted(f"{card} is marked failed"), _talking():
+        end = run_card(server, DaemonJobs(), _memory(server), card)
+    click.echo(f"{card}: {end.value}", err=end is not End.COMPLETED)
+    return wire.EXIT_OK if end is End.COMPLETED else wire.EXIT_FAILED
+
+
+@cryosparc_command.command("card")
+@_url_option
+@_email_option
+@_job_options
+@click.option("--auto", is_flag=True, help="It begins by itself once its inputs are connected.")
+@click.option("--tag", default="cryobridge", show_default=True, help="Title of the tag that starts it.")
+def make_card(
+    url: str, email: str, project: str, workspace: str, kind: str, auto: bool, tag: str, **given: Any
+) -> None:
+    """Make a card that a user fills by drag and drop and the agent runs; print its id."""
+    from cryobridge.wrappers.cryosparc.documents import project_id, workspace_id
+    from cryobridge.wrappers.cryosparc.new_card import new_card
+    from cryobridge.wrappers.cryosparc.patience import Patience
+
+    server = _server(url, email)
+    options = _card_options(kind, given, auto=auto)
+    card = new_card(server, project_id(project), workspace_id(workspace), options, _connections(given), tag, Patience())
+    click.echo(str(card))
+
+
+@cryosparc_command.command("agent")
+@_url_option
+@_email_option
+@click.option("--project", "projects", multiple=True, required=True, help="Project to look after; may be repeated.")
+@click.option("--tag", default="cryobridge", show_default=True, help="Title of the tag that starts a card.")
+@click.option(
+    "--at-once", type=click.IntRange(1, 64), default=2, show_default=True, help="Jobs at the daemon at a time."
+)
+@click.option(
+    "--also-read",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder outside of the projects that links in them may lead to; may be repeated.",
+)
+def look_after(
+    url: str, email: str, projects: tuple[str, ...], tag: str, at_once: int, also_read: tuple[Path, ...]
+) -> None:
+    """Look after cards until stopped; what is then at work goes on with the next agent."""
+    from cryobridge.wrappers.cryosparc.agent import Agent, AgentSettings
+    from cryobridge.wrappers.cryosparc.card_run import Surroundings
+    from cryobridge.wrappers.cryosparc.documents import project_id
+    from cryobridge.wrappers.cryosparc.patience import Patience
+
+    from ..daemon_jobs import DaemonJobs
+
+    server = _server(url, email)
+    around = Surroundings(server, DaemonJobs(), _memory(server), Patience(), lambda _: None, also_read)
+    agent = Agent(AgentSettings(tuple(project_id(one) for one in projects), tag, at_once), around)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: agent.stop())
+    with _talking():
+        agent.run()
+
+
+COMMANDS = (cryosparc_command,)
+
+
+def _server(url: str, email: str) -> Server:
+    """The server, spoken to in its version; a mismatch of versions is one sentence."""
+    from cryobridge.wrappers.cryosparc.connecting import connected
+
+    server, complaint = connected(url, email, os.environ.get(PASSWORD, ""))
+    if complaint:
+        click.echo(f"cryobridge: {complaint}", err=True)
+    return server
+
+
+def _memory(server: Server) -> Any:
+    from cryobridge.wrappers.cryosparc.memory import Memory
+
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
+    name = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in server.url.split("://")[-1])
+    return Memory(state / "cryobridge" / "cryosparc" / name)
+
+
+def _card_options(kind: str, given: dict[str, Any], *, auto: bool = False) -> CardOptions:
+    from cryobridge.wrappers.cryosparc.options_block import read_block
+
+    lines = [f"job = {kind}", f"use_mask = {given['use_mask']}", *(["go = when_connected"] if auto else [])]
+    lines += [choice.replace("=", " = ", 1) for choice in given["choices"]]
+    return read_block("\n".join(["```cryobridge", *lines, "```"]))
+
+
+def _connections(given: dict[str, Any]) -> dict[str, Any]:
+    from cryobridge.wrappers.cryosparc.documents import source_of
+
+    named = {name: given[name] for name in ("volume", "mask", "particles") if given[name]}
+    for text in given["connect"]:
+        name, equals, source = text.partition("=")
+        if not equals:
+            raise InputInvalid(f"'{text[:80]}' is not written as INPUT=JOB, e.g. fsc3d=J50:fsc3d")
+        named[name] = source
+    return {name: source_of(source) for name, source in named.items()}
+
+
+@contextmanager
+def _talking() -> Iterator[None]:
+    """Show what the bridge does, line by line."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("cryobridge.wrappers.cryosparc")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

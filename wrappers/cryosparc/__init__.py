@@ -1,0 +1,5 @@
+"""CryoSPARC: external jobs that are done by a cryobridge daemon.
+
+A process of its own, an ordinary client of the daemon; nothing here imports torch, and `cryosparc-tools` is imported
+only where a server is spoken to.
+"""

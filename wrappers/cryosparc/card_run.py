@@ -1,0 +1,290 @@
+"""The life of one card from its claim to its end, in steps that can each be done again.
+
+Whoever works on it may be killed at any instant. What is known is on disk (`memory`) before it matters, the daemon
+knows the request by its name, outputs come out the same when they are saved twice; so the next process goes on where
+this one was. Only a user's kill, or an end that somebody else gave the card, is final.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import socket
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TypeVar
+
+from cryobridge.schemas.errors import CryobridgeError
+
+from .claim import Claim, Claimed, claim, end_claim, moment, read_claim
+from .daemon import Daemon
+from .documents import ACTIVE, BUILDING, COMPLETED, ENDED, RUNNING, Card, CardId
+from .following import follow
+from .memory import HeldCard, Memory, Remembered
+from .patience import Patience, insist
+from .project_files import ProjectFiles
+from .publishing import Publishing
+from .request import Request, request_of
+from .server import NotLoggedIn, Refused, Server, Unreachable
+from .telling import Telling
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Turn = Callable[[CardId, Callable[[int], None]], AbstractContextManager[None]]
+
+
+class NotWanted(CryobridgeError):  # noqa: N818
+    """The card was killed, cleared or ended by somebody else."""
+
+
+class Left(CryobridgeError):  # noqa: N818
+    """The process is to end; the next one goes on with the card."""
+
+
+class End(Enum):
+    """What became of a card in this process's hands."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    NOT_WANTED = "not wanted any more"
+    TAKEN = "taken by another agent"
+    LEFT = "left for the next agent"
+
+
+@dataclass
+class Surroundings:
+    """What the cards of one server have in common.
+
+    Attributes
+    ----------
+    status_of
+        The last known status of a card, and since when (`time.monotonic`) it is known; None where it is not.
+    also_read
+        Folders outside of projects that links may lead to.
+    stopping
+        Whether this process is to end; the card is then left to the next one.
+    turn
+        Waits until a card may use the daemon; meanwhile it calls a function with the card's place in the line, which
+        raises where there is no point in waiting.
+    """
+
+    server: Server
+    daemon: Daemon
+    memory: Memory
+    patience: Patience
+    status_of: Callable[[CardId], tuple[str, float] | None]
+    also_read: Sequence[Path] = ()
+    stopping: Callable[[], bool] = lambda: False
+    turn: Turn = lambda _card, _waiting: nullcontext()
+    sleep: Callable[[float], None] = time.sleep
+    host: str = field(default_factory=socket.gethostname)
+
+
+class CardRun:
+    """One card in the hands of this process."""
+
+    def __init__(self, around: Surroundings, held: HeldCard) -> None:
+        self._around = around
+        self._held = held
+        self._card = held.card
+        self._telling = Telling(around.server, held.card)
+        self._active_since = float("inf")
+
+    def run(self) -> End:
+        """Bring the card to its end, or leave it so that another process can.
+
+        Raises
+        ------
+        Unreachable, NotLoggedIn
+            If the server was away for longer than patience lasts; the card is left as it is.
+        """
+        try:
+            return self._run()
+        except Left:
+            return End.LEFT
+        except NotWanted as why:
+            self._give_up(str(why))
+            return End.NOT_WANTED
+        except (Unreachable, NotLoggedIn):
+            raise
+        except CryobridgeError as error:
+            return self._fail(str(error))
+        except BaseException as error:
+            # Ctrl-C too: whoever gave it will not come back, and the card must not say "running" for ever.
+            self._telling.say(traceback.format_exc(), "error")
+            self._fail(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+            raise
+
+    # ---- steps
+
+    def _run(self) -> End:
+        around, known = self._around, self._held.begin()
+        card = self._insist(lambda: around.server.card(self._card))
+        if card.status in ENDED or (card.status == BUILDING and known.started):
+            raise NotWanted(f"it is {card.status}")
+        claimed = self._claimed(card, known)
+        if claimed is None:
+            self._held.forget()
+            return End.TAKEN
+        self._note(claim=claimed.name)
+        self._wait_officially(card)
+        with around.turn(self._card, self._waiting):
+            if card.status != RUNNING:
+                self._insist(lambda: around.server.start(self._card, "running"))
+            self._started()
+            request = self._requested(card, claimed)
+            self._note(spec=request.spec)
+            follow(around.daemon, request.spec, around.patience, self._telling, self._check, around.sleep)
+        for mark in self._published(card, request):
+            self._note(published=(*self._known.published, mark))
+        self._finish(card)
+        return End.COMPLETED
+
+    def _claimed(self, card: Card, known: Remembered) -> Claimed | None:
+        """The card's claim, which is ours; None where another agent was faster."""
+        around, owner = self._around, self._around.memory.owner
+        if known.claim:
+            old = self._insist(lambda: read_claim(around.server, card, known.claim, around.sleep))
+            if old is not None and (old.owner, old.request) == (owner, known.request):
+                return Claimed(known.claim, old)
+        mine = Claim(owner, known.request, around.host, moment())
+        # Of our own earlier claims nothing is left: there is one file for a card here, and this is it.
+        found = self._insist(lambda: claim(around.server, card, mine, lambda other: other.owner == owner, around.sleep))
+        if (found.claim.owner, found.claim.request) == (owner, known.request):
+            return found
+        log.info("%s is worked on by an agent on %s since %s", self._card, found.claim.host, found.claim.at)
+        return None
+
+    def _wait_officially(self, card: Card) -> None:
+        """Mark it waiting, so that a user sees it is taken and can kill it; a server that refuses is asked later."""
+        if card.status == BUILDING:
+            try:
+                self._insist(lambda: self._around.server.start(self._card, "waiting"))
+            except Refused as error:
+                log.warning("%s", error)
+                return
+        self._started()
+
+    def _started(self) -> None:
+        self._active_since = time.monotonic()
+        if not self._known.started:
+            self._note(started=True)
+
+    def _requested(self, card: Card, claimed: Claimed) -> Request:
+        around = self._around
+        files = self._insist(
+            lambda: ProjectFiles(
+                around.server, card, (claimed.name, claimed.claim.as_bytes()), self._work, around.also_read
+            )
+        )
+        request = self._insist(lambda: request_of(around.server, card, files, self._known.request))
+        if self._known.spec is None:
+            self._telling.say("\n".join([f"{request.recipe.kind}, by cryobridge on {around.host}", *request.notes]))
+        return request
+
+    def _published(self, card: Card, request: Request) -> Iterator[str]:
+        publishing = Publishing(self._around.server, card, request, self._telling, self._check)
+        for mark, step in publishing.steps():
+            if mark not in self._known.published:
+                self._check()
+                self._insist(step)
+                yield mark
+
+    def _finish(self, card: Card) -> None:
+        """Mark it completed, if it is still at work: the client would mark a killed job completed, too."""
+        server = self._around.server
+
+        def once() -> None:
+            status = server.status(self._card)
+            if status in ACTIVE:
+                server.finish(self._card)
+            elif status != COMPLETED:
+                raise NotWanted(f"it is {status}")
+
+        self._telling.say("done")
+        self._insist(once)
+        self._end(card)
+
+    # ---- ends
+
+    def _fail(self, sentence: str) -> End:
+        """Mark it failed, if it is still at work."""
+        server = self._around.server
+
+        def once() -> None:
+            status = server.status(self._card)
+            if status in ACTIVE or status == BUILDING:
+                server.fail(self._card, sentence)
+
+        self._telling.say(sentence, "error")
+        try:
+            self._insist(once)
+        except Refused as error:
+            # E.g. a card that cannot be started cannot be failed either; it says why in its log.
+            log.warning("%s", error)
+        self._cancel()
+        self._end(None)
+        return End.FAILED
+
+    def _give_up(self, why: str) -> None:
+        self._telling.say(f"given up: {why}", "warning")
+        self._cancel()
+        self._end(None)
+
+    def _cancel(self) -> None:
+        """Have the daemon stop what may have been handed to it."""
+        if self._known.spec is None or self._known.published:
+            return
+        try:
+            # It is found again by its name; one that never arrived is made and stopped at once.
+            self._around.daemon.cancel(self._around.daemon.submit(self._known.spec))
+        except CryobridgeError as error:
+            log.warning("%s: the daemon could not be told to stop: %s", self._card, error)
+
+    def _end(self, card: Card | None) -> None:
+        known, server = self._known, self._around.server
+        if known.claim:
+            try:
+                ended = card or server.card(self._card)
+                mine = Claim(self._around.memory.owner, known.request, self._around.host, moment())
+                end_claim(server, ended, Claimed(known.claim, mine))
+            except CryobridgeError as error:
+                # Our own claims without an end are known to be over.
+                log.warning("%s", error)
+        shutil.rmtree(self._work, ignore_errors=True)
+        self._held.forget()
+
+    # ---- small things
+
+    @property
+    def _known(self) -> Remembered:
+        return self._held.begin()
+
+    @property
+    def _work(self) -> Path:
+        return self._around.memory.folder / "work" / str(self._card)
+
+    def _note(self, **changes: object) -> None:
+        self._held.note(self._known.but(**changes))
+
+    def _insist(self, call: Callable[[], T]) -> T:
+        return insist(
+            self._around.server, call, self._around.patience, given_up=self._around.stopping, sleep=self._around.sleep
+        )
+
+    def _waiting(self, place: int) -> None:
+        self._check()
+        self._telling.place(place)
+
+    def _check(self) -> None:
+        """Raise where there is no point in going on."""
+        if self._around.stopping():
+            raise Left("this process ends")
+        known = self._around.status_of(self._card)
+        if known is not None and known[1] >= self._active_since and known[0] not in ACTIVE:
+            raise NotWanted(f"it is {known[0]}")

@@ -1,0 +1,132 @@
+"""Who works on a card: a file in its folder that can be made only once.
+
+A lost answer says nothing, so after every try the file is read back and its owner compared. A claim that was ended
+stays; the next one (a card that was cleared and started again) has the next name.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from .documents import Card
+from .server import Refused, Server, Unreachable
+
+log = logging.getLogger(__name__)
+
+FIRST_NAME = "bridge_claim.json"
+_MOST = 200
+_MAX_BYTES = 10_000
+_CONFLICT = 409
+_READINGS, _READING_PAUSE_S = 3, 0.5
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim as its file says.
+
+    Attributes
+    ----------
+    owner
+        Which agent.
+    request
+        Name of the request at the daemon.
+    host
+        Where the agent runs, for people.
+    at
+        When it was made, ISO 8601.
+    ended
+        When the work ended; empty while it goes on.
+    """
+
+    owner: str
+    request: str
+    host: str
+    at: str
+    ended: str = ""
+
+    def as_bytes(self) -> bytes:
+        """As the file holds it."""
+        return json.dumps(vars(self), indent=1).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What became of a try: the file's name, and whose claim it is."""
+
+    name: str
+    claim: Claim
+
+
+def claim(
+    server: Server,
+    card: Card,
+    mine: Claim,
+    is_over: Callable[[Claim], bool],
+    sleep: Callable[[float], None] = time.sleep,
+) -> Claimed:
+    """Claim a card; the claim returned is `mine`, or that of whoever was faster.
+
+    Parameters
+    ----------
+    is_over
+        Whether a claim without an end is over all the same, e.g. one of our own of which nothing is left.
+
+    Raises
+    ------
+    Unreachable
+        If nothing can be known; asking again is safe.
+    Refused
+        If the card's folder cannot be written to.
+    """
+    for number in range(1, _MOST):
+        name = FIRST_NAME if number == 1 else FIRST_NAME.replace(".json", f"_{number}.json")
+        try:
+            server.upload(card.id, name, mine.as_bytes(), overwrite=False)
+        except Unreachable as error:
+            log.warning("%s; looking whether it arrived", error)
+        except Refused as error:
+            if error.status != _CONFLICT and _read(server, card, name) is None:
+                raise
+        found = read_claim(server, card, name, sleep)
+        if found is None:
+            # Empty or cut off: somebody's try of which only the beginning arrived. It can belong to nobody.
+            log.warning("%s: %s is damaged; claiming by the next name", card.id, name)
+            continue
+        if (found.owner, found.request) == (mine.owner, mine.request) or not (found.ended or is_over(found)):
+            return Claimed(name, found)
+    raise Refused(f"{card.id}: has been claimed {_MOST} times; make a new card")
+
+
+def read_claim(server: Server, card: Card, name: str, sleep: Callable[[float], None] = time.sleep) -> Claim | None:
+    """A claim of a card; None where the file is not whole after some time, or not there."""
+    for reading in range(_READINGS):
+        raw = _read(server, card, name)
+        try:
+            values = json.loads(raw or b"")
+            if isinstance(values, dict) and all(isinstance(value, str) for value in values.values()):
+                return Claim(**values)
+        except (ValueError, TypeError):
+            pass
+        if reading + 1 < _READINGS:
+            sleep(_READING_PAUSE_S)
+    return None
+
+
+def end_claim(server: Server, card: Card, claimed: Claimed) -> None:
+    """Note that the work on a card ended."""
+    ended = Claim(**{**vars(claimed.claim), "ended": moment()})
+    server.upload(card.id, claimed.name, ended.as_bytes(), overwrite=True)
+
+
+def moment() -> str:
+    """Now, as claims have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _read(server: Server, card: Card, name: str) -> bytes | None:
+    return server.read(card.id.project, f"{card.directory}/{name}", _MAX_BYTES)

@@ -1,0 +1,65 @@
+"""One card run from a terminal: the same as an agent does, with an eye of its own on the card's status."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from cryobridge.schemas.errors import CryobridgeError, JobRejected
+
+from .card_run import CardRun, End, Surroundings
+from .daemon import Daemon
+from .documents import CardId
+from .memory import Memory
+from .patience import Patience
+from .server import Server
+
+LOOK_EVERY_S = 10.0
+
+
+def run_card(server: Server, daemon: Daemon, memory: Memory, card: CardId) -> End:
+    """Bring a card to its end.
+
+    Raises
+    ------
+    JobRejected
+        If another process works on it.
+    """
+    looking = _Looking(server, card)
+    around = Surroundings(server, daemon, memory, Patience(), looking.status_of)
+    with memory.held(card) as held:
+        if held is None:
+            raise JobRejected(f"{card} is worked on by another process of this user")
+        looking.start()
+        try:
+            return CardRun(around, held).run()
+        finally:
+            looking.end()
+
+
+class _Looking(threading.Thread):
+    """Asks for the status of one card now and then."""
+
+    def __init__(self, server: Server, card: CardId) -> None:
+        super().__init__(name=f"status of {card}", daemon=True)
+        self._server = server
+        self._card = card
+        self._ended = threading.Event()
+        self._known: tuple[str, float] | None = None
+
+    def run(self) -> None:
+        """Ask until it is ended."""
+        while not self._ended.wait(LOOK_EVERY_S):
+            asked_at = time.monotonic()
+            try:
+                self._known = (self._server.status(self._card), asked_at)
+            except CryobridgeError:
+                continue
+
+    def end(self) -> None:
+        """Ask no more."""
+        self._ended.set()
+
+    def status_of(self, _: CardId) -> tuple[str, float] | None:
+        """What was last heard."""
+        return self._known

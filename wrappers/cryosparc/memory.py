@@ -1,0 +1,154 @@
+"""What an agent knows of its cards across its own death: one small file for each, written before anything is done.
+
+A card's file is locked while a process works on it, so that what a killed process left is found by whoever comes next,
+and never taken from one that lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.plain_file import open_plain, read_bounded
+
+from ..formats.whole_file import remove_leftovers, whole_file
+from .documents import CardId
+
+_MAX_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """A card that is worked on.
+
+    Attributes
+    ----------
+    request
+        Name of the request at the daemon, which takes one name once.
+    claim
+        Name of the claim's file; empty before it is known.
+    started
+        Whether the card is known to have been marked as begun.
+    spec
+        The job, once it may have been handed to the daemon.
+    published
+        What has been sent already and must not be sent twice.
+    """
+
+    project: str
+    job: str
+    request: str
+    claim: str = ""
+    started: bool = False
+    spec: dict[str, Any] | None = None
+    published: tuple[str, ...] = ()
+
+    @property
+    def card(self) -> CardId:
+        """The card."""
+        return CardId(self.project, self.job)
+
+    def but(self, **changes: object) -> Remembered:
+        """The same with changes."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+class Memory:
+    """A folder of files, one for each card of one server.
+
+    Parameters
+    ----------
+    folder
+        Made if absent, readable by its owner only.
+
+    Raises
+    ------
+    InputInvalid
+        If it cannot be made or used.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            remove_leftovers(folder)
+            self.owner = self._own_name()
+        except OSError as error:
+            raise InputInvalid(f"{folder}: cannot be used to keep what is done: {error.strerror}") from error
+
+    def cards(self) -> list[CardId]:
+        """Cards that were begun and not ended, whoever works on them."""
+        names = (path.stem.split("-") for path in sorted(self.folder.glob("P*-J*.json")))
+        return [CardId(*parts) for parts in names if len(parts) == 2]
+
+    @contextlib.contextmanager
+    def held(self, card: CardId) -> Iterator[HeldCard | None]:
+        """Hold a card while it is worked on; None where another process does."""
+        descriptor = open_plain(self.folder / f"{card}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield None
+                return
+            yield HeldCard(self.folder / f"{card}.json", card)
+        finally:
+            os.close(descriptor)
+
+    def _own_name(self) -> str:
+        path = self.folder / "owner"
+        with contextlib.suppress(FileNotFoundError):
+            name = read_bounded(path, 100).strip()
+            if name:
+                return name
+        name = secrets.token_hex(8)
+        with whole_file(path) as descriptor:
+            os.write(descriptor, name.encode())
+        return name
+
+
+class HeldCard:
+    """What is known of a card that this process holds."""
+
+    def __init__(self, path: Path, card: CardId) -> None:
+        self._path = path
+        self.card = card
+        self.known = self._read()
+
+    def begin(self) -> Remembered:
+        """What was known, or the beginning of a new request."""
+        if self.known is None:
+            self.note(Remembered(self.card.project, self.card.job, f"cs-{self.card}-{secrets.token_hex(6)}"))
+        if self.known is None:
+            raise AssertionError("unreachable: it was just noted")
+        return self.known
+
+    def note(self, known: Remembered) -> None:
+        """Keep it, on disk, before anything is done that it says."""
+        with whole_file(self._path) as descriptor:
+            os.write(descriptor, json.dumps(asdict(known)).encode())
+        self.known = known
+
+    def forget(self) -> None:
+        """It has ended, and everybody knows."""
+        self._path.unlink(missing_ok=True)
+        self.known = None
+
+    def _read(self) -> Remembered | None:
+        if not self._path.exists():
+            return None
+        try:
+            values = json.loads(read_bounded(self._path, _MAX_BYTES))
+            known = Remembered(**{**values, "published": tuple(values.get("published", ()))})
+        except (InputInvalid, ValueError, TypeError, AttributeError):
+            # Written whole, so this is somebody's hand; a card is claimed anew rather than guessed at.
+            return None
+        return known if known.card == self.card else None

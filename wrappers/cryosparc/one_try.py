@@ -1,0 +1,47 @@
+"""HTTP for the v5 client in which nothing that writes is sent twice.
+
+The client sends a request again when the connection breaks, whatever it was: a lost answer to "create a job" makes two
+jobs, and an upload is repeated from a stream that has been read to its end, so that an empty file arrives and no error
+is raised. Here only what reads is left to it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class AnswerLost(Exception):  # noqa: N818 - not a `TransportError`, at which the client would try again
+    """The connection broke: what was asked for may have been done or not."""
+
+
+class OneTry(httpx.BaseTransport):
+    """A transport that passes a broken connection on as `AnswerLost` where something was to be written."""
+
+    def __init__(self, inner: httpx.BaseTransport) -> None:
+        self._inner = inner
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request once."""
+        if request.method in _READS:
+            return self._inner.handle_request(request)
+        try:
+            response = self._inner.handle_request(request)
+            # The body is part of the answer; read outside, a break in it would look like one of the connection.
+            response.read()
+        except httpx.TransportError as error:
+            raise AnswerLost(f"{type(error).__name__}: {error}") from error
+        return response
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._inner.close()
+
+
+def http_client(base_url: str, timeout_s: float) -> httpx.Client:
+    """A client for `cryosparc.api.APIClient` whose waits are bounded."""
+    timeout: Any = httpx.Timeout(timeout_s, connect=min(timeout_s, 20.0))
+    return httpx.Client(base_url=base_url, timeout=timeout, transport=OneTry(httpx.HTTPTransport()))

@@ -1,0 +1,82 @@
+"""How long is waited for a server that does not answer, and for a user to log in again. Every wait ends."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from .server import NotLoggedIn, Server, Unreachable
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Bounds on waits.
+
+    Attributes
+    ----------
+    server_s
+        For a server that cannot be reached.
+    login_s
+        For a token after the old one has expired; work that is finished is kept meanwhile.
+    daemon_s
+        For a daemon that is away; it may be restarting.
+    pause_s
+        First pause between two tries; it doubles up to `longest_pause_s`.
+    """
+
+    server_s: float = 1800.0
+    login_s: float = 24 * 3600.0
+    daemon_s: float = 600.0
+    pause_s: float = 1.0
+    longest_pause_s: float = 30.0
+
+
+def insist(
+    server: Server,
+    call: Callable[[], T],
+    patience: Patience,
+    *,
+    given_up: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """Do what may be done twice until it is known to be done.
+
+    Parameters
+    ----------
+    given_up
+        Whether nobody wants it any more; asked before each further try.
+
+    Raises
+    ------
+    Unreachable, NotLoggedIn
+        What came last, once patience is at its end or it is given up.
+    Refused
+        At once.
+    """
+    begun, pause = clock(), patience.pause_s
+    while True:
+        try:
+            return call()
+        except (Unreachable, NotLoggedIn) as error:
+            bound = patience.login_s if isinstance(error, NotLoggedIn) else patience.server_s
+            if given_up() or clock() + pause - begun > bound:
+                raise
+            log.warning("%s; trying again", error)
+            sleep(pause)
+            pause = min(2 * pause, patience.longest_pause_s)
+            if isinstance(error, NotLoggedIn):
+                _log_in_again(server)
+
+
+def _log_in_again(server: Server) -> None:
+    try:
+        server.renew()
+    except (Unreachable, NotLoggedIn) as error:
+        log.warning("%s", error)

@@ -1,0 +1,129 @@
+"""The project's folder as seen from here: directly where it can be, through the server where not.
+
+A path from a dataset is never believed: it must be relative, and what it leads to must lie in the project's folder, or
+in one that the operator allows, after all links are resolved.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from cryobridge.schemas.errors import InputInvalid
+
+from .documents import Card
+from .server import Refused, Server
+
+MAX_PATH_CHARACTERS = 4096
+
+
+class ProjectFiles:
+    """Files of one project, for one card.
+
+    Parameters
+    ----------
+    server
+        The server.
+    card
+        Whose inputs are read.
+    claim
+        A file that was just written into the card's folder through the server, and what it holds: where the same is
+        seen here, this is the same folder and not one of the same name.
+    work
+        Folder of our own, for what cannot be seen from here; made when it is needed.
+    also_read
+        Folders outside of the project that links may lead to.
+    """
+
+    def __init__(
+        self, server: Server, card: Card, claim: tuple[str, bytes], work: Path, also_read: Sequence[Path] = ()
+    ) -> None:
+        self._server = server
+        self._card = card
+        self._work = work
+        self._folder = Path(server.project_directory(card.id.project))
+        self._allowed = [self._folder.resolve(), *(folder.resolve() for folder in also_read)]
+        job = self._folder / card.directory
+        self.visible = _holds(job / claim[0], claim[1])
+        self.writable = self.visible and _can_write(job)
+
+    def here(self, path: str) -> Path:
+        """Where a file of the project can be read from here; it is fetched if it has to be.
+
+        Raises
+        ------
+        InputInvalid
+            If it is none of the project's, or there is none.
+        """
+        relative = _relative(path)
+        if self.visible:
+            found = self._folder / relative
+            try:
+                real = found.resolve(strict=True)
+            except OSError as error:
+                raise InputInvalid(f"{found}: {error.strerror}; the file that {self._card.id} needs is gone") from error
+            if any(real.is_relative_to(folder) for folder in self._allowed):
+                if os.access(real, os.R_OK):
+                    return found
+                why = "may not be read by this user"
+            else:
+                why = f"leads out of the project, to {real}"
+            return self._fetched(relative, f"{found} {why}, and ")
+        return self._fetched(relative, "")
+
+    @property
+    def output_folder(self) -> Path:
+        """Where the daemon leaves its results: in the job's own folder where that can be written to."""
+        return self._folder / self._card.directory / "cryobridge" if self.writable else self._work / "out"
+
+    @property
+    def work(self) -> Path:
+        """Folder of our own; made at the first call."""
+        self._work.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self._work
+
+    def _fetched(self, relative: PurePosixPath, why: str) -> Path:
+        target = self.work / "in" / relative
+        if target.exists():
+            return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._server.download(self._card.id.project, str(relative), target)
+        except Refused as error:
+            raise InputInvalid(
+                f"{why}the server does not give it either: {error}; copy it into the project, or let the operator "
+                "allow its folder (also_read)"
+            ) from error
+        return target
+
+
+def _relative(path: str) -> PurePosixPath:
+    """A path of a dataset, which is relative to the project's folder; exported files put a ">" before it."""
+    relative = PurePosixPath(path.removeprefix(">"))
+    if (
+        not path.strip()
+        or len(path) > MAX_PATH_CHARACTERS
+        or relative.is_absolute()
+        or ".." in relative.parts
+        or any(ord(letter) < 32 for letter in path)
+    ):
+        raise InputInvalid(f"{path[:200]!r} is no path inside of a project; run the job it comes from again")
+    return relative
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(content) + 1) == content
+    except OSError:
+        return False
+
+
+def _can_write(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,229 @@
+"""What a kind of job takes from CryoSPARC and gives back, derived from what its class declares.
+
+A kind says of each input and output what it is (`schemas.paths.Holds`, `schemas.outputs.Output`); here that is put into
+CryoSPARC's words: groups with slots. A new kind needs nothing here unless it brings a new sort of file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic.fields import FieldInfo
+
+from cryobridge.schemas.envelope import Inputs, Job
+from cryobridge.schemas.errors import JobRejected
+from cryobridge.schemas.outputs import Output
+from cryobridge.schemas.paths import Holds, held_by
+
+GroupType = Literal["volume", "mask", "particle"]
+VOLUME, MASK, PARTICLES = "volume", "mask", "particles"
+HALVES = "volume_corrected_halves"
+OWN_MASKS = ("mask_refine", "mask_fsc", "mask_fsc_auto")
+"""Masks that come with a refinement's volume, the one that is taken first before the others."""
+_PARTS = {"images": "blob", "ctf": "ctf", "views": "alignments3D", "location": "location"}
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One result of a group: its name, CryoSPARC's type of it, and whether a job can do without."""
+
+    name: str
+    dtype: str
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class InputGroup:
+    """An input of an external job.
+
+    Attributes
+    ----------
+    feeds
+        The job's input that each slot is for; several slots may be for one, the first that is there is taken.
+    """
+
+    name: str
+    type: GroupType
+    title: str
+    required: bool
+    slots: tuple[Slot, ...]
+    feeds: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class OutputGroup:
+    """An output of an external job.
+
+    Attributes
+    ----------
+    roles
+        Slot and role of the file that goes into it, for each slot.
+    passthrough
+        The input whose other slots it inherits, or None.
+    """
+
+    name: str
+    type: GroupType
+    title: str
+    roles: tuple[tuple[Slot, str], ...]
+    passthrough: str | None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A kind of job as an external job."""
+
+    kind: str
+    help: str
+    inputs: tuple[InputGroup, ...]
+    outputs: tuple[OutputGroup, ...]
+
+    def input(self, name: str) -> InputGroup:
+        """The input of this name."""
+        return next(group for group in self.inputs if group.name == name)
+
+
+def recipe_of(model: type[Job]) -> Recipe:
+    """Derive how a kind runs as an external job.
+
+    Raises
+    ------
+    JobRejected
+        If it needs an input that no job of CryoSPARC has.
+    """
+    kind = str(model.model_fields["kind"].default)
+    inputs = tuple(_input_groups(kind, model))
+    return Recipe(
+        kind,
+        " ".join((model.__doc__ or "").split("\n\n")[0].split()),
+        inputs,
+        tuple(_output_groups(model.outputs, {group.name for group in inputs})),
+    )
+
+
+def recipes() -> dict[str, Recipe]:
+    """Every kind that can run as an external job."""
+    from cryobridge.schemas.job import JOB_MODELS, user_kinds
+
+    found = {}
+    for kind in user_kinds():
+        try:
+            recipe = recipe_of(JOB_MODELS[kind])
+        except JobRejected:
+            continue
+        if recipe.inputs:
+            found[kind] = recipe
+    return found
+
+
+# ---- inputs
+
+
+@dataclass
+class _Growing:
+    type: GroupType
+    title: str
+    required: bool
+    slots: list[Slot]
+    feeds: list[tuple[str, str]]
+
+
+def _input_groups(kind: str, model: type[Job]) -> Iterator[InputGroup]:
+    growing: dict[str, _Growing] = {}
+    inputs = model.model_fields["inputs"].annotation
+    if not isinstance(inputs, type) or not issubclass(inputs, Inputs):
+        raise TypeError(f"{kind}: its inputs are no model of inputs")
+    takes_mask = False
+    for key, field in inputs.model_fields.items():
+        holds = held_by(field.annotation, field.metadata)
+        place = None if holds is None else _place(holds)
+        if holds is None or place is None:
+            if field.is_required():
+                raise JobRejected(f"{kind} cannot run as a job of CryoSPARC: no job there has its input '{key}'")
+            continue
+        takes_mask = takes_mask or (holds.type == "mask" and not field.is_required())
+        _add(growing, key, field, *place)
+    if takes_mask and VOLUME in growing:
+        for name in OWN_MASKS:
+            growing[VOLUME].slots.append(Slot(name, "blob", required=False))
+            growing[VOLUME].feeds.append((name, "mask"))
+    for name, group in growing.items():
+        yield InputGroup(name, group.type, group.title, group.required, tuple(group.slots), tuple(group.feeds))
+
+
+def _add(
+    growing: dict[str, _Growing],
+    key: str,
+    field: FieldInfo,
+    name: str,
+    type_: GroupType,
+    slots: tuple[Slot, ...],
+) -> None:
+    title = (field.description or key).split(";")[0]
+    group = growing.setdefault(name, _Growing(type_, title, False, [], []))
+    group.required = group.required or field.is_required()
+    if len(group.slots) > 0:
+        group.title = {VOLUME: "refinement whose half-maps are used"}.get(name, name.replace("_", " "))
+    group.slots += slots
+    # Of particles all slots are columns of one table.
+    group.feeds += [(slot.name, key) for slot in slots]
+
+
+def _place(holds: Holds) -> tuple[str, GroupType, tuple[Slot, ...]] | None:
+    """Group, its type, and slots for an input; None for what no job of CryoSPARC has."""
+    if holds.type == "half_map":
+        which, base = holds.role[-1:], holds.role[:-1]
+        slot = Slot({"1": "map_half_A", "2": "map_half_B"}[which], "blob")
+        return VOLUME if base == "half" else {"corrected": HALVES}.get(base, base), "volume", (slot,)
+    if holds.type in ("map", "fourier_volume"):
+        return holds.role or VOLUME, "volume", (Slot("map", "blob"),)
+    if holds.type == "mask":
+        return MASK, "mask", (Slot("mask", "blob"),)
+    if holds.type == "particles":
+        slots = tuple(Slot(_PARTS[part.lstrip("?")], _PARTS[part.lstrip("?")], part[0] != "?") for part in holds.parts)
+        return PARTICLES, "particle", slots
+    return None
+
+
+# ---- outputs
+
+_TITLES = {
+    VOLUME: "Volume, with the raw half-maps and masks of the refinement",
+    HALVES: "Corrected half-maps (the FSC between them is not a resolution)",
+    MASK: "Mask",
+    PARTICLES: "Particles",
+    "fsc3d": "3DFSC, by Fourier voxel (not a map)",
+    "sampling": "Sampling of Fourier space (not a map)",
+}
+
+
+def _output_groups(outputs: tuple[Output, ...], inputs: set[str]) -> Iterator[OutputGroup]:
+    groups: dict[str, tuple[GroupType, list[tuple[Slot, str]]]] = {}
+    for output in outputs:
+        place = _place_of_output(output)
+        if place is not None:
+            name, type_, slot = place
+            groups.setdefault(name, (type_, []))[1].append((slot, output.role))
+    for name, (type_, roles) in groups.items():
+        yield OutputGroup(
+            name,
+            type_,
+            _TITLES.get(name, name.replace("_", " ").capitalize()),
+            tuple(roles),
+            name if name in inputs and name in (VOLUME, PARTICLES) else None,
+        )
+
+
+def _place_of_output(output: Output) -> tuple[str, GroupType, Slot] | None:
+    """Group, its type and slot for an output; None for a file that only lies in the job's folder."""
+    if output.type == "half_map" and output.always and output.role in ("half1", "half2"):
+        return HALVES, "volume", Slot({"half1": "map_half_A", "half2": "map_half_B"}[output.role], "blob")
+    if output.type == "map" and output.role in ("map", "sharpened"):
+        return VOLUME, "volume", Slot({"map": "map", "sharpened": "map_sharp"}[output.role], "blob")
+    if output.type == "fourier_volume":
+        return output.role, "volume", Slot("map", "blob")
+    if output.type == "mask":
+        return MASK, "mask", Slot("mask", "blob")
+    return None

@@ -1,0 +1,174 @@
+"""CryoSPARC's `.cs` tables: numpy structured arrays, read within bounds and written whole; nothing is unpickled.
+
+A job's output is its own table and, beside it, tables of what it passed through (`*_passthrough_*.cs`); they are joined
+on the column "uid", whatever the order of their rows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryobridge.schemas.errors import InputInvalid
+
+from .numpy_header import MAGIC, NumpyHeader, parsed_numpy_header
+from .table_content import TableContent, opened_table
+from .whole_file import whole_file
+
+Columns = dict[str, NDArray[np.generic]]
+"""A table by column ("uid", "blob/path", ...), all of one length; texts are unicode."""
+
+UID = "uid"
+MAX_ROWS = 50_000_000
+_COMPRESSED_MAGIC = b"\x95CSDAT"
+_CHUNK_BYTES = 1 << 22
+
+
+def read_table(path: Path, wanted: Collection[str] | None = None) -> Columns:
+    """Read a table.
+
+    Parameters
+    ----------
+    path
+        As `numpy.save` wrote it; gzip and bzip2 are unpacked.
+    wanted
+        Columns, or whole slots as "blob/"; all if None. Those that are not there are left out.
+
+    Raises
+    ------
+    InputInvalid
+        If it is no such table, cut off, damaged, or its ids are not its rows' own.
+    """
+    with opened_table(path) as content:
+        header = _header(content)
+        dtype = header.dtype
+        if dtype is None or dtype.names is None:
+            raise InputInvalid(f"{path}: is a numpy file but no table; give a .cs of CryoSPARC")
+        names = [name for name in dtype.names if wanted is None or _is_wanted(name, wanted)]
+        columns = _read_rows(content, header.shape[0], dtype, names)
+    if UID in columns and len(np.unique(columns[UID])) != len(columns[UID]):
+        raise InputInvalid(f"{path}: two rows have the same 'uid'; export the particles again")
+    return columns
+
+
+def write_table(path: str | os.PathLike[str], columns: Mapping[str, NDArray[np.generic]]) -> None:
+    """Write a table, whole or not at all; texts become bytes of one length (UTF-8), as CryoSPARC has them.
+
+    Raises
+    ------
+    ValueError
+        If the columns are not of one length, or hold something else than numbers and texts.
+    """
+    arrays = {name: _storable(name, np.asarray(values)) for name, values in columns.items()}
+    lengths = {len(values) for values in arrays.values()}
+    if len(lengths) != 1:
+        raise ValueError(f"columns of {len(lengths)} different lengths")
+    dtype = np.dtype([(name, values.dtype, values.shape[1:]) for name, values in arrays.items()])
+    table = np.zeros(lengths.pop(), dtype)
+    for name, values in arrays.items():
+        table[name] = values
+    with whole_file(path) as descriptor, open(descriptor, "wb", closefd=False) as file:
+        np.lib.format.write_array(file, table, allow_pickle=False)
+
+
+def joined(own: Columns, passed: Sequence[Columns], name: str) -> Columns:
+    """A table with the columns of others added, row by row after their uids; its own columns win.
+
+    Parameters
+    ----------
+    own
+        The job's own table.
+    passed
+        Tables that it passed through.
+    name
+        What to call the result in messages.
+
+    Raises
+    ------
+    InputInvalid
+        If a table has no uids, or lacks a row of the first.
+    """
+    result = dict(own)
+    for number, table in enumerate(passed, 1):
+        if UID not in table or UID not in own:
+            raise InputInvalid(f"{name}: a table without the column 'uid' cannot be joined; give CryoSPARC's own files")
+        order = np.argsort(table[UID], kind="stable")
+        at = np.searchsorted(table[UID], own[UID], sorter=order)
+        found = order[np.minimum(at, len(order) - 1)] if len(order) else np.zeros(len(own[UID]), int)
+        lost = len(own[UID]) if len(order) == 0 else int(np.count_nonzero(table[UID][found] != own[UID]))
+        if lost:
+            raise InputInvalid(
+                f"{name}: {lost} of {len(own[UID])} rows are not in passthrough table {number}; give the passthrough "
+                "file of the same job"
+            )
+        result |= {column: values[found] for column, values in table.items() if column not in result}
+    return result
+
+
+def is_cs_table(head: bytes) -> bool:
+    """Whether a file that begins so is a `.cs`."""
+    return head.startswith((MAGIC, _COMPRESSED_MAGIC))
+
+
+def _header(content: TableContent) -> NumpyHeader:
+    if content.head.startswith(_COMPRESSED_MAGIC):
+        raise InputInvalid(
+            f"{content.name}: is a compressed .cs; export the particles, or save them with numpy, and give that"
+        )
+    if not content.head.startswith(MAGIC):
+        raise InputInvalid(f"{content.name}: is no .cs of CryoSPARC; give the .cs of a job")
+    try:
+        header = parsed_numpy_header(lambda _, size: content.read(size))
+    except ValueError as error:
+        raise InputInvalid(f"{content.name}: its header is damaged ({error}); copy the .cs again") from error
+    dtype = header.dtype
+    if dtype is None or dtype.hasobject or dtype.names is None or len(header.shape) != 1:
+        raise InputInvalid(f"{content.name}: is a numpy file but no table; give a .cs of CryoSPARC")
+    if header.shape[0] > MAX_ROWS:
+        raise InputInvalid(f"{content.name}: announces {header.shape[0]} rows; more than {MAX_ROWS} are not read")
+    return header
+
+
+def _read_rows(content: TableContent, rows: int, dtype: np.dtype[np.void], names: Sequence[str]) -> Columns:
+    parts: dict[str, list[NDArray[np.generic]]] = {name: [np.zeros(0, dtype)[name]] for name in names}
+    left, step = rows, max(1, _CHUNK_BYTES // dtype.itemsize)
+    while left and (raw := content.read(min(left, step) * dtype.itemsize)):
+        whole, cut = divmod(len(raw), dtype.itemsize)
+        if cut:
+            break
+        table = np.frombuffer(raw, dtype, whole)
+        for name in names:
+            parts[name].append(table[name].copy())
+        left -= whole
+    if left or content.read(1):
+        raise InputInvalid(
+            f"{content.name}: its header announces {rows} rows, which is not what it holds; it was cut off, copy it "
+            "again"
+        )
+    return {name: _readable(np.concatenate(parts[name]), name, content.name) for name in names}
+
+
+def _readable(values: NDArray[np.generic], column: str, name: str) -> NDArray[np.generic]:
+    if values.dtype.kind != "S":
+        return values
+    try:
+        return np.char.decode(values.astype(np.bytes_), "utf-8")
+    except UnicodeDecodeError as error:
+        raise InputInvalid(f"{name}: column '{column}' holds a text that is not UTF-8; export it again") from error
+
+
+def _storable(name: str, values: NDArray[np.generic]) -> NDArray[np.generic]:
+    if values.dtype.kind in "OU":
+        texts = [str(value).encode() for value in values.ravel()]
+        return np.array(texts, dtype=f"S{max([1, *map(len, texts)])}").reshape(values.shape)
+    if values.dtype.kind not in "biufS":
+        raise ValueError(f"column '{name}' holds neither numbers nor texts")
+    return values.astype(values.dtype.newbyteorder("<"), copy=False)
+
+
+def _is_wanted(name: str, wanted: Collection[str]) -> bool:
+    return name == UID or name in wanted or f"{name.partition('/')[0]}/" in wanted
