@@ -95,12 +95,13 @@ def run_job(url: str, email: str, project: str, workspace: str, kind: str, **giv
     from ..daemon_jobs import DaemonJobs
 
     server = _server(url, email)
+    memory, daemon = _memory(server), DaemonJobs()
     project, workspace = project_id(project), workspace_id(workspace)
     options = _card_options(kind, given)
     card = new_card(server, project, workspace, options, _connections(given), DEFAULT_TAG, Patience())
     click.echo(str(card))
     with interrupted(f"{card} is marked failed"), _talking():
-        end = run_card(server, DaemonJobs(), _memory(server), card)
+        end = run_card(server, daemon, memory, card)
     click.echo(f"{card}: {end.value}", err=end is not End.COMPLETED)
     return wire.EXIT_OK if end is End.COMPLETED else wire.EXIT_FAILED
 

@@ -167,6 +167,8 @@ class Agent:
             return
         thread = threading.Thread(target=self._work, args=(card,), name=str(card))
         self._threads[card] = thread
+        # It comes back when it is seen to wait again.
+        self._waiting.pop(card, None)
         thread.start()
 
     def _work(self, card: CardId) -> None:

@@ -123,8 +123,11 @@ class CardRun:
     # ---- steps
 
     def _run(self) -> End:
-        around, known = self._around, self._held.begin()
+        around, new = self._around, self._held.known is None
         card = self._insist(lambda: around.server.card(self._card))
+        if new and card.status != BUILDING:
+            return End.NOT_WANTED
+        known = self._held.begin()
         if card.status in ENDED or (card.status == BUILDING and known.started):
             raise NotWanted(f"it is {card.status}")
         claimed = self._claimed(card, known)

@@ -105,10 +105,8 @@ class Memory:
 
     def _own_name(self) -> str:
         path = self.folder / "owner"
-        with contextlib.suppress(FileNotFoundError):
-            name = read_bounded(path, 100).strip()
-            if name:
-                return name
+        if path.exists() and (name := read_bounded(path, 100).strip()):
+            return name
         name = secrets.token_hex(8)
         with whole_file(path) as descriptor:
             os.write(descriptor, name.encode())
