@@ -6,6 +6,7 @@ on the column "uid", whatever the order of their rows.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from cryobridge.schemas.errors import InputInvalid
 
 from .numpy_header import MAGIC, NumpyHeader, parsed_numpy_header
 from .table_content import TableContent, opened_table
-from .whole_file import whole_file
+from .whole_file import whole_file, write_all
 
 Columns = dict[str, NDArray[np.generic]]
 """A table by column ("uid", "blob/path", ...), all of one length; texts are unicode."""
@@ -56,7 +57,14 @@ def read_table(path: Path, wanted: Collection[str] | None = None) -> Columns:
 
 
 def write_table(path: str | os.PathLike[str], columns: Mapping[str, NDArray[np.generic]]) -> None:
-    """Write a table, whole or not at all; texts become bytes of one length (UTF-8), as CryoSPARC has them.
+    """Write a table (`table_bytes`), whole or not at all."""
+    data = table_bytes(columns)
+    with whole_file(path) as descriptor:
+        write_all(descriptor, data, 0)
+
+
+def table_bytes(columns: Mapping[str, NDArray[np.generic]]) -> bytes:
+    """A table as its file holds it; texts become bytes of one length (UTF-8), as CryoSPARC has them.
 
     Raises
     ------
@@ -71,8 +79,9 @@ def write_table(path: str | os.PathLike[str], columns: Mapping[str, NDArray[np.g
     table = np.zeros(lengths.pop(), dtype)
     for name, values in arrays.items():
         table[name] = values
-    with whole_file(path) as descriptor, open(descriptor, "wb", closefd=False) as file:
-        np.lib.format.write_array(file, table, allow_pickle=False)
+    file = io.BytesIO()
+    np.lib.format.write_array(file, table, allow_pickle=False)
+    return file.getvalue()
 
 
 def joined(own: Columns, passed: Sequence[Columns], name: str) -> Columns:

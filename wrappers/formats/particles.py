@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from cryobridge.schemas.errors import InputInvalid
 
+from ..particles.rotations import angles_of_vectors
 from .compressed import MAGIC_BYTES, is_compressed
 from .foreign import is_mrc, named_for_what_it_is
 from .numpy_header import MAGIC, parsed_numpy_header
@@ -28,7 +28,6 @@ _AT_ONCE = 100_000
 """Particles whose vectors and matrices are held at a time."""
 _MOST_DEG = 3600.0
 """Ten turns: programs keep angles within one or two, and what is beyond is a damaged number."""
-_PARALLEL = 1e-7
 _UNSET_DEG = -999.0
 """RELION's value of an angle that was never set."""
 _ONE_VIEW = 1e-4
@@ -136,23 +135,6 @@ def _of(some: int, count: int) -> str:
     return f"all {count} particles" if some == count else f"{some} of {count} particles"
 
 
-def euler_angles(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
-    """RELION's rot, tilt, psi in degrees, (N, 3), of its rotation matrices (N, 3, 3), object to view.
-
-    The third row is (sin tilt cos rot, sin tilt sin rot, cos tilt) in x, y, z. Views along z leave rot and psi to each
-    other; rot is 0 then.
-    """
-    a = matrices
-    across = np.hypot(a[:, 2, 0], a[:, 2, 1])
-    along = across < _PARALLEL
-    tilt = np.arctan2(across, a[:, 2, 2])
-    rot = np.where(along, 0.0, np.arctan2(a[:, 2, 1], a[:, 2, 0]))
-    upright = np.where(a[:, 2, 2] > 0, np.arctan2(-a[:, 1, 0], a[:, 0, 0]), np.arctan2(a[:, 1, 0], -a[:, 0, 0]))
-    psi = np.where(along, upright, np.arctan2(a[:, 1, 2], -a[:, 0, 2]))
-    degrees: NDArray[np.float64] = np.degrees(np.stack([rot, tilt, psi], axis=1))
-    return degrees
-
-
 def _angles_of_star(content: TableContent, path: Path) -> NDArray[np.float64]:
     stranger = named_for_what_it_is(content.head, str(path), TABLE)
     if stranger is not None and not _has_block(path):
@@ -195,11 +177,8 @@ def _angles_of_cs(content: TableContent) -> NDArray[np.float64]:
         raise InputInvalid(f"{path}: column '{_POSE}' is not three numbers a particle; give the .cs of a refinement")
     vectors = _poses(content, header.shape[0], dtype)
     _refuse_impossible(vectors, (_POSE,) * 3, np.radians(_MOST_DEG), "a rotation in radians", path)
-    # CryoSPARC's rotation takes views to the object; RELION's the object to the view. Few matrices are held at a time.
-    for at in range(0, len(vectors), _AT_ONCE):
-        part = vectors[at : at + _AT_ONCE]
-        part[:] = euler_angles(Rotation.from_rotvec(part).as_matrix().transpose(0, 2, 1))
-    return vectors
+    # CryoSPARC's rotation takes views to the object; RELION's the object to the view.
+    return angles_of_vectors(vectors)
 
 
 def _poses(content: TableContent, rows: int, dtype: np.dtype[np.void]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+import secrets
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -170,6 +171,24 @@ class OutputFolder:
     def write_tensors(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
         """Write tensors by name under a name ending in .safetensors."""
         self._write(name, safetensors.torch.save({key: value.cpu().contiguous() for key, value in tensors.items()}))
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Write a file of any sort."""
+        self._write(name, data)
+
+    def link(self, name: str, target: Path) -> None:
+        """Link to a foreign file under a name of ours, which may have folders in it; an older link gives way."""
+        if not self._writes:
+            return
+        self.open()
+        place = self.path / name
+        beside = place.with_name(f".{secrets.token_hex(8)}.part")
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            beside.symlink_to(target)
+            beside.replace(place)
+        except OSError as error:
+            raise CryobridgeError(f"{place}: cannot be made: {error.strerror}") from error
 
     def write_text(self, name: str, text: str, *, is_output: bool = True) -> None:
         """Write a text file, e.g. a table."""

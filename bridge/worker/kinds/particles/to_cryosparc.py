@@ -1,0 +1,51 @@
+"""`particles.to_cryosparc`: particles of RELION as a table of CryoSPARC."""
+
+from __future__ import annotations
+
+from cryobridge.schemas.kinds.particles.to_cryosparc import ParticlesToCryosparcJob
+from cryobridge.wrappers.formats import star
+from cryobridge.wrappers.formats.cs_table import table_bytes
+from cryobridge.wrappers.particles.from_relion import cryosparc_table
+
+from ...jobs.context import Context
+from ...jobs.folder import REPORT_NAME
+from ...jobs.runner import JobSteps
+from ...loop import Progress
+from ...report.page import Report, as_html
+from .two_fold import turn_between
+
+RESULT = "particles.cs"
+_MAX_STAR_BYTES = 4 << 30
+
+
+def run(job: ParticlesToCryosparcJob, context: Context) -> JobSteps:
+    """Write the table and the report."""
+    folder, options, path = context.folder, job.options, job.inputs.star
+    stars = star.read(path, max_bytes=_MAX_STAR_BYTES)
+    turn = turn_between(options.symmetry, "x", "y", job.inputs.map)
+    folder.mark("read")
+    yield Progress("read", 0.3)
+
+    table = cryosparc_table(stars, str(path), options.pixel_size_A, options.box, turn.degrees)
+    remarks = [*table.remarks, *([turn.why] if turn.why else [])]
+    remarks.append("Images are named as RELION's are: their folder must lie in the project of CryoSPARC.")
+    folder.mark("convert")
+    yield Progress("converted", 0.7)
+
+    folder.write_bytes(RESULT, table_bytes(table.columns))
+    count = len(table.columns["uid"])
+    page = Report(
+        title="Particles for CryoSPARC",
+        summary=f"{count} particles, written as a table of CryoSPARC.",
+        facts={
+            "particles": str(path),
+            "number of particles": str(count),
+            "point group": options.symmetry,
+            "columns": ", ".join(table.columns),
+        },
+        figures=[],
+        statements=remarks,
+        methods=[],
+    )
+    folder.write_text(REPORT_NAME, as_html(page))
+    return folder.finish(metrics={"particles": count, "turned_deg": turn.degrees}, statements=remarks)

@@ -1,0 +1,1 @@
+"""Tables of particles between RELION and CryoSPARC: poses, shifts, CTF, optics groups, half-sets."""

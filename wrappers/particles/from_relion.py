@@ -1,0 +1,250 @@
+"""RELION's particles (3.0; 3.1 to 5 with optics groups) as a table of CryoSPARC: the inverse of `from_cryosparc`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryobridge.schemas.errors import InputInvalid
+
+from ..formats.cs_table import UID, Columns
+from ..formats.star import Block, StarFile
+from .rotations import vectors_of_angles
+
+_A_PER_MM = 1e7
+_ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+_SUBTOMOGRAM = ("rlnCtfImage", "rlnCoordinateZ", "rlnTomoName", "rlnTomoParticleName")
+
+
+@dataclass(frozen=True)
+class CryosparcTable:
+    """A particle table, and what has to be said."""
+
+    columns: Columns
+    remarks: tuple[str, ...]
+
+
+def cryosparc_table(
+    star: StarFile, name: str, pixel_size_A: float | None = None, box: int | None = None, turned_deg: float = 0.0
+) -> CryosparcTable:
+    """Convert a STAR file.
+
+    Parameters
+    ----------
+    name
+        What to call it in messages.
+    pixel_size_A, box
+        Of the images, for files of RELION 3.0 that do not say; in the place of what newer ones say.
+    turned_deg
+        By so much the object is turned about z, for point groups whose axes CryoSPARC has elsewhere.
+
+    Raises
+    ------
+    InputInvalid
+        If there is no table of particles, they are subtomograms, or the pixel size is not known.
+    """
+    particles = _particles(star, name)
+    rows = _Rows(particles, _optics(star), name)
+    remarks: list[str] = []
+    columns = _images(rows, name, pixel_size_A, box)
+    columns |= _ctf(rows, columns, remarks)
+    columns |= _alignment(rows, columns, turned_deg, remarks)
+    return CryosparcTable(columns, tuple(remarks))
+
+
+class _Rows:
+    """Columns of the particles, and those of their optics groups by particle."""
+
+    def __init__(self, particles: Block, optics: Block | None, name: str) -> None:
+        self._name = name
+        self._columns = particles.columns
+        self._optics: Mapping[str, Sequence[str]] = {} if optics is None else optics.columns
+        self.count = particles.n_rows
+        self.group = self._group()
+
+    def _group(self) -> NDArray[np.int64]:
+        """Row of the optics table of each particle; all 0 without one."""
+        if not self._optics or "rlnOpticsGroup" not in self._columns:
+            return np.zeros(self.count, np.int64)
+        known = {label.strip(): row for row, label in enumerate(self._optics.get("rlnOpticsGroup", ()))}
+        try:
+            return np.array([known[label.strip()] for label in self._columns["rlnOpticsGroup"]], np.int64)
+        except KeyError as error:
+            raise InputInvalid(
+                f"{self._name}: particles are of optics group {error.args[0]}, which its optics table does not have"
+            ) from error
+
+    def has(self, label: str) -> bool:
+        """Whether particles or optics groups have a column."""
+        return label in self._columns or label in self._optics
+
+    def numbers(self, label: str) -> NDArray[np.float64] | None:
+        """A column of numbers by particle, its own before its optics group's; None where neither has it."""
+        if label in self._columns:
+            return self._as_numbers(label, self._columns[label])
+        if label in self._optics:
+            return self._as_numbers(label, self._optics[label])[self.group]
+        return None
+
+    def texts(self, label: str) -> Sequence[str]:
+        """A column of texts of the particles; raises `InputInvalid` where it is missing."""
+        if label not in self._columns:
+            raise InputInvalid(f"{self._name}: column '{label}' is missing; give the particles of RELION")
+        return self._columns[label]
+
+    def _as_numbers(self, label: str, values: Sequence[str]) -> NDArray[np.float64]:
+        try:
+            numbers = np.array(values, dtype=np.float64)
+        except ValueError as error:
+            raise InputInvalid(f"{self._name}: column '{label}' holds something that is not a number") from error
+        if not np.isfinite(numbers).all():
+            raise InputInvalid(f"{self._name}: column '{label}' holds a number that is not finite")
+        return numbers
+
+
+def _particles(star: StarFile, name: str) -> Block:
+    block = next((block for block in star.blocks.values() if "rlnImageName" in block.columns), None)
+    if block is None or block.n_rows == 0:
+        raise InputInvalid(f"{name}: has no table of particles with 'rlnImageName'; give the particles of RELION")
+    column = next((label for label in _SUBTOMOGRAM if label in block.columns), None)
+    if column is not None:
+        raise InputInvalid(f"{name}: holds subtomograms (column '{column}'), which CryoSPARC does not know")
+    return block
+
+
+def _optics(star: StarFile) -> Block | None:
+    return next((block for key, block in star.blocks.items() if key == "optics" and block.n_rows), None)
+
+
+def _images(rows: _Rows, name: str, pixel_size_A: float | None, box: int | None) -> Columns:
+    numbers, paths = [], []
+    for entry in rows.texts("rlnImageName"):
+        number, at, path = entry.partition("@")
+        if not at or not number.isdecimal() or int(number) < 1 or not path:
+            raise InputInvalid(f"{name}: '{entry[:80]}' is no image of a stack (number@stack)")
+        numbers.append(int(number) - 1)
+        paths.append(path)
+    size_A = _pixel_size(rows, name, pixel_size_A)
+    sides = rows.numbers("rlnImageSize") if box is None else np.full(rows.count, float(box))
+    if sides is None:
+        raise InputInvalid(f"{name}: does not say how large the images are; give 'box'")
+    side = np.rint(sides).astype(np.uint32)
+    return {
+        UID: _uids(rows.texts("rlnImageName")),
+        "blob/path": np.array(paths),
+        "blob/idx": np.array(numbers, np.uint32),
+        "blob/shape": np.stack([side, side], axis=1),
+        "blob/psize_A": size_A.astype(np.float32),
+        # RELION's particles are bright.
+        "blob/sign": np.ones(rows.count, np.float32),
+        "blob/import_sig": np.zeros(rows.count, np.uint64),
+    }
+
+
+def _pixel_size(rows: _Rows, name: str, given_A: float | None) -> NDArray[np.float64]:
+    if given_A is not None:
+        return np.full(rows.count, given_A)
+    size = rows.numbers("rlnImagePixelSize")
+    if size is None:
+        # RELION 3.0: detector pixels in micrometres, and the magnification.
+        detector_um, magnification = rows.numbers("rlnDetectorPixelSize"), rows.numbers("rlnMagnification")
+        if detector_um is None or magnification is None or bool((magnification <= 0).any()):
+            raise InputInvalid(f"{name}: does not say the pixel size of the images; give 'pixel_size_A'")
+        size = 1e4 * detector_um / magnification
+    if bool((size <= 0).any()):
+        raise InputInvalid(f"{name}: says a pixel size of {size.min():g} A; give 'pixel_size_A'")
+    return size
+
+
+def _uids(names: Sequence[str]) -> NDArray[np.uint64]:
+    """Ids that are the same whenever the same images are converted, and differ where they do."""
+    digests = [hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names]
+    found = np.frombuffer(b"".join(digests), np.uint64).copy()
+    _, first = np.unique(found, return_index=True)
+    again = np.setdiff1d(np.arange(len(found)), first)
+    for row in again:
+        digest = hashlib.blake2b(f"{names[row]} {row}".encode(), digest_size=8).digest()
+        found[row] = np.frombuffer(digest, np.uint64)[0]
+    return found
+
+
+def _ctf(rows: _Rows, images: Columns, remarks: list[str]) -> Columns:
+    count = rows.count
+
+    def column(label: str, factor: float = 1.0, default: float = 0.0) -> NDArray[np.float32]:
+        values = rows.numbers(label)
+        return (np.full(count, default) if values is None else values * factor).astype(np.float32)
+
+    missing = [
+        label for label in ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle", "rlnVoltage") if not rows.has(label)
+    ]
+    if missing:
+        remarks.append(f"'{missing[0]}' is missing, so no CTF is written.")
+        return {}
+    cs_mm = column("rlnSphericalAberration")
+    tilt = np.stack(
+        [np.sin(column(label).astype(np.float64) * 1e-3) for label in ("rlnBeamTiltX", "rlnBeamTiltY")], axis=1
+    )
+    matrix = np.stack(
+        [column(f"rlnMagMat{a}{b}", default=float(a == b)) - float(a == b) for a in range(2) for b in range(2)], axis=1
+    )
+    if any(rows.has(label) for label in ("rlnOddZernike", "rlnEvenZernike")):
+        remarks.append("Zernike coefficients are left out: CryoSPARC counts aberrations otherwise. Fit them again.")
+    return {
+        "ctf/type": np.full(count, "imported"),
+        "ctf/exp_group_id": (rows.group + 1).astype(np.uint32),
+        "ctf/accel_kv": column("rlnVoltage"),
+        "ctf/cs_mm": cs_mm,
+        "ctf/amp_contrast": column("rlnAmplitudeContrast"),
+        "ctf/df1_A": column("rlnDefocusU"),
+        "ctf/df2_A": column("rlnDefocusV"),
+        "ctf/df_angle_rad": column("rlnDefocusAngle", np.pi / 180),
+        "ctf/phase_shift_rad": column("rlnPhaseShift", np.pi / 180),
+        "ctf/scale": column("rlnCtfScalefactor", default=1.0),
+        "ctf/scale_const": np.ones(count, np.float32),
+        "ctf/shift_A": np.zeros((count, 2), np.float32),
+        "ctf/tilt_A": (tilt * cs_mm[:, None].astype(np.float64) * _A_PER_MM).astype(np.float32),
+        "ctf/trefoil_A": np.zeros((count, 2), np.float32),
+        "ctf/tetra_A": np.zeros((count, 4), np.float32),
+        "ctf/anisomag": matrix.astype(np.float32),
+        "ctf/bfactor": column("rlnCtfBfactor"),
+    }
+
+
+def _alignment(rows: _Rows, images: Columns, turned_deg: float, remarks: list[str]) -> Columns:
+    angles = [rows.numbers(label) for label in _ANGLES]
+    if any(one is None for one in angles):
+        remarks.append("The particles have no angles, so no alignments are written.")
+        return {}
+    pose = vectors_of_angles(np.stack([one for one in angles if one is not None], axis=1), turned_deg)
+    psize_A = images["blob/psize_A"].astype(np.float64)
+    shift = np.zeros((rows.count, 2))
+    for axis, letter in enumerate("XY"):
+        in_A, in_pixels = rows.numbers(f"rlnOrigin{letter}Angst"), rows.numbers(f"rlnOrigin{letter}")
+        if in_A is not None:
+            shift[:, axis] = in_A / psize_A
+        elif in_pixels is not None:
+            # RELION 3.0 counts in pixels of the images.
+            shift[:, axis] = in_pixels
+    subset, number = rows.numbers("rlnRandomSubset"), rows.numbers("rlnClassNumber")
+    split = _split(rows.count, subset, remarks)
+    return {
+        "alignments3D/split": split,
+        "alignments3D/shift": shift.astype(np.float32),
+        "alignments3D/pose": pose.astype(np.float32),
+        "alignments3D/psize_A": psize_A.astype(np.float32),
+        "alignments3D/alpha": np.ones(rows.count, np.float32),
+        "alignments3D/class": (np.zeros(rows.count) if number is None else np.maximum(number - 1, 0)).astype(np.uint32),
+        "alignments3D/class_posterior": np.ones(rows.count, np.float32),
+    }
+
+
+def _split(count: int, subset: NDArray[np.float64] | None, remarks: list[str]) -> NDArray[np.uint32]:
+    if subset is None or not set(np.unique(subset)) <= {1.0, 2.0}:
+        remarks.append("RELION's half-sets are not known; the particles are split one by one, in their order.")
+        return (np.arange(count) % 2).astype(np.uint32)
+    return (subset - 1).astype(np.uint32)
