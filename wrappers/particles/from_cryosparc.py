@@ -69,7 +69,7 @@ def relion_tables(
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             row = int(np.flatnonzero(~np.isfinite(values))[0])
             raise InputInvalid(f"{name}: {column} of particle {row + 1} is no number; export the particles again")
-    if "blob/sign" in columns and bool((columns["blob/sign"] < 0).any()):
+    if "blob/sign" in columns and bool((columns["blob/sign"].astype(np.float64) < 0).any()):
         remarks.append(
             "The particles are dark on bright ('blob/sign' -1), and RELION expects them bright: invert the stacks "
             "(relion_preprocess --invert_contrast), or refine with dark ones only."
@@ -188,7 +188,7 @@ def _of_alignment(columns: Columns, name: str, alignment: Alignment, turned_deg:
 
 def _of_old_classes(columns: Columns, name: str, turned_deg: float, remarks: list[str]) -> Table:
     """Classes of versions before 4.5: a slot for each."""
-    slots = []
+    slots: list[str] = []
     while f"alignments_class_{len(slots)}/class_posterior" in columns:
         slots.append(f"alignments_class_{len(slots)}")
     if not slots:

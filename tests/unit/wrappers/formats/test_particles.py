@@ -18,7 +18,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.wrappers.formats.particles import euler_angles, read_star_angles, read_views
+from cryobridge.wrappers.formats.particles import read_star_angles, read_views
+from cryobridge.wrappers.particles.rotations import euler_angles
 
 STAR = """
 data_optics
