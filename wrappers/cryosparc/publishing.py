@@ -112,7 +112,9 @@ class Publishing:
         ]
         self._telling.say("\n".join([*lines, f"all files: {self._folder}"]))
         for statement in self._result.statements:
-            self._telling.say(statement, "warning")
+            self._telling.say(statement)
+        if "verdict" in numbers:
+            self._telling.say(f"verdict: {numbers['verdict']}", "text" if numbers["verdict"] == "use" else "warning")
 
 
 def _digest(path: Path) -> str:

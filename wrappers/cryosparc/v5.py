@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import io
 import os
+import re
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -299,7 +300,8 @@ class V5Server:
 
     def plot(self, card: CardId, title: str, png: bytes, table: bytes | None) -> None:
         """Add a picture to its log, and the numbers behind it (CSV)."""
-        name = "".join(letter if letter.isalnum() else "_" for letter in title)[:80]
+        # It travels in the URL.
+        name = re.sub(r"[^A-Za-z0-9]+", "_", title).strip("_")[:80]
         with answered(f"{card}: the picture '{title}' cannot be sent"):
             assets = [self._asset(card, f"{name}.png", png)]
             assets += [] if table is None else [self._asset(card, f"{name}.csv", table)]
