@@ -26,7 +26,8 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.shared]
 
 PAIR = os.environ.get("CRYOBRIDGE_WALK_PAIR", "halfmaps_real_tiny/emp10499_70s_box32")
 TRANSCRIPT = os.environ.get("CRYOBRIDGE_TRANSCRIPT", "")
-OPTIONS = ("effort=quick",)
+WHERE = ("--project", "P1", "--workspace", "W1")
+WHAT = ("--job", "map.correct", "--set", "effort=quick")
 TAG = "cryobridge"
 
 
@@ -52,8 +53,7 @@ def test_a_refinement_is_corrected_by_command_and_by_card(station: Station, shar
     station.start_daemon()
 
     told.chapter("By a command", f"J1 is a refinement whose half-maps are `{PAIR}`.")
-    arguments = "cryosparc run --project P1 --workspace W1 --volume J1 --job map.correct".split()
-    arguments += [word for option in OPTIONS for word in ("--set", option)]
+    arguments = ["cryosparc", "run", *WHERE, "--volume", "J1", *WHAT]
     told.typed(f"cryobridge {' '.join(arguments)}", station.run(*arguments))
     by_command = CardId("P1", "J2")
     told.words("The card in CryoSPARC, event by event:")
@@ -63,8 +63,7 @@ def test_a_refinement_is_corrected_by_command_and_by_card(station: Station, shar
 
     told.chapter("By a card", "The operator's agent runs all the time. Anybody makes a card:")
     station.start_agent()
-    arguments = "cryosparc card --project P1 --workspace W1 --job map.correct".split()
-    arguments += [word for option in OPTIONS for word in ("--set", option)]
+    arguments = ["cryosparc", "card", *WHERE, *WHAT]
     told.typed(f"cryobridge {' '.join(arguments)}", station.run(*arguments))
     by_card = CardId("P1", "J3")
     client = _client(standin)
@@ -101,7 +100,7 @@ def _checked_outputs(client: Any, card: CardId, project: Path, standin: Standin)
         lines.append(f"{card.job}:{output}")
         for slot in row.prefixes():
             path = str(row[f"{slot}/path"][0])
-            header, values = client.find_project("P1").download_mrc(path)
+            _, values = client.find_project("P1").download_mrc(path)
             on_disk, ours = mrc.read(project / path)
             assert np.array_equal(values, on_disk)
             assert tuple(row[f"{slot}/shape"][0]) == on_disk.shape

@@ -46,7 +46,8 @@ def test_no_card_is_lost_or_doubled_or_completed_wrongly(station: Station) -> No
     standin, instants = station.standin, random.Random(SEED)
     server = V5Server(standin.url, EMAIL, PASSWORD)
     begun = time.monotonic()
-    station.wait(lambda card=_begun_card(server): _ended(standin, card), "the first card does not end")
+    first = _begun_card(server)
+    station.wait(lambda: _ended(standin, first), "the first card does not end")
     length_s = time.monotonic() - begun
     killed = {"agent": 0, "daemon": 0}
     for kill in range(KILLS):
@@ -77,7 +78,7 @@ def _ended(standin: Standin, card: CardId) -> bool:
 
 
 def _check_whole(server: V5Server, standin: Standin, card: CardId) -> None:
-    """What it says is there is there: the output's volume, its log's pictures each once, the tile, a claim that ended."""
+    """What it says is there is there: the output's volume, its log's pictures each once, the tile."""
     path = str(server.load_output(card, "fsc3d")["map/path"][0])
     mrc.read(standin.project() / path)
     titles = [event.text for event in standin.log_of(card) if event.type == "image"]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from support.cryosparc import Standin
-
 from cryobridge.wrappers.cryosparc.documents import CardId
+from support.cryosparc import Standin
 
 
 class Transcript:
