@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from cryobridge.schemas.errors import InputInvalid
 
-from .server import Unreachable
+from .server import Refused, Unreachable
 
 TIMEOUT_S = 10.0
 _MAX_BYTES = 32 * 1024 * 1024
@@ -90,6 +90,42 @@ def pip_line(server_version: str) -> str:
     found = _VERSION.match(server_version)
     wanted = f"{found[1]}.{found[2]}.0" if found else "5.0.0"
     return f'pip install "cryosparc-tools~={wanted}"'
+
+
+def cannot_speak(found: Detected, tools: str) -> str | None:
+    """Why these tools cannot speak to what answers at all, with what to do; None where they can."""
+    if tools.split(".")[0] == str(found.major):
+        return None
+    what = f"cryosparc-tools {tools} cannot speak to it" if tools else "cryosparc-tools are not installed here"
+    if found.version:
+        return f"CryoSPARC {found.version} answers there, and {what}: {pip_line(found.version)}"
+    # It tells its exact version only to whoever is logged in.
+    assumed = f"{found.major}.0"
+    how = f"{pip_line(assumed)} (if it is {assumed}; else with its own minor version)"
+    return f"CryoSPARC {found.major} answers there, and {what}: {how}"
+
+
+def spoken_to(url: str) -> Detected:
+    """What answers at an address, which the tools that are installed can speak to.
+
+    Raises
+    ------
+    Refused
+        If they cannot, or there are none; the message has the line that installs them.
+    Unreachable
+        If nobody answers.
+    """
+    tools = tools_version()
+    try:
+        found = detect(url)
+    except Unreachable as error:
+        if tools:
+            raise
+        raise Refused(f"cryosparc-tools are not installed here: {pip_line('')}; besides, {error}") from error
+    problem = cannot_speak(found, tools)
+    if problem:
+        raise Refused(f"{url}: {problem}")
+    return found
 
 
 def mismatch(server_version: str, tools: str) -> str | None:
