@@ -6,13 +6,15 @@ import os
 import pwd
 import socket
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cryobridge.schemas.errors import CryobridgeError
 from cryobridge.wrappers.cryosparc.documents import ACTIVE
+from cryobridge.wrappers.cryosparc.patience import Patience
 from cryobridge.wrappers.cryosparc.project_folder import FolderSeen, look_at_folder
-from cryobridge.wrappers.cryosparc.scratch_card import ScratchCard
+from cryobridge.wrappers.cryosparc.scratch_card import TRIAL_PATIENCE, ScratchCard
 from cryobridge.wrappers.cryosparc.server import Server
 
 from .finding import Finding, Level
@@ -62,7 +64,7 @@ def _as_seen(project: str, seen: FolderSeen) -> Finding:
         return Finding(
             _PROJECT,
             Level.WARN,
-            f"{project}: its folder {seen.path} is there, but this user cannot write into it: results are sent through the server",
+            f"{project}: its folder {seen.path} cannot be written to by this user: results go through the server",
             "put this user into the group that CryoSPARC's folders belong to, or leave it so; "
             "whether it is the server's own folder is seen with --workspace",
         )
@@ -98,11 +100,18 @@ def check_daemon_may(check: str, folder: Path, daemon_uid: int | None) -> Iterat
         yield Finding(check, Level.OK, f"the daemon's user {name} may read and write {folder}", advice)
 
 
-def check_card(server: Server, project: str, workspace: str, daemon_uid: int | None) -> Iterator[Finding]:
+def check_card(
+    server: Server,
+    project: str,
+    workspace: str,
+    daemon_uid: int | None,
+    patience: Patience = TRIAL_PATIENCE,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Finding]:
     """A card can be made, described, begun, written to and ended; it is left completed or failed."""
     problem: CryobridgeError | None = None
     with tempfile.TemporaryDirectory(prefix="cryobridge-doctor-") as work:
-        trial = ScratchCard(server, project, workspace, Path(work))
+        trial = ScratchCard(server, project, workspace, Path(work), patience, sleep)
         whole = False
         try:
             for step in trial.steps():
