@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import cryobridge
 from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable, InputInvalid
@@ -27,6 +26,7 @@ from cryobridge.wrappers.cryosparc.versions import (
 
 from ..client import DaemonClient, degradations
 from .cryosparc_project import check_card, check_folder
+from .daemon_user import daemon_user
 from .finding import Finding, Level
 
 _CRYOSPARC, _TOOLS, _TOKEN, _LOGIN, _DAEMON = "CryoSPARC", "cryosparc-tools", "token", "login", "daemon"
@@ -68,11 +68,11 @@ def examine_cryosparc(
     yield from check_daemon_answers(environment)
     if server is None:
         return
-    uid = daemon_uid(environment)
+    user = daemon_user(environment)
     for project in projects:
-        yield from check_folder(server, project, uid)
+        yield from check_folder(server, project, user)
     if workspace is not None:
-        yield from check_card(server, projects[0], workspace, uid)
+        yield from check_card(server, projects[0], workspace, user)
 
 
 def check_server(url: str, license_id: str) -> Generator[Finding, None, Detected | None]:
@@ -217,16 +217,6 @@ def check_daemon_answers(environment: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(_DAEMON, Level.WARN, problem, "see 'cryobridge status' and the daemon's log")
     if not problems:
         yield Finding(_DAEMON, Level.OK, f"version {version} is ready at {client.path}")
-
-
-def daemon_uid(environment: Mapping[str, str]) -> int | None:
-    """The user that the daemon runs as; None where that cannot be known."""
-    try:
-        with DaemonClient.connect(environment) as client:
-            # Not the socket's: where systemd listens, that is systemd's own.
-            return Path(f"/proc/{client.welcome.pid}").stat().st_uid
-    except (CryobridgeError, OSError):
-        return None
 
 
 def _parted(problem: str) -> tuple[str, str]:

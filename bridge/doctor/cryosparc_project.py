@@ -17,6 +17,7 @@ from cryobridge.wrappers.cryosparc.project_folder import FolderSeen, look_at_fol
 from cryobridge.wrappers.cryosparc.scratch_card import TRIAL_PATIENCE, ScratchCard
 from cryobridge.wrappers.cryosparc.server import Server
 
+from .daemon_user import DaemonUser, hides_from
 from .finding import Finding, Level
 from .permissions import may
 
@@ -24,7 +25,7 @@ _PROJECT, _CARD = "project", "scratch card"
 _SLOWLY = "files go through the server, which takes longer"
 
 
-def check_folder(server: Server, project: str, daemon_uid: int | None) -> Iterator[Finding]:
+def check_folder(server: Server, project: str, daemon: DaemonUser | None) -> Iterator[Finding]:
     """A project's folder can be read and written to from here, by this user and by the daemon's."""
     try:
         seen = look_at_folder(server, project)
@@ -33,7 +34,7 @@ def check_folder(server: Server, project: str, daemon_uid: int | None) -> Iterat
         return
     yield _as_seen(project, seen)
     if seen.there and seen.same is not False:
-        yield from check_daemon_may(_PROJECT, seen.path, daemon_uid)
+        yield from check_daemon_may(_PROJECT, seen.path, daemon)
 
 
 def _as_seen(project: str, seen: FolderSeen) -> Finding:
@@ -80,13 +81,13 @@ def _as_seen(project: str, seen: FolderSeen) -> Finding:
     )
 
 
-def check_daemon_may(check: str, folder: Path, daemon_uid: int | None) -> Iterator[Finding]:
+def check_daemon_may(check: str, folder: Path, daemon: DaemonUser | None) -> Iterator[Finding]:
     """The daemon may use a folder, too, where it runs as another user; by its permission bits, at least."""
-    if daemon_uid is None or daemon_uid == os.getuid():
+    if daemon is None or daemon.uid == os.getuid():
         return
-    name = _user_name(daemon_uid)
+    name = _user_name(daemon.uid)
     lacking = [
-        word for word, wanted in (("read", os.R_OK), ("write into", os.W_OK)) if not may(daemon_uid, folder, wanted)
+        word for word, wanted in (("read", os.R_OK), ("write into", os.W_OK)) if not may(daemon.uid, folder, wanted)
     ]
     if lacking:
         yield Finding(
@@ -94,6 +95,13 @@ def check_daemon_may(check: str, folder: Path, daemon_uid: int | None) -> Iterat
             Level.WARN,
             f"the daemon runs as {name}, who by its permissions may not {' or '.join(lacking)} {folder}",
             f"give {name} the right through a group, or run the daemon as the user of the agent",
+        )
+    elif os.getuid() != 0 and hides_from(daemon, folder):
+        yield Finding(
+            check,
+            Level.WARN,
+            f"what the daemon's user {name} makes in {folder} could not be read by CryoSPARC's user",
+            "run the agent and the daemon as one user: then the agent gives the files the rights of their folder",
         )
     else:
         advice = "" if os.getuid() == 0 else f"its configuration must allow it: job_roots: [{folder}]"
@@ -104,7 +112,7 @@ def check_card(
     server: Server,
     project: str,
     workspace: str,
-    daemon_uid: int | None,
+    daemon: DaemonUser | None,
     patience: Patience = TRIAL_PATIENCE,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Finding]:
@@ -122,7 +130,7 @@ def check_card(
         finally:
             # However it ends, also by Ctrl-C.
             status = "" if whole or trial.card is None else trial.end(f"cryobridge doctor: {problem or 'stopped'}")
-        yield from _seen_here(trial, daemon_uid)
+        yield from _seen_here(trial, daemon)
     if problem is not None:
         yield Finding(_CARD, Level.FAIL, str(problem), _what_is_left(trial, workspace, status))
     else:
@@ -137,7 +145,7 @@ def _what_is_left(trial: ScratchCard, workspace: str, status: str) -> str:
     return f"{trial.card} is {status} and may be deleted"
 
 
-def _seen_here(trial: ScratchCard, daemon_uid: int | None) -> Iterator[Finding]:
+def _seen_here(trial: ScratchCard, daemon: DaemonUser | None) -> Iterator[Finding]:
     """Whether what was sent through the server is seen here: the same test as for each card."""
     files, folder = trial.files, trial.folder
     if files is None or folder is None:
@@ -149,7 +157,7 @@ def _seen_here(trial: ScratchCard, daemon_uid: int | None) -> Iterator[Finding]:
     else:
         yield Finding(_CARD, Level.OK, f"{folder} is seen here and can be written to")
     if files.visible:
-        yield from check_daemon_may(_CARD, folder, daemon_uid)
+        yield from check_daemon_may(_CARD, folder, daemon)
 
 
 def _user_name(uid: int) -> str:
