@@ -91,6 +91,12 @@ def test_the_agents_environment_asks_for_the_versions_that_cryobridge_asks_for()
     assert set(agents_own()) <= set(dependencies())
 
 
+def test_the_tests_are_run_with_cryosparcs_tools() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(extras["cryosparc"]) <= set(extras["test"])
+    assert {module_of(one) for one in extras["cryosparc"]} == {"cryosparc-tools", "httpx"}
+
+
 def test_what_computes_is_not_in_the_agents_environment() -> None:
     assert {"torch", "scipy", "matplotlib", "watchdog"} <= not_the_agents()
 
