@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
+REQUIREMENTS = ROOT / "systemd" / "cryosparc-agent.requirements.txt"
+NAMES = {"nvidia-ml-py": "pynvml", "pyyaml": "yaml"}
+"""Modules that are called otherwise than what they come in."""
 _HIDE = """
 import importlib.abc, importlib.metadata, sys
 hidden, dists = {hidden!r}, {dists!r}
@@ -55,3 +61,28 @@ def python_without(
 def command(*words: str) -> str:
     """Code that runs a `cryobridge` command."""
     return f"from cryobridge.bridge import cli\nsys.exit(cli.run({list(words)!r}))\n"
+
+
+def name_of(requirement: str) -> str:
+    found = re.match(r"[\w.-]+", requirement)
+    assert found is not None
+    return found[0]
+
+
+def module_of(requirement: str) -> str:
+    name = name_of(requirement)
+    return NAMES.get(name, name)
+
+
+def dependencies() -> list[str]:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return list(declared["dependencies"])
+
+
+def agents_own() -> list[str]:
+    return [line for line in REQUIREMENTS.read_text().splitlines() if line and not line.startswith("#")]
+
+
+def not_the_agents() -> set[str]:
+    """Modules that cryobridge depends on and its agent's environment lacks."""
+    return {module_of(one) for one in dependencies()} - {module_of(one) for one in agents_own()}

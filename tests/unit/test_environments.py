@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.without_packages import command, python_without
+from support.without_packages import agents_own, command, dependencies, module_of, not_the_agents, python_without
 
 from .test_imports import MODULES, ROOT, STDLIB, imported
 
-REQUIREMENTS = ROOT / "systemd" / "cryosparc-agent.requirements.txt"
-NAMES = {"nvidia-ml-py": "pynvml", "pyyaml": "yaml"}
-"""Modules that are called otherwise than what they come in."""
 WITH_THE_TOOLS = {"cryosparc", "httpx"}
 ONLY_FOR_TABLES = {("rich", "bridge/commands/render.py")}
 """Imported where a table is drawn, which no command beside CryoSPARC does."""
-
-
-def name_of(requirement: str) -> str:
-    found = re.match(r"[\w.-]+", requirement)
-    assert found is not None
-    return found[0]
-
-
-def module_of(requirement: str) -> str:
-    name = name_of(requirement)
-    return NAMES.get(name, name)
-
-
-def dependencies() -> list[str]:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return list(declared["dependencies"])
-
-
-def agents_own() -> list[str]:
-    return [line for line in REQUIREMENTS.read_text().splitlines() if line and not line.startswith("#")]
-
-
-def not_the_agents() -> set[str]:
-    """Modules that cryobridge depends on and its agent's environment lacks."""
-    return {module_of(one) for one in dependencies()} - {module_of(one) for one in agents_own()}
 
 
 def reached() -> Iterator[tuple[str, str]]:

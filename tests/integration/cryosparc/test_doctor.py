@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from support.cryosparc import EMAIL, PASSWORD
 from support.scripted_daemon import scripted_daemon
+from support.without_packages import command, not_the_agents, python_without
 
 from cryobridge import __version__
 from cryobridge.bridge import cli
@@ -229,6 +230,17 @@ def test_the_command_prints_what_was_found_and_fails_where_something_failed(
     assert "fail  daemon: none is running" in capsys.readouterr().out
     assert cli.run([*words, "--json"]) == 1
     assert {"check", "level", "text", "advice"} == set(json.loads(capsys.readouterr().out)[0])
+
+
+def test_it_works_in_the_agents_environment_which_has_no_torch(bench: Bench, home: Path) -> None:
+    words = ["--url", bench.standin.url, "--email", EMAIL, "--project", "P1", "--workspace", "W1"]
+    code = command("cryosparc", "doctor", *words)
+    answer = python_without(not_the_agents(), code, home, environment={"CRYOSPARC_PASSWORD": PASSWORD})
+    assert "all that a card needs works; P1-J2 may be deleted" in answer.stdout
+    assert answer.stderr == ""
+    make = command("cryosparc", "card", *words, "--job", "map.fsc3d", "--volume", "J1")
+    answer = python_without(not_the_agents(), make, home, environment={"CRYOSPARC_PASSWORD": PASSWORD})
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "P1-J3\n", "")
 
 
 def _says_folder_is(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
