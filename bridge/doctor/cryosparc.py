@@ -13,7 +13,7 @@ from cryobridge.schemas.requests import AskStatus
 from cryobridge.wrappers.cryosparc.clear_text import heard_by_others
 from cryobridge.wrappers.cryosparc.connecting import connected
 from cryobridge.wrappers.cryosparc.login import WARN_DAYS, readable_by_others, token_path
-from cryobridge.wrappers.cryosparc.server import NotLoggedIn, Server, Unreachable
+from cryobridge.wrappers.cryosparc.server import NotLoggedIn, Server
 from cryobridge.wrappers.cryosparc.tokens import stored_tokens
 from cryobridge.wrappers.cryosparc.versions import (
     Detected,
@@ -79,8 +79,9 @@ def check_server(url: str, license_id: str) -> Generator[Finding, None, Detected
     """A CryoSPARC answers; returns which, or None."""
     try:
         found = detect(url, license_id)
-    except Unreachable as error:
-        yield Finding(_CRYOSPARC, Level.FAIL, str(error), "is it up, and may this machine speak to it?")
+    except CryobridgeError as error:
+        known = "SSL_CERT_FILE names a file with the certificate" if "CERTIFICATE_VERIFY" in str(error) else ""
+        yield Finding(_CRYOSPARC, Level.FAIL, str(error), known or "is it up, and may this machine speak to it?")
         return None
     yield Finding(_CRYOSPARC, Level.OK, f"{found.version or found.major} answers at {url}")
     return found
