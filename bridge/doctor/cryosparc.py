@@ -135,7 +135,7 @@ def check_way(url: str) -> Finding:
     if not heard_by_others(url):
         how = "is encrypted" if url.startswith("https:") else "does not leave this machine"
         return Finding("connection", Level.OK, how)
-    text = f"{url} is not encrypted: whoever hears the token, or the password's digest, can act as this user"
+    text = f"{url} is not encrypted: whoever listens on the way can act as this user"
     return Finding(
         "connection",
         Level.WARN,

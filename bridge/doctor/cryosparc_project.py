@@ -33,7 +33,7 @@ def check_folder(server: Server, project: str, daemon: DaemonUser | None) -> Ite
         yield Finding(_PROJECT, Level.FAIL, str(error), f"is that the project's id, and may {server.user} open it?")
         return
     yield _as_seen(project, seen)
-    if seen.there and seen.same is not False:
+    if seen.readable and seen.same is not False:
         yield from check_daemon_may(_PROJECT, seen.path, daemon)
 
 
@@ -153,11 +153,14 @@ def _seen_here(trial: ScratchCard, daemon: DaemonUser | None) -> Iterator[Findin
     if not files.visible:
         yield Finding(_CARD, Level.WARN, f"the file that was sent is not seen here in {folder}: {_SLOWLY}")
     elif not files.writable:
-        yield Finding(_CARD, Level.WARN, f"{folder} is seen here, but cannot be written to: results are sent")
+        yield Finding(
+            _CARD, Level.WARN, f"{folder} is seen here, but cannot be written to: results go through the server"
+        )
     else:
         yield Finding(_CARD, Level.OK, f"{folder} is seen here and can be written to")
     if files.visible:
-        yield from check_daemon_may(_CARD, folder, daemon)
+        found = check_daemon_may(_CARD, folder, daemon)
+        yield from (one for one in found if one.level is not Level.OK)
 
 
 def _user_name(uid: int) -> str:

@@ -50,7 +50,10 @@ def user_of(pid: int) -> DaemonUser | None:
 
 def hides_from(daemon: DaemonUser, folder: Path) -> bool:
     """Whether the owner of a folder could not read what the daemon makes in it."""
-    owner = folder.stat().st_uid
+    try:
+        owner = folder.stat().st_uid
+    except OSError:
+        return False
     if owner in (0, daemon.uid):
         return False
     by_group_or_all = 0o044

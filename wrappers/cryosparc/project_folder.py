@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from dataclasses import dataclass
@@ -42,7 +43,12 @@ def look_at_folder(server: Server, project: str) -> FolderSeen:
         If the server does not say where it is.
     """
     path = Path(server.project_directory(project))
-    if not path.is_dir():
+    try:
+        there = path.is_absolute() and path.is_dir()
+    except PermissionError:
+        # A folder on the way to it cannot be entered.
+        return FolderSeen(path, there=True, readable=False, writable=False, same=None)
+    if not there:
         return FolderSeen(path, there=False, readable=False, writable=False, same=None)
     readable = os.access(path, os.R_OK | os.X_OK)
     name, content = f"{_PREFIX}{secrets.token_hex(8)}", secrets.token_hex(16).encode()
@@ -54,6 +60,8 @@ def look_at_folder(server: Server, project: str) -> FolderSeen:
     try:
         try:
             with os.fdopen(descriptor, "wb") as file:
+                # CryoSPARC is another user, and this one's umask may be strict.
+                os.fchmod(descriptor, 0o644)
                 file.write(content)
         except OSError:
             # E.g. a full disk or quota: it can be made, not filled.
@@ -62,7 +70,8 @@ def look_at_folder(server: Server, project: str) -> FolderSeen:
             path, there=True, readable=readable, writable=True, same=_arrives(server, project, name, content)
         )
     finally:
-        trial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            trial.unlink()
 
 
 def _arrives(server: Server, project: str, name: str, content: bytes) -> bool | None:

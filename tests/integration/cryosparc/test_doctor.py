@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from support.without_packages import command, not_the_agents, python_without
 from cryobridge import __version__
 from cryobridge.bridge import cli
 from cryobridge.bridge.doctor import cryosparc as doctor
+from cryobridge.bridge.doctor import cryosparc_project
 from cryobridge.bridge.doctor.cryosparc import examine_cryosparc
 from cryobridge.bridge.doctor.finding import Finding, Level
 from cryobridge.wrappers.cryosparc import versions
@@ -190,11 +192,45 @@ def test_another_folder_of_the_same_name_is_not_taken_for_the_servers(
     assert "is not the folder that the server has" in project.text
 
 
+def test_the_file_that_shows_whose_folder_it_is_can_be_read_by_another_user(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes = []
+    real = V5Server.read
+
+    def read(self: V5Server, project: str, path: str, limit: int) -> bytes | None:
+        modes.append((bench.standin.project() / path).stat().st_mode & 0o777)
+        return real(self, project, path, limit)
+
+    monkeypatch.setattr(V5Server, "read", read)
+    before = os.umask(0o077)
+    try:
+        assert of(examined(bench, projects=["P1"]), "project").level is Level.OK
+    finally:
+        os.umask(before)
+    assert modes == [0o644]
+
+
 def test_a_folder_that_cannot_be_written_to_is_a_warning(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     _says_folder_is(monkeypatch, Path("/proc/self/task"))  # not even by root
     project = of(examined(bench, projects=["P1"]), "project")
     assert project.level is Level.WARN
     assert "cannot be written to by this user" in project.text
+
+
+def test_a_folder_on_whose_way_one_cannot_go_is_a_warning(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def denied(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    with scripted_daemon(tmp_path / "socket") as daemon:
+        daemon.replies("status", version=__version__, state="ready", health={"problems": []})
+        monkeypatch.setattr(Path, "is_dir", denied)
+        monkeypatch.setattr(cryosparc_project.os, "getuid", lambda: 1000)
+        project = of(examined(bench, projects=["P1"]), "project")
+    assert project.level is Level.WARN
+    assert "may not be read by this user" in project.text
 
 
 def test_a_project_that_there_is_not_is_named(bench: Bench) -> None:

@@ -80,6 +80,7 @@ def test_a_mask_that_leaves_nothing_hides(
     monkeypatch.setattr(Path, "stat", of_another)
     assert hides_from(DaemonUser(STRANGER, umask), tmp_path) is hidden
     assert not hides_from(DaemonUser(990, 0o077), tmp_path)
+    assert not hides_from(DaemonUser(STRANGER, 0o077), tmp_path / "gone")
 
 
 def test_a_daemon_of_another_user_is_looked_at(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
