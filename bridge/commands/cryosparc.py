@@ -17,24 +17,15 @@ from cryobridge.schemas import wire
 from cryobridge.schemas.errors import InputInvalid
 
 from ..interrupted import interrupted
+from .cryosparc_doctor import doctor
+from .cryosparc_options import PASSWORD
+from .cryosparc_options import email_option as _email_option
+from .cryosparc_options import url_option as _url_option
 from .nearest import NearestGroup
 
 if TYPE_CHECKING:
     from cryobridge.wrappers.cryosparc.options_block import CardOptions
     from cryobridge.wrappers.cryosparc.server import Server
-
-URL = "CRYOSPARC_BASE_URL"
-EMAIL, PASSWORD = "CRYOSPARC_EMAIL", "CRYOSPARC_PASSWORD"
-
-
-def _url_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--url", envvar=URL, required=True, help="CryoSPARC's address, as in the browser.", show_envvar=True
-    )(command)
-
-
-def _email_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--email", envvar=EMAIL, default="", help="User to act as.", show_envvar=True)(command)
 
 
 def _job_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,11 +62,13 @@ def cryosparc_command() -> None:
 def login(url: str, email: str, days: float) -> None:
     """Get a token for a user of CryoSPARC 5, and keep it."""
     from cryobridge.wrappers.cryosparc.login import log_in, token_path
-    from cryobridge.wrappers.cryosparc.versions import checked_url
+    from cryobridge.wrappers.cryosparc.versions import checked_url, spoken_to
 
+    url = checked_url(url)
+    spoken_to(url)
     email = email or click.prompt("E-mail")
     password = os.environ.get(PASSWORD) or click.prompt("Password", hide_input=True)
-    expires = log_in(checked_url(url), email, password, days)
+    expires = log_in(url, email, password, days)
     click.echo(f"logged in until {expires:%Y-%m-%d %H:%M} UTC ({token_path()})")
 
 
@@ -159,6 +152,8 @@ def look_after(
     with _talking():
         agent.run()
 
+
+cryosparc_command.add_command(doctor)
 
 COMMANDS = (cryosparc_command,)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from .server import Refused, Server
-from .v5 import V5Server
-from .versions import checked_url, detect, mismatch, pip_line, tools_version
+from .server import NotLoggedIn, Server
+from .versions import checked_url, mismatch, spoken_to, tools_version
 
 
 def connected(url: str, email: str = "", password: str = "") -> tuple[Server, str | None]:
@@ -18,10 +17,14 @@ def connected(url: str, email: str = "", password: str = "") -> tuple[Server, st
         If nobody answers, or nobody is let in.
     """
     url = checked_url(url)
-    found, tools = detect(url), tools_version()
-    if not tools or tools.split(".")[0] != str(found.major):
-        what = f"cryosparc-tools {tools} cannot speak to it" if tools else "cryosparc-tools are not installed here"
-        version = found.version or f"{found.major}.0"
-        raise Refused(f"{url} is CryoSPARC {version}; {what}: {pip_line(version)}")
-    server = V5Server(url, email, password)
-    return server, mismatch(server.version, tools)
+    spoken_to(url)
+    # Only here are the tools, and what comes with them, known to be there.
+    from .v5 import V5Server
+
+    try:
+        server = V5Server(url, email, password)
+    except NotLoggedIn as error:
+        if email and password:
+            raise NotLoggedIn(f"{url}: the server does not take this password for {email}") from error
+        raise
+    return server, mismatch(server.version, tools_version())

@@ -48,7 +48,7 @@ def new_card(
     recipe = recipe_for(options.kind)
     sources = {name: _checked(server, project, recipe, name, source, patience) for name, source in connections.items()}
     request = secrets.token_hex(8)
-    card = _made_once(server, project, workspace, f"cryobridge: {options.kind}", request, patience, sleep)
+    card = made_once(server, project, workspace, f"cryobridge: {options.kind}", request, patience, sleep)
     insist(server, lambda: server.set_description(card, _described(recipe, options, request, tag)), patience)
     for group in recipe.inputs:
         insist(server, lambda group=group: server.add_input(card, group), patience)  # type: ignore[misc]
@@ -57,7 +57,7 @@ def new_card(
     return card
 
 
-def _made_once(
+def made_once(
     server: Server,
     project: str,
     workspace: str,
@@ -66,6 +66,7 @@ def _made_once(
     patience: Patience,
     sleep: Callable[[float], None],
 ) -> CardId:
+    """Make an external job, once however often the answer is lost: it is known again by a mark in its description."""
     asked = False
 
     def once() -> CardId:

@@ -14,6 +14,7 @@ from .documents import Card
 from .figures import PageFigure, figures_of
 from .outputs import Placed, publish
 from .request import Request
+from .rights import share
 from .server import Server
 from .telling import Telling
 
@@ -46,7 +47,9 @@ class Publishing:
 
     def steps(self) -> Iterator[Step]:
         """Name and deed of each step, in order; those whose name is known to be done are left out by the caller."""
-        if not self._request.files.writable:
+        if self._request.files.writable:
+            yield "rights", self._share
+        else:
             for name in [*self._uploaded_names(), RESULT_NAME]:
                 yield f"file {name}", lambda name=name: self._upload(name)  # type: ignore[misc]
         yield "outputs", self._outputs
@@ -58,6 +61,16 @@ class Publishing:
             tile = next((one for one in figures if one.is_tile), figures[0])
             yield "tile", lambda: self._tile(tile)
         yield "words", self._words
+
+    def _share(self) -> None:
+        """CryoSPARC's user is not the daemon's."""
+        refused = share(self._request.output, self._request.output.parent)
+        if refused:
+            self._telling.say(
+                f"{refused[0]} and {len(refused) - 1} others belong to the daemon's user, so CryoSPARC may not be able "
+                "to read them; the agent and the daemon should be run by one user",
+                "warning",
+            )
 
     def _uploaded_names(self) -> list[str]:
         return sorted(self._result.outputs)

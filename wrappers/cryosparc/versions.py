@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.metadata
 import json
 import re
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -12,10 +14,12 @@ from urllib.parse import urlsplit
 
 from cryobridge.schemas.errors import InputInvalid
 
-from .server import Unreachable
+from .server import Refused, Unreachable
 
 TIMEOUT_S = 10.0
 _MAX_BYTES = 32 * 1024 * 1024
+_CHUNK_BYTES, _PATIENT = 1 << 16, 3
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _VERSION = re.compile(r"v?(\d+)\.(\d+)")
 
 
@@ -41,14 +45,17 @@ def detect(url: str, license_id: str = "", *, timeout_s: float = TIMEOUT_S) -> D
     ------
     Unreachable
         If neither answers as CryoSPARC does.
+    InputInvalid
+        If the address leads to another.
     """
     url = checked_url(url)
     try:
         document = json.loads(_fetch(_request(f"{url}/api/cmd/openapi.json"), timeout_s))
         if isinstance(document, dict) and "paths" in document:
             return Detected(5)
-    except (OSError, ValueError):
-        pass
+        first = "its answer at /api/cmd is not CryoSPARC's"
+    except (OSError, ValueError) as error:
+        first = str(error)
     parts = urlsplit(url)
     call = _request(
         f"{parts.scheme}://{parts.hostname}:{(parts.port or 39000) + 2}/api",
@@ -58,9 +65,10 @@ def detect(url: str, license_id: str = "", *, timeout_s: float = TIMEOUT_S) -> D
     try:
         answer = json.loads(_fetch(call, timeout_s))
         return Detected(4, str(answer["result"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise Unreachable(
-            f"{url}: no CryoSPARC answers there ({error}); give the address that you open in the browser"
+            f"{url}: no CryoSPARC answers there ({first}; and not as version 4: {error}); "
+            "give the address that you open in the browser"
         ) from error
 
 
@@ -92,6 +100,42 @@ def pip_line(server_version: str) -> str:
     return f'pip install "cryosparc-tools~={wanted}"'
 
 
+def cannot_speak(found: Detected, tools: str) -> str | None:
+    """Why these tools cannot speak to what answers at all, with what to do; None where they can."""
+    if tools.split(".")[0] == str(found.major):
+        return None
+    what = f"cryosparc-tools {tools} cannot speak to it" if tools else "cryosparc-tools are not installed here"
+    if found.version:
+        return f"CryoSPARC {found.version} answers there, and {what}: {pip_line(found.version)}"
+    # It tells its exact version only to whoever is logged in.
+    assumed = f"{found.major}.0"
+    how = f"{pip_line(assumed)} (if it is {assumed}; else with its own minor version)"
+    return f"CryoSPARC {found.major} answers there, and {what}: {how}"
+
+
+def spoken_to(url: str) -> Detected:
+    """What answers at an address, which the tools that are installed can speak to.
+
+    Raises
+    ------
+    Refused
+        If they cannot, or there are none; the message has the line that installs them.
+    Unreachable
+        If nobody answers.
+    """
+    tools = tools_version()
+    try:
+        found = detect(url)
+    except Unreachable as error:
+        if tools:
+            raise
+        raise Refused(f"cryosparc-tools are not installed here: {pip_line('')}; besides, {error}") from error
+    problem = cannot_speak(found, tools)
+    if problem:
+        raise Refused(f"{url}: {problem}")
+    return found
+
+
 def mismatch(server_version: str, tools: str) -> str | None:
     """Why these do not go together, with what to do; None where they do."""
     server, client = _VERSION.match(server_version), _VERSION.match(tools)
@@ -107,9 +151,38 @@ def _request(url: str, data: bytes | None = None, headers: dict[str, str] | None
     return urllib.request.Request(url, data=data, headers=headers or {})  # noqa: S310
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Leaves an address that leads to another as it is: the client would not follow either."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Do not follow."""
+
+
 def _fetch(request: urllib.request.Request, timeout_s: float) -> bytes:
+    # Without the proxies of the environment, which the client does not use either.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
-            return bytes(answer.read(_MAX_BYTES))
+        with opener.open(request, timeout=timeout_s) as answer:
+            return _bounded(answer, timeout_s)
+    except urllib.error.HTTPError as error:
+        target = urlsplit(error.headers.get("Location") or "")
+        if error.code in _REDIRECTS and target.scheme in ("http", "https") and target.netloc:
+            here = urlsplit(request.full_url)
+            raise InputInvalid(
+                f"{here.scheme}://{here.netloc} leads to {target.scheme}://{target.netloc}; give that address"
+            ) from error
+        raise OSError(f"HTTP {error.code}") from error
     except urllib.error.URLError as error:
         raise OSError(str(error.reason)) from error
+    except http.client.HTTPException as error:
+        raise OSError(f"no HTTP ({type(error).__name__})") from error
+
+
+def _bounded(answer: http.client.HTTPResponse, timeout_s: float) -> bytes:
+    """All of an answer; one that goes on for too long, in bytes or in time, is given up."""
+    raw, end = bytearray(), time.monotonic() + _PATIENT * timeout_s
+    while chunk := answer.read1(_CHUNK_BYTES):
+        raw += chunk
+        if len(raw) > _MAX_BYTES or time.monotonic() > end:
+            raise OSError("its answer does not end")
+    return bytes(raw)

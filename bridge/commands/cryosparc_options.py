@@ -1,0 +1,23 @@
+"""Options that every command beside CryoSPARC has, and the variables that stand for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+URL = "CRYOSPARC_BASE_URL"
+EMAIL, PASSWORD = "CRYOSPARC_EMAIL", "CRYOSPARC_PASSWORD"
+
+
+def url_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--url`."""
+    return click.option(
+        "--url", envvar=URL, required=True, help="CryoSPARC's address, as in the browser.", show_envvar=True
+    )(command)
+
+
+def email_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--email`."""
+    return click.option("--email", envvar=EMAIL, default="", help="User to act as.", show_envvar=True)(command)
