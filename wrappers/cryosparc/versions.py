@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.metadata
 import json
 import re
@@ -16,7 +17,12 @@ from .server import Unreachable
 
 TIMEOUT_S = 10.0
 _MAX_BYTES = 32 * 1024 * 1024
+_NOT_LET_IN = (401, 403)
 _VERSION = re.compile(r"v?(\d+)\.(\d+)")
+
+
+class _NotLetIn(OSError):
+    """Somebody answers, and does not let us in."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,10 @@ def detect(url: str, license_id: str = "", *, timeout_s: float = TIMEOUT_S) -> D
     )
     try:
         answer = json.loads(_fetch(call, timeout_s))
-        return Detected(4, str(answer["result"]))
+        # An error in JSON-RPC is an answer, too: it does not take the licence.
+        return Detected(4, str(answer["result"] or "") if "error" not in answer else "")
+    except _NotLetIn:
+        return Detected(4)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Unreachable(
             f"{url}: no CryoSPARC answers there ({error}); give the address that you open in the browser"
@@ -111,5 +120,11 @@ def _fetch(request: urllib.request.Request, timeout_s: float) -> bytes:
     try:
         with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
             return bytes(answer.read(_MAX_BYTES))
+    except urllib.error.HTTPError as error:
+        if error.code in _NOT_LET_IN:
+            raise _NotLetIn(error.code, str(error.reason)) from error
+        raise OSError(str(error.reason)) from error
     except urllib.error.URLError as error:
         raise OSError(str(error.reason)) from error
+    except http.client.HTTPException as error:
+        raise OSError(f"it does not speak HTTP: {type(error).__name__}") from error

@@ -1,0 +1,102 @@
+"""The cards that a process knows of on a server that cannot be searched (CryoSPARC 4), and when to look at them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .documents import ENDED, CardId
+from .made_cards import Asked, MadeCards
+from .server import NotLoggedIn, Refused
+from .v4_creation import found_again
+
+log = logging.getLogger(__name__)
+
+ENDED_EVERY_S = 300.0
+"""Cards that have ended are looked at so often, for one that was cleared."""
+OTHERS_S = 180.0
+"""A card that another process asked for so long ago, and never heard of again, is looked for here."""
+
+DocumentOf = Callable[[CardId], Any]
+"""The document of a job; raises `Refused` where there is none."""
+
+
+class KnownCards:
+    """Cards of the notes, as this process has seen them."""
+
+    def __init__(self, made: MadeCards) -> None:
+        self._made = made
+        self._ended_at: dict[CardId, float] = {}
+        self._asked: dict[str, Asked] = {}
+
+    def due(self, projects: Collection[str]) -> list[CardId]:
+        """Cards of these projects to look at now."""
+        return [card for card in self._made.cards(projects) if self._is_due(card)]
+
+    def seen(self, card: CardId, document_of: DocumentOf) -> Any | None:
+        """Look at a job, and note how it is; None where it is gone."""
+        try:
+            document = document_of(card)
+        except Refused as error:
+            log.debug("%s", error)
+            document = None
+        if document is not None and document.get("deleted"):
+            document = None
+        if document is None or document.get("status") in ENDED:
+            self._ended_at[card] = time.monotonic()
+            self._made.has_ended(card)
+        else:
+            self._ended_at.pop(card, None)
+            self._made.is_alive(card)
+        return document
+
+    @contextmanager
+    def asking(self, asked: Asked) -> Iterator[Callable[[CardId], None]]:
+        """Note that a card is asked for, before it is; give what notes that it is there.
+
+        Whatever comes that is no answer leaves the note, for `settle`.
+        """
+        self._made.ask(asked)
+        self._asked[asked.mark] = asked
+        try:
+            yield lambda card: self._answer(asked, card)
+        except (Refused, NotLoggedIn):
+            self._answer(asked, None)
+            raise
+
+    def settle(self, projects: Collection[str], document_of: DocumentOf) -> None:
+        """Find out what became of cards that were asked for without an answer.
+
+        Raises
+        ------
+        Refused
+            If it cannot be known of one that this process asked for; in one sentence, what a user has to look for.
+        """
+        for asked in [one for one in self._asked.values() if one.project in projects]:
+            self._look(asked, document_of)
+        for asked, age_s in self._made.questions():
+            if asked.project in projects and age_s > OTHERS_S:
+                try:
+                    self._look(asked, document_of)
+                except Refused as error:
+                    log.warning("%s", error)
+
+    def _look(self, asked: Asked, document_of: DocumentOf) -> None:
+        try:
+            self._answer(asked, found_again(document_of, asked))
+        except Refused:
+            self._answer(asked, None)
+            raise
+
+    def _answer(self, asked: Asked, card: CardId | None) -> None:
+        if card is not None:
+            self._made.add(card)
+        self._asked.pop(asked.mark, None)
+        self._made.answered(asked.mark)
+
+    def _is_due(self, card: CardId) -> bool:
+        ended_at = self._ended_at.get(card)
+        return ended_at is None or time.monotonic() - ended_at >= ENDED_EVERY_S
