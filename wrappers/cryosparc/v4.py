@@ -18,7 +18,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from ..formats.cs_table import Columns, joined
-from .documents import ACTIVE, Card, CardId, Source
+from .documents import ACTIVE, Card, CardId, Source, source_of
 from .made_cards import Asked, MadeCards
 from .options_block import mark_in
 from .recipes import InputGroup, Slot
@@ -73,7 +73,7 @@ class V4Server:
         self._url, self._login = url, login
         self._calls = Calls(*place_of(url), login.license_id, timeout_s)
         self._files = V4Files(self._calls)
-        self._known = KnownCards(made)
+        self._known = KnownCards(made, self._document, lambda project: newest_job(self._calls, project))
         self._lock = threading.Lock()
         self._seen: dict[CardId, tuple[bytes, datetime]] = {}
         self.renew()
@@ -103,15 +103,14 @@ class V4Server:
         NotLoggedIn, Unreachable
             As at the beginning.
         """
+        login = self._login
         try:
             with answered(f"{self._url}: cannot be reached"):
-                self._user_id = str(
-                    self._calls.core("get_id_by_email_password", self._login.email, self._login.password)
-                )
-        except Refused:
+                self._user_id = str(self._calls.core("get_id_by_email_password", login.email, login.password))
+        except (Refused, NotLoggedIn):
             # What the server says of it may hold the password.
             raise NotLoggedIn(
-                f"{self._url}: the server does not take the password of {self._login.email}; look at CRYOSPARC_EMAIL "
+                f"{self._url}: the server does not take the password of {login.email}; look at CRYOSPARC_EMAIL "
                 "and CRYOSPARC_PASSWORD"
             ) from None
 
@@ -147,11 +146,15 @@ class V4Server:
         Refused
             If it cannot be known whether a card that this process asked for was made.
         """
-        self._known.settle(projects, self._document)
+        self._known.settle(projects)
         found = []
         for one in sorted(jobs or self._known.due(projects)):
-            document = self._known.seen(one, self._document) if one.project in projects else None
-            found += [] if document is None else [self._card(one, document)]
+            document = self._known.seen(one) if one.project in projects else None
+            try:
+                found += [] if document is None else [self._card(one, document)]
+            except Refused as error:
+                # One that cannot be understood must not keep the others from their work.
+                log.warning("%s", error)
         return [
             card
             for card in found
@@ -291,7 +294,8 @@ class V4Server:
                 title=title,
                 desc=description,
             )
-            card = CardId(project, str(job))
+            # It becomes the name of a file here.
+            card = CardId(project, source_of(str(job)).job)
             note(card)
         return card
 

@@ -65,16 +65,20 @@ class Calls:
         self._timeout_s = timeout_s
         made = []
         for name, offset in (("command_core", CORE_PORT), ("command_vis", VIS_PORT)):
-            with answered(f"http://{host}:{base_port + offset} ({name} of CryoSPARC 4): cannot be spoken to"):
-                made.append(
-                    self._command.CommandClient(
-                        service=name,
-                        host=f"[{host}]" if ":" in host else host,
-                        port=base_port + offset,
-                        headers={"License-ID": license_id},
-                        timeout=timeout_s,
+            try:
+                with answered(f"http://{host}:{base_port + offset} ({name} of CryoSPARC 4): cannot be spoken to"):
+                    made.append(
+                        self._command.CommandClient(
+                            service=name,
+                            host=f"[{host}]" if ":" in host else host,
+                            port=base_port + offset,
+                            headers={"License-ID": license_id},
+                            timeout=timeout_s,
+                        )
                     )
-                )
+            except Refused as error:
+                # How it refuses a licence ID is not known.
+                raise Refused(f"{error}; is CRYOSPARC_LICENSE_ID that of this instance?", error.status) from None
         self._core, self._vis = made
 
     def core(self, method: str, *positional: object, **named: object) -> Any:
@@ -127,8 +131,8 @@ def answered(doing: str) -> Iterator[None]:
             ) from None
         status = error.code if isinstance(error.code, int) and 100 <= error.code < 600 else 0
         raise Refused(f"{doing}: {_said(error.data)} (code {error.code})", status) from None
-    except (Broken, HTTPException, OSError) as error:
-        raise Unreachable(f"{doing}: {error or type(error).__name__}") from None
+    except Broken as error:
+        raise Unreachable(f"{doing}: {error}") from None
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         said = " ".join(str(error).split())[:MAX_TEXT]
         raise Refused(f"{doing}: the server and this version of cryosparc-tools do not go together ({said})") from None
@@ -164,7 +168,13 @@ def _said(data: object) -> str:
 
 def _one_try_client() -> Any:
     """The client's module of calls, in which nothing is sent twice."""
-    command: Any = importlib.import_module("cryosparc.command")
+    try:
+        command: Any = importlib.import_module("cryosparc.command")
+    except ValueError as error:
+        raise Refused(
+            f"cryosparc-tools cannot be used: {error}; CRYOSPARC_COMMAND_RETRIES and CRYOSPARC_COMMAND_RETRY_SECONDS "
+            "have to be whole numbers, or not set"
+        ) from error
     warnings.filterwarnings("ignore", message=r"\*\*\* ")
     if not hasattr(command, "urlopen") or not hasattr(command, "make_json_request"):
         raise Refused(
@@ -173,6 +183,8 @@ def _one_try_client() -> Any:
         )
     if not isinstance(command.urlopen, _Once):
         command.urlopen = _Once(command.urlopen)
+    # One try; with 1, to which users set it who want one, the client does nothing at all.
+    command.MAX_ATTEMPTS = 2
     return command
 
 

@@ -36,13 +36,17 @@ def newest_job(calls: Calls, project: str) -> int | None:
     return max(numbers, default=0)
 
 
-def found_again(document_of: Callable[[CardId], Any], asked: Asked) -> CardId | None:
+def found_again(
+    document_of: Callable[[CardId], Any], newest_of: Callable[[str], int | None], asked: Asked
+) -> CardId | None:
     """The card that was asked for; None if it was not made.
 
     Parameters
     ----------
     document_of
         The document of a job; raises `Refused` where there is none.
+    newest_of
+        As `newest_job`.
 
     Raises
     ------
@@ -54,14 +58,14 @@ def found_again(document_of: Callable[[CardId], Any], asked: Asked) -> CardId | 
     after = asked.after
     if after is None or (after and not _is_there(document_of, CardId(asked.project, f"J{after}"))):
         raise Refused(unknown(asked))
-    misses = 0
+    top, misses = newest_of(asked.project) or 0, 0
     for number in range(after + 1, after + 1 + _MOST_JOBS):
         card = CardId(asked.project, f"J{number}")
         try:
             document = document_of(card)
         except Refused:
             misses += 1
-            if misses == _MISSES:
+            if misses >= _MISSES and number >= top:
                 return None
             continue
         misses = 0
@@ -73,9 +77,9 @@ def found_again(document_of: Callable[[CardId], Any], asked: Asked) -> CardId | 
 def unknown(asked: Asked) -> str:
     """What a user has to look for."""
     return (
-        f"whether a card was made in {asked.workspace} of {asked.project} is not known, since the answer was lost; look "
-        f"there for a new external job '{asked.title}' that has '{asked.mark}' in its description and delete it, then "
-        "ask again"
+        f"whether a card was made in {asked.workspace} of {asked.project} is not known, since the answer was lost; "
+        f"look there for a new external job '{asked.title}' that has '{asked.mark}' in its description and delete it, "
+        "then ask again"
     )
 
 

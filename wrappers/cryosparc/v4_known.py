@@ -20,15 +20,23 @@ ENDED_EVERY_S = 300.0
 OTHERS_S = 180.0
 """A card that another process asked for so long ago, and never heard of again, is looked for here."""
 
-DocumentOf = Callable[[CardId], Any]
-"""The document of a job; raises `Refused` where there is none."""
-
 
 class KnownCards:
-    """Cards of the notes, as this process has seen them."""
+    """Cards of the notes, as this process has seen them.
 
-    def __init__(self, made: MadeCards) -> None:
+    Parameters
+    ----------
+    document_of
+        The document of a job; raises `Refused` where there is none.
+    newest_of
+        As `v4_creation.newest_job`.
+    """
+
+    def __init__(
+        self, made: MadeCards, document_of: Callable[[CardId], Any], newest_of: Callable[[str], int | None]
+    ) -> None:
         self._made = made
+        self._document_of, self._newest_of = document_of, newest_of
         self._ended_at: dict[CardId, float] = {}
         self._asked: dict[str, Asked] = {}
 
@@ -36,10 +44,10 @@ class KnownCards:
         """Cards of these projects to look at now."""
         return [card for card in self._made.cards(projects) if self._is_due(card)]
 
-    def seen(self, card: CardId, document_of: DocumentOf) -> Any | None:
+    def seen(self, card: CardId) -> Any | None:
         """Look at a job, and note how it is; None where it is gone."""
         try:
-            document = document_of(card)
+            document = self._document_of(card)
         except Refused as error:
             log.debug("%s", error)
             document = None
@@ -67,7 +75,7 @@ class KnownCards:
             self._answer(asked, None)
             raise
 
-    def settle(self, projects: Collection[str], document_of: DocumentOf) -> None:
+    def settle(self, projects: Collection[str]) -> None:
         """Find out what became of cards that were asked for without an answer.
 
         Raises
@@ -76,17 +84,17 @@ class KnownCards:
             If it cannot be known of one that this process asked for; in one sentence, what a user has to look for.
         """
         for asked in [one for one in self._asked.values() if one.project in projects]:
-            self._look(asked, document_of)
+            self._look(asked)
         for asked, age_s in self._made.questions():
             if asked.project in projects and age_s > OTHERS_S:
                 try:
-                    self._look(asked, document_of)
+                    self._look(asked)
                 except Refused as error:
                     log.warning("%s", error)
 
-    def _look(self, asked: Asked, document_of: DocumentOf) -> None:
+    def _look(self, asked: Asked) -> None:
         try:
-            self._answer(asked, found_again(document_of, asked))
+            self._answer(asked, found_again(self._document_of, self._newest_of, asked))
         except Refused:
             self._answer(asked, None)
             raise

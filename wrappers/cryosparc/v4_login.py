@@ -62,8 +62,11 @@ def no_tokens(url: str) -> str:
 
 
 def url_of_environment() -> str | None:
-    """The address that the variables of CryoSPARC's own tools give; None where no host is set."""
-    host = os.environ.get(HOST, "").strip()
+    """The address that the variables of CryoSPARC's own tools give; None where they give none.
+
+    Where there is a licence ID and no host, it is this machine, as for those tools.
+    """
+    host = os.environ.get(HOST, "").strip() or ("localhost" if license_of_environment() else "")
     if not host:
         return None
     return f"http://{host}:{os.environ.get(BASE_PORT, '').strip() or DEFAULT_PORT}"

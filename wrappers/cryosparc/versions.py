@@ -21,7 +21,7 @@ _NOT_LET_IN = (401, 403)
 _VERSION = re.compile(r"v?(\d+)\.(\d+)")
 
 
-class _NotLetIn(OSError):
+class _NotLetIn(OSError):  # noqa: N818
     """Somebody answers, and does not let us in."""
 
 
@@ -39,7 +39,7 @@ def detect(url: str, license_id: str = "", *, timeout_s: float = TIMEOUT_S) -> D
     Parameters
     ----------
     url
-        As in a browser; 4 answers at the base port + 2 besides.
+        As in a browser; 4 answers at the base port + 2 besides, in plain HTTP.
     license_id
         Which 4 wants to hear before it says anything.
 
@@ -57,17 +57,17 @@ def detect(url: str, license_id: str = "", *, timeout_s: float = TIMEOUT_S) -> D
         pass
     parts = urlsplit(url)
     call = _request(
-        f"{parts.scheme}://{parts.hostname}:{(parts.port or 39000) + 2}/api",
+        f"http://{_bracketed(parts.hostname or '')}:{(parts.port or 39000) + 2}/api",
         data=json.dumps({"jsonrpc": "2.0", "method": "get_running_version", "params": {}, "id": "1"}).encode(),
         headers={"Content-Type": "application/json", "License-ID": license_id},
     )
     try:
         answer = json.loads(_fetch(call, timeout_s))
         # An error in JSON-RPC is an answer, too: it does not take the licence.
-        return Detected(4, str(answer["result"] or "") if "error" not in answer else "")
+        return Detected(4, str(answer["result"] or "") if not answer.get("error") else "")
     except _NotLetIn:
         return Detected(4)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unreachable(
             f"{url}: no CryoSPARC answers there ({error}); give the address that you open in the browser"
         ) from error
@@ -82,8 +82,7 @@ def checked_url(url: str) -> str:
         raise InputInvalid(f"{url}: {error}; write it as in http://cryosparc.example.org:39000") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputInvalid(f"{url}: is no address; write it as in http://cryosparc.example.org:39000")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+    return f"{parts.scheme}://{_bracketed(parts.hostname)}" + (f":{port}" if port else "")
 
 
 def tools_version() -> str:
@@ -109,6 +108,10 @@ def mismatch(server_version: str, tools: str) -> str | None:
     if server is None or server.groups() == client.groups():
         return None
     return f"CryoSPARC {server_version} and cryosparc-tools {tools} are not of one version; {pip_line(server_version)}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _request(url: str, data: bytes | None = None, headers: dict[str, str] | None = None) -> urllib.request.Request:
