@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -47,7 +48,7 @@ class FakeV4:
             server.server_close()
 
     def fault(self, operation: str, *how: str | int) -> None:
-        """Have the next calls of an operation fail, each in its way: "before", "after", "cut", or a status."""
+        """Have the next calls of an operation fail, each in its way: "before", "after", "cut", "drip", or a status."""
         self._faults.setdefault(operation, []).extend({"how": one} for one in how)
 
     def kill(self, job: str) -> None:
@@ -130,6 +131,9 @@ class _Handler(BaseHTTPRequestHandler):
                 status, content, kind = self._refused(error)
         if fault == "after":
             self._hang_up()
+            return
+        if fault == "drip":
+            self._drip()
             return
         self._answer(status, content, kind, cut=fault == "cut")
 
@@ -214,6 +218,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
         if cut:
             self._hang_up()
+
+    def _drip(self) -> None:
+        """Send a byte now and then, for seconds."""
+        self.send_response(200)
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        for _ in range(60):
+            self.wfile.write(b" ")
+            self.wfile.flush()
+            time.sleep(0.05)
+        self._hang_up()
 
     def _hang_up(self) -> None:
         self.close_connection = True

@@ -15,8 +15,11 @@ from .v4_creation import found_again
 
 log = logging.getLogger(__name__)
 
+_NOT_FOUND = 404
 ENDED_EVERY_S = 300.0
 """Cards that have ended are looked at so often, for one that was cleared."""
+REFUSED_S = 60.0
+"""A job that cannot be read for so long is taken to be gone."""
 OTHERS_S = 180.0
 """A card that another process asked for so long ago, and never heard of again, is looked for here."""
 
@@ -38,6 +41,7 @@ class KnownCards:
         self._made = made
         self._document_of, self._newest_of = document_of, newest_of
         self._ended_at: dict[CardId, float] = {}
+        self._last: dict[CardId, tuple[Any, float]] = {}
         self._asked: dict[str, Asked] = {}
 
     def due(self, projects: Collection[str]) -> list[CardId]:
@@ -48,9 +52,9 @@ class KnownCards:
         """Look at a job, and note how it is; None where it is gone."""
         try:
             document = self._document_of(card)
+            self._last[card] = (document, time.monotonic())
         except Refused as error:
-            log.debug("%s", error)
-            document = None
+            document = self._last_known(card, error)
         if document is not None and document.get("deleted"):
             document = None
         if document is None or document.get("status") in ENDED:
@@ -91,6 +95,18 @@ class KnownCards:
                     self._look(asked)
                 except Refused as error:
                     log.warning("%s", error)
+
+    def _last_known(self, card: CardId, error: Refused) -> Any | None:
+        """What a job was like before it could not be read; None once it has been so for long, or is known to be gone.
+
+        How the server says that a job is gone is not known, and work must not be given up for a passing trouble.
+        """
+        log.debug("%s", error)
+        document, at = self._last.get(card, (None, 0.0))
+        if error.status != _NOT_FOUND and time.monotonic() - at < REFUSED_S:
+            return document
+        self._last.pop(card, None)
+        return None
 
     def _look(self, asked: Asked) -> None:
         try:

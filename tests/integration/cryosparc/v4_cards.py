@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import time
+import urllib.request
 from collections.abc import Iterator
 
 import numpy as np
-from support.cryosparc import DirectDaemon
+from support.cryosparc import DirectDaemon, surroundings
+from support.cryosparc_v4 import LICENSE
+from support.cryosparc_v4_deeds import EMAIL, PASSWORD
 
-from cryobridge.wrappers.cryosparc.card_run import End
+from cryobridge.wrappers.cryosparc.card_run import CardRun, End
+from cryobridge.wrappers.cryosparc.claim import Claim, claim
 from cryobridge.wrappers.cryosparc.documents import CardId
 from cryobridge.wrappers.cryosparc.server import Refused, Unreachable
 from cryobridge.wrappers.cryosparc.v4 import V4Server
@@ -177,10 +181,72 @@ def a_server_that_does_not_answer_is_not_waited_for_long(bench: V4Bench) -> None
     assert time.monotonic() - begun < 1.2
 
 
+def an_answer_that_never_ends_is_given_up(bench: V4Bench) -> None:
+    card = bench.card()
+    impatient = bench.another(timeout_s=0.4)
+    bench.fake.fault("get_job", "drip")
+    begun = time.monotonic()
+    with raises(Unreachable, "takes longer than"):
+        impatient.card(card)
+    assert time.monotonic() - begun < 2.0
+
+
+def what_was_begun_is_gone_on_with_by_the_next_process(bench: V4Bench) -> None:
+    card = bench.card()
+    looks = iter([False, False, True])
+    assert bench.run(card, stopping=lambda: next(looks, True)) is End.LEFT
+    assert bench.status(card) in ("waiting", "running")
+    bench.server = bench.another()
+    assert bench.run(card) is End.COMPLETED
+    assert len(bench.daemon.jobs) <= 1
+    assert bench.server.load_output(card, "fsc3d")["map/path"].tolist() == [f"{card.job}/cryobridge/FSC3D.mrc"]
+
+
+def of_two_agents_one_has_the_card(bench: V4Bench) -> None:
+    card = bench.card()
+    other = surroundings(bench.another(), DirectDaemon(), bench.folder / "other memory")
+    with other.memory.held(card) as held:
+        assert held is not None
+        first = claim(bench.server, bench.server.card(card), Claim("somebody", "r", "h", "now"), lambda _: False)
+        assert first.claim.owner == "somebody"
+        assert CardRun(other, held).run() is End.TAKEN
+    assert bench.status(card) == "building"
+
+
+def the_fake_contents_the_unmodified_client(bench: V4Bench) -> None:
+    from cryosparc import command  # type: ignore[import-not-found, unused-ignore]
+    from cryosparc.tools import CryoSPARC  # type: ignore[import-not-found, unused-ignore]
+
+    command.urlopen, command.MAX_ATTEMPTS = urllib.request.urlopen, 3
+    cs = CryoSPARC(license=LICENSE, host="127.0.0.1", base_port=bench.fake.base_port, email=EMAIL, password=PASSWORD)
+    job = cs.create_external_job("P1", "W1", title="by the client", desc="")
+    job.add_input("volume", "volume", min=1, slots=[{"dtype": "blob", "prefix": "map", "required": True}])
+    job.connect("volume", "J1", "volume")
+    job.add_output("volume", "volume", slots=[{"dtype": "blob", "prefix": "map"}], passthrough="volume")
+    with job.run():
+        loaded = job.load_input("volume", ["map"])
+        rows = job.alloc_output("volume", loaded)
+        for field in ("path", "shape", "psize_A"):
+            rows[f"map/{field}"] = loaded[f"map/{field}"]
+        job.save_output("volume", rows)
+        job.log("a line")
+        job.upload("a.txt", b"text")
+    assert job.status == "completed"
+    assert job.load_output("volume")["map_half_A/path"].tolist() == ["J1/J1_003_volume_map_half_A.mrc"]
+    card = CardId("P1", job.uid)
+    bench.server = bench.another()
+    assert bench.server.load_output(card, "volume")["map/path"].tolist() == loaded["map/path"].tolist()
+    assert bench.server.read("P1", f"{job.uid}/a.txt", 3) == b"tex"
+    assert bench.server.read("P1", f"{job.uid}/b.txt", 3) is None
+
+
 def a_refusal_is_told_in_the_servers_words(bench: V4Bench) -> None:
     card = bench.card()
+    bench.fake.fault("get_job", 500)
+    with raises(Refused, "it went wrong", "500"):
+        bench.server.card(card)
     bench.fake.fault("get_job", 503)
-    with raises(Refused, "it went wrong", "503"):
+    with raises(Unreachable, "it went wrong", "503"):
         bench.server.card(card)
     with raises(Refused, "does not exist"):
         bench.server.card(CardId("P1", "J99"))

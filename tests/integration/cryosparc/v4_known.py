@@ -89,6 +89,26 @@ def a_card_far_behind_gaps_is_found_in_the_folder(bench: V4Bench) -> None:
 # ---- the agent
 
 
+def work_is_not_given_up_for_a_passing_refusal(bench: V4Bench) -> None:
+    card = bench.card()
+    asked = {card, CardId("P1", "J1")}
+    assert len(bench.server.find(["P1"], jobs=asked, external=False)) == 2
+    bench.fake.fault("get_job", 500, 500)
+    assert {one.id for one in bench.server.find(["P1"], jobs=asked, external=False)} == asked
+    bench.fake.jobs[card.job]["deleted"] = True
+    assert [one.id for one in bench.server.find(["P1"], jobs=asked, external=False)] == [CardId("P1", "J1")]
+    del bench.fake.jobs[card.job]
+    assert bench.server.find(["P1"], jobs={card}) == []
+
+
+def one_document_that_cannot_be_read_does_not_hide_the_others(bench: V4Bench) -> None:
+    strange, card = bench.card(), bench.card()
+    bench.fake.jobs[strange.job]["input_slot_groups"] = [{"name": "no type"}]
+    assert [one.id for one in bench.server.find(["P1"])] == [card]
+    with raises(Refused, "do not go together"):
+        bench.server.card(strange)
+
+
 def _agent(bench: V4Bench, daemon: DirectDaemon | None = None) -> Agent:
     around = surroundings(bench.server, daemon or bench.daemon, bench.folder / "memory")
     return Agent(AgentSettings(("P1",), poll_s=0.1), around)
@@ -164,6 +184,10 @@ def the_version_that_answers_is_the_one_that_is_spoken(bench: V4Bench) -> None:
         check_has_tokens(bench.fake.url)
     os.environ["CRYOSPARC_LICENSE_ID"] = "my licence"
     with raises(NotLoggedIn, "is no licence ID"):
+        connected(bench.fake.url, EMAIL, PASSWORD)
+    os.environ["CRYOSPARC_LICENSE_ID"] = LICENSE
+    os.environ["CRYOSPARC_LICENSE_ID"] = LICENSE.replace("0", "1")
+    with raises(NotLoggedIn, "does not take the licence ID"):
         connected(bench.fake.url, EMAIL, PASSWORD)
     os.environ["CRYOSPARC_LICENSE_ID"] = LICENSE
     server, complaint = connected(bench.fake.url, EMAIL, PASSWORD)
