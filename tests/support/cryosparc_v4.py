@@ -129,6 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
                 status = 200
             except V4RefusalError as error:
                 status, content, kind = self._refused(error)
+            except Exception as error:  # noqa: BLE001 - as a server does
+                status, content, kind = self._refused(V4RefusalError(500, f"{type(error).__name__}: {error}"))
         if fault == "after":
             self._hang_up()
             return

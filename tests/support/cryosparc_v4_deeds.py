@@ -173,7 +173,7 @@ class V4Deeds:
                 "title": asked["title"],
                 "description": "",
                 "count_min": asked["min"],
-                "count_max": asked["max"],
+                "count_max": None if asked["max"] == "inf" else asked["max"],
                 "repeat_allowed": False,
                 "slots": [
                     {
