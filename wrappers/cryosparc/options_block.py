@@ -114,7 +114,7 @@ def request_mark(request: str) -> str:
 
 def mark_in(description: str) -> str:
     """The line of a description by which its card is found again (`request_mark`); empty where there is none."""
-    found = re.search(r"^# card [0-9a-f]+$", description, re.MULTILINE)
+    found = re.search(r"^# card \S+$", description, re.MULTILINE)
     return found[0] if found else ""
 
 

@@ -284,7 +284,9 @@ class V4Server:
 
     def create(self, project: str, workspace: str, title: str, description: str) -> CardId:
         """Make an external job, or none. After `Unreachable` look for it (`find`) before asking again."""
-        asked = Asked(project, workspace, title, mark_in(description), newest_job(self._calls, project))
+        mark = mark_in(description)
+        # Without a mark it could not be told from others.
+        asked = Asked(project, workspace, title, mark, newest_job(self._calls, project) if mark else None)
         with self._known.asking(asked) as note, answered(f"{project}: a job in {workspace} cannot be made"):
             job = self._calls.vis(
                 "create_external_job",

@@ -76,10 +76,10 @@ def found_again(
 
 def unknown(asked: Asked) -> str:
     """What a user has to look for."""
+    marked = f" that has '{asked.mark}' in its description" if asked.mark else ""
     return (
         f"whether a card was made in {asked.workspace} of {asked.project} is not known, since the answer was lost; "
-        f"look there for a new external job '{asked.title}' that has '{asked.mark}' in its description and delete it, "
-        "then ask again"
+        f"look there for a new external job '{asked.title}'{marked} and delete it, then ask again"
     )
 
 

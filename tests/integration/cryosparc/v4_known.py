@@ -16,7 +16,7 @@ from cryobridge.wrappers.cryosparc.agent import Agent, AgentSettings
 from cryobridge.wrappers.cryosparc.connecting import check_has_tokens, connected
 from cryobridge.wrappers.cryosparc.documents import CardId
 from cryobridge.wrappers.cryosparc.made_cards import Asked
-from cryobridge.wrappers.cryosparc.server import NotLoggedIn, Refused
+from cryobridge.wrappers.cryosparc.server import NotLoggedIn, Refused, Unreachable
 from cryobridge.wrappers.cryosparc.v4 import V4Server
 from cryobridge.wrappers.cryosparc.v4_login import V4Login
 
@@ -52,6 +52,15 @@ def no_second_card_is_made_where_nothing_can_be_known(bench: V4Bench) -> None:
         bench.card()
     assert len(bench.fake.jobs) == 2
     assert bench.made.questions() == []
+
+
+def a_card_without_a_mark_is_not_taken_for_another(bench: V4Bench) -> None:
+    bench.fake.fault("create_external_job", "after")
+    with raises(Unreachable):
+        bench.server.create("P1", "W1", "a title", "no mark")
+    with raises(Refused, "is not known", "'a title'"):
+        bench.server.find(["P1"])
+    assert bench.made.cards(["P1"]) == []
 
 
 def cards_of_others_are_not_looked_for_and_ended_ones_seldom(bench: V4Bench) -> None:

@@ -6,6 +6,7 @@ name, and what went wrong, if anything did. `test_v4.py` makes a test of each.
 
 from __future__ import annotations
 
+import importlib.metadata
 import inspect
 import json
 import logging
@@ -32,6 +33,9 @@ SCENARIOS |= v4_cards.LOST_ANSWERS
 
 def main(sample: Path, folder: Path, names: list[str]) -> None:
     """Run scenarios, and print what became of each."""
+    found = importlib.metadata.version("cryosparc-tools")
+    if not found.startswith("4."):
+        raise SystemExit(f"cryosparc-tools {found} is what Python finds here, not 4.7.1")
     logging.getLogger("cryobridge").setLevel(logging.CRITICAL)
     for number, name in enumerate(names or SCENARIOS):
         place = folder / str(number)

@@ -28,8 +28,9 @@ URL = "http://cs.example.org:39000"
 def test_what_does_not_go_together_is_one_sentence(
     found: Detected, tools: str, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connecting, "detect", lambda *_: found)
-    monkeypatch.setattr(connecting, "tools_version", lambda: tools)
+    for module in (connecting, versions):
+        monkeypatch.setattr(module, "detect", lambda *_: found, raising=False)
+        monkeypatch.setattr(module, "tools_version", lambda: tools, raising=False)
     with pytest.raises(Refused) as caught:
         connecting.connected(URL)
     assert all(word in str(caught.value) for word in words), caught.value
