@@ -55,6 +55,10 @@ class FakeV4:
         """As a user does."""
         self.jobs[job]["status"] = "killed"
 
+    def clear(self, job: str) -> None:
+        """As a user does."""
+        self.jobs[job] |= {"status": "building", "output_result_groups": [], "output_results": []}
+
     def said(self, job: str) -> str:
         """All text of a job's log."""
         return "\n".join(str(one.get("message", "")) for one in self.logs.get(job, []))

@@ -8,10 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import pytest
 from support.cryosparc import DirectDaemon, surroundings
 from support.cryosparc_v4 import LICENSE
 from support.cryosparc_v4_deeds import EMAIL, PASSWORD
 
+from cryobridge.wrappers.cryosparc import v4_known
 from cryobridge.wrappers.cryosparc.agent import Agent, AgentSettings
 from cryobridge.wrappers.cryosparc.connecting import check_has_tokens, connected
 from cryobridge.wrappers.cryosparc.documents import CardId
@@ -150,6 +152,39 @@ def the_agent_begins_a_card_by_its_title(bench: V4Bench) -> None:
         bench.fake.jobs[card.job]["title"] = "go cryobridge"
         _until(lambda: bench.status(card) == "completed")
     assert bench.status(other) == "building"
+
+
+def a_card_begins_by_itself_after_a_minute_without_a_change(bench: V4Bench) -> None:
+    card = bench.card(go="when_connected")
+    now = 0.0
+    around = surroundings(bench.server, bench.daemon, bench.folder / "memory")
+    agent = Agent(AgentSettings(("P1",)), around, clock=lambda: now)
+    agent.look()
+    now = 50.0
+    bench.fake.jobs[card.job]["title"] = "another title"
+    agent.look()
+    now = 100.0
+    agent.look()
+    assert bench.status(card) == "building"
+    now = 115.0
+    agent.look()
+    _until(lambda: bench.status(card) == "completed")
+
+
+def a_card_that_was_cleared_runs_again(bench: V4Bench) -> None:
+    card = bench.card()
+    bench.fake.jobs[card.job]["title"] = "go"
+    with pytest.MonkeyPatch.context() as patched, _at_work(_agent(bench)):
+        patched.setattr(v4_known, "ENDED_EVERY_S", 0.0)
+        for _ in range(2):
+            _until(lambda: bench.status(card) == "completed" and not _remembered(bench))
+            bench.fake.clear(card.job)
+        _until(lambda: bench.status(card) == "completed" and not _remembered(bench))
+    assert len(bench.daemon.jobs) == 3
+
+
+def _remembered(bench: V4Bench) -> list[CardId]:
+    return surroundings(bench.server, bench.daemon, bench.folder / "memory").memory.cards()
 
 
 def a_kill_is_noticed_by_the_agent(bench: V4Bench) -> None:
