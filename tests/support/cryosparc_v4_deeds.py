@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 EMAIL, PASSWORD = "bridge@example.org", "secret"
 FIELDS = {
     "volume.blob": [["path", "O"], ["shape", "3u4"], ["psize_A", "f4"]],
+    "particle.alignments3D": [["pose", "3f4"], ["shift", "2f4"]],
     "mask.blob": [["path", "O"], ["shape", "3u4"], ["psize_A", "f4"]],
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .server import Refused, Server
 from .state_folder import state_folder
-from .v4_login import license_of_environment, login_of, no_tokens
+from .v4_login import login_of, no_tokens
 from .versions import Detected, checked_url, detect, mismatch, pip_line, tools_version
 
 
@@ -21,7 +21,7 @@ def connected(url: str, email: str = "", password: str = "") -> tuple[Server, st
         If nobody answers, or nobody is let in.
     """
     url = checked_url(url)
-    found, tools = detect(url, license_of_environment()), tools_version()
+    found, tools = detect(url), tools_version()
     if not tools or tools.split(".")[0] != str(found.major):
         raise Refused(_apart(url, found, tools))
     # Each imports what only its own environment need have.
@@ -49,7 +49,7 @@ def check_has_tokens(url: str) -> None:
         If nobody answers.
     """
     url = checked_url(url)
-    if detect(url, license_of_environment()).major == 4:
+    if detect(url).major == 4:
         raise Refused(no_tokens(url))
 
 

@@ -256,9 +256,10 @@ class V4Server:
                 self._calls.core("run_external_job", card.project, card.job, status)
         except Refused as error:
             # The client itself never tells a job that waits to run.
-            if self.status(card) not in ACTIVE:
+            now = self.status(card)
+            if now not in ACTIVE:
                 raise
-            log.info("%s", error)
+            log.info("%s stays marked %s while it is worked on (%s)", card, now, error)
 
     def finish(self, card: CardId) -> None:
         """Say that it is done. The caller has looked at its status."""

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from cryobridge.schemas.errors import InputInvalid
 
 from .server import Unreachable
+from .v4_login import license_of_environment
 
 TIMEOUT_S = 10.0
 _MAX_BYTES = 32 * 1024 * 1024
@@ -41,7 +42,7 @@ def detect(url: str, license_id: str = "", *, timeout_s: float = TIMEOUT_S) -> D
     url
         As in a browser; 4 answers at the base port + 2 besides, in plain HTTP.
     license_id
-        Which 4 wants to hear before it says anything.
+        Which 4 wants to hear before it says anything; that of the environment where none is given.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def detect(url: str, license_id: str = "", *, timeout_s: float = TIMEOUT_S) -> D
     call = _request(
         f"http://{_bracketed(parts.hostname or '')}:{(parts.port or 39000) + 2}/api",
         data=json.dumps({"jsonrpc": "2.0", "method": "get_running_version", "params": {}, "id": "1"}).encode(),
-        headers={"Content-Type": "application/json", "License-ID": license_id},
+        headers={"Content-Type": "application/json", "License-ID": license_id or license_of_environment()},
     )
     try:
         answer = json.loads(_fetch(call, timeout_s))

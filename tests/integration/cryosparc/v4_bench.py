@@ -42,10 +42,12 @@ class V4Bench:
         """A client, as another process has it."""
         return V4Server(self.fake.url, V4Login(LICENSE, EMAIL, PASSWORD), self.made, timeout_s=timeout_s)
 
-    def card(self, kind: str = "map.fsc3d", go: Go = "tag", **options: object) -> CardId:
-        """A card connected to the sample's refinement."""
+    def card(self, kind: str = "map.fsc3d", go: Go = "tag", source: str = "volume", **options: object) -> CardId:
+        """A card connected to an output of the sample's refinement."""
         asked = CardOptions(kind, go, options=dict(options))
-        return new_card(self.server, "P1", "W1", asked, {"volume": Source("J1", "")}, "cryobridge", QUICK, short_sleep)
+        return new_card(
+            self.server, "P1", "W1", asked, {source: Source("J1", source)}, "cryobridge", QUICK, short_sleep
+        )
 
     def run(self, card: CardId, **changes: object) -> End:
         """Bring a card to its end."""

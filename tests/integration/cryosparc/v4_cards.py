@@ -15,6 +15,7 @@ from support.cryosparc_v4_deeds import EMAIL, PASSWORD
 from cryobridge.wrappers.cryosparc.card_run import CardRun, End
 from cryobridge.wrappers.cryosparc.claim import Claim, claim
 from cryobridge.wrappers.cryosparc.documents import CardId
+from cryobridge.wrappers.cryosparc.recipes import InputGroup, Slot
 from cryobridge.wrappers.cryosparc.server import Refused, Unreachable
 from cryobridge.wrappers.cryosparc.v4 import V4Server
 
@@ -63,6 +64,41 @@ def its_log_has_pictures_with_their_numbers_and_few_lines_of_progress(bench: V4B
     assert table == (bench.fake.project / card.job / "cryobridge" / "fsc.csv").read_bytes()
     assert len([one for one in log if "at work" in str(one.get("message"))]) <= 1
     assert any("checkpoint" in one for one in log)
+
+
+def particles_come_through_with_every_column(bench: V4Bench) -> None:
+    card = bench.card("particles.to_relion", source="particles")
+    there = bench.server.load_output(CardId("P1", "J1"), "particles")
+    slots = ["blob", "ctf", "alignments3D"]
+    columns = bench.server.load_input(card, "particles", slots)
+    assert set(columns) == {one for one in there if one == "uid" or one.partition("/")[0] in slots}
+    for name, values in columns.items():
+        assert np.array_equal(values, there[name]), name
+    assert bench.run(card) is End.COMPLETED, bench.fake.said(card.job)
+    assert list((bench.fake.project / card.job / "cryobridge").glob("*.star"))
+
+
+def particles_are_saved_and_the_rest_passes_through(bench: V4Bench) -> None:
+    card = bench.card("particles.to_relion", source="particles")
+    bench.server.start(card, "running")
+    slots = (Slot("alignments3D", "alignments3D"),)
+    for _ in range(2):
+        bench.server.add_output(card, "particles", "particle", slots, "Particles", "particles")
+    assert bench.server.output_fields(card, "particles") == [
+        ("alignments3D/pose", "3f4"),
+        ("alignments3D/shift", "2f4"),
+    ]
+    before = bench.server.load_input(card, "particles", [])
+    order = np.arange(len(before["uid"]))[::-1]
+    sent = {one: before[one][order] for one in before if one == "uid" or one.startswith("alignments3D/")}
+    sent["alignments3D/shift"] = sent["alignments3D/shift"] + np.float32(1)
+    bench.server.save_output(card, "particles", sent)
+    kept = bench.server.load_output(card, "particles")
+    assert kept["blob/path"].tolist() == before["blob/path"][order].tolist()
+    assert kept["blob/idx"].tolist() == before["blob/idx"][order].tolist()
+    for name, values in sent.items():
+        assert np.array_equal(kept[name], values), name
+        assert kept[name].dtype == values.dtype
 
 
 def a_failure_stands_in_the_log_since_the_job_cannot_hold_it(bench: V4Bench) -> None:
@@ -250,8 +286,6 @@ def a_refusal_is_told_in_the_servers_words(bench: V4Bench) -> None:
         bench.server.card(card)
     with raises(Refused, "does not exist"):
         bench.server.card(CardId("P1", "J99"))
-    from cryobridge.wrappers.cryosparc.recipes import InputGroup, Slot
-
     wrong = InputGroup("other", "volume", "", False, (Slot("map", "map"),), ())
     with raises(Refused, "does not know the slots map", "it knows blob"):
         bench.server.add_input(card, wrong)
