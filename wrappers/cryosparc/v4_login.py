@@ -35,7 +35,7 @@ def login_of(url: str, email: str, password: str) -> V4Login:
     NotLoggedIn
         If something is missing; it names the variables.
     """
-    license_id = license_of_environment()
+    license_id = _license_as_set()
     given = ((LICENSE, license_id), (EMAIL, email), (PASSWORD, password))
     missing = [name for name, value in given if not value]
     if missing:
@@ -49,8 +49,9 @@ def login_of(url: str, email: str, password: str) -> V4Login:
 
 
 def license_of_environment() -> str:
-    """The licence ID that is set; empty where none is."""
-    return os.environ.get(LICENSE, "").strip().lower()
+    """The licence ID that is set; empty where none is, or what is set is none and must not be sent."""
+    license_id = _license_as_set()
+    return license_id if _LICENSE.fullmatch(license_id) else ""
 
 
 def no_tokens(url: str) -> str:
@@ -76,6 +77,10 @@ def place_of(url: str) -> tuple[str, int]:
     """Host and base port of an address."""
     parts = urlsplit(url)
     return parts.hostname or "localhost", parts.port or DEFAULT_PORT
+
+
+def _license_as_set() -> str:
+    return os.environ.get(LICENSE, "").strip().lower()
 
 
 def _listed(names: list[str]) -> str:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from cryobridge.wrappers.cryosparc.server import NotLoggedIn
-from cryobridge.wrappers.cryosparc.v4_login import login_of, no_tokens, place_of, url_of_environment
+from cryobridge.wrappers.cryosparc.v4_login import (
+    license_of_environment,
+    login_of,
+    no_tokens,
+    place_of,
+    url_of_environment,
+)
 
 LICENSE = "fedcba98-7654-3210-fedc-ba9876543210"
 URL = "http://cs.example.org:39000"
@@ -32,12 +38,13 @@ def test_what_is_no_licence_is_not_sent(wrong: str, monkeypatch: pytest.MonkeyPa
     with pytest.raises(NotLoggedIn, match="is no licence ID") as caught:
         login_of(URL, "me@example.org", "secret")
     assert wrong not in str(caught.value)
+    assert license_of_environment() == ""
 
 
 def test_a_licence_is_taken_as_it_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRYOSPARC_LICENSE_ID", f" {LICENSE.upper()}\n")
     login = login_of(URL, "me@example.org", "secret")
-    assert login.license_id == LICENSE
+    assert login.license_id == license_of_environment() == LICENSE
     assert LICENSE not in repr(login)
     assert "secret" not in repr(login)
 
