@@ -106,7 +106,10 @@ class V4Server:
         login = self._login
         try:
             with answered(f"{self._url}: cannot be reached"):
-                self._user_id = str(self._calls.core("get_id_by_email_password", login.email, login.password))
+                user_id = self._calls.core("get_id_by_email_password", login.email, login.password)
+                if not isinstance(user_id, str) or not user_id:
+                    raise Refused("there is no such user")
+                self._user_id = user_id
         except (Refused, NotLoggedIn):
             # What the server says of it may hold the password.
             raise NotLoggedIn(

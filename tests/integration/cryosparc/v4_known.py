@@ -214,6 +214,8 @@ class _Endless(DirectDaemon):
 def who_is_not_let_in_is_told_why(bench: V4Bench) -> None:
     with raises(NotLoggedIn, "CRYOSPARC_LICENSE_ID"):
         V4Server(bench.fake.url, V4Login(LICENSE.replace("0", "1"), EMAIL, PASSWORD), bench.made)
+    with raises(NotLoggedIn, "other@example.org", "CRYOSPARC_EMAIL"):
+        V4Server(bench.fake.url, V4Login(LICENSE, "other@example.org", PASSWORD), bench.made)
     for wrong in ("not " + PASSWORD, ""):
         with raises(NotLoggedIn, EMAIL, "CRYOSPARC_PASSWORD"):
             V4Server(bench.fake.url, V4Login(LICENSE, EMAIL, wrong), bench.made)
