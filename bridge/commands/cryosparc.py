@@ -61,6 +61,9 @@ def cryosparc_command() -> None:
 @click.option("--days", type=click.FloatRange(0.01, 365), default=14.0, show_default=True, help="Days the token lasts.")
 def login(url: str, email: str, days: float) -> None:
     """Get a token for a user of CryoSPARC 5, and keep it."""
+    from cryobridge.wrappers.cryosparc.connecting import check_has_tokens
+
+    check_has_tokens(url)
     from cryobridge.wrappers.cryosparc.login import log_in, token_path
     from cryobridge.wrappers.cryosparc.versions import checked_url, spoken_to
 
@@ -170,10 +173,9 @@ def _server(url: str, email: str) -> Server:
 
 def _memory(server: Server) -> Any:
     from cryobridge.wrappers.cryosparc.memory import Memory
+    from cryobridge.wrappers.cryosparc.state_folder import state_folder
 
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
-    name = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in server.url.split("://")[-1])
-    return Memory(state / "cryobridge" / "cryosparc" / name)
+    return Memory(state_folder(server.url))
 
 
 def _card_options(kind: str, given: dict[str, Any], *, auto: bool = False) -> CardOptions:

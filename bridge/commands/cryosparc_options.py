@@ -14,8 +14,20 @@ EMAIL, PASSWORD = "CRYOSPARC_EMAIL", "CRYOSPARC_PASSWORD"
 def url_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--url`."""
     return click.option(
-        "--url", envvar=URL, required=True, help="CryoSPARC's address, as in the browser.", show_envvar=True
+        "--url",
+        envvar=URL,
+        required=True,
+        default=_url_of_environment,
+        help="CryoSPARC's address, as in the browser.",
+        show_envvar=True,
     )(command)
+
+
+def _url_of_environment() -> str | None:
+    """What the variables give that CryoSPARC's own tools read."""
+    from cryobridge.wrappers.cryosparc.v4_login import url_of_environment
+
+    return url_of_environment()
 
 
 def email_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -98,7 +98,7 @@ def check_entry(
         entry = not tokens or (yield from check_token(url, email, datetime.now(UTC)))
         server = None
         if found is not None and entry:
-            server = yield from check_login(url, email, password)
+            server = yield from check_login(url, email, password, tokens=tools.startswith(_WITH_TOKENS))
     except ImportError as error:
         yield Finding(_TOOLS, Level.FAIL, f"{tools} cannot be loaded: {error}", f"install them anew: {pip_line(tools)}")
         return None
@@ -174,8 +174,13 @@ def check_token(url: str, email: str, now: datetime) -> Generator[Finding, None,
     return True
 
 
-def check_login(url: str, email: str, password: str) -> Generator[Finding, None, Server | None]:
+def check_login(url: str, email: str, password: str, *, tokens: bool) -> Generator[Finding, None, Server | None]:
     """The server lets this user in; returns it, or None.
+
+    Parameters
+    ----------
+    tokens
+        Whether it is one that gives tokens.
 
     Raises
     ------
@@ -184,7 +189,10 @@ def check_login(url: str, email: str, password: str) -> Generator[Finding, None,
     """
     try:
         server, _ = connected(url, email, password)
-    except NotLoggedIn:
+    except NotLoggedIn as error:
+        if not tokens:
+            yield Finding(_LOGIN, Level.FAIL, str(error), "mend the variables that it names")
+            return None
         what = f"this password for {email}" if email and password else "the token that is stored here any more"
         yield Finding(_LOGIN, Level.FAIL, f"the server does not take {what}", f"cryobridge cryosparc login --url {url}")
         return None

@@ -13,7 +13,7 @@ from .options_block import CardOptions, request_mark, written_block
 from .patience import Patience, insist
 from .recipes import InputGroup, Recipe
 from .request import recipe_for
-from .server import Server
+from .server import Abilities, Server
 
 _SETTLE_S = 3.0
 """A request whose answer was lost may still be at work on the server."""
@@ -48,8 +48,12 @@ def new_card(
     recipe = recipe_for(options.kind)
     sources = {name: _checked(server, project, recipe, name, source, patience) for name, source in connections.items()}
     request = secrets.token_hex(8)
-    card = made_once(server, project, workspace, f"cryobridge: {options.kind}", request, patience, sleep)
-    insist(server, lambda: server.set_description(card, _described(recipe, options, request, tag)), patience)
+    title, described = f"cryobridge: {options.kind}", _described(recipe, options, request, tag, server.abilities)
+    if server.abilities.edits_descriptions:
+        card = made_once(server, project, workspace, title, request_mark(request), request, patience, sleep)
+        insist(server, lambda: server.set_description(card, described), patience)
+    else:
+        card = made_once(server, project, workspace, title, described, request, patience, sleep)
     for group in recipe.inputs:
         insist(server, lambda group=group: server.add_input(card, group), patience)  # type: ignore[misc]
     for name, source in sources.items():
@@ -62,6 +66,7 @@ def made_once(
     project: str,
     workspace: str,
     title: str,
+    description: str,
     request: str,
     patience: Patience,
     sleep: Callable[[float], None],
@@ -78,7 +83,7 @@ def made_once(
             if made:
                 return min(made)
         asked = True
-        return server.create(project, workspace, title, request_mark(request))
+        return server.create(project, workspace, title, description)
 
     return insist(server, once, patience, sleep=sleep)
 
@@ -123,11 +128,12 @@ def _lacking(job: Card, output: str, group: InputGroup) -> str | None:
     return f"has no {gone[0]}" if gone else None
 
 
-def _described(recipe: Recipe, options: CardOptions, request: str, tag: str) -> str:
+def _described(recipe: Recipe, options: CardOptions, request: str, tag: str, abilities: Abilities) -> str:
+    by_tag = f"the tag '{tag}', or " if abilities.has_tags else ""
     start = (
         "It begins by itself once its inputs are connected and nothing has changed for a minute."
         if options.go == "when_connected"
-        else f"To start it, give it the tag '{tag}', or a title that begins with 'go'."
+        else f"To start it, give it {by_tag}a title that begins with 'go'."
     )
     return (
         f"{recipe.help}\n\nDone by cryobridge. Connect the inputs. {start} Do not press 'Queue': CryoSPARC itself "

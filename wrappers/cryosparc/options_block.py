@@ -112,6 +112,12 @@ def request_mark(request: str) -> str:
     return f"# card {request}"
 
 
+def mark_in(description: str) -> str:
+    """The line of a description by which its card is found again (`request_mark`); empty where there is none."""
+    found = re.search(r"^# card \S+$", description, re.MULTILINE)
+    return found[0] if found else ""
+
+
 def _choice(values: dict[str, str], key: str, choices: tuple[str, ...]) -> str:
     """Take one of our own keys out; its first choice is the default."""
     value = values.pop(key, "") or choices[0]

@@ -12,6 +12,7 @@ from cryobridge.schemas.errors import CryobridgeError
 
 from .documents import ACTIVE, BUILDING, COMPLETED, CardId
 from .new_card import made_once
+from .options_block import request_mark
 from .patience import Patience, insist
 from .project_files import ProjectFiles
 from .recipes import VOLUME, InputGroup, Slot
@@ -103,7 +104,9 @@ class ScratchCard:
 
     def _make(self) -> str:
         request = secrets.token_hex(8)
-        self._made = made_once(self._server, *self._place, TITLE, request, self._patience, self._sleep)
+        self._made = made_once(
+            self._server, *self._place, TITLE, request_mark(request), request, self._patience, self._sleep
+        )
         return f"{self._made} was made in {self._place[1]}"
 
     def _declare(self) -> str:

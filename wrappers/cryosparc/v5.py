@@ -27,7 +27,7 @@ from ..formats.whole_file import whole_file
 from .documents import Card, CardId, CardInput, CardOutput, Source
 from .one_try import AnswerLost, http_client
 from .recipes import InputGroup, Slot
-from .server import LogLevel, NotLoggedIn, Refused, Unreachable
+from .server import Abilities, LogLevel, NotLoggedIn, Refused, Unreachable
 
 API = "/api/cmd"
 TIMEOUT_S = 60.0
@@ -56,6 +56,8 @@ class V5Server:
     Unreachable
         If nobody answers.
     """
+
+    abilities = Abilities()
 
     def __init__(self, url: str, email: str = "", password: str = "", *, timeout_s: float = TIMEOUT_S) -> None:
         # It warns of what is asked and answered here already: versions, and connections that break.

@@ -15,12 +15,20 @@ from urllib.parse import urlsplit
 from cryobridge.schemas.errors import InputInvalid
 
 from .server import Refused, Unreachable
+from .v4_login import license_of_environment
 
 TIMEOUT_S = 10.0
 _MAX_BYTES = 32 * 1024 * 1024
 _CHUNK_BYTES, _PATIENT = 1 << 16, 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NOT_LET_IN = (401, 403)
 _VERSION = re.compile(r"v?(\d+)\.(\d+)")
+_USUAL = {4: "4.7"}
+"""The last minor version of an older one, which is the likeliest."""
+
+
+class _NotLetIn(OSError):  # noqa: N818
+    """Somebody answers, and does not let us in."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +45,9 @@ def detect(url: str, license_id: str = "", *, timeout_s: float = TIMEOUT_S) -> D
     Parameters
     ----------
     url
-        As in a browser; 4 answers at the base port + 2 besides.
+        As in a browser; 4 answers at the base port + 2 besides, in plain HTTP.
     license_id
-        Which 4 wants to hear before it says anything.
+        Which 4 wants to hear before it says anything; that of the environment where none is given.
 
     Raises
     ------
@@ -58,14 +66,17 @@ def detect(url: str, license_id: str = "", *, timeout_s: float = TIMEOUT_S) -> D
         first = str(error)
     parts = urlsplit(url)
     call = _request(
-        f"{parts.scheme}://{parts.hostname}:{(parts.port or 39000) + 2}/api",
+        f"http://{_bracketed(parts.hostname or '')}:{(parts.port or 39000) + 2}/api",
         data=json.dumps({"jsonrpc": "2.0", "method": "get_running_version", "params": {}, "id": "1"}).encode(),
-        headers={"Content-Type": "application/json", "License-ID": license_id},
+        headers={"Content-Type": "application/json", "License-ID": license_id or license_of_environment()},
     )
     try:
         answer = json.loads(_fetch(call, timeout_s))
-        return Detected(4, str(answer["result"]))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+        # An error in JSON-RPC is an answer, too: it does not take the licence.
+        return Detected(4, str(answer["result"] or "") if not answer.get("error") else "")
+    except _NotLetIn:
+        return Detected(4)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise Unreachable(
             f"{url}: no CryoSPARC answers there ({first}; and not as version 4: {error}); "
             "give the address that you open in the browser"
@@ -81,8 +92,7 @@ def checked_url(url: str) -> str:
         raise InputInvalid(f"{url}: {error}; write it as in http://cryosparc.example.org:39000") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputInvalid(f"{url}: is no address; write it as in http://cryosparc.example.org:39000")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+    return f"{parts.scheme}://{_bracketed(parts.hostname)}" + (f":{port}" if port else "")
 
 
 def tools_version() -> str:
@@ -108,7 +118,7 @@ def cannot_speak(found: Detected, tools: str) -> str | None:
     if found.version:
         return f"CryoSPARC {found.version} answers there, and {what}: {pip_line(found.version)}"
     # It tells its exact version only to whoever is logged in.
-    assumed = f"{found.major}.0"
+    assumed = _USUAL.get(found.major, f"{found.major}.0")
     how = f"{pip_line(assumed)} (if it is {assumed}; else with its own minor version)"
     return f"CryoSPARC {found.major} answers there, and {what}: {how}"
 
@@ -146,6 +156,10 @@ def mismatch(server_version: str, tools: str) -> str | None:
     return f"CryoSPARC {server_version} and cryosparc-tools {tools} are not of one version; {pip_line(server_version)}"
 
 
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
 def _request(url: str, data: bytes | None = None, headers: dict[str, str] | None = None) -> urllib.request.Request:
     """A request to an address that `checked_url` has seen, so that it is one of HTTP."""
     return urllib.request.Request(url, data=data, headers=headers or {})  # noqa: S310
@@ -171,6 +185,8 @@ def _fetch(request: urllib.request.Request, timeout_s: float) -> bytes:
             raise InputInvalid(
                 f"{here.scheme}://{here.netloc} leads to {target.scheme}://{target.netloc}; give that address"
             ) from error
+        if error.code in _NOT_LET_IN:
+            raise _NotLetIn(f"HTTP {error.code}") from error
         raise OSError(f"HTTP {error.code}") from error
     except urllib.error.URLError as error:
         raise OSError(str(error.reason)) from error
