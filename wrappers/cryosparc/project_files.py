@@ -57,7 +57,7 @@ class ProjectFiles:
         InputInvalid
             If it is none of the project's, or there is none.
         """
-        relative = _relative(path)
+        relative = path_inside(path)
         if self.visible:
             found = self._folder / relative
             try:
@@ -99,8 +99,14 @@ class ProjectFiles:
         return target
 
 
-def _relative(path: str) -> PurePosixPath:
-    """A path of a dataset, which is relative to the project's folder; exported files put a ">" before it."""
+def path_inside(path: str) -> PurePosixPath:
+    """A path of a dataset, which is relative to the project's folder; exported files put a ">" before it.
+
+    Raises
+    ------
+    InputInvalid
+        If it leads out of there, or is none.
+    """
     relative = PurePosixPath(path.removeprefix(">"))
     if (
         not path.strip()
