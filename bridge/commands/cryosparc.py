@@ -17,6 +17,7 @@ from cryobridge.schemas import wire
 from cryobridge.schemas.errors import InputInvalid
 
 from ..interrupted import interrupted
+from .cryosparc_folder import folder_options, folder_run, run_on_folder
 from .nearest import NearestGroup
 
 if TYPE_CHECKING:
@@ -37,11 +38,14 @@ def _email_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--email", envvar=EMAIL, default="", help="User to act as.", show_envvar=True)(command)
 
 
+def _place_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    command = click.option("--workspace", required=True, help="Workspace, e.g. W1.")(command)
+    return click.option("--project", required=True, help="Project, e.g. P3.")(command)
+
+
 def _job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
-            click.option("--project", required=True, help="Project, e.g. P3."),
-            click.option("--workspace", required=True, help="Workspace, e.g. W1."),
             click.option("--job", "kind", required=True, help="Kind of job, e.g. map.correct."),
             click.option("--volume", help="Job whose volume is used, e.g. J42 or J42:volume."),
             click.option("--mask", help="Job whose mask is used."),
@@ -80,11 +84,25 @@ def login(url: str, email: str, days: float) -> None:
 
 
 @cryosparc_command.command("run")
-@_url_option
+@click.option("--url", envvar=URL, default="", help="CryoSPARC's address, as in the browser.", show_envvar=True)
 @_email_option
+@click.option("--project", help="Project, e.g. P3.")
+@click.option("--workspace", help="Workspace, e.g. W1.")
 @_job_options
-def run_job(url: str, email: str, project: str, workspace: str, kind: str, **given: Any) -> int:
-    """Run one job now, as an external job with its log, plots and outputs in CryoSPARC; exit 0 if it is completed."""
+@folder_options
+@click.pass_context
+def run_job(ctx: click.Context, kind: str, **given: Any) -> int:
+    """Run one job now, as an external job with its log, plots and outputs in CryoSPARC; exit 0 if it is completed.
+
+    With --job-dir it needs no server and no login: it reads the folder of a job, never writes into it, and leaves a
+    result that CryoSPARC can import.
+    """
+    folder = folder_run(ctx, given)
+    options = _card_options(kind, given)
+    return run_on_folder(options, folder) if folder else _run_card(options, **given)
+
+
+def _run_card(options: CardOptions, url: str, email: str, project: str, workspace: str, **given: Any) -> int:
     from cryobridge.wrappers.cryosparc.card_run import End
     from cryobridge.wrappers.cryosparc.documents import project_id, workspace_id
     from cryobridge.wrappers.cryosparc.foreground import run_card
@@ -97,7 +115,6 @@ def run_job(url: str, email: str, project: str, workspace: str, kind: str, **giv
     server = _server(url, email)
     memory, daemon = _memory(server), DaemonJobs()
     project, workspace = project_id(project), workspace_id(workspace)
-    options = _card_options(kind, given)
     card = new_card(server, project, workspace, options, _connections(given), DEFAULT_TAG, Patience())
     click.echo(str(card))
     with interrupted(f"{card} is marked failed"), _talking():
@@ -109,6 +126,7 @@ def run_job(url: str, email: str, project: str, workspace: str, kind: str, **giv
 @cryosparc_command.command("card")
 @_url_option
 @_email_option
+@_place_options
 @_job_options
 @click.option("--auto", is_flag=True, help="It begins by itself once its inputs are connected.")
 @click.option("--tag", default="cryobridge", show_default=True, help="Title of the tag that starts it.")

@@ -281,7 +281,9 @@ def _candidates(group: InputGroup, tables: JobTables, place: Path, *, by_path: b
     def fits(table: JobTable) -> bool:
         others = [] if table.is_passed else tables.passed()
         has_all = all(has(table, slot) or any(has(other, slot) for other in others) for slot in needed)
-        return UID in table.head.columns and has_all and any(has(table, slot.name) for slot in group.slots)
+        # The job's own table says which rows there are, even where all that is needed of them was passed through.
+        is_own = table.output == group.name or any(other.output == table.output for other in others)
+        return UID in table.head.columns and has_all and (is_own or any(has(table, slot.name) for slot in group.slots))
 
     fitting = [table for table in tables.own() if fits(table)] or [table for table in tables.passed() if fits(table)]
     if not fitting:

@@ -31,7 +31,7 @@ _VERSION = "v4.4.0"
 
 
 def write_volume_group(
-    folder: Path, name: str, type_: GroupType, title: str, files: Mapping[str, Path], uid: int
+    folder: Path, name: str, type_: GroupType, title: str, files: Mapping[str, Path], uid: int, project: Path
 ) -> Path:
     """Write a group of volumes of one row; the path of its `.csg`, which is written last of all.
 
@@ -45,6 +45,8 @@ def write_volume_group(
         By slot.
     uid
         Of the row: that of the input which it replaces, or a new one.
+    project
+        Of CryoSPARC: links inside of it are relative, so that it can be moved.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def write_volume_group(
     columns: dict[str, np.ndarray] = {"uid": np.array([uid], np.uint64)}
     for slot, file in files.items():
         header = mrc.read_header(file)
-        columns[f"{slot}/path"] = np.array([f">{_beside(folder, file)}"])
+        columns[f"{slot}/path"] = np.array([f">{_beside(folder, slot, file, project)}"])
         columns[f"{slot}/shape"] = np.array([header.shape], np.uint32)
         columns[f"{slot}/psize_A"] = np.array([header.voxel_size_A[0]], np.float32)
     table, path = folder / f"{name}.cs", folder / f"{name}.csg"
@@ -78,15 +80,17 @@ def write_volume_group(
     return path
 
 
-def _beside(folder: Path, file: Path) -> str:
+def _beside(folder: Path, slot: str, file: Path, project: Path) -> str:
     """The path of a file from the folder on, by a link where it lies elsewhere."""
     if file.parent == folder:
         return file.name
-    link = folder / LINKS / file.name
+    link = folder / LINKS / f"{slot}{file.suffix}"
     part = link.with_name(f".{secrets.token_hex(8)}.part")
+    here, root = link.parent.resolve(), project.resolve()
+    moves_along = here.is_relative_to(root) and file.is_relative_to(root)
     try:
         link.parent.mkdir(exist_ok=True)
-        part.symlink_to(os.path.relpath(file, link.parent.resolve()))
+        part.symlink_to(os.path.relpath(file, here) if moves_along else file)
         part.replace(link)
     except OSError as error:
         raise CryobridgeError(f"{link}: cannot be made: {error.strerror}") from error
