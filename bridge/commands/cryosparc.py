@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cryobridge.schemas import wire
-from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.errors import InputInvalid, OptionsInvalid
 
 from ..interrupted import interrupted
 from .cryosparc_folder import folder_options, folder_run, run_on_folder
@@ -204,7 +204,10 @@ def _card_options(kind: str, given: dict[str, Any], *, auto: bool = False) -> Ca
 
     lines = [f"job = {kind}", f"use_mask = {given['use_mask']}", *(["go = when_connected"] if auto else [])]
     lines += [choice.replace("=", " = ", 1) for choice in given["choices"]]
-    return read_block("\n".join(["```cryobridge", *lines, "```"]))
+    try:
+        return read_block("\n".join(["```cryobridge", *lines, "```"]))
+    except OptionsInvalid as error:
+        raise click.UsageError(error.sentence) from error
 
 
 def _connections(given: dict[str, Any]) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def run_on_folder(options: CardOptions, asked: FolderRun) -> int:
             return code
         return _handed_back(wanted)
     except OptionsInvalid as error:
-        raise click.UsageError(as_typed(error.sentence, NAMES)) from error
+        raise click.UsageError(as_typed(error.sentence.replace("'options.", "'"), NAMES)) from error
     except CryobridgeError as error:
         error.args = (as_typed(str(error), NAMES),)
         raise

@@ -293,7 +293,16 @@ def test_a_job_whose_folder_is_a_link_to_another_disk(job: MadeUpJob, tmp_path: 
 
 @pytest.mark.parametrize(
     "path",
-    ["/etc/hostname", "../../secret.mrc", "J42/../../secret.mrc", "J42/a\0b.mrc", ">/etc/hostname", ">../x", " ", "a\nb"],
+    [
+        "/etc/hostname",
+        "../../secret.mrc",
+        "J42/../../secret.mrc",
+        "J42/a\0b.mrc",
+        ">/etc/hostname",
+        ">../x",
+        " ",
+        "a\nb",
+    ],
 )
 def test_a_path_that_leads_out_of_the_project_is_refused(job: MadeUpJob, path: str) -> None:
     job.map("x.mrc").rename(job.project.parent / "secret.mrc")
