@@ -182,7 +182,7 @@ def _handed_back(done: FolderJob) -> int:
         click.echo(f"{path}: {title}")
     if groups:
         click.echo(
-            "Import these with CryoSPARC's job 'Import Result Group', or maps alone with 'Import 3D Volumes'; it must be "
-            "able to read the folder."
+            "Import these with CryoSPARC's job 'Import Result Group', or maps alone with 'Import 3D Volumes'; "
+            "it must be able to read the folder."
         )
     return wire.EXIT_OK

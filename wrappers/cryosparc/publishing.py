@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,13 +15,16 @@ from .documents import Card
 from .figures import PageFigure, figures_of
 from .outputs import Placed, publish
 from .request import Request
-from .server import Server
+from .server import Refused, Server
+from .shared_rights import share_as_its_parent
 from .telling import Telling
 
 REPORT_NAME = "report.html"
 _CHUNK_BYTES = 1 << 20
 _MAX_TABLE_BYTES = 16 * 1024 * 1024
-_UPLOAD_TRIES = 3
+UPLOAD_PAUSES_S = (0.5, 5.0, 30.0)
+"""Before each further try to send a file; a disk that is full may be cleared meanwhile."""
+_SERVERS_OWN_TROUBLE = 500
 
 Step = tuple[str, Callable[[], None]]
 
@@ -35,13 +39,20 @@ class Publishing:
     """
 
     def __init__(
-        self, server: Server, card: Card, request: Request, telling: Telling, check: Callable[[], None]
+        self,
+        server: Server,
+        card: Card,
+        request: Request,
+        telling: Telling,
+        check: Callable[[], None],
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._server = server
         self._card = card
         self._request = request
         self._telling = telling
         self._check = check
+        self._sleep = sleep
         self._result = read_result(request.output)
 
     def steps(self) -> Iterator[Step]:
@@ -49,6 +60,9 @@ class Publishing:
         if not self._request.files.writable:
             for name in [*self._uploaded_names(), RESULT_NAME]:
                 yield f"file {name}", lambda name=name: self._upload(name)  # type: ignore[misc]
+        else:
+            # The daemon's files are its user's alone, and CryoSPARC runs as another.
+            yield "rights", lambda: share_as_its_parent(self._request.output)
         yield "outputs", self._outputs
         yield "checkpoint", lambda: self._server.checkpoint(self._card.id, {"stage": "results"})
         figures = figures_of(self._request.output / REPORT_NAME) if REPORT_NAME in self._result.outputs else []
@@ -72,18 +86,42 @@ class Publishing:
         return f"{self._card.directory}/cryobridge" if self._request.files.writable else self._card.directory
 
     def _upload(self, name: str) -> None:
-        """Send a file, and fetch it back: one that was cut off on its way arrives without an error."""
+        """Send a file that is not there yet, and fetch it back: one that was cut off arrives without an error."""
         source = self._request.output / name
-        digest = _digest(source)
-        back = self._request.files.work / "back"
-        for _ in range(_UPLOAD_TRIES):
-            self._server.upload(self._card.id, name, source, overwrite=True)
-            self._server.download(self._card.id.project, f"{self._folder}/{name}", back)
-            arrived = _digest(back)
-            back.unlink()
-            if arrived == digest:
+        size, digest = source.stat().st_size, _digest(source)
+        trouble = ""
+        # A process that was killed may have sent it already, and so may a try whose answer was lost.
+        if self._has_arrived(name, digest):
+            return
+        for pause in (*UPLOAD_PAUSES_S, 0.0):
+            try:
+                self._server.upload(self._card.id, name, source, overwrite=True)
+            except Refused as error:
+                if error.status < _SERVERS_OWN_TROUBLE:
+                    raise
+                trouble = f" It says: {error}"
+            if self._has_arrived(name, digest):
                 return
-        raise BadResult(f"{self._card.id}: {name} does not arrive whole at the server; is its disk full?")
+            self._sleep(pause)
+            self._check()
+        raise BadResult(
+            f"{self._card.id}: {name} ({size} bytes) does not arrive whole at the server; is its disk full?{trouble}"
+        )
+
+    def _has_arrived(self, name: str, digest: str) -> bool:
+        back = self._request.files.work / "back"
+        try:
+            self._server.download(self._card.id.project, f"{self._folder}/{name}", back)
+            return _digest(back) == digest
+        except Refused:
+            return False
+        except OSError as error:
+            raise BadResult(
+                f"{back}: {error.strerror} while {name} was fetched back to compare it; make room there, or set "
+                "XDG_STATE_HOME to another disk"
+            ) from error
+        finally:
+            back.unlink(missing_ok=True)
 
     def _outputs(self) -> None:
         request = self._request

@@ -173,9 +173,9 @@ class V5Server:
 
     def download(self, project: str, path: str, target: Path) -> None:
         """Copy a file of the project here, whole or not at all."""
-        with whole_file(target) as descriptor, answered(f"{project}: {path} cannot be downloaded"):
-            with poured(IntoFile(descriptor)):
-                self._api.projects.download_file(project, path=path)
+        doing = f"{project}: {path} cannot be downloaded"
+        with whole_file(target) as descriptor, answered(doing), poured(IntoFile(descriptor)):
+            self._api.projects.download_file(project, path=path)
 
     def read(self, project: str, path: str, limit: int) -> bytes | None:
         """A small file of the project, at most `limit` bytes of it; None where there is none."""

@@ -100,7 +100,7 @@ def test_other_inputs_are_never_taken_from_the_volume(job: MadeUpJob) -> None:
     job.volume("003_")
     # A refinement has a map, and the kind takes maps under other names: none of them is meant.
     assert set(found(job, "map.correct").paths) == {"half1", "half2", "mask"}
-    with pytest.raises(InputInvalid, match="the input 'low' .* is missing"):
+    with pytest.raises(InputInvalid, match=r"the input 'low' .* is missing"):
         found(job, "map.combine")
 
 
@@ -194,7 +194,7 @@ def test_poses_of_the_same_iteration_as_the_maps(job: MadeUpJob) -> None:
 
 def test_alignments_to_classes_are_not_taken_for_poses(job: MadeUpJob) -> None:
     job.particles("J42_particles.cs", ["blob", "alignments3D_multi"])
-    with pytest.raises(InputInvalid, match="has no table with alignments3D .*only alignments to each class"):
+    with pytest.raises(InputInvalid, match=r"has no table with alignments3D .*only alignments to each class"):
         found(job, "map.sampling")
 
 
@@ -307,7 +307,7 @@ def test_a_job_whose_folder_is_a_link_to_another_disk(job: MadeUpJob, tmp_path: 
 def test_a_path_that_leads_out_of_the_project_is_refused(job: MadeUpJob, path: str) -> None:
     job.map("x.mrc").rename(job.project.parent / "secret.mrc")
     job.table("J42_003_volume.cs", {"map_half_A": path, "map_half_B": path})
-    with pytest.raises(InputInvalid, match="is no path inside of a project|holds a text"):
+    with pytest.raises(InputInvalid, match=r"is no path inside of a project|holds a text"):
         found(job)
 
 
