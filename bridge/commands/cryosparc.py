@@ -91,7 +91,7 @@ def login(url: str, email: str, days: float) -> None:
 @_job_options
 @folder_options
 @click.pass_context
-def run_job(ctx: click.Context, kind: str, **given: Any) -> int:
+def run_job(ctx: click.Context, /, kind: str, **given: Any) -> int:
     """Run one job now, as an external job with its log, plots and outputs in CryoSPARC; exit 0 if it is completed.
 
     With --job-dir it needs no server and no login: it reads the folder of a job, never writes into it, and leaves a

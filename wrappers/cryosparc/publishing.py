@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cryobridge.schemas.envelope import RESULT_NAME
 from cryobridge.schemas.errors import BadResult
+from cryobridge.schemas.plain_file import open_plain, read_plain
 from cryobridge.schemas.result import read_result
 
 from .documents import Card
@@ -134,7 +135,7 @@ class Publishing:
         table = None
         if figure.table in self._result.outputs:
             path = self._request.output / figure.table
-            table = path.read_bytes() if path.stat().st_size <= _MAX_TABLE_BYTES else None
+            table = read_plain(path, _MAX_TABLE_BYTES) if path.stat().st_size <= _MAX_TABLE_BYTES else None
         self._server.plot(self._card.id, figure.title, figure.png, table)
         self._telling.say(figure.reading)
 
@@ -155,7 +156,7 @@ class Publishing:
 
 def _digest(path: Path) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open(open_plain(path), "rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()

@@ -315,7 +315,8 @@ PEAK = """
     import resource, sys
     from pathlib import Path
     from cryobridge.wrappers.cryosparc.documents import CardId
-        server = V5Server(sys.argv[1], sys.argv[2], sys.argv[3])
+    from cryobridge.wrappers.cryosparc.v5 import V5Server
+    server = V5Server(sys.argv[1], sys.argv[2], sys.argv[3])
     server.download("P1", "J1/job.json", Path(sys.argv[4] + ".first"))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     server.download("P1", "J1/large.mrc", Path(sys.argv[4]))
