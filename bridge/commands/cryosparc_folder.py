@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from cryobridge.schemas import wire
 from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable, InputInvalid, OptionsInvalid
 
 from ..client import DaemonClient
+from ..daemon_jobs import user_name
 from ..foreground import run_in_foreground
 from ..spoken import NAMES_NAME, as_typed
 from .jobs import given_again, hand_over
@@ -160,15 +160,8 @@ def _has_own_daemon() -> bool:
         return False
     if uid == os.getuid():
         return True
-    click.echo(f"the daemon that answers is {_user(uid)}'s, not yours; running here, in the foreground", err=True)
+    click.echo(f"the daemon that answers is {user_name(uid)}'s, not yours; running here, in the foreground", err=True)
     return False
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"
 
 
 def _handed_back(done: FolderJob) -> int:
