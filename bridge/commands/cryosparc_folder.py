@@ -19,6 +19,7 @@ from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable, InputI
 from ..client import DaemonClient
 from ..daemon_jobs import user_name
 from ..foreground import run_in_foreground
+from ..interrupted import Interrupted
 from ..spoken import NAMES_NAME, as_typed
 from .jobs import given_again, hand_over
 
@@ -139,7 +140,12 @@ def run_on_folder(options: CardOptions, asked: FolderRun) -> int:
 def _done(job: Job) -> int:
     """Have the job done; its exit code."""
     if _has_own_daemon():
-        code = hand_over(job.as_spec(), wait_too=True, as_json=False)
+        try:
+            code = hand_over(job.as_spec(), wait_too=True, as_json=False)
+        except Interrupted as error:
+            raise Interrupted(
+                f"{error}; given again after its end, this command writes what CryoSPARC imports"
+            ) from None
         click.echo(f"result in {job.output}" if code == wire.EXIT_OK else f"its log is in {job.output}")
         return code
     with given_again(job), tempfile.TemporaryDirectory(prefix="cryobridge-") as folder:

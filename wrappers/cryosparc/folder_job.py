@@ -15,7 +15,7 @@ from cryobridge.schemas.job import check_paths, parse_job
 from cryobridge.schemas.jobfile import load_job
 from cryobridge.schemas.result import JobResult, read_result
 
-from .job_folder import FolderInputs, Folders, inputs_of_folders
+from .job_folder import FolderInputs, Folders, inputs_of_folders, project_of
 from .options_block import CardOptions
 from .recipes import VOLUME, Recipe
 from .request import recipe_for
@@ -52,9 +52,9 @@ def folder_job(options: CardOptions, folders: Folders, output: Path, *, overwrit
     recipe = recipe_for(options.kind)
     work = output.with_name(f"{output.name}-inputs")
     places = [folders.job, *folders.others.values()]
-    _refuse_foreign(output, places)
+    for place in places:
+        _refuse_foreign(output, place if place.is_dir() else place.parent)
     found = inputs_of_folders(recipe, folders, options.use_mask, work)
-    _refuse_projects_own(output, found.project)
     spec = {
         "schema": JOB_SCHEMA,
         "kind": options.kind,
@@ -121,24 +121,16 @@ def write_groups(done: FolderJob) -> list[tuple[Path, str]]:
     return written
 
 
-def _refuse_foreign(output: Path, places: list[Path]) -> None:
-    """Nothing is ever written into what CryoSPARC has made."""
-    real = output.resolve()
-    for place in places:
-        folder = (place if place.is_dir() else place.parent).resolve()
-        if real.is_relative_to(folder) and _OF_CRYOSPARC.fullmatch(folder.name):
-            raise InputInvalid(f"{output} (output): lies in {folder}, which is CryoSPARC's own; give another folder")
-        if real == folder:
-            raise InputInvalid(f"{output} (output): is a folder that is read; give another folder")
-
-
-def _refuse_projects_own(output: Path, project: Path) -> None:
-    real, root = output.resolve(), project.resolve()
-    if real == root:
-        raise InputInvalid(f"{output} (output): is CryoSPARC's project itself; give a new folder in it, or elsewhere")
-    if real.is_relative_to(root) and _OF_CRYOSPARC.fullmatch(real.relative_to(root).parts[0]):
-        own = root / real.relative_to(root).parts[0]
-        raise InputInvalid(f"{output} (output): lies in {own}, which is CryoSPARC's own; give another folder")
+def _refuse_foreign(output: Path, folder: Path) -> None:
+    """Nothing is ever written into what CryoSPARC has made: jobs, sessions, and the project's own folder."""
+    real, read, root = output.resolve(), folder.resolve(), project_of(folder).resolve()
+    inside = real.relative_to(root).parts if real.is_relative_to(root) else ()
+    jobs = [root / inside[0]] if inside and _OF_CRYOSPARC.fullmatch(inside[0]) else []
+    jobs += [read] if _OF_CRYOSPARC.fullmatch(read.name) and real.is_relative_to(read) else []
+    if jobs:
+        raise InputInvalid(f"{output} (output): lies in {jobs[0]}, which is CryoSPARC's own; give another folder")
+    if real in (root, read):
+        raise InputInvalid(f"{output} (output): is a folder that is read; give a new one in it, or elsewhere")
 
 
 def _without_run(spec: Mapping[str, Any]) -> dict[str, Any]:

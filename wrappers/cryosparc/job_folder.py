@@ -6,6 +6,7 @@ is never believed: what it leads to must lie in the project's folder, in the job
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -18,7 +19,8 @@ import numpy as np
 from cryobridge.schemas.errors import InputInvalid
 
 from ..formats import mrc
-from ..formats.cs_table import UID, Columns, joined, read_table, write_table
+from ..formats.cs_table import UID, Columns, joined, read_table, table_bytes
+from ..formats.whole_file import whole_file, write_all
 from .inputs import Staged
 from .job_tables import JobTable, JobTables, tables_of
 from .options_block import MaskChoice
@@ -152,6 +154,7 @@ class _Search:
         found, reach = self._found, _Reach(tables.folder, self._folders.also_read)
         late: list[str] = []
         for table in _candidates(group, tables, place, by_path=True):
+            reach.check(table.path)
             try:
                 columns = _joined_volume(group, table, tables)
                 paths = {slot: reach.volume(columns, slot, table.path) for slot, _ in self._wanted(group, columns)}
@@ -181,7 +184,8 @@ class _Search:
     # ---- particles
 
     def _take_particles(self, group: InputGroup, tables: JobTables, place: Path) -> None:
-        key, late = group.feeds[0][1], []
+        key, reach = group.feeds[0][1], _Reach(tables.folder, self._folders.also_read)
+        late: list[str] = []
         for table in _candidates(group, tables, place, by_path=False):
             # Poses that belong to the maps: a newer table may be of an iteration whose maps are not there.
             if place == self._folders.job and self._iteration < table.iteration < math.inf:
@@ -191,11 +195,9 @@ class _Search:
             except Incomplete as error:
                 late.append(str(error))
                 continue
-            path = table.path
-            if passed:
-                self._work.mkdir(parents=True, exist_ok=True)
-                path = self._work / f"{key}.cs"
-                write_table(path, columns)
+            for one in (table.path, *passed):
+                reach.check(one)
+            path = self._written(key, columns) if passed else table.path
             self._found.paths[key] = path
             self._found.uids[group.name] = columns[UID]
             self._found.notes.append(f"{key}: {len(columns[UID])} of {table.path}")
@@ -203,6 +205,19 @@ class _Search:
             self._say_what_is_newer(group, table, tables, late)
             return
         raise InputInvalid(late[0] if late else f"{place}: has no particles of the iteration that its maps are of")
+
+    def _written(self, key: str, columns: Columns) -> Path:
+        """A table that was put together, in a file whose name tells its content: another's is never replaced."""
+        data = table_bytes(columns)
+        path = self._work / f"{key}-{hashlib.sha256(data).hexdigest()[:12]}.cs"
+        try:
+            self._work.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                with whole_file(path) as descriptor:
+                    write_all(descriptor, data, 0)
+        except OSError as error:
+            raise InputInvalid(f"{path}: cannot be written: {error.strerror}; give another output folder") from error
+        return path
 
     def _say_what_is_newer(self, group: InputGroup, table: JobTable, tables: JobTables, late: Sequence[str]) -> None:
         newer = [*late, *tables.damaged_after(table)]
@@ -254,10 +269,13 @@ class _Reach:
         bases = (self._folder, self._project) if named.startswith(">") else (self._project,)
         paths = [base / relative for base in bases]
         try:
-            path = next((one for one in paths if os.path.lexists(one)), paths[0])
-            real = Path(os.path.realpath(path, strict=True))
+            return self.check(next((one for one in paths if os.path.lexists(one)), paths[-1]))
         except OSError as error:
             raise Incomplete(f"{paths[-1]}: named by {table.name}, but cannot be found ({error.strerror})") from error
+
+    def check(self, path: Path) -> Path:
+        """Where a path really leads, which is a place that may be read; raises `OSError` where there is nothing."""
+        real = Path(os.path.realpath(path, strict=True))
         if not any(real.is_relative_to(folder) for folder in self._allowed):
             raise InputInvalid(
                 f"{path}: leads out of the project, to {real}; if that is right, allow it: --also-read {real.parent}"
@@ -319,7 +337,16 @@ def _joined_volume(group: InputGroup, table: JobTable, tables: JobTables) -> Col
     rows = len(columns[UID])
     if rows != 1:
         raise Incomplete(f"{table.path}: holds {rows} volumes, not one; give a table of one volume, or another job")
+    # What a job did not make has no path.
+    columns = {name: column for name, column in columns.items() if not (name.endswith("/path") and _is_blank(column))}
+    lost = [slot.name for slot in group.slots if slot.required and f"{slot.name}/path" not in columns]
+    if lost:
+        raise Incomplete(f"{table.path}: names no file for {lost[0]}; run the job again, or give another")
     return columns
+
+
+def _is_blank(column: np.ndarray) -> bool:
+    return column.dtype.kind == "U" and column.ndim == 1 and not str(column[0]).strip("> ")
 
 
 def _joined_particles(group: InputGroup, table: JobTable, tables: JobTables) -> tuple[Columns, dict[Path, list[str]]]:

@@ -22,6 +22,7 @@ from cryobridge.bridge.commands.program import answer
 from cryobridge.bridge.worker.jobs.runner import run_job
 from cryobridge.schemas import wire
 from cryobridge.wrappers.formats import mrc
+from cryobridge.wrappers.formats.cs_table import read_table, write_table
 
 pytestmark = pytest.mark.shared
 CLI = [sys.executable, "-m", "cryobridge.bridge.cli"]
@@ -29,8 +30,11 @@ CLI = [sys.executable, "-m", "cryobridge.bridge.cli"]
 
 @pytest.fixture
 def job_dir(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A refinement's folder, read-only as another user's would be; the current folder is an empty one."""
-    shutil.copytree(shared / "cryosparc-standin" / "sample" / "CS-bridge-demo", tmp_path / "CS-bridge-demo")
+    """A refinement's folder; the current folder is an empty one beside the project."""
+    sample = shared / "cryosparc-standin" / "sample" / "CS-bridge-demo"
+    shutil.copytree(sample, tmp_path / "CS-bridge-demo", copy_function=shutil.copyfile)
+    for folder in (tmp_path / "CS-bridge-demo", tmp_path / "CS-bridge-demo" / "J1"):
+        folder.chmod(0o755)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "CS-bridge-demo" / "J1"
@@ -124,6 +128,21 @@ def test_nothing_is_written_into_what_is_cryosparcs(
     assert run(job_dir, "map.fsc3d", "-o", str(job_dir.parent / where)) == 1
     assert "(--output): " in capsys.readouterr().err
     assert as_it_is(job_dir.parent) == before
+
+
+def test_not_even_a_table_that_has_to_be_put_together_is_written_there(job_dir: Path, in_this_process: None) -> None:
+    table = job_dir / "J1_003_particles.cs"
+    columns = read_table(table)
+    write_table(job_dir / "J1_passthrough_particles.cs", columns)
+    write_table(table, {name: column for name, column in columns.items() if not name.startswith("alignments3D/")})
+    before = as_it_is(job_dir.parent)
+    assert run(job_dir, "map.sampling", "--set", "box=32", "-o", str(job_dir / "new")) == 1
+    assert as_it_is(job_dir.parent) == before
+    assert run(job_dir, "map.sampling", "--set", "box=32", "-o", "out") == 0
+    (put_together,) = Path("out-inputs").iterdir()
+    result = json.loads(Path("out/result.json").read_text())
+    assert result["inputs"]["particles"]["path"] == str(put_together.absolute())
+    assert run(job_dir, "map.sampling", "--set", "box=32", "-o", "out") == 0
 
 
 @pytest.mark.usefixtures("in_this_process")

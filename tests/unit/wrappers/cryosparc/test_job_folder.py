@@ -177,7 +177,8 @@ def test_poses_that_were_only_passed_through_are_joined_by_uid_and_said(job: Mad
     job.particles("J42_passthrough_particles_rejected.cs", ["alignments3D"], (8, 9))
     passed = job.particles("J42_passthrough_particles.cs", ["alignments3D"], (3, 4, 1, 2))
     inputs = found(job, "map.sampling")
-    assert inputs.paths["particles"] == tmp_path / "work" / "particles.cs"
+    assert inputs.paths["particles"].parent == tmp_path / "work"
+    assert found(job, "map.sampling").paths == inputs.paths
     columns = read_table(inputs.paths["particles"])
     assert columns["uid"].tolist() == [1, 2, 3]
     np.testing.assert_allclose(columns["alignments3D/pose"][:, 0], [0.1, 0.2, 0.3], rtol=1e-6)
@@ -300,7 +301,6 @@ def test_a_job_whose_folder_is_a_link_to_another_disk(job: MadeUpJob, tmp_path: 
         "J42/a\0b.mrc",
         ">/etc/hostname",
         ">../x",
-        " ",
         "a\nb",
     ],
 )
@@ -328,6 +328,28 @@ def test_links_out_of_the_project_need_leave(job: MadeUpJob, tmp_path: Path) -> 
     with pytest.raises(InputInvalid, match=f"leads out of the project, to {away}.*--also-read {away}"):
         found(job)
     assert found(job, also_read=(away,)).paths["half1"] == away / half.name
+
+
+def test_a_table_that_is_a_link_out_of_the_project_needs_leave(job: MadeUpJob, tmp_path: Path) -> None:
+    for table in (job.volume("003_"), job.particles("J42_003_particles.cs", ["alignments3D"])):
+        table.rename(tmp_path / table.name)
+        table.symlink_to(tmp_path / table.name)
+    for kind in ("map.fsc3d", "map.sampling"):
+        with pytest.raises(InputInvalid, match="leads out of the project"):
+            found(job, kind)
+        assert found(job, kind, also_read=(tmp_path,)).paths
+
+
+def test_a_slot_without_a_path_is_one_that_there_is_not(job: MadeUpJob) -> None:
+    table = job.volume("003_")
+    columns = read_table(table)
+    write_table(table, {**columns, "mask_refine/path": np.array([""]), "mask_fsc_auto/path": np.array([">"])})
+    inputs = found(job)
+    assert names(inputs)["mask"] == "J42_003_volume_mask_fsc.mrc"
+    assert "mask_refine" not in inputs.handed_on
+    write_table(table, {**columns, "map_half_B/path": np.array([""])})
+    with pytest.raises(InputInvalid, match="names no file for map_half_B"):
+        found(job)
 
 
 def test_links_that_lead_nowhere_or_in_circles(job: MadeUpJob) -> None:
