@@ -264,7 +264,7 @@ def cut_downloads(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
         self.send_header("Content-Length", str(path.stat().st_size))
         self.end_headers()
         self.wfile.write(path.read_bytes()[:50_000])
-        self.hang_up()
+        self.close_connection = True
 
     monkeypatch.setattr(handler, "send_file", cut)
 
