@@ -118,7 +118,7 @@ def _run_card(options: CardOptions, url: str, email: str, project: str, workspac
     card = new_card(server, project, workspace, options, _connections(given), DEFAULT_TAG, Patience())
     click.echo(str(card))
     with interrupted(f"{card} is marked failed"), _talking():
-        end = run_card(server, daemon, memory, card)
+        end = run_card(server, daemon, memory, card, given["also_read"])
     click.echo(f"{card}: {end.value}", err=end is not End.COMPLETED)
     return wire.EXIT_OK if end is End.COMPLETED else wire.EXIT_FAILED
 

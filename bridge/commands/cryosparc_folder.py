@@ -33,7 +33,7 @@ NAMES = {"run.overwrite": "--overwrite", "output": "--output", "use_mask": "--us
 
 _OF_SERVER = ("url", "email", "project", "workspace", "volume", "mask", "particles")
 _NEEDED_BY_SERVER = ("url", "project", "workspace")
-_OF_FOLDER = ("mask_dir", "particles_dir", "also_read", "output", "overwrite")
+_OF_FOLDER = ("mask_dir", "particles_dir", "output", "overwrite")
 _PLACE = click.Path(path_type=Path)
 
 
@@ -56,7 +56,7 @@ def folder_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--also-read",
                 multiple=True,
                 type=click.Path(path_type=Path, exists=True, file_okay=False),
-                help="With --job-dir: folder outside of the project that links in it may lead to; may be repeated.",
+                help="Folder outside of the project that links in it may lead to; may be repeated.",
             ),
         )
     ):
@@ -90,7 +90,7 @@ def folder_run(ctx: click.Context, given: dict[str, Any]) -> FolderRun | None:
         if not equals or not place:
             raise InputInvalid(f"'{text[:80]}' is not written as INPUT=FOLDER, e.g. fsc3d=/data/CS-project/J50")
         others[name] = Path(place)
-    return FolderRun(folder["job_dir"], others, folder["also_read"], folder["output"], folder["overwrite"])
+    return FolderRun(folder["job_dir"], others, given.pop("also_read"), folder["output"], folder["overwrite"])
 
 
 def _flags(names: list[str]) -> str:
@@ -116,7 +116,7 @@ def run_on_folder(options: CardOptions, asked: FolderRun) -> int:
     CryobridgeError
         If it cannot be begun; in the words of the command line.
     """
-    from cryobridge.wrappers.cryosparc.folder_job import default_output, folder_job, is_finished
+    from cryobridge.wrappers.cryosparc.folder_job import default_output, folder_job, is_finished, remove_groups
     from cryobridge.wrappers.cryosparc.job_folder import Folders, project_of
 
     folders = Folders(asked.job_dir.absolute(), {k: v.absolute() for k, v in asked.others.items()}, asked.also_read)
@@ -127,8 +127,10 @@ def run_on_folder(options: CardOptions, asked: FolderRun) -> int:
             click.echo(note)
         if is_finished(wanted.job):
             click.echo(f"{wanted.job.output} holds the result of this job already")
-        elif (code := _done(wanted.job)) != wire.EXIT_OK:
-            return code
+        else:
+            remove_groups(wanted.job.output)
+            if (code := _done(wanted.job)) != wire.EXIT_OK:
+                return code
         return _handed_back(wanted)
     except OptionsInvalid as error:
         raise click.UsageError(as_typed(error.sentence.replace("'options.", "'"), NAMES)) from error

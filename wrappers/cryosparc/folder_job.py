@@ -17,7 +17,7 @@ from cryobridge.schemas.result import JobResult, read_result
 
 from .job_folder import FolderInputs, Folders, inputs_of_folders, project_of
 from .options_block import CardOptions
-from .recipes import VOLUME, Recipe
+from .recipes import VOLUME, Recipe, recipes
 from .request import recipe_for
 from .result_group import write_volume_group
 
@@ -119,6 +119,22 @@ def write_groups(done: FolderJob) -> list[tuple[Path, str]]:
         path = write_volume_group(output, group.name, group.type, group.title, files, uid, found.project)
         written.append((path, group.title))
     return written
+
+
+def remove_groups(output: Path) -> None:
+    """Remove the groups of an earlier result, which is about to be replaced by one that may have fewer.
+
+    Raises
+    ------
+    CryobridgeError
+        If one cannot be removed.
+    """
+    names = {group.name for recipe in recipes().values() for group in recipe.outputs}
+    for path in [output / f"{name}.csg" for name in sorted(names)]:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise CryobridgeError(f"{path}: cannot be removed: {error.strerror}; give another output folder") from error
 
 
 def _refuse_foreign(output: Path, folder: Path) -> None:

@@ -104,6 +104,9 @@ def test_a_finished_result_is_not_replaced_unless_asked(job_dir: Path, capsys: p
     assert volume.stat().st_mtime_ns == made_at
     assert run(job_dir, "map.fsc3d", "-o", "out", "--use-mask", "mask_fsc", "--overwrite") == 0
     assert volume.stat().st_mtime_ns != made_at
+    # What another job left there cannot be imported as if it were of this one.
+    assert run(job_dir, "map.lowpass", "-o", "out", "--set", "resolution_A=20", "--overwrite") == 0
+    assert [path.name for path in Path("out").glob("*.csg")] == ["volume.csg"]
 
 
 def test_a_command_that_was_cut_off_before_its_groups_writes_them_when_given_again(
