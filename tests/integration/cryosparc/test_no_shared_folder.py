@@ -339,3 +339,30 @@ def test_large_files_do_not_go_through_memory(bench: Bench, tmp_path: Path) -> N
     assert int(done.stdout) < 64, "MiB more than before"
     assert (tmp_path / "here.mrc").stat().st_size == size
     assert (bench.standin.project() / "J1" / "sent.mrc").stat().st_size == size
+
+
+# ---- links out of the project (C2)
+
+
+def test_a_link_out_of_the_project_is_followed_only_with_leave(bench: Bench, tmp_path: Path) -> None:
+    half = bench.standin.project() / "J1" / "J1_003_volume_map_half_A.mrc"
+    away = tmp_path / "away"
+    away.mkdir()
+    half.rename(away / half.name)
+    half.symlink_to(away / half.name)
+    refused, allowed = bench.card(), bench.card()
+    assert bench.run(refused) is End.FAILED
+    assert f"{half} leads out of the project, to {away / half.name}, and the server does not give it" in said(
+        bench, refused
+    )
+    assert "--also-read" in said(bench, refused)
+    assert bench.run(allowed, also_read=[away]) is End.COMPLETED
+
+
+def test_links_in_a_circle_are_one_sentence(bench: Bench) -> None:
+    half = bench.standin.project() / "J1" / "J1_003_volume_map_half_A.mrc"
+    half.unlink()
+    half.symlink_to(half.name)
+    card = bench.card()
+    assert bench.run(card) is End.FAILED
+    assert "its links lead in a circle" in said(bench, card)
