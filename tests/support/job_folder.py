@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cryobridge.wrappers.cryosparc.job_folder import FolderInputs, Folders, inputs_of_folders
+from cryobridge.wrappers.cryosparc.options_block import MaskChoice
+from cryobridge.wrappers.cryosparc.recipes import recipes
 from cryobridge.wrappers.formats import mrc
 from cryobridge.wrappers.formats.cs_table import write_table
 
@@ -71,3 +74,22 @@ class MadeUpJob:
                 columns[f"{one}/split"] = np.arange(rows, dtype=np.uint32) % 2
         write_table(self.folder / name, columns)
         return self.folder / name
+
+
+def found(
+    job: MadeUpJob,
+    kind: str = "map.fsc3d",
+    *,
+    place: Path | None = None,
+    use_mask: MaskChoice = "auto",
+    also_read: tuple[Path, ...] = (),
+    **others: Path,
+) -> FolderInputs:
+    """What a kind finds in the job's folder, or another place."""
+    folders = Folders(place or job.folder, others, also_read)
+    return inputs_of_folders(recipes()[kind], folders, use_mask, job.project.parent / "work")
+
+
+def names_of(inputs: FolderInputs) -> dict[str, str]:
+    """Names of the files that were found, by the job's keys."""
+    return {key: path.name for key, path in inputs.paths.items()}
