@@ -12,16 +12,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from support.cryosparc import EMAIL, PASSWORD
+from support.cryosparc import EMAIL, PASSWORD, QUICK
 
 from cryobridge.wrappers.cryosparc import one_try, publishing
 from cryobridge.wrappers.cryosparc.card_run import CardRun, End, Surroundings
 from cryobridge.wrappers.cryosparc.documents import CardId, Source
 from cryobridge.wrappers.cryosparc.memory import Memory
+from cryobridge.wrappers.cryosparc.new_card import new_card
+from cryobridge.wrappers.cryosparc.options_block import CardOptions
 from cryobridge.wrappers.cryosparc.patience import Patience
 from cryobridge.wrappers.cryosparc.server import Unreachable
 from cryobridge.wrappers.cryosparc.sinks import IntoFile
+from cryobridge.wrappers.formats.cs_table import read_table, write_table
 
 from .conftest import Bench
 
@@ -339,6 +343,19 @@ def test_large_files_do_not_go_through_memory(bench: Bench, tmp_path: Path) -> N
     assert int(done.stdout) < 64, "MiB more than before"
     assert (tmp_path / "here.mrc").stat().st_size == size
     assert (bench.standin.project() / "J1" / "sent.mrc").stat().st_size == size
+
+
+# ---- masks that are not there
+
+
+def test_a_mask_that_is_asked_for_and_not_there_is_never_left_out(bench: Bench) -> None:
+    table = bench.standin.project() / "J1" / "J1_003_volume.cs"
+    columns = read_table(table)
+    write_table(table, {**columns, "mask_fsc/path": np.array([""])})
+    asked = CardOptions("map.fsc3d", use_mask="mask_fsc")
+    card = new_card(bench.server, "P1", "W1", asked, {"volume": Source("J1", "")}, "cryobridge", QUICK)
+    assert bench.run(card) is End.FAILED
+    assert "has no mask_fsc; choose another" in said(bench, card)
 
 
 # ---- links out of the project (C2)
