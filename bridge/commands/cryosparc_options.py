@@ -12,11 +12,20 @@ EMAIL, PASSWORD = "CRYOSPARC_EMAIL", "CRYOSPARC_PASSWORD"
 
 
 def url_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--url`."""
+    """Add `--url`, which has to be given."""
+    return _url_option(command, required=True)
+
+
+def optional_url_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--url`, empty where it is not given."""
+    return _url_option(command, required=False)
+
+
+def _url_option(command: Callable[..., Any], *, required: bool) -> Callable[..., Any]:
     return click.option(
         "--url",
         envvar=URL,
-        required=True,
+        required=required,
         default=_url_of_environment,
         help="CryoSPARC's address, as in the browser.",
         show_envvar=True,

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 OURS_ALONE = {
     "bridge/bootstrap.py": "the installation",
     "bridge/commands/checking.py": "a new folder in /tmp",
+    "bridge/commands/cryosparc_folder.py": "a new folder in /tmp",
     "bridge/commands/kinds.py": "a new folder in /tmp",
     "bridge/commands/reference.py": "a page of the documents",
     "bridge/daemon/listening.py": "the socket's own folder",

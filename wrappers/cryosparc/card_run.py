@@ -191,7 +191,7 @@ class CardRun:
         return request
 
     def _published(self, card: Card, request: Request) -> Iterator[str]:
-        publishing = Publishing(self._around.server, card, request, self._telling, self._check)
+        publishing = Publishing(self._around.server, card, request, self._telling, self._check, self._around.sleep)
         for mark, step in publishing.steps():
             if mark not in self._known.published:
                 self._check()

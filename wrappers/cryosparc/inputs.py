@@ -71,6 +71,8 @@ def staged(server: Server, card: Card, recipe: Recipe, files: ProjectFiles, use_
         if wanted:
             columns = server.load_input(card.id, group.name, wanted)
             _take(found, card, group, columns, files)
+    if use_mask in OWN_MASKS and "mask" not in found.paths:
+        raise InputInvalid(f"{card.id}: what is connected has no {use_mask}; choose another 'use_mask', or none")
     if use_mask == "none" and found.paths.pop("mask", None) is not None:
         found.notes = [note for note in found.notes if not note.startswith("mask:")]
     return found
@@ -103,8 +105,9 @@ def _take(found: Staged, card: Card, group: InputGroup, columns: Columns, files:
         )
     for slot, key in group.feeds:
         column = columns.get(f"{slot}/path")
-        if column is None or key in found.paths:
+        named = "" if column is None else str(column[0])
+        # What a job did not make has no path; where it is needed, the job schema says so.
+        if not named.strip() or key in found.paths:
             continue
-        named = str(column[0])
         found.paths[key] = files.here(named)
         found.notes.append(f"{key}: {named}")

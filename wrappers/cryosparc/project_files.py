@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.plain_file import read_plain
 
 from .documents import Card
 from .server import Refused, Server
@@ -57,13 +58,15 @@ class ProjectFiles:
         InputInvalid
             If it is none of the project's, or there is none.
         """
-        relative = _relative(path)
+        relative = path_inside(path)
         if self.visible:
             found = self._folder / relative
             try:
                 real = found.resolve(strict=True)
-            except OSError as error:
-                raise InputInvalid(f"{found}: {error.strerror}; the file that {self._card.id} needs is gone") from error
+            except (OSError, RuntimeError) as error:
+                # Links in a circle are a RuntimeError to pathlib.
+                why = getattr(error, "strerror", None) or "its links lead in a circle"
+                raise InputInvalid(f"{found}: {why}; the file that {self._card.id} needs is gone") from error
             if any(real.is_relative_to(folder) for folder in self._allowed):
                 if os.access(real, os.R_OK):
                     return found
@@ -85,22 +88,35 @@ class ProjectFiles:
         return self._work
 
     def _fetched(self, relative: PurePosixPath, why: str) -> Path:
-        target = self.work / "in" / relative
+        """A copy of our own, whole or not at all; one that an earlier process has fetched is taken as it is."""
+        target = self._work / "in" / relative
         if target.exists():
             return target
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self.work.joinpath("in", relative.parent).mkdir(parents=True, exist_ok=True)
             self._server.download(self._card.id.project, str(relative), target)
         except Refused as error:
+            what = f"{why}the server does not give it either" if why else f"{self._card.id} needs {relative}"
             raise InputInvalid(
-                f"{why}the server does not give it either: {error}; copy it into the project, or let the operator "
-                "allow its folder (also_read)"
+                f"{what}: {error}; copy it into the project and run the job it comes from again, or let the operator "
+                "allow its folder (--also-read)"
+            ) from error
+        except OSError as error:
+            raise InputInvalid(
+                f"{target}: {error.strerror} while {relative} was fetched; make room there, or set XDG_STATE_HOME to "
+                "another disk"
             ) from error
         return target
 
 
-def _relative(path: str) -> PurePosixPath:
-    """A path of a dataset, which is relative to the project's folder; exported files put a ">" before it."""
+def path_inside(path: str) -> PurePosixPath:
+    """A path of a dataset, which is relative to the project's folder; exported files put a ">" before it.
+
+    Raises
+    ------
+    InputInvalid
+        If it leads out of there, or is none.
+    """
     relative = PurePosixPath(path.removeprefix(">"))
     if (
         not path.strip()
@@ -115,8 +131,7 @@ def _relative(path: str) -> PurePosixPath:
 
 def _holds(path: Path, content: bytes) -> bool:
     try:
-        with path.open("rb") as file:
-            return file.read(len(content) + 1) == content
+        return read_plain(path, len(content)) == content
     except OSError:
         return False
 

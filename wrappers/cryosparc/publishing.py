@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cryobridge.schemas.envelope import RESULT_NAME
 from cryobridge.schemas.errors import BadResult
+from cryobridge.schemas.plain_file import open_plain, read_plain
 from cryobridge.schemas.result import read_result
 
 from .documents import Card
@@ -15,13 +17,15 @@ from .figures import PageFigure, figures_of
 from .outputs import Placed, publish
 from .request import Request
 from .rights import share
-from .server import Server
+from .server import Refused, Server
 from .telling import Telling
 
 REPORT_NAME = "report.html"
 _CHUNK_BYTES = 1 << 20
 _MAX_TABLE_BYTES = 16 * 1024 * 1024
-_UPLOAD_TRIES = 3
+UPLOAD_PAUSES_S = (0.5, 5.0, 30.0)
+"""Before each further try to send a file; a disk that is full may be cleared meanwhile."""
+_SERVERS_OWN_TROUBLE = 500
 
 Step = tuple[str, Callable[[], None]]
 
@@ -36,13 +40,20 @@ class Publishing:
     """
 
     def __init__(
-        self, server: Server, card: Card, request: Request, telling: Telling, check: Callable[[], None]
+        self,
+        server: Server,
+        card: Card,
+        request: Request,
+        telling: Telling,
+        check: Callable[[], None],
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._server = server
         self._card = card
         self._request = request
         self._telling = telling
         self._check = check
+        self._sleep = sleep
         self._result = read_result(request.output)
 
     def steps(self) -> Iterator[Step]:
@@ -85,18 +96,42 @@ class Publishing:
         return f"{self._card.directory}/cryobridge" if self._request.files.writable else self._card.directory
 
     def _upload(self, name: str) -> None:
-        """Send a file, and fetch it back: one that was cut off on its way arrives without an error."""
+        """Send a file that is not there yet, and fetch it back: one that was cut off arrives without an error."""
         source = self._request.output / name
-        digest = _digest(source)
-        back = self._request.files.work / "back"
-        for _ in range(_UPLOAD_TRIES):
-            self._server.upload(self._card.id, name, source, overwrite=True)
-            self._server.download(self._card.id.project, f"{self._folder}/{name}", back)
-            arrived = _digest(back)
-            back.unlink()
-            if arrived == digest:
+        size, digest = source.stat().st_size, _digest(source)
+        trouble = ""
+        # A process that was killed may have sent it already, and so may a try whose answer was lost.
+        if self._has_arrived(name, digest):
+            return
+        for pause in (*UPLOAD_PAUSES_S, 0.0):
+            try:
+                self._server.upload(self._card.id, name, source, overwrite=True)
+            except Refused as error:
+                if error.status < _SERVERS_OWN_TROUBLE:
+                    raise
+                trouble = f" It says: {error}"
+            if self._has_arrived(name, digest):
                 return
-        raise BadResult(f"{self._card.id}: {name} does not arrive whole at the server; is its disk full?")
+            self._sleep(pause)
+            self._check()
+        raise BadResult(
+            f"{self._card.id}: {name} ({size} bytes) does not arrive whole at the server; is its disk full?{trouble}"
+        )
+
+    def _has_arrived(self, name: str, digest: str) -> bool:
+        back = self._request.files.work / "back"
+        try:
+            self._server.download(self._card.id.project, f"{self._folder}/{name}", back)
+            return _digest(back) == digest
+        except Refused:
+            return False
+        except OSError as error:
+            raise BadResult(
+                f"{back}: {error.strerror} while {name} was fetched back to compare it; make room there, or set "
+                "XDG_STATE_HOME to another disk"
+            ) from error
+        finally:
+            back.unlink(missing_ok=True)
 
     def _outputs(self) -> None:
         request = self._request
@@ -109,7 +144,7 @@ class Publishing:
         table = None
         if figure.table in self._result.outputs:
             path = self._request.output / figure.table
-            table = path.read_bytes() if path.stat().st_size <= _MAX_TABLE_BYTES else None
+            table = read_plain(path, _MAX_TABLE_BYTES) if path.stat().st_size <= _MAX_TABLE_BYTES else None
         self._server.plot(self._card.id, figure.title, figure.png, table)
         self._telling.say(figure.reading)
 
@@ -132,7 +167,7 @@ class Publishing:
 
 def _digest(path: Path) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open(open_plain(path), "rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()

@@ -73,5 +73,5 @@ def request_of(server: Server, card: Card, files: ProjectFiles, request_id: str)
 def recipe_for(kind: str) -> Recipe:
     """The recipe of a kind; raises `JobRejected` where there is none."""
     if kind not in JOB_MODELS or kind not in recipes():
-        raise JobRejected(f"{_SOURCE}: '{kind[:80]}' is no job for CryoSPARC; there are {', '.join(sorted(recipes()))}")
+        raise JobRejected(f"'{kind[:80]}' is no job for CryoSPARC; there are {', '.join(sorted(recipes()))}")
     return recipe_of(JOB_MODELS[kind])

@@ -25,9 +25,10 @@ from cryobridge.schemas.plain_file import open_plain
 from ..formats.cs_table import Columns
 from ..formats.whole_file import whole_file
 from .documents import Card, CardId, CardInput, CardOutput, Source
-from .one_try import AnswerLost, http_client
+from .one_try import AnswerLost, http_client, poured
 from .recipes import InputGroup, Slot
 from .server import Abilities, LogLevel, NotLoggedIn, Refused, Unreachable
+from .sinks import Beginning, IntoFile
 
 API = "/api/cmd"
 TIMEOUT_S = 60.0
@@ -175,18 +176,17 @@ class V5Server:
 
     def download(self, project: str, path: str, target: Path) -> None:
         """Copy a file of the project here, whole or not at all."""
-        with answered(f"{project}: {path} cannot be downloaded"):
-            stream = self._api.projects.download_file(project, path=path)
-            with whole_file(target) as descriptor, open(descriptor, "wb", closefd=False) as file:
-                for chunk in stream.stream():
-                    file.write(chunk)
+        doing = f"{project}: {path} cannot be downloaded"
+        with whole_file(target) as descriptor, answered(doing), poured(IntoFile(descriptor)):
+            self._api.projects.download_file(project, path=path)
 
     def read(self, project: str, path: str, limit: int) -> bytes | None:
         """A small file of the project, at most `limit` bytes of it; None where there is none."""
         try:
-            with answered(f"{project}: {path} cannot be read"):
-                stream = self._api.projects.download_file(project, path=path)
-                return b"".join(stream.stream())[:limit]
+            beginning = Beginning(limit)
+            with answered(f"{project}: {path} cannot be read"), poured(beginning):
+                self._api.projects.download_file(project, path=path)
+            return bytes(beginning.content)
         except Refused as error:
             if error.status == _NOT_FOUND:
                 return None

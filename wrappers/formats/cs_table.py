@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,28 @@ UID = "uid"
 MAX_ROWS = 50_000_000
 _COMPRESSED_MAGIC = b"\x95CSDAT"
 _CHUNK_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class TableHead:
+    """What a table says of itself before its first row: how many rows it has, and which columns."""
+
+    rows: int
+    columns: tuple[str, ...]
+
+
+def read_head(path: Path) -> TableHead:
+    """Read no more of a table than its header.
+
+    Raises
+    ------
+    InputInvalid
+        If it is no such table.
+    """
+    with opened_table(path) as content:
+        header = _header(content)
+    names = header.dtype.names if header.dtype is not None else None
+    return TableHead(header.shape[0], names or ())
 
 
 def read_table(path: Path, wanted: Collection[str] | None = None) -> Columns:
@@ -126,7 +149,8 @@ def is_cs_table(head: bytes) -> bool:
 def _header(content: TableContent) -> NumpyHeader:
     if content.head.startswith(_COMPRESSED_MAGIC):
         raise InputInvalid(
-            f"{content.name}: is a compressed .cs; export the particles, or save them with numpy, and give that"
+            f"{content.name}: is a compressed .cs, which only cryosparc-tools can read; export the output in "
+            "CryoSPARC, or save the table with numpy, and give that"
         )
     if not content.head.startswith(MAGIC):
         raise InputInvalid(f"{content.name}: is no .cs of CryoSPARC; give the .cs of a job")
