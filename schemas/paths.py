@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field
 
@@ -35,6 +35,10 @@ class Must(Enum):
     BE_RUN = "the folder of a finished run"
 
 
+HeldType = OutputType | Literal["project"]
+"""project: the folder of a foreign program's project, which paths in its tables start at."""
+
+
 @dataclass(frozen=True)
 class Holds:
     """What an input is, besides a path: for whoever finds the inputs of a job in a foreign program's results.
@@ -44,15 +48,16 @@ class Holds:
     Attributes
     ----------
     type
-        As of an output.
+        As of an output, or project.
     role
-        Which of several of this type: half1 and half2 are a pair, as corrected1 and corrected2 are.
+        Which of several of this type: half1 and half2 are a pair, as corrected1 and corrected2 are; passthrough is what
+        completes a table whose slots are in several files.
     parts
         Of particles: what of them is read, out of "images", "ctf", "views" and "location"; with a "?" where a job can
         do without.
     """
 
-    type: OutputType
+    type: HeldType
     role: str = ""
     parts: tuple[str, ...] = ()
 

@@ -20,10 +20,10 @@ class ToRelionInputs(Inputs):
     particles: Annotated[InputFile, Holds("particles", parts=("images", "?ctf", "?views", "?location"))] = Field(
         description="particles of CryoSPARC (.cs)", examples=["J42_particles.cs"]
     )
-    passthrough: InputFiles | None = Field(
-        None, description="passthrough files of the same job (.cs); joined on 'uid', the particles' own columns first"
+    passthrough: Annotated[InputFiles, Holds("particles", "passthrough")] | None = Field(
+        None, description="passthrough files of the same job (.cs); joined on 'uid', the particles' own slots first"
     )
-    project: InputFolder | None = Field(
+    project: Annotated[InputFolder, Holds("project")] | None = Field(
         None, description="folder of the CryoSPARC project: its stacks are linked under names that RELION takes (.mrcs)"
     )
     map: MapFile | None = axis_map_field()
