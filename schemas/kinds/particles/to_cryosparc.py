@@ -37,7 +37,7 @@ class ParticlesToCryosparcJob(Job):
     """Write particles of RELION as a table of CryoSPARC (.cs), with poses, CTF, half-sets and exposure groups."""
 
     outputs: ClassVar[tuple[Output, ...]] = (
-        Output("particles.cs", "particles", "particles", "the particles, for Import Result Group or cryosparc-tools"),
+        Output("particles.cs", "particles", "particles", "the particles, for Import Particle Stack or cryosparc-tools"),
         REPORT,
     )
 

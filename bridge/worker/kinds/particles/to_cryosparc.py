@@ -28,7 +28,10 @@ def run(job: ParticlesToCryosparcJob, context: Context) -> JobSteps:
 
     table = cryosparc_table(stars, str(path), options.pixel_size_A, options.box, turn.degrees)
     remarks = [*table.remarks, *([turn.why] if turn.why else [])]
-    remarks.append("Images are named as RELION's are: their folder must lie in the project of CryoSPARC.")
+    remarks.append(
+        "Images are named as RELION's are, and taken for bright on dark ('blob/sign' 1); give their folder when the "
+        "table is imported."
+    )
     folder.mark("convert")
     yield Progress("converted", 0.7)
 

@@ -159,7 +159,7 @@ def test_what_is_in_the_passthrough_file_is_asked_for(columns: dict[str, np.ndar
 
 def test_a_number_that_is_none_is_refused_with_its_particle(columns: dict[str, np.ndarray]) -> None:
     columns["alignments3D/shift"][2, 1] = np.nan
-    with pytest.raises(InputInvalid, match="rlnOriginYAngst of particle 3"):
+    with pytest.raises(InputInvalid, match=r"alignments3D/shift. of particle 3 of 6 \(uid 102\)"):
         relion_tables(columns, "t.cs")
 
 
