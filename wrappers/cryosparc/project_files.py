@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from cryobridge.schemas.errors import InputInvalid
@@ -72,6 +72,28 @@ class ProjectFiles:
                 why = f"leads out of the project, to {real}"
             return self._fetched(relative, f"{found} {why}, and ")
         return self._fetched(relative, "")
+
+    def folder_with(self, paths: Iterable[str]) -> Path:
+        """The project's folder, for a job that reads these files of it by itself.
+
+        Raises
+        ------
+        InputInvalid
+            If it cannot be seen from here, or one of them is not in it or leads out of it.
+        """
+        if not self.visible:
+            raise InputInvalid(f"{self._folder}: the folder of the project cannot be seen from this machine")
+        for path in paths:
+            found = self._folder / _relative(path)
+            real = found.resolve()
+            if not real.is_file():
+                raise InputInvalid(f"{found}: there is no such file; run the job that it comes from again")
+            if not any(real.is_relative_to(folder) for folder in self._allowed):
+                raise InputInvalid(
+                    f"{found}: leads out of the project, to {real}; copy it into the project, or let the operator "
+                    "allow its folder (also_read)"
+                )
+        return self._folder
 
     @property
     def output_folder(self) -> Path:

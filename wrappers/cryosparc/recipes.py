@@ -6,6 +6,7 @@ CryoSPARC's words: groups with slots. A new kind needs nothing here unless it br
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -59,9 +60,12 @@ class OutputGroup:
     Attributes
     ----------
     roles
-        Slot and role of the file that goes into it, for each slot.
+        Slot and role of the file that goes into it, for each slot; of particles the one file is a table, whose own
+        slots count.
     passthrough
         The input whose other slots it inherits, or None.
+    numbered
+        Pattern of the files where there may be several, each of which is an output of its own; else empty.
     """
 
     name: str
@@ -69,16 +73,24 @@ class OutputGroup:
     title: str
     roles: tuple[tuple[Slot, str], ...]
     passthrough: str | None
+    numbered: str = ""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A kind of job as an external job."""
+    """A kind of job as an external job.
+
+    Attributes
+    ----------
+    project
+        The job's input that is the folder of the project, and whether it is needed; None where there is none.
+    """
 
     kind: str
     help: str
     inputs: tuple[InputGroup, ...]
     outputs: tuple[OutputGroup, ...]
+    project: tuple[str, bool] | None = None
 
     def input(self, name: str) -> InputGroup:
         """The input of this name."""
@@ -95,11 +107,20 @@ def recipe_of(model: type[Job]) -> Recipe:
     """
     kind = str(model.model_fields["kind"].default)
     inputs = tuple(_input_groups(kind, model))
+    project = next(
+        (
+            (key, field.is_required())
+            for key, field in _fields(kind, model).items()
+            if (holds := held_by(field.annotation, field.metadata)) is not None and holds.type == "project"
+        ),
+        None,
+    )
     return Recipe(
         kind,
         " ".join((model.__doc__ or "").split("\n\n")[0].split()),
         inputs,
         tuple(_output_groups(model.outputs, {group.name for group in inputs})),
+        project,
     )
 
 
@@ -132,15 +153,12 @@ class _Growing:
 
 def _input_groups(kind: str, model: type[Job]) -> Iterator[InputGroup]:
     growing: dict[str, _Growing] = {}
-    inputs = model.model_fields["inputs"].annotation
-    if not isinstance(inputs, type) or not issubclass(inputs, Inputs):
-        raise TypeError(f"{kind}: its inputs are no model of inputs")
     takes_mask = False
-    for key, field in inputs.model_fields.items():
+    for key, field in _fields(kind, model).items():
         holds = held_by(field.annotation, field.metadata)
         place = None if holds is None else _place(holds)
         if holds is None or place is None:
-            if field.is_required():
+            if field.is_required() and (holds is None or holds.type != "project"):
                 raise JobRejected(f"{kind} cannot run as a job of CryoSPARC: no job there has its input '{key}'")
             continue
         takes_mask = takes_mask or (holds.type == "mask" and not field.is_required())
@@ -151,6 +169,13 @@ def _input_groups(kind: str, model: type[Job]) -> Iterator[InputGroup]:
             growing[VOLUME].feeds.append((name, "mask"))
     for name, group in growing.items():
         yield InputGroup(name, group.type, group.title, group.required, tuple(group.slots), tuple(group.feeds))
+
+
+def _fields(kind: str, model: type[Job]) -> dict[str, FieldInfo]:
+    inputs = model.model_fields["inputs"].annotation
+    if not isinstance(inputs, type) or not issubclass(inputs, Inputs):
+        raise TypeError(f"{kind}: its inputs are no model of inputs")
+    return inputs.model_fields
 
 
 def _add(
@@ -176,19 +201,29 @@ def _place(holds: Holds) -> tuple[str, GroupType, tuple[Slot, ...]] | None:
     if holds.type == "half_map":
         which, base = holds.role[-1:], holds.role[:-1]
         slot = Slot({"1": "map_half_A", "2": "map_half_B"}[which], "blob")
-        return VOLUME if base == "half" else {"corrected": HALVES}.get(base, base), "volume", (slot,)
+        return VOLUME if base == "half" else {"corrected": HALVES}.get(base, _fit(base)), "volume", (slot,)
     if holds.type in ("map", "fourier_volume"):
-        return holds.role or VOLUME, "volume", (Slot("map", "blob"),)
+        return _fit(holds.role or VOLUME), "volume", (Slot("map", "blob"),)
     if holds.type == "mask":
         return MASK, "mask", (Slot("mask", "blob"),)
-    if holds.type == "particles":
-        slots = tuple(Slot(_PARTS[part.lstrip("?")], _PARTS[part.lstrip("?")], part[0] != "?") for part in holds.parts)
-        return PARTICLES, "particle", slots
+    if holds.type == "particles" and holds.role != "passthrough":
+        slots = tuple(
+            Slot(_PARTS[part.lstrip("?")], _PARTS[part.lstrip("?")], part[0] != "?")
+            for part in holds.parts or ("images",)
+        )
+        return _fit(holds.role or PARTICLES), "particle", slots
     return None
+
+
+def _fit(name: str) -> str:
+    """A name that is fit for CryoSPARC, where it becomes part of a URL and of names of files."""
+    return re.sub("[^A-Za-z0-9_]", "_", name)
 
 
 # ---- outputs
 
+_TABLE = Slot("", "")
+"""In the place of the slots of a table of particles, which are known when it is written."""
 _TITLES = {
     VOLUME: "Volume, with the raw half-maps and masks of the refinement",
     HALVES: "Corrected half-maps (the FSC between them is not a resolution)",
@@ -200,30 +235,38 @@ _TITLES = {
 
 
 def _output_groups(outputs: tuple[Output, ...], inputs: set[str]) -> Iterator[OutputGroup]:
-    groups: dict[str, tuple[GroupType, list[tuple[Slot, str]]]] = {}
+    groups: dict[tuple[str, str], tuple[GroupType, list[tuple[Slot, str]]]] = {}
     for output in outputs:
         place = _place_of_output(output)
         if place is not None:
             name, type_, slot = place
-            groups.setdefault(name, (type_, []))[1].append((slot, output.role))
-    for name, (type_, roles) in groups.items():
+            numbered = output.pattern if "*" in output.pattern else ""
+            groups.setdefault((name, numbered), (type_, []))[1].append((slot, output.role))
+    for (name, numbered), (type_, roles) in groups.items():
+        source = PARTICLES if type_ == "particle" else name
         yield OutputGroup(
             name,
             type_,
             _TITLES.get(name, name.replace("_", " ").capitalize()),
             tuple(roles),
-            name if name in inputs and name in (VOLUME, PARTICLES) else None,
+            source if source in inputs and source in (VOLUME, PARTICLES) and not numbered else None,
+            numbered,
         )
 
 
 def _place_of_output(output: Output) -> tuple[str, GroupType, Slot] | None:
     """Group, its type and slot for an output; None for a file that only lies in the job's folder."""
+    if output.type == "particles":
+        # Only a table of CryoSPARC's can come back; a STAR file lies in the folder.
+        return (_fit(output.role), "particle", _TABLE) if output.pattern.endswith(".cs") else None
+    if output.type == "map" and "*" in output.pattern:
+        return _fit(output.role), "volume", Slot("map", "blob")
     if output.type == "half_map" and output.always and output.role in ("half1", "half2"):
         return HALVES, "volume", Slot({"half1": "map_half_A", "half2": "map_half_B"}[output.role], "blob")
     if output.type == "map" and output.role in ("map", "sharpened"):
         return VOLUME, "volume", Slot({"map": "map", "sharpened": "map_sharp"}[output.role], "blob")
     if output.type == "fourier_volume":
-        return output.role, "volume", Slot("map", "blob")
+        return _fit(output.role), "volume", Slot("map", "blob")
     if output.type == "mask":
         return MASK, "mask", Slot("mask", "blob")
     return None

@@ -99,10 +99,10 @@ class Source:
         self.refuse(bad[which.ravel()], column, "is no path")
         return found
 
-    def refuse(self, bad: NDArray[np.bool_], column: str, why: str) -> None:
+    def refuse(self, bad: NDArray[np.bool_] | np.bool_, column: str, why: str) -> None:
         """Raise `InputInvalid` with the first particle of those that are bad (rows,), if any is."""
         if bad.any():
-            row = int(np.flatnonzero(bad)[0])
+            row = int(np.flatnonzero(np.atleast_1d(bad))[0])
             uid = f" (uid {self._columns['uid'][row]})" if "uid" in self._columns else ""
             raise InputInvalid(
                 f"{self.name}: '{column}' of particle {row + 1} of {self.rows}{uid} {why}; export the particles again"
