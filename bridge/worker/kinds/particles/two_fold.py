@@ -28,7 +28,7 @@ _UNTRIED = ("T", "O", "I")
 
 @dataclass(frozen=True)
 class Turn:
-    """By how many degrees about z particles are turned, and why, in a sentence; empty where nothing was asked."""
+    """By how many degrees about z (x towards y) particles are turned, and why; empty where nothing was asked."""
 
     degrees: float
     why: str
@@ -60,10 +60,12 @@ def turn_between(symmetry: str, refined_on: str, wanted_on: str, map_path: Path 
     how = "as its program has it" if map_path is None else "as the map shows"
     if found == wanted_on:
         return Turn(0.0, f"{group}: the two-fold is on {found} already, {how}; nothing was turned.")
+    # There and back again is no turn at all, so that maps and masks from before still fit.
+    degrees = QUARTER_DEG if wanted_on == "y" else -QUARTER_DEG
     return Turn(
-        QUARTER_DEG,
-        f"{group}: the two-fold is on {found}, {how}; all particles were turned by 90 degrees about z, so that it is "
-        f"on {wanted_on}. A map of them is turned likewise.",
+        degrees,
+        f"{group}: the two-fold is on {found}, {how}; all particles were turned by {degrees:g} degrees about z (x "
+        f"towards y), so that it is on {wanted_on}. Turn maps and masks of them likewise.",
     )
 
 
