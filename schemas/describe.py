@@ -233,7 +233,12 @@ def _type_of(field: FieldInfo) -> tuple[FieldType, tuple[str, ...]]:
 def _path_type(must: Must, members: tuple[Any, ...]) -> FieldType:
     if any(typing.get_origin(member) in (tuple, list) for member in members):
         return "files"
-    single: dict[Must, FieldType] = {Must.BE_FILE: "file", Must.BE_FOLDER: "folder", Must.BE_RUN: "run_folder"}
+    single: dict[Must, FieldType] = {
+        Must.BE_FILE: "file",
+        Must.BE_FOLDER: "folder",
+        Must.BE_RUN: "run_folder",
+        Must.BE_ROOT: "folder",
+    }
     return single[must]
 
 

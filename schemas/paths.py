@@ -1,6 +1,6 @@
 """Paths in jobs: what each of them must be, and every one of a model found, however deep it lies.
 
-An input is a file, a folder, a list of files or a run folder, by the type of its field. Models inside models and lists
+An input is a file, a folder, a list of files, a run folder or a root, by the type of its field. Models inside models and lists
 of models are walked like the rest, so no check of inputs (absolute, readable, allowed, known by its hash) misses one.
 """
 
@@ -33,6 +33,7 @@ class Must(Enum):
     BE_FILE = "a file"
     BE_FOLDER = "a folder"
     BE_RUN = "the folder of a finished run"
+    BE_ROOT = "the folder that names of files start at"
 
 
 HeldType = OutputType | Literal["project"]
@@ -89,6 +90,9 @@ RunFolder = Annotated[Path, AfterValidator(_plain_path), Must.BE_RUN]
 """The output folder of a finished job of ours, or the folder of a foreign program's run."""
 InputFiles = Annotated[tuple[InputFile, ...], Field(min_length=1, max_length=MAX_LISTED_FILES)]
 """One file or more, in an order that counts."""
+RootFolder = Annotated[Path, AfterValidator(_plain_path), Must.BE_ROOT]
+"""A folder that names in other inputs start at, e.g. a project. It is never listed, so it may be as large as a disk,
+and a result may lie in it."""
 OutputFolder = Annotated[Path, AfterValidator(_plain_path)]
 """A folder that is made, with the result in it."""
 

@@ -59,7 +59,7 @@ def checked_rows(columns: Columns, known: np.ndarray | None, name: str) -> np.nd
     Raises
     ------
     InputInvalid
-        If there are none, or one is not among those that are known.
+        If there are none, one is not among those that are known, or a number is none.
     """
     uids = columns.get(UID)
     if uids is None or len(uids) == 0:
@@ -68,6 +68,10 @@ def checked_rows(columns: Columns, known: np.ndarray | None, name: str) -> np.nd
         lost = int(np.count_nonzero(~np.isin(uids.astype(np.uint64), known.astype(np.uint64))))
         if lost:
             raise InputInvalid(f"{name}: {lost} of its {len(uids)} particles are none of those that were connected")
+    for column, values in columns.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            row = int(np.argwhere(~np.isfinite(values))[0][0])
+            raise InputInvalid(f"{name}: '{column}' of row {row + 1} is {values[row]}, which is no number")
     return uids.astype(np.uint64)
 
 

@@ -11,7 +11,7 @@ from ...half_maps import MapFile, PointGroup
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 from ...particles import BYTES_OF_A_PARTICLE, TABLE_PARTICLES, axis_map_field, group_field
-from ...paths import Holds, InputFile, InputFiles, InputFolder
+from ...paths import Holds, InputFile, InputFiles, RootFolder
 
 
 class ToRelionInputs(Inputs):
@@ -23,7 +23,7 @@ class ToRelionInputs(Inputs):
     passthrough: Annotated[InputFiles, Holds("particles", "passthrough")] | None = Field(
         None, description="passthrough files of the same job (.cs); joined on 'uid', the particles' own slots first"
     )
-    project: Annotated[InputFolder, Holds("project")] | None = Field(
+    project: Annotated[RootFolder, Holds("project")] | None = Field(
         None, description="folder of the CryoSPARC project: its stacks are linked under names that RELION takes (.mrcs)"
     )
     map: MapFile | None = axis_map_field()

@@ -80,6 +80,8 @@ def test_stacks_are_linked_under_names_that_relion_takes(
         assert mrc.read(Path(path))[0][0, 0, 0] == row % 3
     assert "3 in all" in said(result)
     assert set(result["outputs"]) == {"particles.star", "report.html"}
+    # A project may hold millions of files: it is never listed for the record.
+    assert set(result["inputs"]) == {"particles"}
 
 
 def test_two_stacks_whose_names_differ_in_their_ending_only_stay_two(
