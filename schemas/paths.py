@@ -1,7 +1,8 @@
 """Paths in jobs: what each of them must be, and every one of a model found, however deep it lies.
 
-An input is a file, a folder, a list of files, a run folder or a root, by the type of its field. Models inside models and lists
-of models are walked like the rest, so no check of inputs (absolute, readable, allowed, known by its hash) misses one.
+An input is a file, a folder, a list of files, a run folder or a root, by the type of its field. Models inside models
+and lists of models are walked like the rest, so no check of inputs (absolute, readable, allowed, known by its hash)
+misses one.
 """
 
 from __future__ import annotations

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic.fields import FieldInfo
-
-from cryobridge.schemas.envelope import Inputs, Job
+from cryobridge.schemas.describe import FieldDescription, KindDescription, describe_kind
+from cryobridge.schemas.envelope import Job
 from cryobridge.schemas.errors import JobRejected
 from cryobridge.schemas.outputs import Output
-from cryobridge.schemas.paths import Holds, held_by
+from cryobridge.schemas.paths import Holds
 
 GroupType = Literal["volume", "mask", "particle"]
 VOLUME, MASK, PARTICLES = "volume", "mask", "particles"
@@ -105,22 +104,17 @@ def recipe_of(model: type[Job]) -> Recipe:
     JobRejected
         If it needs an input that no job of CryoSPARC has.
     """
-    kind = str(model.model_fields["kind"].default)
-    inputs = tuple(_input_groups(kind, model))
-    project = next(
-        (
-            (key, field.is_required())
-            for key, field in _fields(kind, model).items()
-            if (holds := held_by(field.annotation, field.metadata)) is not None and holds.type == "project"
-        ),
-        None,
+    described = describe_kind(model)
+    inputs = tuple(_input_groups(described))
+    project = (
+        (field.key, field.required) for field in described.inputs if field.holds and field.holds.type == "project"
     )
     return Recipe(
-        kind,
-        " ".join((model.__doc__ or "").split("\n\n")[0].split()),
+        described.kind,
+        f"{described.summary}.",
         inputs,
-        tuple(_output_groups(model.outputs, {group.name for group in inputs})),
-        project,
+        tuple(_output_groups(described.outputs, {group.name for group in inputs})),
+        next(project, None),
     )
 
 
@@ -151,18 +145,20 @@ class _Growing:
     feeds: list[tuple[str, str]]
 
 
-def _input_groups(kind: str, model: type[Job]) -> Iterator[InputGroup]:
+def _input_groups(kind: KindDescription) -> Iterator[InputGroup]:
     growing: dict[str, _Growing] = {}
     takes_mask = False
-    for key, field in _fields(kind, model).items():
-        holds = held_by(field.annotation, field.metadata)
+    for field in kind.inputs:
+        holds = field.holds
         place = None if holds is None else _place(holds)
         if holds is None or place is None:
-            if field.is_required() and (holds is None or holds.type != "project"):
-                raise JobRejected(f"{kind} cannot run as a job of CryoSPARC: no job there has its input '{key}'")
+            if field.required and (holds is None or holds.type != "project"):
+                raise JobRejected(
+                    f"{kind.kind} cannot run as a job of CryoSPARC: no job there has its input '{field.key}'"
+                )
             continue
-        takes_mask = takes_mask or (holds.type == "mask" and not field.is_required())
-        _add(growing, key, field, *place)
+        takes_mask = takes_mask or (holds.type == "mask" and not field.required)
+        _add(growing, field, *place)
     if takes_mask and VOLUME in growing:
         for name in OWN_MASKS:
             growing[VOLUME].slots.append(Slot(name, "blob", required=False))
@@ -171,29 +167,21 @@ def _input_groups(kind: str, model: type[Job]) -> Iterator[InputGroup]:
         yield InputGroup(name, group.type, group.title, group.required, tuple(group.slots), tuple(group.feeds))
 
 
-def _fields(kind: str, model: type[Job]) -> dict[str, FieldInfo]:
-    inputs = model.model_fields["inputs"].annotation
-    if not isinstance(inputs, type) or not issubclass(inputs, Inputs):
-        raise TypeError(f"{kind}: its inputs are no model of inputs")
-    return inputs.model_fields
-
-
 def _add(
     growing: dict[str, _Growing],
-    key: str,
-    field: FieldInfo,
+    field: FieldDescription,
     name: str,
     type_: GroupType,
     slots: tuple[Slot, ...],
 ) -> None:
-    title = (field.description or key).split(";")[0]
+    title = (field.help or field.key).split(";")[0]
     group = growing.setdefault(name, _Growing(type_, title, False, [], []))
-    group.required = group.required or field.is_required()
+    group.required = group.required or field.required
     if len(group.slots) > 0:
         group.title = {VOLUME: "refinement whose half-maps are used"}.get(name, name.replace("_", " "))
     group.slots += slots
     # Of particles all slots are columns of one table.
-    group.feeds += [(slot.name, key) for slot in slots]
+    group.feeds += [(slot.name, field.key) for slot in slots]
 
 
 def _place(holds: Holds) -> tuple[str, GroupType, tuple[Slot, ...]] | None:
@@ -244,14 +232,9 @@ def _output_groups(outputs: tuple[Output, ...], inputs: set[str]) -> Iterator[Ou
             groups.setdefault((name, numbered), (type_, []))[1].append((slot, output.role))
     for (name, numbered), (type_, roles) in groups.items():
         source = PARTICLES if type_ == "particle" else name
-        yield OutputGroup(
-            name,
-            type_,
-            _TITLES.get(name, name.replace("_", " ").capitalize()),
-            tuple(roles),
-            source if source in inputs and source in (VOLUME, PARTICLES) and not numbered else None,
-            numbered,
-        )
+        passthrough = source if source in inputs and source in (VOLUME, PARTICLES) and not numbered else None
+        title = _TITLES.get(name, name.replace("_", " ").capitalize())
+        yield OutputGroup(name, type_, title, tuple(roles), passthrough, numbered)
 
 
 def _place_of_output(output: Output) -> tuple[str, GroupType, Slot] | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cryobridge.schemas.describe import nested
 from cryobridge.schemas.envelope import JOB_SCHEMA
 from cryobridge.schemas.errors import JobRejected
 from cryobridge.schemas.job import JOB_MODELS, check_paths, parse_job
@@ -59,7 +60,7 @@ def request_of(server: Server, card: Card, files: ProjectFiles, request_id: str)
     spec = {
         "schema": JOB_SCHEMA,
         "kind": asked.kind,
-        "inputs": {key: str(path) for key, path in found.paths.items()},
+        "inputs": nested({key: str(path) for key, path in found.paths.items()}),
         "output": str(files.output_folder),
         "options": asked.options,
         # The folder is the card's own; what an earlier run of it left may go.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cryobridge.schemas.errors import InputInvalid
 
 from .rotations import angles_of_vectors
-from .source import ANY, Source
+from .source import ANY, ParticleSource
 
 Table = dict[str, NDArray[np.generic]]
 Alignment = Literal["refinement", "classes", "none"]
@@ -25,7 +25,9 @@ _MOST_TURNS = 10
 _ONE_CLASS = "Poses and shifts are those of each particle's most probable class."
 
 
-def of_alignment(source: Source, alignment: Alignment, turned_deg: float, remarks: list[str]) -> tuple[Table, str]:
+def of_alignment(
+    source: ParticleSource, alignment: Alignment, turned_deg: float, remarks: list[str]
+) -> tuple[Table, str]:
     """Columns of RELION, and the slot that they come from; empty where none was asked for.
 
     Parameters
@@ -48,7 +50,7 @@ def of_alignment(source: Source, alignment: Alignment, turned_deg: float, remark
     return _of_old_classes(source, turned_deg, remarks), f"{OLD_CLASSES}0"
 
 
-def _of_refinement(source: Source, turned_deg: float, remarks: list[str]) -> Table:
+def _of_refinement(source: ParticleSource, turned_deg: float, remarks: list[str]) -> Table:
     if not source.has(f"{REFINEMENT}/pose"):
         classes = any(slot == CLASSES or slot.startswith(OLD_CLASSES) for slot in source.slots())
         other = "; it has those of classes: 'alignment: classes' takes the most probable one" if classes else ""
@@ -65,7 +67,7 @@ def _of_refinement(source: Source, turned_deg: float, remarks: list[str]) -> Tab
     return found | _posed(source, REFINEMENT, pose, source.numbers(f"{REFINEMENT}/shift", 2), turned_deg, remarks)
 
 
-def _of_classes(source: Source, turned_deg: float, remarks: list[str]) -> Table:
+def _of_classes(source: ParticleSource, turned_deg: float, remarks: list[str]) -> Table:
     posterior = source.numbers(f"{CLASSES}/class_posterior", ANY)
     classes = posterior.shape[1]
     pose = source.numbers(f"{CLASSES}/pose", classes, 3)
@@ -77,7 +79,7 @@ def _of_classes(source: Source, turned_deg: float, remarks: list[str]) -> Table:
     }
 
 
-def _of_old_classes(source: Source, turned_deg: float, remarks: list[str]) -> Table:
+def _of_old_classes(source: ParticleSource, turned_deg: float, remarks: list[str]) -> Table:
     slots: list[str] = []
     while source.has(f"{OLD_CLASSES}{len(slots)}/class_posterior"):
         slots.append(f"{OLD_CLASSES}{len(slots)}")
@@ -97,7 +99,7 @@ def _of_old_classes(source: Source, turned_deg: float, remarks: list[str]) -> Ta
 
 
 def _posed(
-    source: Source,
+    source: ParticleSource,
     slot: str,
     pose: NDArray[np.float64],
     shift: NDArray[np.float64],
@@ -120,7 +122,7 @@ def _posed(
     }
 
 
-def _subset(source: Source, column: str, remarks: list[str]) -> Table:
+def _subset(source: ParticleSource, column: str, remarks: list[str]) -> Table:
     split = source.counts(column) if source.has(column) else np.zeros(source.rows, np.int64)
     if len(np.unique(split)) < 2:
         remarks.append(

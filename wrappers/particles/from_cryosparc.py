@@ -18,7 +18,7 @@ from cryobridge.schemas.errors import InputInvalid
 from ..formats.cs_table import Columns
 from .alignments import Alignment, of_alignment
 from .optics_groups import Table, optics_groups
-from .source import Source
+from .source import ParticleSource
 
 _CTF = (
     ("ctf/df1_A", "rlnDefocusU", 1.0),
@@ -72,7 +72,7 @@ def relion_tables(
     InputInvalid
         If the images or the alignments are not there, or a number cannot be one.
     """
-    source = Source(columns, name)
+    source = ParticleSource(columns, name)
     if not source.has("blob/path"):
         raise InputInvalid(f"{name}: has no images ('blob/path'); give the passthrough file of the same job as well")
     remarks: list[str] = []
@@ -91,7 +91,7 @@ def star_blocks(tables: RelionTables) -> Mapping[str, Mapping[str, object]]:
     return {"optics": _as_text(tables.optics), "particles": _as_text(tables.particles)}
 
 
-def _image_names(source: Source, remarks: list[str]) -> NDArray[np.generic]:
+def _image_names(source: ParticleSource, remarks: list[str]) -> NDArray[np.generic]:
     paths, numbers = source.texts("blob/path"), source.counts("blob/idx") + 1
     known, which = np.unique(paths, return_inverse=True)
     outside = np.array([".." in PurePosixPath(str(path)).parts or "@" in str(path) for path in known])
@@ -106,7 +106,7 @@ def _image_names(source: Source, remarks: list[str]) -> NDArray[np.generic]:
     return names
 
 
-def _of_ctf(source: Source, remarks: list[str]) -> Table:
+def _of_ctf(source: ParticleSource, remarks: list[str]) -> Table:
     missing = [part for part in _CTF_NEEDED if not source.has(f"ctf/{part}")]
     if missing:
         remarks.append(
@@ -125,7 +125,7 @@ def _of_ctf(source: Source, remarks: list[str]) -> Table:
     return found
 
 
-def _of_location(source: Source, remarks: list[str]) -> Table:
+def _of_location(source: ParticleSource, remarks: list[str]) -> Table:
     if not all(source.has(f"location/{part}") for part in _LOCATION):
         return {}
     shape = source.counts("location/micrograph_shape", 2)
@@ -141,7 +141,7 @@ def _of_location(source: Source, remarks: list[str]) -> Table:
     }
 
 
-def _remark_sign(source: Source, remarks: list[str]) -> None:
+def _remark_sign(source: ParticleSource, remarks: list[str]) -> None:
     if not source.has("blob/sign"):
         return
     dark = int(np.count_nonzero(source.numbers("blob/sign") < 0))

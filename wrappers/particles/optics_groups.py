@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cryobridge.schemas.errors import InputInvalid
 
-from .source import Source
+from .source import ParticleSource
 
 Table = dict[str, NDArray[np.generic]]
 
@@ -24,7 +24,7 @@ _SCALARS = (
 )
 
 
-def optics_groups(source: Source, remarks: list[str]) -> tuple[Table, NDArray[np.int64]]:
+def optics_groups(source: ParticleSource, remarks: list[str]) -> tuple[Table, NDArray[np.int64]]:
     """The optics table, and the group of each particle from 1 on, in the order of first appearance.
 
     Raises

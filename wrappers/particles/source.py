@@ -13,7 +13,7 @@ ANY = -1
 """A width that a column may choose."""
 
 
-class Source:
+class ParticleSource:
     """A table of particles that is being converted.
 
     Parameters
