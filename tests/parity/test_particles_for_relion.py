@@ -83,9 +83,11 @@ def reconstructed(
 ) -> np.ndarray:
     project = tmp_path / name
     table = write_project(project, poses, written, written_pixel_A)
-    run_map_job("particles.to_relion", tmp_path / f"{name}_out", {"particles": table, "project": project})
+    # RELION takes names with blanks where they are quoted.
+    output = tmp_path / f"{name} out"
+    run_map_job("particles.to_relion", output, {"particles": table, "project": project})
     found = tmp_path / f"{name}.mrc"
-    command = ["relion_reconstruct", "--i", tmp_path / f"{name}_out" / "particles.star", "--o", found]
+    command = ["relion_reconstruct", "--i", output / "particles.star", "--o", found]
     subprocess.run([str(part) for part in command], check=True, capture_output=True, timeout=120, cwd=tmp_path)
     volume: np.ndarray = mrcfile.read(found)
     return volume

@@ -112,14 +112,14 @@ def _with_stacks(
         name = _link_name(stack, links)
         links[name] = _target(project, stack, table)
         names.append(str(output / name))
-    if (blank := next((name for name in names if any(letter.isspace() for letter in name)), None)) is not None:
-        raise InputInvalid(f"{blank}: RELION cuts names at blanks; give an output folder without any in its path")
+    if '"' in str(output):
+        raise InputInvalid(f"{output} (output): a STAR file cannot name what lies there, for its quotation mark")
     images = [f"{number}@{names[at]}" for (number, _, _), at in zip(split, which.ravel(), strict=True)]
     return replace(tables, particles={**tables.particles, "rlnImageName": np.array(images)}), links
 
 
 def _link_name(stack: str, taken: dict[str, Path]) -> str:
-    """A name of its own for each stack: of `a.mrc` and `a.mrcs` both would else be called the same."""
+    """A name of its own for each stack, without blanks: `a.mrc` and `a.mrcs` would else be called the same."""
     relative = PurePosixPath("_".join(stack.split())).with_suffix("")
     name, number = f"{LINKS}/{relative}.mrcs", 1
     while name in taken:
