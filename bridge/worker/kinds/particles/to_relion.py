@@ -45,8 +45,11 @@ def run(job: ParticlesToRelionJob, context: Context) -> JobSteps:
         folder.link(name, target)
     used = _used(tables.slot, own, columns)
     remarks = [used, *tables.remarks, *([turn.why] if turn.why else []), _of_stacks(len(linked))]
+    folder.remark(remarks)
     folder.mark("convert")
-    yield Progress("converted", 0.7)
+    # What is left out must be seen without opening the report.
+    for line in remarks:
+        yield Progress(line, 0.7)
 
     folder.write_text(RESULT, star.format_blocks(star_blocks(tables)))
     facts = {
@@ -66,9 +69,7 @@ def run(job: ParticlesToRelionJob, context: Context) -> JobSteps:
         methods=[],
     )
     folder.write_text(REPORT_NAME, as_html(page))
-    return folder.finish(
-        metrics={"particles": count, "optics_groups": groups, "turned_deg": turn.degrees}, statements=remarks
-    )
+    return folder.finish(metrics={"particles": count, "optics_groups": groups, "turned_deg": turn.degrees})
 
 
 def _used(slot: str, own: Columns, columns: Columns) -> str:

@@ -13,6 +13,7 @@ from support.map_jobs import run_map_job
 from support.spread_particles import spread_particles
 
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.job import parse_job
 from cryobridge.wrappers.formats import mrc
 from cryobridge.wrappers.formats.cs_table import write_table
 
@@ -42,6 +43,29 @@ def run(tmp_path: Path, columns: dict[str, Any], **inputs: Any) -> tuple[dict[st
     write_table(tmp_path / "particles.cs", columns)
     result, _ = run_map_job(KIND, tmp_path / "out", {"particles": tmp_path / "particles.cs", **inputs}, options)
     return result, starfile.read(tmp_path / "out" / "particles.star")
+
+
+def test_what_is_left_out_is_said_on_the_way_in_the_log_and_in_the_report(
+    tmp_path: Path, columns: dict[str, np.ndarray]
+) -> None:
+    columns["ctf/trefoil_A"] = np.full((ROWS, 2), 30.0, np.float32)
+    write_table(tmp_path / "particles.cs", columns)
+    result, on_the_way = run_map_job(KIND, tmp_path / "out", {"particles": tmp_path / "particles.cs"})
+    sentence = next(line for line in result["statements"] if line.startswith("Trefoil"))
+    assert sentence in on_the_way
+    assert sentence in (tmp_path / "out" / "run.log").read_text()
+    assert "Trefoil" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_memory_is_reckoned_by_the_size_of_the_tables(tmp_path: Path) -> None:
+    reckoned = []
+    for rows in (10, 10_000):
+        write_table(tmp_path / "particles.cs", spread_particles(rows))
+        spec = {"schema": "cryobridge/job/1", "kind": KIND, "inputs": {"particles": str(tmp_path / "particles.cs")}}
+        job = parse_job({**spec, "output": str(tmp_path / "out")}, "test")
+        reckoned.append(job.memory(job.own_box("cpu") or 0, "cpu").host_bytes)
+    assert reckoned[0] < 90_000_000
+    assert reckoned[1] - reckoned[0] > 10_000_000
 
 
 def said(result: dict[str, Any]) -> str:
