@@ -97,7 +97,12 @@ def as_asked(columns: Columns, asked: Mapping[str, str], name: str) -> Columns:
 
 
 def _cast(values: np.ndarray, dtype: str, column: str, name: str) -> np.ndarray:
-    wanted = np.dtype(dtype)
+    try:
+        wanted = np.dtype(dtype)
+    except TypeError as error:
+        raise InputInvalid(
+            f"{name}: the server asks for '{column}' as {dtype}, which cryobridge does not know"
+        ) from error
     if wanted.kind == "O":
         return values.astype(object)
     if values.shape[1:] != wanted.shape or values.dtype.kind not in "biuf":

@@ -102,7 +102,7 @@ def recipe_of(model: type[Job]) -> Recipe:
     Raises
     ------
     JobRejected
-        If it needs an input that no job of CryoSPARC has.
+        If it needs an input that no job of CryoSPARC has, or two that cannot be told apart there.
     """
     described = describe_kind(model)
     inputs = tuple(_input_groups(described))
@@ -164,6 +164,9 @@ def _input_groups(kind: KindDescription) -> Iterator[InputGroup]:
             growing[VOLUME].slots.append(Slot(name, "blob", required=False))
             growing[VOLUME].feeds.append((name, "mask"))
     for name, group in growing.items():
+        fed = [slot for slot, _ in group.feeds]
+        if len(set(fed)) < len(fed):
+            raise JobRejected(f"{kind.kind} cannot run as a job of CryoSPARC: two of its inputs are one '{name}' there")
         yield InputGroup(name, group.type, group.title, group.required, tuple(group.slots), tuple(group.feeds))
 
 
@@ -195,11 +198,10 @@ def _place(holds: Holds) -> tuple[str, GroupType, tuple[Slot, ...]] | None:
     if holds.type == "mask":
         return MASK, "mask", (Slot("mask", "blob"),)
     if holds.type == "particles" and holds.role != "passthrough":
-        slots = tuple(
-            Slot(_PARTS[part.lstrip("?")], _PARTS[part.lstrip("?")], part[0] != "?")
-            for part in holds.parts or ("images",)
-        )
-        return _fit(holds.role or PARTICLES), "particle", slots
+        parts = [(_PARTS.get(part.lstrip("?"), ""), not part.startswith("?")) for part in holds.parts or ("images",)]
+        if all(name for name, _ in parts):
+            slots = tuple(Slot(name, name, required) for name, required in parts)
+            return _fit(holds.role or PARTICLES), "particle", slots
     return None
 
 

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import re
 import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
 import pytest
+from pydantic import Field
 from support.made_up_heterogeneity import LATENTS, TOMOGRAMS, made_up_heterogeneity
 
 from cryobridge.schemas.describe import describe_kind
+from cryobridge.schemas.envelope import Inputs, Job
 from cryobridge.schemas.errors import JobRejected
+from cryobridge.schemas.half_maps import MapFile
 from cryobridge.schemas.job import JOB_MODELS, user_kinds
-from cryobridge.schemas.outputs import OutputType
+from cryobridge.schemas.memory import MemoryEstimate, volumes
+from cryobridge.schemas.outputs import REPORT, Output, OutputType
+from cryobridge.schemas.paths import Holds, InputFile, InputFiles
 from cryobridge.wrappers.cryosparc.options_block import OWN_KEYS
 from cryobridge.wrappers.cryosparc.recipes import Slot, recipe_of, recipes
+from cryobridge.wrappers.cryosparc.request import _inputs
 
 KINDS = user_kinds()
 FIT = re.compile("[A-Za-z0-9_]+")
@@ -84,3 +93,66 @@ def test_a_star_file_is_no_output_of_particles_and_a_passthrough_no_input_of_its
     assert recipe.outputs == ()
     assert [group.name for group in recipe.inputs] == ["particles", "volume"]
     assert recipe.project == ("project", False)
+
+
+@pytest.fixture
+def kind_of() -> Iterator[Callable[[type[Inputs]], type[Job]]]:
+    """Makes a kind of inputs, which is forgotten after the test."""
+
+    def make(its_inputs: type[Inputs]) -> type[Job]:
+        class OddJob(Job):
+            """Do something odd."""
+
+            outputs: ClassVar[tuple[Output, ...]] = (
+                Output("odd.mrc", "fourier_volume", "an odd-role", "odd"),
+                Output("odd.star", "particles", "particles", "odd"),
+                REPORT,
+            )
+
+            kind: Literal["made.odd"] = "made.odd"
+            inputs: its_inputs  # type: ignore[valid-type]
+
+            def memory(self, box: int, device: str) -> MemoryEstimate:
+                """A volume on either side."""
+                return MemoryEstimate(volumes(1, box), volumes(1, box))
+
+        return OddJob
+
+    yield make
+    JOB_MODELS.pop("made.odd", None)
+
+
+class TwoAlike(Inputs):
+    """Two inputs that nothing tells apart."""
+
+    one: MapFile = Field(description="a map")
+    other: MapFile = Field(description="another")
+
+
+class ListOfMaps(Inputs):
+    """A list where CryoSPARC has one."""
+
+    maps: Annotated[InputFiles, Holds("map", "a class")] = Field(description="maps")
+
+
+class UnknownPart(Inputs):
+    """A part of particles that nobody has heard of."""
+
+    particles: Annotated[InputFile, Holds("particles", parts=("images", "movies"))] = Field(description="particles")
+
+
+def test_two_inputs_that_are_one_to_cryosparc_are_refused(kind_of: Callable[[type[Inputs]], type[Job]]) -> None:
+    with pytest.raises(JobRejected, match="two of its inputs are one 'volume' there"):
+        recipe_of(kind_of(TwoAlike))
+
+
+def test_a_list_gets_one_member_and_names_are_made_fit(kind_of: Callable[[type[Inputs]], type[Job]]) -> None:
+    recipe = recipe_of(kind_of(ListOfMaps))
+    assert [group.name for group in recipe.inputs] == ["a_class"]
+    assert [group.name for group in recipe.outputs] == ["an_odd_role"]
+    assert _inputs("made.odd", {"maps": Path("/a.mrc")}) == {"maps": ["/a.mrc"]}
+
+
+def test_a_part_that_particles_do_not_have_is_refused(kind_of: Callable[[type[Inputs]], type[Job]]) -> None:
+    with pytest.raises(JobRejected, match="its input 'particles'"):
+        recipe_of(kind_of(UnknownPart))
