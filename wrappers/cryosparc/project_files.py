@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from cryobridge.schemas.errors import InputInvalid
@@ -73,7 +73,12 @@ class ProjectFiles:
             return self._fetched(relative, f"{found} {why}, and ")
         return self._fetched(relative, "")
 
-    def folder_with(self, paths: Iterable[str]) -> Path:
+    @property
+    def output_folder(self) -> Path:
+        """Where the daemon leaves its results: in the job's own folder where that can be written to."""
+        return self._folder / self._card.directory / "cryobridge" if self.writable else self._work / "out"
+
+    def folder_with(self, paths: Sequence[str]) -> Path:
         """The project's folder, for a job that reads these files of it by itself.
 
         Raises
@@ -94,11 +99,6 @@ class ProjectFiles:
                     "allow its folder (also_read)"
                 )
         return self._folder
-
-    @property
-    def output_folder(self) -> Path:
-        """Where the daemon leaves its results: in the job's own folder where that can be written to."""
-        return self._folder / self._card.directory / "cryobridge" if self.writable else self._work / "out"
 
     @property
     def work(self) -> Path:

@@ -215,7 +215,7 @@ def _fit(name: str) -> str:
 _TABLE = Slot("", "")
 """In the place of the slots of a table of particles, which are known when it is written."""
 _TITLES = {
-    VOLUME: "Volume, with the raw half-maps and masks of the refinement",
+    VOLUME: "Volume",
     HALVES: "Corrected half-maps (the FSC between them is not a resolution)",
     MASK: "Mask",
     PARTICLES: "Particles",
@@ -236,6 +236,8 @@ def _output_groups(outputs: tuple[Output, ...], inputs: set[str]) -> Iterator[Ou
         source = PARTICLES if type_ == "particle" else name
         passthrough = source if source in inputs and source in (VOLUME, PARTICLES) and not numbered else None
         title = _TITLES.get(name, name.replace("_", " ").capitalize())
+        if passthrough == VOLUME:
+            title += ", with the raw half-maps and masks of the one that was connected"
         yield OutputGroup(name, type_, title, tuple(roles), passthrough, numbered)
 
 
