@@ -81,6 +81,32 @@ class ProjectFiles:
         """Where the daemon leaves its results: in the job's own folder where that can be written to."""
         return self._folder / self._card.directory / "cryobridge" if self.writable else self._work / "out"
 
+    def folder_with(self, paths: Sequence[str]) -> Path:
+        """The project's folder, for a job that reads these files of it by itself.
+
+        Raises
+        ------
+        InputInvalid
+            If it cannot be seen from here, or one of them is not in it or leads out of it.
+        """
+        if not self.visible:
+            raise InputInvalid(f"{self._folder}: the folder of the project cannot be seen from this machine")
+        for path in paths:
+            found = self._folder / path_inside(path)
+            try:
+                real = found.resolve()
+                there = real.is_file()
+            except (OSError, RuntimeError):
+                there = False
+            if not there:
+                raise InputInvalid(f"{found}: there is no such file; run the job that it comes from again")
+            if not any(real.is_relative_to(folder) for folder in self._allowed):
+                raise InputInvalid(
+                    f"{found}: leads out of the project, to {real}; copy it into the project, or let the operator "
+                    "allow its folder (also_read)"
+                )
+        return self._folder
+
     @property
     def work(self) -> Path:
         """Folder of our own; made at the first call."""

@@ -14,7 +14,7 @@ from cryobridge.schemas.result import read_result
 
 from .documents import Card
 from .figures import PageFigure, figures_of
-from .outputs import Placed, publish
+from .outputs import Placed, planned, publish
 from .request import Request
 from .rights import share
 from .server import Refused, Server
@@ -150,8 +150,8 @@ class Publishing:
 
     def _tile(self, figure: PageFigure) -> None:
         self._server.set_tile(self._card.id, figure.png)
-        for group in self._request.recipe.outputs[:1]:
-            self._server.set_output_image(self._card.id, group.name, figure.png)
+        for one in planned(self._request.recipe, self._result, self._placed())[:1]:
+            self._server.set_output_image(self._card.id, one.group.name, figure.png)
 
     def _words(self) -> None:
         numbers = {key: value for key, value in self._result.metrics.items() if isinstance(value, int | float | str)}
