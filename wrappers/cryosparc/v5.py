@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
-import pydantic
 
 from cryobridge.schemas.plain_file import open_plain
 
@@ -26,14 +25,13 @@ from ..formats.whole_file import whole_file
 from .documents import Card, CardId, CardInput, CardOutput, Source
 from .one_try import AnswerLost, http_client
 from .recipes import InputGroup, Slot
+from .sent_text import one_line, sendable
 from .server import LogLevel, NotLoggedIn, Refused, Unreachable
 
 API = "/api/cmd"
 TIMEOUT_S = 60.0
 _PAGE = 100
 _FAR = timedelta(days=1)
-MAX_URL_TEXT = 400
-"""Titles and errors travel in the URL, which proxies cut and httpx refuses when it is long."""
 
 
 class V5Server:
@@ -182,8 +180,12 @@ class V5Server:
         """A small file of the project, at most `limit` bytes of it; None where there is none."""
         try:
             with answered(f"{project}: {path} cannot be read"):
-                stream = self._api.projects.download_file(project, path=path)
-                return b"".join(stream.stream())[:limit]
+                found = b""
+                for chunk in self._api.projects.download_file(project, path=path).stream():
+                    found += chunk
+                    if len(found) >= limit:
+                        break
+                return found[:limit]
         except Refused as error:
             if error.status == _NOT_FOUND:
                 return None
@@ -234,17 +236,17 @@ class V5Server:
     def fail(self, card: CardId, sentence: str) -> None:
         """Say that it failed, in one short line."""
         with answered(f"{card}: cannot be marked failed"):
-            self._api.jobs.mark_failed(card.project, card.job, error=_short(sentence))
+            self._api.jobs.mark_failed(card.project, card.job, error=one_line(sentence))
 
     def set_title(self, card: CardId, title: str) -> None:
         """Call it otherwise."""
         with answered(f"{card}: its title cannot be changed"):
-            self._api.jobs.set_title(card.project, card.job, title=_short(title))
+            self._api.jobs.set_title(card.project, card.job, title=one_line(title))
 
     def set_description(self, card: CardId, description: str) -> None:
         """Describe it otherwise."""
         with answered(f"{card}: its description cannot be changed"):
-            self._api.jobs.set_description(card.project, card.job, description)
+            self._api.jobs.set_description(card.project, card.job, sendable(description))
 
     def set_tile(self, card: CardId, png: bytes) -> None:
         """Give it the picture that stands for it."""
@@ -263,7 +265,7 @@ class V5Server:
         """Make an external job, or none. After `Unreachable` look for it before asking again."""
         with answered(f"{project}: a job in {workspace} cannot be made"):
             made = self._api.jobs.create(
-                project, workspace, type="snowflake", title=_short(title), description=_short(description)
+                project, workspace, type="snowflake", title=one_line(title), description=one_line(description)
             )
             return CardId(made.project_uid, made.uid)
 
@@ -303,7 +305,7 @@ class V5Server:
         with answered(f"{card}: the picture '{title}' cannot be sent"):
             assets = [self._asset(card, f"{name}.png", png)]
             assets += [] if table is None else [self._asset(card, f"{name}.csv", table)]
-            self._api.jobs.add_image_log(card.project, card.job, assets, text=_short(title), flags=["plots"])
+            self._api.jobs.add_image_log(card.project, card.job, assets, text=one_line(title), flags=["plots"])
 
     def upload(self, card: CardId, name: str, content: bytes | Path, *, overwrite: bool) -> None:
         """Write a file into its folder. What arrives is not known to be whole: whoever needs it looks."""
@@ -320,6 +322,8 @@ class V5Server:
 
 
 _UNAUTHORISED, _NOT_FOUND = 401, 404
+_PASSING = (429, 502, 503, 504)
+"""What a proxy says while the server behind it starts again, or a busy server: nothing is known, it may be done."""
 
 
 def _authentication(url: str, email: str, password: str) -> str | tuple[str, str]:
@@ -351,13 +355,15 @@ def answered(doing: str) -> Iterator[None]:
                 f"{doing}: the server does not take the token any more; log in again: cryobridge cryosparc login"
             ) from error
         detail = error.data.get("detail", error.data) if isinstance(error.data, dict) else error.data
-        said = " ".join(str(detail or error.args[0]).split())
-        raise Refused(f"{doing}: {said[:MAX_URL_TEXT]} (HTTP {error.code})", error.code) from error
+        said = f"{doing}: {one_line(str(detail or error.args[0]))} (HTTP {error.code})"
+        if error.code in _PASSING:
+            raise Unreachable(said) from error
+        raise Refused(said, error.code) from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, AnswerLost) as error:
         raise Unreachable(f"{doing}: {error or type(error).__name__}") from error
-    except (pydantic.ValidationError, TypeError, AttributeError, KeyError) as error:
-        # The client builds its calls from what the server says it can do.
-        said = " ".join(str(error).split())[:MAX_URL_TEXT]
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        # The client builds its calls from what the server says it can do, and reads its answers into models.
+        said = one_line(str(error))
         raise Refused(f"{doing}: the server and this version of cryosparc-tools do not go together ({said})") from error
 
 
@@ -372,11 +378,6 @@ def _opened(content: bytes | Path) -> Iterator[IO[bytes]]:
 
 def _columns(dataset: Any) -> Columns:
     return {name: np.asarray(dataset[name]) for name in dataset.fields()}
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= MAX_URL_TEXT else f"{line[: MAX_URL_TEXT - 3]}..."
 
 
 def _card(job: Any) -> Card:
