@@ -85,13 +85,7 @@ def claim(
     """
     for number in range(1, _MOST):
         name = FIRST_NAME if number == 1 else FIRST_NAME.replace(".json", f"_{number}.json")
-        try:
-            server.upload(card.id, name, mine.as_bytes(), overwrite=False)
-        except Unreachable as error:
-            log.warning("%s; looking whether it arrived", error)
-        except Refused as error:
-            if error.status != _CONFLICT and _read(server, card, name) is None:
-                raise
+        _try(server, card, name, mine)
         found = read_claim(server, card, name, sleep)
         if found is None:
             # Empty or cut off: somebody's try of which only the beginning arrived. It can belong to nobody.
@@ -110,7 +104,7 @@ def read_claim(server: Server, card: Card, name: str, sleep: Callable[[float], N
             values = json.loads(raw or b"")
             if isinstance(values, dict) and all(isinstance(value, str) for value in values.values()):
                 return Claim(**values)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             pass
         if reading + 1 < _READINGS:
             sleep(_READING_PAUSE_S)
@@ -126,6 +120,22 @@ def end_claim(server: Server, card: Card, claimed: Claimed) -> None:
 def moment() -> str:
     """Now, as claims have it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _try(server: Server, card: Card, name: str, mine: Claim) -> None:
+    """Write the file if there is none; raises where there is none afterwards: the next name would leave this one free.
+
+    Two agents would then have a claim each.
+    """
+    try:
+        server.upload(card.id, name, mine.as_bytes(), overwrite=False)
+    except Unreachable as error:
+        if _read(server, card, name) is None:
+            raise
+        log.warning("%s; it arrived all the same, or another's is there", error)
+    except Refused as error:
+        if error.status != _CONFLICT and _read(server, card, name) is None:
+            raise
 
 
 def _read(server: Server, card: Card, name: str) -> bytes | None:
