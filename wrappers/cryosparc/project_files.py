@@ -7,11 +7,13 @@ in one that the operator allows, after all links are resolved.
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.plain_file import read_plain
 
 from .documents import Card
 from .server import Refused, Server
@@ -60,18 +62,25 @@ class ProjectFiles:
         relative = _relative(path)
         if self.visible:
             found = self._folder / relative
-            try:
-                real = found.resolve(strict=True)
-            except OSError as error:
-                raise InputInvalid(f"{found}: {error.strerror}; the file that {self._card.id} needs is gone") from error
-            if any(real.is_relative_to(folder) for folder in self._allowed):
-                if os.access(real, os.R_OK):
-                    return found
-                why = "may not be read by this user"
-            else:
-                why = f"leads out of the project, to {real}"
-            return self._fetched(relative, f"{found} {why}, and ")
+            real = self._resolved(found)
+            if not any(real.is_relative_to(folder) for folder in self._allowed):
+                return self._fetched(relative, f"{found} leads out of the project, to {real}, and ")
+            if not os.access(real, os.R_OK):
+                return self._fetched(relative, f"{found} may not be read by this user, and ")
+            if not stat.S_ISREG(real.stat().st_mode):
+                raise InputInvalid(f"{found}: is no file; run the job again that it comes from")
+            return found
         return self._fetched(relative, "")
+
+    def _resolved(self, found: Path) -> Path:
+        try:
+            return found.resolve(strict=True)
+        except PermissionError:
+            # In a folder that cannot be looked into; where its links lead cannot be known, so the server is asked.
+            return found.resolve()
+        except (OSError, RuntimeError, ValueError) as error:
+            why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            raise InputInvalid(f"{found}: {why}; the file that {self._card.id} needs is gone") from error
 
     @property
     def output_folder(self) -> Path:
@@ -88,9 +97,11 @@ class ProjectFiles:
         target = self.work / "in" / relative
         if target.exists():
             return target
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             self._server.download(self._card.id.project, str(relative), target)
+        except OSError as error:
+            raise InputInvalid(f"{why}{target} cannot be written: {error.strerror}") from error
         except Refused as error:
             raise InputInvalid(
                 f"{why}the server does not give it either: {error}; copy it into the project, or let the operator "
@@ -115,8 +126,7 @@ def _relative(path: str) -> PurePosixPath:
 
 def _holds(path: Path, content: bytes) -> bool:
     try:
-        with path.open("rb") as file:
-            return file.read(len(content) + 1) == content
+        return read_plain(path, len(content)) == content
     except OSError:
         return False
 
