@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.metadata
 import json
 import re
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -16,6 +18,9 @@ from .server import Unreachable
 
 TIMEOUT_S = 10.0
 _MAX_BYTES = 32 * 1024 * 1024
+_CHUNK_BYTES = 1 << 16
+_HOST = re.compile(r"[\w.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
+_LIKE = "write it as in http://cryosparc.example.org:39000"
 _VERSION = re.compile(r"v?(\d+)\.(\d+)")
 
 
@@ -44,36 +49,44 @@ def detect(url: str, license_id: str = "", *, timeout_s: float = TIMEOUT_S) -> D
     """
     url = checked_url(url)
     try:
-        document = json.loads(_fetch(_request(f"{url}/api/cmd/openapi.json"), timeout_s))
+        document = _fetched(_request(f"{url}/api/cmd/openapi.json"), timeout_s)
         if isinstance(document, dict) and "paths" in document:
             return Detected(5)
     except (OSError, ValueError):
         pass
     parts = urlsplit(url)
     call = _request(
-        f"{parts.scheme}://{parts.hostname}:{(parts.port or 39000) + 2}/api",
+        f"{parts.scheme}://{_bracketed(parts.hostname or '')}:{(parts.port or 39000) + 2}/api",
         data=json.dumps({"jsonrpc": "2.0", "method": "get_running_version", "params": {}, "id": "1"}).encode(),
         headers={"Content-Type": "application/json", "License-ID": license_id},
     )
     try:
-        answer = json.loads(_fetch(call, timeout_s))
-        return Detected(4, str(answer["result"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Unreachable(
-            f"{url}: no CryoSPARC answers there ({error}); give the address that you open in the browser"
-        ) from error
+        answer = _fetched(call, timeout_s)
+        if isinstance(answer, dict) and isinstance(answer.get("result"), str) and _VERSION.match(answer["result"]):
+            return Detected(4, answer["result"])
+        why = "it answers, but not as CryoSPARC does"
+    except (OSError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+    raise Unreachable(f"{url}: no CryoSPARC answers there ({why}); give the address that you open in the browser")
 
 
 def checked_url(url: str) -> str:
-    """An address as it was typed, without a path; raises `InputInvalid` where it is none."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    """An address as it was typed, without a path; raises `InputInvalid` where it is none, or holds a password.
+
+    A path is what the browser shows behind the address, e.g. /browse/P3-W1-J42.
+    """
+    typed = url.strip()
     try:
+        parts = urlsplit(typed if "://" in typed else f"http://{typed}")
         port = parts.port
     except ValueError as error:
-        raise InputInvalid(f"{url}: {error}; write it as in http://cryosparc.example.org:39000") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputInvalid(f"{url}: is no address; write it as in http://cryosparc.example.org:39000")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        raise InputInvalid(f"{typed.rpartition('@')[2][:80]!r}: {error}; {_LIKE}") from error
+    shown = repr(typed.rpartition("@")[2][:80])
+    if parts.username is not None or parts.password is not None:
+        raise InputInvalid(f"{shown}: an address holds no user and no password; use --email, and {_LIKE}")
+    host = _bracketed(parts.hostname or "")
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host) or port == 0:
+        raise InputInvalid(f"{shown}: is no address; {_LIKE}")
     return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
 
 
@@ -107,9 +120,23 @@ def _request(url: str, data: bytes | None = None, headers: dict[str, str] | None
     return urllib.request.Request(url, data=data, headers=headers or {})  # noqa: S310
 
 
-def _fetch(request: urllib.request.Request, timeout_s: float) -> bytes:
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _fetched(request: urllib.request.Request, timeout_s: float) -> object:
+    """What JSON is answered, within a time for all of it and a size; raises `OSError` or `ValueError`."""
+    end, found = time.monotonic() + timeout_s, b""
     try:
         with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
-            return bytes(answer.read(_MAX_BYTES))
+            while chunk := answer.read1(_CHUNK_BYTES):
+                found += chunk
+                if len(found) > _MAX_BYTES:
+                    raise ValueError("the answer is far too long")
+                if time.monotonic() > end:
+                    raise TimeoutError("the answer takes too long")
+        return json.loads(found)
     except urllib.error.URLError as error:
         raise OSError(str(error.reason)) from error
+    except (http.client.HTTPException, OverflowError, RecursionError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
