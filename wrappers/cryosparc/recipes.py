@@ -190,7 +190,7 @@ def _place(holds: Holds) -> tuple[str, GroupType, tuple[Slot, ...]] | None:
 # ---- outputs
 
 _TITLES = {
-    VOLUME: "Volume, with the raw half-maps and masks of the refinement",
+    VOLUME: "Volume",
     HALVES: "Corrected half-maps (the FSC between them is not a resolution)",
     MASK: "Mask",
     PARTICLES: "Particles",
@@ -207,13 +207,11 @@ def _output_groups(outputs: tuple[Output, ...], inputs: set[str]) -> Iterator[Ou
             name, type_, slot = place
             groups.setdefault(name, (type_, []))[1].append((slot, output.role))
     for name, (type_, roles) in groups.items():
-        yield OutputGroup(
-            name,
-            type_,
-            _TITLES.get(name, name.replace("_", " ").capitalize()),
-            tuple(roles),
-            name if name in inputs and name in (VOLUME, PARTICLES) else None,
-        )
+        passthrough = name if name in inputs and name in (VOLUME, PARTICLES) else None
+        title = _TITLES.get(name, name.replace("_", " ").capitalize())
+        if passthrough == VOLUME:
+            title += ", with the raw half-maps and masks of the one that was connected"
+        yield OutputGroup(name, type_, title, tuple(roles), passthrough)
 
 
 def _place_of_output(output: Output) -> tuple[str, GroupType, Slot] | None:
