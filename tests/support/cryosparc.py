@@ -1,4 +1,4 @@
-"""A CryoSPARC for tests: the stand-in of the shared folder, spoken to by the client from PyPI, and daemons beside it."""
+"""A CryoSPARC for tests: the stand-in of the shared folder, spoken to by the client from PyPI, and a daemon."""
 
 from __future__ import annotations
 
