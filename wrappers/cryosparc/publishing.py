@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from cryobridge.schemas.envelope import RESULT_NAME
@@ -43,6 +43,7 @@ class Publishing:
         self._telling = telling
         self._check = check
         self._result = read_result(request.output)
+        _check_names(self._result.outputs, request.output)
 
     def steps(self) -> Iterator[Step]:
         """Name and deed of each step, in order; those whose name is known to be done are left out by the caller."""
@@ -113,6 +114,13 @@ class Publishing:
         self._telling.say("\n".join([*lines, f"all files: {self._folder}"]))
         for statement in self._result.statements:
             self._telling.say(statement, "warning")
+
+
+def _check_names(names: Iterable[str], folder: Path) -> None:
+    """The folder lies in a project, where others may write; nothing outside of it is sent for what they wrote."""
+    for name in names:
+        if Path(name).is_absolute() or ".." in Path(name).parts or (folder / name).is_symlink():
+            raise BadResult(f"{folder / RESULT_NAME}: names a file outside of its folder ({name[:80]!r}); run it again")
 
 
 def _digest(path: Path) -> str:

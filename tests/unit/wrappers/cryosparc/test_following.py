@@ -94,7 +94,7 @@ def test_a_daemon_that_stays_away_is_not_waited_for_for_ever(time: Time) -> None
 
 
 def test_a_daemon_that_goes_away_again_and_again_has_its_patience_each_time(time: Time) -> None:
-    daemon = PlayedDaemon(ends=[*([None] + [AWAY]) * 100, DONE])
+    daemon = PlayedDaemon(ends=[*[None, AWAY] * 100, DONE])
     followed(daemon, time)
     assert time.now >= 100
 

@@ -1,4 +1,4 @@
-"""Files of a project as seen from here: links, names, pipes, folders that are not the one, and what the server gives."""
+"""Files of a project as seen from here: links, names, pipes, folders of the same name, and what the server gives."""
 
 from __future__ import annotations
 
@@ -205,7 +205,8 @@ def test_no_path_of_a_dataset_leads_out(place: Place, path: str) -> None:
     try:
         found = place.files().here(path)
     except InputInvalid as error:
-        assert "\n" not in str(error)
+        said = str(error)
+        assert "\n" not in said
     else:
         assert found.resolve().is_relative_to(place.project)
         assert found.is_file()
