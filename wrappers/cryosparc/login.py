@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from .one_try import http_client
+from .one_try import http_client, without_warnings
 from .v5 import API, answered
 
 DEFAULT_DAYS = 14.0
@@ -30,6 +30,7 @@ def log_in(url: str, email: str, password: str, days: float = DEFAULT_DAYS, *, t
     Unreachable
         If nobody answers.
     """
+    without_warnings()
     importlib.import_module("cryosparc.tools")
     auth = importlib.import_module("cryosparc.auth")
     expires = datetime.now(UTC) + timedelta(days=days)

@@ -7,6 +7,7 @@ is raised. Here only what reads is left to it.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import httpx
@@ -45,3 +46,12 @@ def http_client(base_url: str, timeout_s: float) -> httpx.Client:
     """A client for `cryosparc.api.APIClient` whose waits are bounded."""
     timeout: Any = httpx.Timeout(timeout_s, connect=min(timeout_s, 20.0))
     return httpx.Client(base_url=base_url, timeout=timeout, transport=OneTry(httpx.HTTPTransport()))
+
+
+def without_warnings() -> None:
+    """Keep the client from warning of what is said here already: versions, connections that break, and stored tokens.
+
+    Of a damaged file of tokens it shows what is in it.
+    """
+    warnings.filterwarnings("ignore", module=r"cryosparc(\..*)?")
+    warnings.filterwarnings("ignore", message=r"\*\*\* API client")

@@ -10,7 +10,6 @@ import hashlib
 import importlib
 import io
 import os
-import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,11 +21,12 @@ from cryobridge.schemas.plain_file import open_plain
 
 from ..formats.cs_table import Columns
 from ..formats.whole_file import whole_file
-from .documents import Card, CardId, CardInput, CardOutput, Source
-from .one_try import AnswerLost, http_client
+from .documents import Card, CardId, Source
+from .one_try import AnswerLost, http_client, without_warnings
 from .recipes import InputGroup, Slot
 from .sent_text import one_line, sendable
 from .server import LogLevel, NotLoggedIn, Refused, Unreachable
+from .v5_documents import card_of
 
 API = "/api/cmd"
 TIMEOUT_S = 60.0
@@ -55,9 +55,7 @@ class V5Server:
     """
 
     def __init__(self, url: str, email: str = "", password: str = "", *, timeout_s: float = TIMEOUT_S) -> None:
-        # It warns of what is asked and answered here already: versions, and connections that break.
-        warnings.filterwarnings("ignore", module=r"cryosparc(\..*)?")
-        warnings.filterwarnings("ignore", message=r"\*\*\* API client")
+        without_warnings()
         # Registers the models that answers are read into.
         importlib.import_module("cryosparc.tools")
         self._url, self._email, self._password = url, email, password
@@ -111,7 +109,7 @@ class V5Server:
     def card(self, card: CardId) -> Card:
         """A job as it is now."""
         with answered(f"{card}: cannot be read"):
-            return _card(self._api.jobs.find_one(card.project, card.job))
+            return card_of(self._api.jobs.find_one(card.project, card.job))
 
     def status(self, card: CardId) -> str:
         """Status of a job; far cheaper than `card`."""
@@ -141,7 +139,7 @@ class V5Server:
         with answered("jobs cannot be looked for"):
             while True:
                 page = self._api.jobs.find(order=1, after=after, limit=_PAGE, **asked)
-                found += [_card(one) for one in page]
+                found += [card_of(one) for one in page]
                 if len(page) < _PAGE:
                     break
                 after = page[-1].id
@@ -378,33 +376,3 @@ def _opened(content: bytes | Path) -> Iterator[IO[bytes]]:
 
 def _columns(dataset: Any) -> Columns:
     return {name: np.asarray(dataset[name]) for name in dataset.fields()}
-
-
-def _card(job: Any) -> Card:
-    spec = job.spec
-    return Card(
-        id=CardId(job.project_uid, job.uid),
-        type=spec.type,
-        title=job.title,
-        description=job.description,
-        status=job.status,
-        directory=job.job_dir,
-        workspaces=tuple(job.workspace_uids),
-        tags=tuple(job.tags),
-        parents=tuple(job.parents),
-        inputs={
-            name: CardInput(
-                one.type,
-                one.count_min > 0,
-                tuple(Source(c.job_uid, c.output, tuple(r.result for r in c.results)) for c in one.connections),
-            )
-            for name, one in spec.inputs.root.items()
-        },
-        outputs={
-            name: CardOutput(one.type, {r.name: r.passthrough for r in one.results}, one.passthrough)
-            for name, one in spec.outputs.root.items()
-        },
-        complaints=tuple(".".join(str(part) for part in one.loc) + f" {one.type}" for one in job.build_errors),
-        updated_at=job.updated_at,
-        summary={name: one.latest_summary_stats for name, one in spec.outputs.root.items()},
-    )
