@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cryobridge.wrappers.cryosparc.card_run import End
+from cryobridge.wrappers.cryosparc.documents import CardId, Source
 from cryobridge.wrappers.formats import mrc
 
 from .conftest import Bench
@@ -21,7 +22,7 @@ def test_outputs_load_back_and_are_what_the_job_wrote(bench: Bench) -> None:
     assert bench.run(card) is End.COMPLETED
     assert bench.standin.job(card).status == "completed"
     own = bench.server.load_output(card, "volume")
-    before = bench.server.load_output(bench.server.card(card).id.__class__("P1", "J1"), "volume")
+    before = bench.server.load_output(CardId("P1", "J1"), "volume")
     assert own["uid"].tolist() == before["uid"].tolist()
     for slot in ("map_half_A", "map_half_B", "mask_refine", "mask_fsc"):
         assert own[f"{slot}/path"].tolist() == before[f"{slot}/path"].tolist()
@@ -49,13 +50,8 @@ def test_a_child_takes_what_it_needs_from_the_result(bench: Bench) -> None:
     card = bench.card("map.correct", effort="quick")
     bench.run(card)
     child = bench.card("map.diagnose")
-    bench.server.connect(
-        child,
-        "volume_corrected_halves",
-        __import__("cryobridge.wrappers.cryosparc.documents", fromlist=["Source"]).Source(
-            card.job, "volume_corrected_halves"
-        ),
-    )
+    halves = "volume_corrected_halves"
+    bench.server.connect(child, halves, Source(card.job, halves))
     assert bench.run(child) is End.COMPLETED
     result = json.loads((bench.standin.project() / child.job / "cryobridge" / "result.json").read_text())
     assert {"half1", "half2", "mask", "corrected1", "corrected2"} <= set(result["inputs"])
