@@ -118,7 +118,6 @@ class CardRun:
             return self._fail(str(error))
         except BaseException as error:
             # Ctrl-C too: whoever gave it will not come back, and the card must not say "running" for ever.
-            self._telling.say(traceback.format_exc(), "error")
             self._fail_at_last(error)
             raise
 
@@ -219,13 +218,14 @@ class CardRun:
 
     def _fail_at_last(self, error: BaseException) -> None:
         """Mark it failed although this process ends; who pressed Ctrl-C does not wait for a server that is away."""
-        is_bug = isinstance(error, Exception)
-        patience = self._around.patience
+        patience, sentence = self._around.patience, "stopped where it ran (Ctrl-C, or its process was ended)"
+        if isinstance(error, Exception):
+            self._telling.say("".join(traceback.format_exception(error)), "error")
+            sentence = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        else:
+            patience = replace(patience, server_s=_LAST_S, login_s=_LAST_S)
         try:
-            self._fail(
-                f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
-                patience if is_bug else replace(patience, server_s=_LAST_S, login_s=_LAST_S, pause_s=1.0),
-            )
+            self._fail(sentence, patience)
         except (Unreachable, NotLoggedIn) as lost:
             log.warning("%s; the card cannot be marked failed, and is left as it is for an agent of this user", lost)
 

@@ -109,12 +109,28 @@ def test_a_broken_connection_costs_nothing(bench: Bench, operation: str, drop: s
 @pytest.mark.parametrize("operation", [one for one in OPERATIONS if one not in ("jobs.add_event_log", "jobs.find_one")])
 def test_a_refusal_fails_the_card_in_one_short_line_or_is_got_over(bench: Bench, operation: str) -> None:
     card = bench.card()
-    bench.standin.fault(operation, status=503)
+    bench.standin.fault(operation, status=500)
     end = bench.run(card)
     job = bench.standin.job(card)
     assert job.status == ("completed" if end is End.COMPLETED else "failed")
     if end is End.FAILED:
         errors = [event.text for event in bench.standin.log_of(card) if event.type == "error"]
         assert errors
-        assert all("503" in line and len(line) < 500 for line in errors)
+        assert all("500" in line and len(line) < 500 for line in errors)
     assert bench.remembered() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_proxy_whose_server_starts_again_is_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Nothing is known then: the card is not failed, and what may have been done already is looked for first."""
+    monkeypatch.setattr("cryobridge.wrappers.cryosparc.new_card._SETTLE_S", 0.0)
+    for operation in OPERATIONS:
+        bench.standin.fault(operation, status=status, times=2)
+    bench.standin.fault("jobs.create", status=status)
+    card = bench.card()
+    assert bench.run(card) is End.COMPLETED
+    assert [job.uid for job in bench.standin.state.jobs.values() if job.spec.type == "snowflake"] == [card.job]
+    assert len(bench.daemon.jobs) == 1
