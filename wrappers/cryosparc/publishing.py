@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from cryobridge.schemas.envelope import RESULT_NAME
 from cryobridge.schemas.errors import BadResult
+from cryobridge.schemas.plain_file import open_plain, read_plain
 from cryobridge.schemas.result import read_result
 
 from .documents import Card
@@ -96,8 +98,9 @@ class Publishing:
     def _plot(self, figure: PageFigure) -> None:
         table = None
         if figure.table in self._result.outputs:
-            path = self._request.output / figure.table
-            table = path.read_bytes() if path.stat().st_size <= _MAX_TABLE_BYTES else None
+            # One that is too large, or gone, is not worth a finished job: the picture comes without its numbers.
+            with contextlib.suppress(OSError):
+                table = read_plain(self._request.output / figure.table, _MAX_TABLE_BYTES)
         self._server.plot(self._card.id, figure.title, figure.png, table)
         self._telling.say(figure.reading)
 
@@ -125,7 +128,7 @@ def _check_names(names: Iterable[str], folder: Path) -> None:
 
 def _digest(path: Path) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open(open_plain(path), "rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()

@@ -12,6 +12,7 @@ from support.fake_cryosparc import CARD, FakeCryosparc, card_of
 
 from cryobridge.schemas.envelope import RESULT_NAME
 from cryobridge.schemas.errors import BadResult, InputInvalid
+from cryobridge.wrappers.cryosparc import publishing
 from cryobridge.wrappers.cryosparc.project_files import ProjectFiles
 from cryobridge.wrappers.cryosparc.publishing import REPORT_NAME, Publishing
 from cryobridge.wrappers.cryosparc.recipes import recipes
@@ -133,6 +134,15 @@ def test_a_link_in_place_of_an_output_is_refused(tmp_path: Path) -> None:
     (bench.output / "fsc.csv").symlink_to("/etc/hostname")
     with pytest.raises(BadResult, match="outside of its folder"):
         bench.publish()
+
+
+def test_a_table_that_is_too_large_or_gone_leaves_its_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "_MAX_TABLE_BYTES", 2)
+    bench = Bench(tmp_path, is_shared=True)
+    bench.publish()
+    assert bench.server.pictures == [("One", None), ("Two", None)]
+    (bench.output / "fsc.csv").unlink()
+    assert bench.publish()[-1] == "words"
 
 
 def test_a_result_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
