@@ -158,5 +158,23 @@ def test_of_many_agents_at_once_one_has_the_card() -> None:
     assert len(set(found)) == 1
 
 
+def test_a_claim_that_takes_long_to_write_gives_way_to_the_one_that_held_it_for_damaged() -> None:
+    class Slow(FakeCryosparc):
+        """Writes the slow one's file in two parts, and the quick one looks in between."""
+
+        def upload(self, card: Any, name: str, content: Any, *, overwrite: bool) -> None:
+            if b"slow" in content and not self.files:
+                self.files[HERE] = content[:5]
+                assert tried(self, mine("quick")) == ("bridge_claim_2.json", "quick")
+                self.files[HERE] = content
+                return
+            super().upload(card, name, content, overwrite=overwrite)
+
+    server = Slow()
+    assert tried(server, mine("slow")) == ("bridge_claim_2.json", "quick")
+    assert tried(server, mine("quick")) == ("bridge_claim_2.json", "quick")
+    assert json.loads(server.files[HERE])["ended"]
+
+
 def test_an_absent_claim_is_none() -> None:
     assert read_claim(FakeCryosparc(), card_of(), FIRST_NAME, lambda _: None) is None
