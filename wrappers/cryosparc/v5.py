@@ -357,7 +357,10 @@ def answered(doing: str) -> Iterator[None]:
         if error.code in _PASSING:
             raise Unreachable(said) from error
         raise Refused(said, error.code) from error
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, AnswerLost) as error:
+    except httpx.InvalidURL as error:
+        # Nothing was sent, and it would be no other the next time.
+        raise Refused(f"{doing}: {one_line(str(error))}") from error
+    except (httpx.HTTPError, httpx.StreamError, AnswerLost) as error:
         raise Unreachable(f"{doing}: {error or type(error).__name__}") from error
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         # The client builds its calls from what the server says it can do, and reads its answers into models.
