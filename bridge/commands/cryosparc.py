@@ -110,7 +110,13 @@ def _run_card(options: CardOptions, url: str, email: str, project: str, workspac
     project, workspace = project_id(project), workspace_id(workspace)
     card = new_card(server, project, workspace, options, _connections(given), DEFAULT_TAG, Patience())
     click.echo(str(card))
-    with interrupted(f"{card} is marked failed"), _talking():
+
+    def left() -> str:
+        return f"{card} " + (
+            "is left to 'cryobridge cryosparc agent'" if card in memory.cards() else "is marked failed"
+        )
+
+    with interrupted(left), _talking(), _ended_like_ctrl_c():
         end = run_card(server, daemon, memory, card, given["also_read"])
     click.echo(f"{card}: {end.value}", err=end is not End.COMPLETED)
     return wire.EXIT_OK if end is End.COMPLETED else wire.EXIT_FAILED
@@ -214,6 +220,24 @@ def _connections(given: dict[str, Any]) -> dict[str, Any]:
             raise InputInvalid(f"'{text[:80]}' is not written as INPUT=JOB, e.g. fsc3d=J50:fsc3d")
         named[name] = source
     return {name: source_of(source) for name, source in named.items()}
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM and a terminal that is closed end the command as Ctrl-C does, so that the card is marked failed."""
+
+    def end(number: int, _: object) -> None:
+        # Once: a second one must not stop what is done about the first.
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    numbers = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
+    before = {one: signal.signal(one, end) for one in numbers}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 @contextmanager

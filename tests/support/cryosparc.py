@@ -47,11 +47,8 @@ class Standin:
         self.state = self._server.state
 
     def close(self) -> None:
-        """End it; half a second later, for which nobody waits."""
-        threading.Thread(target=self._end).start()
-
-    def _end(self) -> None:
-        self._server.shutdown()
+        """End it; nobody is let in from here on, and its thread ends within half a second, which is not waited for."""
+        threading.Thread(target=self._server.shutdown, daemon=True).start()
         self._server.server_close()
 
     def project(self, number: int = 1) -> Path:

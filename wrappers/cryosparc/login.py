@@ -33,6 +33,10 @@ def log_in(url: str, email: str, password: str, days: float = DEFAULT_DAYS, *, t
         If nobody answers.
     """
     spoken_to(url)
+    # This needs what comes with the tools.
+    from .one_try import without_warnings
+
+    without_warnings()
     importlib.import_module("cryosparc.tools")
     auth = importlib.import_module("cryosparc.auth")
     expires = datetime.now(UTC) + timedelta(days=days)
@@ -43,8 +47,10 @@ def log_in(url: str, email: str, password: str, days: float = DEFAULT_DAYS, *, t
     with _for_the_owner_only():
         sessions = auth.InstanceAuthSessions.load()
         sessions.insert(url, email, token, expires)
+        if token_path().exists():
+            # A file that is there keeps its permissions; nobody is to read it between two instants.
+            token_path().chmod(0o600)
         sessions.save()
-        token_path().chmod(0o600)
     return expires
 
 

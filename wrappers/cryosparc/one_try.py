@@ -9,6 +9,7 @@ they belong while they arrive (`poured`).
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -76,6 +77,15 @@ def http_client(base_url: str, timeout_s: float) -> httpx.Client:
     """A client for `cryosparc.api.APIClient` whose waits are bounded."""
     timeout: Any = httpx.Timeout(timeout_s, connect=min(timeout_s, 20.0))
     return httpx.Client(base_url=base_url, timeout=timeout, transport=OneTry(httpx.HTTPTransport()))
+
+
+def without_warnings() -> None:
+    """Keep the client from warning of what is said here already: versions, connections that break, and stored tokens.
+
+    Of a damaged file of tokens it shows what is in it.
+    """
+    warnings.filterwarnings("ignore", module=r"cryosparc(\..*)?")
+    warnings.filterwarnings("ignore", message=r"\*\*\* API client")
 
 
 def _emptied(response: httpx.Response, sink: Sink) -> httpx.Response:

@@ -173,15 +173,22 @@ def _volume_row(server: Server, card: Card, one: Planned, uids: np.ndarray | Non
                 f"{card.id}: the server asks for a column '{name}' in the output '{group.name}', which cryobridge "
                 "does not know; report it with the version of CryoSPARC"
             )
-        columns[name] = _column(given[name], dtype)
+        columns[name] = _column(given[name], dtype, f"{card.id}: column '{name}' of the output '{group.name}'")
     return columns
 
 
-def _column(value: object, dtype: str) -> np.ndarray:
+def _column(value: object, dtype: str, what: str) -> np.ndarray:
     """One row; CryoSPARC's "O" is text."""
     if dtype.lstrip("<>|=") == "O":
         return np.array([value], dtype=object)
-    return np.array([value], dtype=np.dtype(dtype).base)
+    try:
+        wanted = np.dtype(dtype)
+        column = np.array([value], dtype=wanted.base)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputInvalid(f"{what}: the server wants it as '{dtype[:40]}', which it cannot be ({error})") from error
+    if column.shape[1:] != wanted.shape:
+        raise InputInvalid(f"{what}: the server wants it as '{dtype[:40]}', and it is of the shape {column.shape[1:]}")
+    return column
 
 
 def _number(result: JobResult, output: str) -> np.uint64:
@@ -211,6 +218,13 @@ def _difference(sent: Columns, kept: Columns) -> str | None:
     order = np.argsort(sent[_UID], kind="stable")
     kept_order = np.argsort(kept[_UID], kind="stable")
     for column, values in sent.items():
-        if not np.array_equal(values[order], kept[column][kept_order].astype(values.dtype)):
+        if not _equal(values[order], kept[column][kept_order]):
             return f"column '{column}' differs"
     return None
+
+
+def _equal(sent: np.ndarray, kept: np.ndarray) -> bool:
+    try:
+        return np.array_equal(sent, kept.astype(sent.dtype))
+    except (TypeError, ValueError):
+        return False

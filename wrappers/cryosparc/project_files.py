@@ -7,6 +7,7 @@ in one that the operator allows, after all links are resolved.
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -61,20 +62,26 @@ class ProjectFiles:
         relative = path_inside(path)
         if self.visible:
             found = self._folder / relative
-            try:
-                real = found.resolve(strict=True)
-            except (OSError, RuntimeError) as error:
-                # Links in a circle are a RuntimeError to pathlib.
-                why = getattr(error, "strerror", None) or "its links lead in a circle"
-                raise InputInvalid(f"{found}: {why}; the file that {self._card.id} needs is gone") from error
-            if any(real.is_relative_to(folder) for folder in self._allowed):
-                if os.access(real, os.R_OK):
-                    return found
-                why = "may not be read by this user"
-            else:
-                why = f"leads out of the project, to {real}"
-            return self._fetched(relative, f"{found} {why}, and ")
+            real = self._resolved(found)
+            if not any(real.is_relative_to(folder) for folder in self._allowed):
+                return self._fetched(relative, f"{found} leads out of the project, to {real}, and ")
+            if not os.access(real, os.R_OK):
+                return self._fetched(relative, f"{found} may not be read by this user, and ")
+            if not stat.S_ISREG(real.stat().st_mode):
+                raise InputInvalid(f"{found}: is no file; run the job again that it comes from")
+            return found
         return self._fetched(relative, "")
+
+    def _resolved(self, found: Path) -> Path:
+        try:
+            return found.resolve(strict=True)
+        except PermissionError:
+            # In a folder that cannot be looked into; where its links lead cannot be known, so the server is asked.
+            return found.resolve()
+        except (OSError, RuntimeError, ValueError) as error:
+            # Links in a circle are a RuntimeError to pathlib.
+            why = (error.strerror if isinstance(error, OSError) else None) or "it leads nowhere"
+            raise InputInvalid(f"{found}: {why}; the file that {self._card.id} needs is gone") from error
 
     @property
     def output_folder(self) -> Path:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from cryobridge.schemas.envelope import RESULT_NAME
@@ -55,6 +56,7 @@ class Publishing:
         self._check = check
         self._sleep = sleep
         self._result = read_result(request.output)
+        _check_names(self._result.outputs, request.output)
 
     def steps(self) -> Iterator[Step]:
         """Name and deed of each step, in order; those whose name is known to be done are left out by the caller."""
@@ -143,8 +145,9 @@ class Publishing:
     def _plot(self, figure: PageFigure) -> None:
         table = None
         if figure.table in self._result.outputs:
-            path = self._request.output / figure.table
-            table = read_plain(path, _MAX_TABLE_BYTES) if path.stat().st_size <= _MAX_TABLE_BYTES else None
+            # One that is too large, or gone, is not worth a finished job: the picture comes without its numbers.
+            with contextlib.suppress(OSError):
+                table = read_plain(self._request.output / figure.table, _MAX_TABLE_BYTES)
         self._server.plot(self._card.id, figure.title, figure.png, table)
         self._telling.say(figure.reading)
 
@@ -163,6 +166,13 @@ class Publishing:
             self._telling.say(statement)
         if "verdict" in numbers:
             self._telling.say(f"verdict: {numbers['verdict']}", "text" if numbers["verdict"] == "use" else "warning")
+
+
+def _check_names(names: Iterable[str], folder: Path) -> None:
+    """The folder lies in a project, where others may write; nothing outside of it is sent for what they wrote."""
+    for name in names:
+        if Path(name).is_absolute() or ".." in Path(name).parts or (folder / name).is_symlink():
+            raise BadResult(f"{folder / RESULT_NAME}: names a file outside of its folder ({name[:80]!r}); run it again")
 
 
 def _digest(path: Path) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from cryobridge.schemas.errors import CryobridgeError
 
 from .documents import CardId
+from .sent_text import bounded, one_line
 from .server import LogLevel, Server
 
 log = logging.getLogger(__name__)
@@ -19,7 +20,6 @@ PLACE_EVERY_S = 30.0
 LINE_EVERY_S = 60.0
 """Where lines cannot be changed each word of progress is a line more, and stays."""
 LIFE_LINE_EVERY_S = 600.0
-_MOST_CHARACTERS = 10_000
 
 
 class Telling:
@@ -38,10 +38,13 @@ class Telling:
         self._last = ""
 
     def say(self, text: str, level: LogLevel = "text", name: str | None = None) -> None:
-        """Add a line."""
-        log.log(logging.INFO if level == "text" else logging.WARNING, "%s: %s", self._card, text.splitlines()[0])
+        """Add a line; nothing where there is nothing to say."""
+        if not text.strip():
+            return
+        level_here = logging.INFO if level == "text" else logging.WARNING
+        log.log(level_here, "%s: %s", self._card, one_line(text.strip().splitlines()[0]))
         try:
-            self._server.log(self._card, text[:_MOST_CHARACTERS], level, name)
+            self._server.log(self._card, bounded(text), level, name)
         except CryobridgeError as error:
             log.warning("%s", error)
 
@@ -66,6 +69,6 @@ class Telling:
     def _show(self, text: str) -> None:
         self._said_at = self._clock()
         try:
-            self._server.log(self._card, text[:_MOST_CHARACTERS], "text", "progress")
+            self._server.log(self._card, bounded(text), "text", "progress")
         except CryobridgeError as error:
             log.warning("%s", error)

@@ -11,31 +11,29 @@ import importlib
 import io
 import os
 import re
-import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
-import pydantic
 
 from cryobridge.schemas.plain_file import open_plain
 
 from ..formats.cs_table import Columns
 from ..formats.whole_file import whole_file
-from .documents import Card, CardId, CardInput, CardOutput, Source
-from .one_try import AnswerLost, http_client, poured
+from .documents import Card, CardId, Source
+from .one_try import AnswerLost, http_client, poured, without_warnings
 from .recipes import InputGroup, Slot
+from .sent_text import one_line, sendable
 from .server import Abilities, LogLevel, NotLoggedIn, Refused, Unreachable
 from .sinks import Beginning, IntoFile
+from .v5_documents import card_of
 
 API = "/api/cmd"
 TIMEOUT_S = 60.0
 _PAGE = 100
 _FAR = timedelta(days=1)
-MAX_URL_TEXT = 400
-"""Titles and errors travel in the URL, which proxies cut and httpx refuses when it is long."""
 
 
 class V5Server:
@@ -61,9 +59,7 @@ class V5Server:
     abilities = Abilities()
 
     def __init__(self, url: str, email: str = "", password: str = "", *, timeout_s: float = TIMEOUT_S) -> None:
-        # It warns of what is asked and answered here already: versions, and connections that break.
-        warnings.filterwarnings("ignore", module=r"cryosparc(\..*)?")
-        warnings.filterwarnings("ignore", message=r"\*\*\* API client")
+        without_warnings()
         # Registers the models that answers are read into.
         importlib.import_module("cryosparc.tools")
         self._url, self._email, self._password = url, email, password
@@ -117,7 +113,7 @@ class V5Server:
     def card(self, card: CardId) -> Card:
         """A job as it is now."""
         with answered(f"{card}: cannot be read"):
-            return _card(self._api.jobs.find_one(card.project, card.job))
+            return card_of(self._api.jobs.find_one(card.project, card.job))
 
     def status(self, card: CardId) -> str:
         """Status of a job; far cheaper than `card`."""
@@ -147,7 +143,7 @@ class V5Server:
         with answered("jobs cannot be looked for"):
             while True:
                 page = self._api.jobs.find(order=1, after=after, limit=_PAGE, **asked)
-                found += [_card(one) for one in page]
+                found += [card_of(one) for one in page]
                 if len(page) < _PAGE:
                     break
                 after = page[-1].id
@@ -237,17 +233,17 @@ class V5Server:
     def fail(self, card: CardId, sentence: str) -> None:
         """Say that it failed, in one short line."""
         with answered(f"{card}: cannot be marked failed"):
-            self._api.jobs.mark_failed(card.project, card.job, error=_short(sentence))
+            self._api.jobs.mark_failed(card.project, card.job, error=one_line(sentence))
 
     def set_title(self, card: CardId, title: str) -> None:
         """Call it otherwise."""
         with answered(f"{card}: its title cannot be changed"):
-            self._api.jobs.set_title(card.project, card.job, title=_short(title))
+            self._api.jobs.set_title(card.project, card.job, title=one_line(title))
 
     def set_description(self, card: CardId, description: str) -> None:
         """Describe it otherwise."""
         with answered(f"{card}: its description cannot be changed"):
-            self._api.jobs.set_description(card.project, card.job, description)
+            self._api.jobs.set_description(card.project, card.job, sendable(description))
 
     def set_tile(self, card: CardId, png: bytes) -> None:
         """Give it the picture that stands for it."""
@@ -266,7 +262,7 @@ class V5Server:
         """Make an external job, or none. After `Unreachable` look for it before asking again."""
         with answered(f"{project}: a job in {workspace} cannot be made"):
             made = self._api.jobs.create(
-                project, workspace, type="snowflake", title=_short(title), description=_short(description)
+                project, workspace, type="snowflake", title=one_line(title), description=one_line(description)
             )
             return CardId(made.project_uid, made.uid)
 
@@ -307,7 +303,7 @@ class V5Server:
         with answered(f"{card}: the picture '{title}' cannot be sent"):
             assets = [self._asset(card, f"{name}.png", png)]
             assets += [] if table is None else [self._asset(card, f"{name}.csv", table)]
-            self._api.jobs.add_image_log(card.project, card.job, assets, text=_short(title), flags=["plots"])
+            self._api.jobs.add_image_log(card.project, card.job, assets, text=one_line(title), flags=["plots"])
 
     def upload(self, card: CardId, name: str, content: bytes | Path, *, overwrite: bool) -> None:
         """Write a file into its folder. What arrives is not known to be whole: whoever needs it looks."""
@@ -324,6 +320,8 @@ class V5Server:
 
 
 _UNAUTHORISED, _NOT_FOUND = 401, 404
+_PASSING = (429, 502, 503, 504)
+"""What a proxy says while the server behind it starts again, or a busy server: nothing is known, it may be done."""
 
 
 def _authentication(url: str, email: str, password: str) -> str | tuple[str, str]:
@@ -355,13 +353,18 @@ def answered(doing: str) -> Iterator[None]:
                 f"{doing}: the server does not take the token any more; log in again: cryobridge cryosparc login"
             ) from error
         detail = error.data.get("detail", error.data) if isinstance(error.data, dict) else error.data
-        said = " ".join(str(detail or error.args[0]).split())
-        raise Refused(f"{doing}: {said[:MAX_URL_TEXT]} (HTTP {error.code})", error.code) from error
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, AnswerLost) as error:
+        said = f"{doing}: {one_line(str(detail or error.args[0]))} (HTTP {error.code})"
+        if error.code in _PASSING:
+            raise Unreachable(said) from error
+        raise Refused(said, error.code) from error
+    except httpx.InvalidURL as error:
+        # Nothing was sent, and it would be no other the next time.
+        raise Refused(f"{doing}: {one_line(str(error))}") from error
+    except (httpx.HTTPError, httpx.StreamError, AnswerLost) as error:
         raise Unreachable(f"{doing}: {error or type(error).__name__}") from error
-    except (pydantic.ValidationError, TypeError, AttributeError, KeyError) as error:
-        # The client builds its calls from what the server says it can do.
-        said = " ".join(str(error).split())[:MAX_URL_TEXT]
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        # The client builds its calls from what the server says it can do, and reads its answers into models.
+        said = one_line(str(error))
         raise Refused(f"{doing}: the server and this version of cryosparc-tools do not go together ({said})") from error
 
 
@@ -376,38 +379,3 @@ def _opened(content: bytes | Path) -> Iterator[IO[bytes]]:
 
 def _columns(dataset: Any) -> Columns:
     return {name: np.asarray(dataset[name]) for name in dataset.fields()}
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= MAX_URL_TEXT else f"{line[: MAX_URL_TEXT - 3]}..."
-
-
-def _card(job: Any) -> Card:
-    spec = job.spec
-    return Card(
-        id=CardId(job.project_uid, job.uid),
-        type=spec.type,
-        title=job.title,
-        description=job.description,
-        status=job.status,
-        directory=job.job_dir,
-        workspaces=tuple(job.workspace_uids),
-        tags=tuple(job.tags),
-        parents=tuple(job.parents),
-        inputs={
-            name: CardInput(
-                one.type,
-                one.count_min > 0,
-                tuple(Source(c.job_uid, c.output, tuple(r.result for r in c.results)) for c in one.connections),
-            )
-            for name, one in spec.inputs.root.items()
-        },
-        outputs={
-            name: CardOutput(one.type, {r.name: r.passthrough for r in one.results}, one.passthrough)
-            for name, one in spec.outputs.root.items()
-        },
-        complaints=tuple(".".join(str(part) for part in one.loc) + f" {one.type}" for one in job.build_errors),
-        updated_at=job.updated_at,
-        summary={name: one.latest_summary_stats for name, one in spec.outputs.root.items()},
-    )

@@ -22,6 +22,8 @@ _MAX_BYTES = 32 * 1024 * 1024
 _CHUNK_BYTES, _PATIENT = 1 << 16, 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NOT_LET_IN = (401, 403)
+_HOST = re.compile(r"[\w.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
+_LIKE = "write it as in http://cryosparc.example.org:39000"
 _VERSION = re.compile(r"v?(\d+)\.(\d+)")
 _USUAL = {4: "4.7"}
 """The last minor version of an older one, which is the likeliest."""
@@ -58,7 +60,7 @@ def detect(url: str, license_id: str = "", *, timeout_s: float = TIMEOUT_S) -> D
     """
     url = checked_url(url)
     try:
-        document = json.loads(_fetch(_request(f"{url}/api/cmd/openapi.json"), timeout_s))
+        document = _fetched(_request(f"{url}/api/cmd/openapi.json"), timeout_s)
         if isinstance(document, dict) and "paths" in document:
             return Detected(5)
         first = "its answer at /api/cmd is not CryoSPARC's"
@@ -71,28 +73,41 @@ def detect(url: str, license_id: str = "", *, timeout_s: float = TIMEOUT_S) -> D
         headers={"Content-Type": "application/json", "License-ID": license_id or license_of_environment()},
     )
     try:
-        answer = json.loads(_fetch(call, timeout_s))
+        answer = _fetched(call, timeout_s)
         # An error in JSON-RPC is an answer, too: it does not take the licence.
-        return Detected(4, str(answer["result"] or "") if not answer.get("error") else "")
+        if isinstance(answer, dict) and answer.get("error"):
+            return Detected(4)
+        if isinstance(answer, dict) and isinstance(answer.get("result"), str) and _VERSION.match(answer["result"]):
+            return Detected(4, answer["result"])
+        why = "its answer is not CryoSPARC's"
     except _NotLetIn:
         return Detected(4)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise Unreachable(
-            f"{url}: no CryoSPARC answers there ({first}; and not as version 4: {error}); "
-            "give the address that you open in the browser"
-        ) from error
+    except (OSError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+    raise Unreachable(
+        f"{url}: no CryoSPARC answers there ({first}; and not as version 4: {why}); "
+        "give the address that you open in the browser"
+    )
 
 
 def checked_url(url: str) -> str:
-    """An address as it was typed, without a path; raises `InputInvalid` where it is none."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    """An address as it was typed, without a path; raises `InputInvalid` where it is none, or holds a password.
+
+    A path is what the browser shows behind the address, e.g. /browse/P3-W1-J42.
+    """
+    typed = url.strip()
     try:
+        parts = urlsplit(typed if "://" in typed else f"http://{typed}")
         port = parts.port
     except ValueError as error:
-        raise InputInvalid(f"{url}: {error}; write it as in http://cryosparc.example.org:39000") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputInvalid(f"{url}: is no address; write it as in http://cryosparc.example.org:39000")
-    return f"{parts.scheme}://{_bracketed(parts.hostname)}" + (f":{port}" if port else "")
+        raise InputInvalid(f"{typed.rpartition('@')[2][:80]!r}: {error}; {_LIKE}") from error
+    shown = repr(typed.rpartition("@")[2][:80])
+    if parts.username is not None or parts.password is not None:
+        raise InputInvalid(f"{shown}: an address holds no user and no password; use --email, and {_LIKE}")
+    host = _bracketed(parts.hostname or "")
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host) or port == 0:
+        raise InputInvalid(f"{shown}: is no address; {_LIKE}")
+    return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
 
 
 def tools_version() -> str:
@@ -172,12 +187,13 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """Do not follow."""
 
 
-def _fetch(request: urllib.request.Request, timeout_s: float) -> bytes:
+def _fetched(request: urllib.request.Request, timeout_s: float) -> object:
+    """What JSON is answered, within a time for all of it and a size; raises `OSError` or `ValueError`."""
     # Without the proxies of the environment, which the client does not use either.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
     try:
         with opener.open(request, timeout=timeout_s) as answer:
-            return _bounded(answer, timeout_s)
+            return json.loads(_bounded(answer, timeout_s))
     except urllib.error.HTTPError as error:
         target = urlsplit(error.headers.get("Location") or "")
         if error.code in _REDIRECTS and target.scheme in ("http", "https") and target.netloc:
@@ -190,7 +206,7 @@ def _fetch(request: urllib.request.Request, timeout_s: float) -> bytes:
         raise OSError(f"HTTP {error.code}") from error
     except urllib.error.URLError as error:
         raise OSError(str(error.reason)) from error
-    except http.client.HTTPException as error:
+    except (http.client.HTTPException, OverflowError, RecursionError) as error:
         raise OSError(f"no HTTP ({type(error).__name__})") from error
 
 
