@@ -105,7 +105,7 @@ def test_c2_a_map_behind_a_link_out_of_the_project_is_one_sentence_or_allowed(be
     sentence = failed_in_one_sentence(bench, bench.card())
     assert str(path) in sentence
     assert str(elsewhere / path.name) in sentence
-    assert "also_read" in sentence
+    assert "--also-read" in sentence
     assert bench.run(bench.card(), also_read=[elsewhere]) is End.COMPLETED
 
 
