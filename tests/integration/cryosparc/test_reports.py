@@ -242,7 +242,7 @@ def test_c12_a_map_that_the_server_cannot_give_either_is_the_same(
     path.unlink()
     sentence = failed_in_one_sentence(bench, bench.card())
     assert f"J1/{path.name}" in sentence
-    assert "the server does not give it" in sentence
+    assert "cannot be downloaded" in sentence
 
 
 # ---- work is kept
