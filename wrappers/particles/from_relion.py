@@ -15,6 +15,7 @@ from ..formats.cs_table import UID, Columns
 from ..formats.star import Block, StarFile
 from . import UID_LABEL
 from .rotations import vectors_of_angles
+from .source import LARGEST
 
 _A_PER_MM = 1e7
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
@@ -25,6 +26,7 @@ _CTF_NEEDED = (
 )
 _UNSET_DEG, _MOST_DEG = -999.0, 3600.0
 """RELION's value of an angle that was never set; ten turns, beyond which an angle is a damaged number."""
+_FINEST_A, _COARSEST_A = 1e-3, 1e4
 _LARGEST_BOX, _LARGEST_INDEX = 16_384, 2**32 - 1
 
 
@@ -124,7 +126,7 @@ class _Rows:
             raise InputInvalid(
                 f"{self._name}: column '{label}' holds {values[at][:40]!r} in row {at + 1}, which is not a number"
             ) from error
-        self.refuse(~np.isfinite(numbers), label, "is not finite")
+        self.refuse(~(np.abs(numbers) <= LARGEST), label, "is not finite, or larger than any such number")
         return numbers
 
     def refuse(self, bad: NDArray[np.bool_], label: str, why: str) -> None:
@@ -194,8 +196,9 @@ def _pixel_size(rows: _Rows, name: str, given_A: float | None) -> NDArray[np.flo
         if detector_um is None or magnification is None or bool((magnification <= 0).any()):
             raise InputInvalid(f"{name}: does not say the pixel size of the images; give 'pixel_size_A'")
         size = 1e4 * detector_um / magnification
-    if bool((size <= 0).any()):
-        raise InputInvalid(f"{name}: says a pixel size of {size.min():g} A; give 'pixel_size_A'")
+    for extreme in (size.min(), size.max()):
+        if not _FINEST_A <= extreme <= _COARSEST_A:
+            raise InputInvalid(f"{name}: says a pixel size of {extreme:g} A; give 'pixel_size_A'")
     return size
 
 
