@@ -11,7 +11,7 @@ import importlib
 import io
 import os
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -23,15 +23,18 @@ from cryobridge.schemas.plain_file import open_plain
 
 from ..formats.cs_table import Columns
 from ..formats.whole_file import whole_file
-from .documents import Card, CardId, CardInput, CardOutput, Source
+from .documents import Card, CardId, LiveSession, Source
 from .one_try import AnswerLost, http_client
 from .recipes import InputGroup, Slot
 from .server import LogLevel, NotLoggedIn, Refused, Unreachable
+from .v5_documents import card_of, session_of
 
 API = "/api/cmd"
 TIMEOUT_S = 60.0
 _PAGE = 100
 _FAR = timedelta(days=1)
+_MOST_NAMED = 1000
+"""So many lines of logs can be changed later; of an agent's cards of months the last."""
 MAX_URL_TEXT = 400
 """Titles and errors travel in the URL, which proxies cut and httpx refuses when it is long."""
 
@@ -113,7 +116,7 @@ class V5Server:
     def card(self, card: CardId) -> Card:
         """A job as it is now."""
         with answered(f"{card}: cannot be read"):
-            return _card(self._api.jobs.find_one(card.project, card.job))
+            return card_of(self._api.jobs.find_one(card.project, card.job))
 
     def status(self, card: CardId) -> str:
         """Status of a job; far cheaper than `card`."""
@@ -136,23 +139,34 @@ class V5Server:
             "status": sorted(statuses) or None,
             "uid": sorted({one.job for one in jobs}) or None,
             # There is no end of time to be had, and clocks differ.
-            "updated_at": None if since is None else (since, since.now(since.tzinfo) + _FAR),
+            "updated_at": None if since is None else (since, max(since, since.now(since.tzinfo)) + _FAR),
         }
-        found: list[Card] = []
-        after = None
         with answered("jobs cannot be looked for"):
-            while True:
-                page = self._api.jobs.find(order=1, after=after, limit=_PAGE, **asked)
-                found += [_card(one) for one in page]
-                if len(page) < _PAGE:
-                    break
-                after = page[-1].id
+            # Without a project the server would look in all of them.
+            found = [card_of(one) for one in self._pages(self._api.jobs.find, asked)] if projects else []
         return [one for one in found if not jobs or one.id in jobs]
 
     def tags(self) -> dict[str, str]:
-        """Titles of the tags of jobs, by their ids."""
+        """Titles of the tags of jobs and Live sessions, by their ids."""
+        asked = {"type": ["general", "job", "session"]}
         with answered("tags cannot be looked for"):
-            return {one.uid: one.title for one in self._api.tags.find(type=["job"])}
+            return {one.uid: one.title for one in self._pages(self._api.tags.find, asked)}
+
+    def sessions(self, projects: Sequence[str]) -> list[LiveSession]:
+        """Live sessions of these projects that are running."""
+        asked = {"project_uid": sorted(projects), "status": ["running"]}
+        with answered("Live sessions cannot be looked for"):
+            return [session_of(one) for one in self._pages(self._api.sessions.find, asked)] if projects else []
+
+    def _pages(self, find: Callable[..., Any], asked: Mapping[str, Any]) -> Iterator[Any]:
+        """All that is found, page by page."""
+        after = None
+        while True:
+            page = find(order=1, after=after, limit=_PAGE, **asked)
+            yield from page
+            if len(page) < _PAGE or page[-1].id == after:
+                return
+            after = page[-1].id
 
     def load_input(self, card: CardId, name: str, slots: Sequence[str]) -> Columns:
         """What is connected to an input, the slots under the input's own names."""
@@ -288,14 +302,20 @@ class V5Server:
                     return
             event = self._api.jobs.add_event_log(card.project, card.job, text, type=level)
             if name:
-                self._named[card, name] = event.id
+                self._remember(card, name, event.id)
 
     def checkpoint(self, card: CardId, facts: Mapping[str, object]) -> None:
         """Begin a new part of its log."""
         with answered(f"{card}: its log cannot be written"):
             self._api.jobs.add_checkpoint(card.project, card.job, dict(facts))
-        for one in [one for one in self._named if one[0] == card]:
-            del self._named[one]
+        # Cards are worked on in threads.
+        for one in [one for one in list(self._named) if one[0] == card]:
+            self._named.pop(one, None)
+
+    def _remember(self, card: CardId, name: str, event: str) -> None:
+        self._named[card, name] = event
+        for one in list(self._named)[:-_MOST_NAMED]:
+            self._named.pop(one, None)
 
     def plot(self, card: CardId, title: str, png: bytes, table: bytes | None) -> None:
         """Add a picture to its log, and the numbers behind it (CSV)."""
@@ -377,33 +397,3 @@ def _columns(dataset: Any) -> Columns:
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= MAX_URL_TEXT else f"{line[: MAX_URL_TEXT - 3]}..."
-
-
-def _card(job: Any) -> Card:
-    spec = job.spec
-    return Card(
-        id=CardId(job.project_uid, job.uid),
-        type=spec.type,
-        title=job.title,
-        description=job.description,
-        status=job.status,
-        directory=job.job_dir,
-        workspaces=tuple(job.workspace_uids),
-        tags=tuple(job.tags),
-        parents=tuple(job.parents),
-        inputs={
-            name: CardInput(
-                one.type,
-                one.count_min > 0,
-                tuple(Source(c.job_uid, c.output, tuple(r.result for r in c.results)) for c in one.connections),
-            )
-            for name, one in spec.inputs.root.items()
-        },
-        outputs={
-            name: CardOutput(one.type, {r.name: r.passthrough for r in one.results}, one.passthrough)
-            for name, one in spec.outputs.root.items()
-        },
-        complaints=tuple(".".join(str(part) for part in one.loc) + f" {one.type}" for one in job.build_errors),
-        updated_at=job.updated_at,
-        summary={name: one.latest_summary_stats for name, one in spec.outputs.root.items()},
-    )
