@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from .one_try import http_client
+from .token_watch import WARN_DAYS as WARN_DAYS
 from .v5 import API, answered
 
 DEFAULT_DAYS = 14.0
 MOST_DAYS = 365.0
-WARN_DAYS = 3.0
 
 
 def log_in(url: str, email: str, password: str, days: float = DEFAULT_DAYS, *, timeout_s: float = 60.0) -> datetime:
