@@ -85,7 +85,9 @@ class AgentDesk:
         return found
 
     def until(self, card: CardId, status: str, seconds: float = 20.0) -> None:
-        wait_for(lambda: self.status(card) == status, seconds, lambda: f"{self.status(card)}: {self.standin.said(card)}")
+        wait_for(
+            lambda: self.status(card) == status, seconds, lambda: f"{self.status(card)}: {self.standin.said(card)}"
+        )
 
 
 @contextmanager

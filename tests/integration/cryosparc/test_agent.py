@@ -20,7 +20,7 @@ from support.cryosparc import EMAIL, PASSWORD, Standin
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.cryosparc import agent as agent_module
 from cryobridge.wrappers.cryosparc.card_watch import WHOLE_LOOK_S
-from cryobridge.wrappers.cryosparc.documents import CardId, Source
+from cryobridge.wrappers.cryosparc.documents import CardId
 from cryobridge.wrappers.cryosparc.following import SLICE_S
 from cryobridge.wrappers.cryosparc.go_signs import AGAIN_S, STILL_S
 from cryobridge.wrappers.cryosparc.server import Refused
@@ -276,9 +276,9 @@ def test_a_stamp_of_the_future_hides_no_card_for_long(desk: AgentDesk) -> None:
     agent = desk.agent(clock=desk.clock)
     desk.standin.job(desk.card()).updated_at += timedelta(days=400)
     agent.look()
-    for _ in range(2):
+    for passed in (WHOLE_LOOK_S, 0.0):
         card = desk.card(go=True)
-        desk.clock.now += WHOLE_LOOK_S if _ == 0 else 0
+        desk.clock.now += passed
         agent.look()
         finish_threads(agent)
         assert desk.status(card) == "completed"
@@ -463,6 +463,7 @@ def test_a_token_that_will_expire_is_named_days_ahead_once_a_day(
 # ---- how often the server is asked
 
 
+@pytest.mark.slow
 def test_however_many_cards_there_are_it_is_asked_thrice_a_look(desk: AgentDesk) -> None:
     desk.daemon.takes_s = 120
     for number in range(12):
@@ -471,16 +472,12 @@ def test_however_many_cards_there_are_it_is_asked_thrice_a_look(desk: AgentDesk)
         desk.card("P3", go=number < 6)
     desk.standin.job(CardId("P2", "J1")).status = "running"
     agent = desk.agent(("P1", "P2", "P3"), clock=desk.clock)
-    with at_work(agent):
-        wait_for(lambda: len(agent._threads) == 6)
-    agent = desk.agent(("P1", "P2", "P3"), clock=desk.clock)
     agent.look()
-    wait_for(lambda: sum(one.status == "running" for one in desk.standin.state.jobs.values()) == 3)
+    jobs = desk.standin.state.jobs.values()
+    wait_for(lambda: [sum(one.status == status for one in jobs) for status in ("running", "waiting")] == [3, 4])
     desk.clock.now += STILL_S
-    time.sleep(1)
     agent.look()
-    agent.look()
-    time.sleep(2.5)
+    time.sleep(SLICE_S + 0.5)
     desk.calls()
     for _ in range(6):
         desk.clock.now += agent_module.POLL_S

