@@ -12,6 +12,7 @@ and then while they are worked on; those that the agent looks with do not depend
 from __future__ import annotations
 
 import argparse
+import logging
 import statistics
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from support.cryosparc import Standin
 
 from cryobridge.wrappers.cryosparc.documents import CardId
 
-LOOKS = ("jobs.find", "jobs.get_status", "tags.find", "sessions.find")
+LOOKS = ("jobs.find", "tags.find", "sessions.find")
 IDLE_S = 60.0
 
 
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--poll", type=float, default=10.0)
     parser.add_argument("--at-once", type=int, default=2)
     args = parser.parse_args()
+    logging.getLogger("cryobridge").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         standin = Standin(args.standin.resolve().parent, Path(folder) / "server", projects=len(args.cards))
         try:

@@ -204,7 +204,7 @@ class CardWatch:
         """
         now = self._clock()
         self._left_out = {one: until for one, until in self._left_out.items() if until > now}
-        asked = [one for one in projects if one not in self._left_out]
+        asked = [one for one in projects if one in self._troubles and one not in self._left_out]
         if not asked:
             return []
         try:

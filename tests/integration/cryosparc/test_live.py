@@ -116,8 +116,10 @@ def test_one_card_of_a_session_is_in_flight_at_a_time(desk: AgentDesk, sessions:
     for hour in range(1, 4):
         sessions.refined(session, FIRST + timedelta(hours=hour), 20000)
         desk.clock.now += 3600
+        desk.calls()
         agent.look()
         agent._live._thread.join(20)  # type: ignore[union-attr]
+        assert desk.calls()["jobs.find"] == 2, "all jobs of a project are looked at for a new card only"
     assert len(cards(desk)) == 1
     # Another agent, which knows of nothing, sees it too.
     other = agent_of(desk, memory="other")
