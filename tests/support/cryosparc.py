@@ -48,8 +48,11 @@ class Standin:
 
     def close(self) -> None:
         """End it; its loop takes half a second to see that, which no test needs to wait for."""
-        threading.Thread(target=self._server.shutdown, daemon=True).start()
-        self._server.socket.close()
+        threading.Thread(target=self._end, daemon=True).start()
+
+    def _end(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
     def project(self, number: int = 1) -> Path:
         """Folder of a project."""

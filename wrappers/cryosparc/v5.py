@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Literal
 
-import numpy as np
 import pydantic
 
 from cryobridge.schemas.plain_file import open_plain
@@ -27,7 +26,7 @@ from .documents import Card, CardId, LiveSession, Source
 from .one_try import AnswerLost, http_client
 from .recipes import InputGroup, Slot
 from .server import LogLevel, NotLoggedIn, Refused, Unreachable
-from .v5_documents import card_of, session_of
+from .v5_documents import card_of, columns_of, session_of
 
 API = "/api/cmd"
 TIMEOUT_S = 60.0
@@ -171,12 +170,12 @@ class V5Server:
     def load_input(self, card: CardId, name: str, slots: Sequence[str]) -> Columns:
         """What is connected to an input, the slots under the input's own names."""
         with answered(f"{card}: what is connected to '{name}' cannot be read"):
-            return _columns(self._api.jobs.load_input(card.project, card.job, name, slots=list(slots) or "all"))
+            return columns_of(self._api.jobs.load_input(card.project, card.job, name, slots=list(slots) or "all"))
 
     def load_output(self, card: CardId, name: str) -> Columns:
         """What a job has saved, what was passed through included."""
         with answered(f"{card}: its output '{name}' cannot be read"):
-            return _columns(self._api.jobs.load_output(card.project, card.job, name, slots="all"))
+            return columns_of(self._api.jobs.load_output(card.project, card.job, name, slots="all"))
 
     def output_fields(self, card: CardId, name: str) -> list[tuple[str, str]]:
         """Columns that an output must have, with their types, e.g. ("map/psize_A", "f4")."""
@@ -340,6 +339,8 @@ class V5Server:
 
 
 _UNAUTHORISED, _NOT_FOUND = 401, 404
+_AWAY = frozenset({408, 429, 502, 503, 504})
+"""A proxy answers so for a server that is restarting, or has too much to do."""
 
 
 def _authentication(url: str, email: str, password: str) -> str | tuple[str, str]:
@@ -372,7 +373,8 @@ def answered(doing: str) -> Iterator[None]:
             ) from error
         detail = error.data.get("detail", error.data) if isinstance(error.data, dict) else error.data
         said = " ".join(str(detail or error.args[0]).split())
-        raise Refused(f"{doing}: {said[:MAX_URL_TEXT]} (HTTP {error.code})", error.code) from error
+        said = f"{doing}: {said[:MAX_URL_TEXT]} (HTTP {error.code})"
+        raise (Unreachable(said) if error.code in _AWAY else Refused(said, error.code)) from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, AnswerLost) as error:
         raise Unreachable(f"{doing}: {error or type(error).__name__}") from error
     except (pydantic.ValidationError, TypeError, AttributeError, KeyError) as error:
@@ -388,10 +390,6 @@ def _opened(content: bytes | Path) -> Iterator[IO[bytes]]:
         return
     with os.fdopen(open_plain(content), "rb") as file:
         yield file
-
-
-def _columns(dataset: Any) -> Columns:
-    return {name: np.asarray(dataset[name]) for name in dataset.fields()}
 
 
 def _short(text: str) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from ..formats.cs_table import Columns
 from .documents import Card, CardId, CardInput, CardOutput, LiveSession, Source
 
 
@@ -49,3 +52,8 @@ def session_of(session: Any) -> LiveSession:
         refined_at=session.phase2_refine_last_updated,
         particles=session.phase2_refine_num_particles_in,
     )
+
+
+def columns_of(dataset: Any) -> Columns:
+    """A table, as `cryosparc.dataset.Dataset`."""
+    return {name: np.asarray(dataset[name]) for name in dataset.fields()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
@@ -23,6 +24,7 @@ from cryobridge.wrappers.cryosparc.card_watch import WHOLE_LOOK_S
 from cryobridge.wrappers.cryosparc.documents import CardId
 from cryobridge.wrappers.cryosparc.following import SLICE_S
 from cryobridge.wrappers.cryosparc.go_signs import AGAIN_S, STILL_S
+from cryobridge.wrappers.cryosparc.login import log_in
 from cryobridge.wrappers.cryosparc.server import Refused
 from cryobridge.wrappers.cryosparc.v5 import V5Server
 
@@ -426,25 +428,35 @@ def test_the_next_agent_goes_on_where_one_was_killed(desk: AgentDesk, tmp_path: 
 
 
 def test_an_expired_token_is_named_once_and_a_new_login_is_enough(
-    desk: AgentDesk, caplog: pytest.LogCaptureFixture
+    desk: AgentDesk, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    importlib.import_module("cryosparc.auth").get_default_auth_config_path.cache_clear()
     card = desk.card()
-    desk.user.tag(card)
-    renewed = []
-
-    class Forgetful(V5Server):
-        def renew(self) -> None:
-            if renewed:
-                super().renew()
-
-    server = Forgetful(desk.standin.url, EMAIL, PASSWORD, timeout_s=10.0)
-    desk.standin.state.tokens.clear()
+    log_in(desk.standin.url, EMAIL, PASSWORD)
+    server = V5Server(desk.standin.url, EMAIL, timeout_s=10.0)
     with caplog.at_level(logging.INFO), at_work(desk.agent(server=server)):
+        wait_for(lambda: "jobs.find" in desk.calls())
+        desk.standin.state.tokens.clear()
+        wait_for(lambda: any("log in again" in line for line in caplog.messages))
         time.sleep(0.5)
         assert sum("log in again" in line for line in caplog.messages) == 1
-        renewed.append(True)
+        log_in(desk.standin.url, EMAIL, PASSWORD)
+        desk.server.renew()
+        desk.user.tag(card)
         desk.until(card, "completed")
     assert any("answers again" in line for line in caplog.messages)
+    importlib.import_module("cryosparc.auth").get_default_auth_config_path.cache_clear()
+
+
+def test_a_server_that_is_restarting_behind_its_proxy_is_waited_for(desk: AgentDesk) -> None:
+    desk.daemon.takes_s = 0.2
+    card = desk.card(go=True)
+    for operation in ("jobs.find", "jobs.find_one", "jobs.mark_running", "jobs.save_output", "jobs.mark_completed"):
+        desk.standin.fault(operation, status=502, times=2)
+    with at_work(desk.agent()):
+        desk.until(card, "completed")
+    assert len(desk.daemon.specs) == 1
 
 
 def test_a_token_that_will_expire_is_named_days_ahead_once_a_day(
