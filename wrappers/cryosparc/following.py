@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,9 +11,9 @@ from cryobridge.schemas.state import JobState
 
 from .daemon import Daemon, JobEnd
 from .patience import Patience
+from .said_once import SaidOnce
 from .telling import Telling
 
-log = logging.getLogger(__name__)
 SLICE_S = 2.0
 """So often a wait is left to look whether the job is still wanted."""
 
@@ -47,6 +46,7 @@ def follow(
     """
     away_since: float | None = None
     job_id: str | None = None
+    trouble = SaidOnce("the daemon answers again")
     while True:
         check()
         try:
@@ -55,13 +55,14 @@ def follow(
                 telling.progress("waits for a device")
             end = daemon.end_of(job_id, SLICE_S, telling.progress)
             away_since = None
+            trouble.fine()
         except DaemonUnavailable as error:
             # It may come back with another memory; the name of the request finds the job, or makes it anew.
             job_id = None
             away_since = time.monotonic() if away_since is None else away_since
             if time.monotonic() - away_since > patience.daemon_s:
                 raise
-            log.warning("%s", error)
+            trouble.warn(str(error))
             telling.progress("waits for the cryobridge daemon")
             sleep(patience.pause_s)
             continue
