@@ -82,6 +82,11 @@ class DaemonClient:
             )
         return cls(channel, path, welcome)
 
+    @property
+    def uid(self) -> int:
+        """The user that the daemon runs as, as the kernel knows it."""
+        return wire.peer_uid(self._channel.sock)[1]
+
     def __enter__(self) -> Self:
         return self
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from typing import Any
 
-from cryobridge.schemas.errors import DeadlineExceeded
+from cryobridge.schemas.errors import DeadlineExceeded, JobRejected
 from cryobridge.schemas.requests import CancelJob, JobStanding, SubmitJob
 from cryobridge.wrappers.cryosparc.daemon import JobEnd, OnProgress
 
@@ -15,8 +17,21 @@ class DaemonJobs:
     """The daemon that answers now, whichever it is (`wrappers.cryosparc.daemon.Daemon`)."""
 
     def submit(self, spec: dict[str, Any]) -> str:
-        """Hand a job over, or find it again by its `run.request_id`; its id."""
+        """Hand a job over, or find it again by its `run.request_id`; its id.
+
+        Raises
+        ------
+        JobRejected
+            If the daemon is another user's: it could not read what is private to this one, and its results would be
+            its own user's alone.
+        """
         with DaemonClient.connect() as client:
+            if client.uid != os.getuid():
+                raise JobRejected(
+                    f"the daemon at {client.path} is {user_name(client.uid)}'s, and this runs as "
+                    f"{user_name(os.getuid())}: neither can read the other's files; run both as the same user, or set "
+                    "CRYOBRIDGE_SOCKET to a daemon of this one"
+                )
             return JobStanding.read(client.request(SubmitJob(spec=spec)), "the reply to 'submit'").job_id
 
     def end_of(self, job_id: str, timeout_s: float, on_progress: OnProgress) -> JobEnd | None:
@@ -33,3 +48,11 @@ class DaemonJobs:
         """Stop a job; one that has ended stays as it is."""
         with DaemonClient.connect() as client:
             client.request(CancelJob(job_id=job_id))
+
+
+def user_name(uid: int) -> str:
+    """What a user is called on this machine."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"

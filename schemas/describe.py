@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 
 from .envelope import JOB_SCHEMA, Job
 from .outputs import Output
-from .paths import Must, must_be
+from .paths import Holds, Must, held_by, must_be
 from .validation import StrictModel, names_of
 
 FieldType = Literal[
@@ -68,6 +68,8 @@ class FieldDescription:
         Heading that it is shown under; empty for the model's own fields.
     example
         A value that may be given.
+    holds
+        What a path leads to, where the model says so.
     """
 
     key: str
@@ -82,6 +84,7 @@ class FieldDescription:
     help: str
     group: str
     example: Any
+    holds: Holds | None = None
 
     @property
     def is_flag(self) -> bool:
@@ -180,6 +183,7 @@ def _fields(model: type[BaseModel], place: str = "", *, optional: bool = False) 
             help=field.description or "",
             group=model.group_of(name) if issubclass(model, StrictModel) else "",
             example=field.examples[0] if field.examples else _example(name, found, choices),
+            holds=held_by(field.annotation, field.metadata),
         )
 
 
@@ -233,7 +237,12 @@ def _type_of(field: FieldInfo) -> tuple[FieldType, tuple[str, ...]]:
 def _path_type(must: Must, members: tuple[Any, ...]) -> FieldType:
     if any(typing.get_origin(member) in (tuple, list) for member in members):
         return "files"
-    single: dict[Must, FieldType] = {Must.BE_FILE: "file", Must.BE_FOLDER: "folder", Must.BE_RUN: "run_folder"}
+    single: dict[Must, FieldType] = {
+        Must.BE_FILE: "file",
+        Must.BE_FOLDER: "folder",
+        Must.BE_RUN: "run_folder",
+        Must.BE_ROOT: "folder",
+    }
     return single[must]
 
 

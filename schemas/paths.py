@@ -1,7 +1,8 @@
 """Paths in jobs: what each of them must be, and every one of a model found, however deep it lies.
 
-An input is a file, a folder, a list of files or a run folder, by the type of its field. Models inside models and lists
-of models are walked like the rest, so no check of inputs (absolute, readable, allowed, known by its hash) misses one.
+An input is a file, a folder, a list of files, a run folder or a root, by the type of its field. Models inside models
+and lists of models are walked like the rest, so no check of inputs (absolute, readable, allowed, known by its hash)
+misses one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field
 
@@ -33,6 +34,11 @@ class Must(Enum):
     BE_FILE = "a file"
     BE_FOLDER = "a folder"
     BE_RUN = "the folder of a finished run"
+    BE_ROOT = "the folder that names of files start at"
+
+
+HeldType = OutputType | Literal["project"]
+"""project: the folder of a foreign program's project, which paths in its tables start at."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +50,16 @@ class Holds:
     Attributes
     ----------
     type
-        As of an output.
+        As of an output, or project.
     role
-        Which of several of this type: half1 and half2 are a pair, as corrected1 and corrected2 are.
+        Which of several of this type: half1 and half2 are a pair, as corrected1 and corrected2 are; passthrough is what
+        completes a table whose slots are in several files.
     parts
         Of particles: what of them is read, out of "images", "ctf", "views" and "location"; with a "?" where a job can
         do without.
     """
 
-    type: OutputType
+    type: HeldType
     role: str = ""
     parts: tuple[str, ...] = ()
 
@@ -84,6 +91,9 @@ RunFolder = Annotated[Path, AfterValidator(_plain_path), Must.BE_RUN]
 """The output folder of a finished job of ours, or the folder of a foreign program's run."""
 InputFiles = Annotated[tuple[InputFile, ...], Field(min_length=1, max_length=MAX_LISTED_FILES)]
 """One file or more, in an order that counts."""
+RootFolder = Annotated[Path, AfterValidator(_plain_path), Must.BE_ROOT]
+"""A folder that names in other inputs start at, e.g. a project. It is never listed, so it may be as large as a disk,
+and a result may lie in it."""
 OutputFolder = Annotated[Path, AfterValidator(_plain_path)]
 """A folder that is made, with the result in it."""
 

@@ -15,6 +15,7 @@ from ..interrupted import interrupted
 from ..spoken import NAMES_NAME, as_typed
 from . import render
 from .daemon import PASS_THROUGH, exec_module, json_option
+from .findings import show
 from .nearest import NearestGroup
 
 _CHECK_NAMES = {"run.devices": "--devices", "output": "--output"}
@@ -29,21 +30,9 @@ def doctor(job_folder: Path | None, tiny_job: bool, as_json: bool) -> int:
 
     Each line says ok, warn or fail, and what to do, as soon as it is found. Exit 0: nothing failed; 1: something did.
     """
-    from ..doctor.finding import Level
     from ..doctor.installation import examine
 
-    findings = []
-    for finding in examine(job_folder, tiny_job=tiny_job):
-        findings.append(finding)
-        if not as_json:
-            click.echo(
-                f"{click.style(f'{finding.level:<4}', fg=finding.level.colour)}  {finding.check}: {finding.text}"
-            )
-            if finding.advice:
-                click.echo(f"      -> {finding.advice}")
-    if as_json:
-        render.as_json([finding.as_dict() for finding in findings])
-    return int(any(finding.level is Level.FAIL for finding in findings))
+    return show(examine(job_folder, tiny_job=tiny_job), as_json=as_json)
 
 
 @click.command()

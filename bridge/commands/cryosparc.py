@@ -15,34 +15,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cryobridge.schemas import wire
-from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.errors import InputInvalid, OptionsInvalid
 
 from ..interrupted import interrupted
+from .cryosparc_doctor import doctor
+from .cryosparc_folder import folder_options, folder_run, run_on_folder
+from .cryosparc_options import PASSWORD, email_option, optional_url_option, url_option
 from .nearest import NearestGroup
 
 if TYPE_CHECKING:
     from cryobridge.wrappers.cryosparc.options_block import CardOptions
     from cryobridge.wrappers.cryosparc.server import Server
 
-URL = "CRYOSPARC_BASE_URL"
-EMAIL, PASSWORD = "CRYOSPARC_EMAIL", "CRYOSPARC_PASSWORD"
 
-
-def _url_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--url", envvar=URL, required=True, help="CryoSPARC's address, as in the browser.", show_envvar=True
-    )(command)
-
-
-def _email_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--email", envvar=EMAIL, default="", help="User to act as.", show_envvar=True)(command)
+def _place_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    command = click.option("--workspace", required=True, help="Workspace, e.g. W1.")(command)
+    return click.option("--project", required=True, help="Project, e.g. P3.")(command)
 
 
 def _job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
-            click.option("--project", required=True, help="Project, e.g. P3."),
-            click.option("--workspace", required=True, help="Workspace, e.g. W1."),
             click.option("--job", "kind", required=True, help="Kind of job, e.g. map.correct."),
             click.option("--volume", help="Job whose volume is used, e.g. J42 or J42:volume."),
             click.option("--mask", help="Job whose mask is used."),
@@ -66,26 +59,44 @@ def cryosparc_command() -> None:
 
 
 @cryosparc_command.command()
-@_url_option
-@_email_option
+@url_option
+@email_option
 @click.option("--days", type=click.FloatRange(0.01, 365), default=14.0, show_default=True, help="Days the token lasts.")
 def login(url: str, email: str, days: float) -> None:
     """Get a token for a user of CryoSPARC 5, and keep it."""
+    from cryobridge.wrappers.cryosparc.connecting import check_has_tokens
     from cryobridge.wrappers.cryosparc.login import log_in, token_path
-    from cryobridge.wrappers.cryosparc.versions import checked_url
+    from cryobridge.wrappers.cryosparc.versions import checked_url, spoken_to
 
+    url = checked_url(url)
+    check_has_tokens(url)
+    spoken_to(url)
     email = email or click.prompt("E-mail")
     password = os.environ.get(PASSWORD) or click.prompt("Password", hide_input=True)
-    expires = log_in(checked_url(url), email, password, days)
+    expires = log_in(url, email, password, days)
     click.echo(f"logged in until {expires:%Y-%m-%d %H:%M} UTC ({token_path()})")
 
 
 @cryosparc_command.command("run")
-@_url_option
-@_email_option
+@optional_url_option
+@email_option
+@click.option("--project", help="Project, e.g. P3.")
+@click.option("--workspace", help="Workspace, e.g. W1.")
 @_job_options
-def run_job(url: str, email: str, project: str, workspace: str, kind: str, **given: Any) -> int:
-    """Run one job now, as an external job with its log, plots and outputs in CryoSPARC; exit 0 if it is completed."""
+@folder_options
+@click.pass_context
+def run_job(ctx: click.Context, /, kind: str, **given: Any) -> int:
+    """Run one job now, as an external job with its log, plots and outputs in CryoSPARC; exit 0 if it is completed.
+
+    With --job-dir it needs no server and no login: it reads the folder of a job, never writes into it, and leaves a
+    result that CryoSPARC can import.
+    """
+    folder = folder_run(ctx, given)
+    options = _card_options(kind, given)
+    return run_on_folder(options, folder) if folder else _run_card(options, **given)
+
+
+def _run_card(options: CardOptions, url: str, email: str, project: str, workspace: str, **given: Any) -> int:
     from cryobridge.wrappers.cryosparc.card_run import End
     from cryobridge.wrappers.cryosparc.documents import project_id, workspace_id
     from cryobridge.wrappers.cryosparc.foreground import run_card
@@ -98,18 +109,24 @@ def run_job(url: str, email: str, project: str, workspace: str, kind: str, **giv
     server = _server(url, email)
     memory, daemon = _memory(server), DaemonJobs()
     project, workspace = project_id(project), workspace_id(workspace)
-    options = _card_options(kind, given)
     card = new_card(server, project, workspace, options, _connections(given), DEFAULT_TAG, Patience())
     click.echo(str(card))
-    with interrupted(f"{card} is marked failed"), _talking():
-        end = run_card(server, daemon, memory, card)
+
+    def left() -> str:
+        return f"{card} " + (
+            "is left to 'cryobridge cryosparc agent'" if card in memory.cards() else "is marked failed"
+        )
+
+    with interrupted(left), _talking(), _ended_like_ctrl_c():
+        end = run_card(server, daemon, memory, card, given["also_read"])
     click.echo(f"{card}: {end.value}", err=end is not End.COMPLETED)
     return wire.EXIT_OK if end is End.COMPLETED else wire.EXIT_FAILED
 
 
 @cryosparc_command.command("card")
-@_url_option
-@_email_option
+@url_option
+@email_option
+@_place_options
 @_job_options
 @click.option("--auto", is_flag=True, help="It begins by itself once its inputs are connected.")
 @click.option("--tag", default="cryobridge", show_default=True, help="Title of the tag that starts it.")
@@ -128,8 +145,8 @@ def make_card(
 
 
 @cryosparc_command.command("agent")
-@_url_option
-@_email_option
+@url_option
+@email_option
 @click.option("--project", "projects", multiple=True, required=True, help="Project to look after; may be repeated.")
 @click.option("--tag", default="cryobridge", show_default=True, help="Title of the tag that starts a card.")
 @click.option(
@@ -179,6 +196,8 @@ def look_after(
         agent.run()
 
 
+cryosparc_command.add_command(doctor)
+
 COMMANDS = (cryosparc_command,)
 
 
@@ -208,10 +227,9 @@ def _token_expires(url: str, email: str) -> datetime | None:
 
 def _memory(server: Server) -> Any:
     from cryobridge.wrappers.cryosparc.memory import Memory
+    from cryobridge.wrappers.cryosparc.state_folder import state_folder
 
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
-    name = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in server.url.split("://")[-1])
-    return Memory(state / "cryobridge" / "cryosparc" / name)
+    return Memory(state_folder(server.url))
 
 
 def _card_options(kind: str, given: dict[str, Any], *, auto: bool = False) -> CardOptions:
@@ -219,7 +237,10 @@ def _card_options(kind: str, given: dict[str, Any], *, auto: bool = False) -> Ca
 
     lines = [f"job = {kind}", f"use_mask = {given['use_mask']}", *(["go = when_connected"] if auto else [])]
     lines += [choice.replace("=", " = ", 1) for choice in given["choices"]]
-    return read_block("\n".join(["```cryobridge", *lines, "```"]))
+    try:
+        return read_block("\n".join(["```cryobridge", *lines, "```"]))
+    except OptionsInvalid as error:
+        raise click.UsageError(error.sentence) from error
 
 
 def _connections(given: dict[str, Any]) -> dict[str, Any]:
@@ -232,6 +253,24 @@ def _connections(given: dict[str, Any]) -> dict[str, Any]:
             raise InputInvalid(f"'{text[:80]}' is not written as INPUT=JOB, e.g. fsc3d=J50:fsc3d")
         named[name] = source
     return {name: source_of(source) for name, source in named.items()}
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM and a terminal that is closed end the command as Ctrl-C does, so that the card is marked failed."""
+
+    def end(number: int, _: object) -> None:
+        # Once: a second one must not stop what is done about the first.
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    numbers = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
+    before = {one: signal.signal(one, end) for one in numbers}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 @contextmanager

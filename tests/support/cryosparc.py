@@ -1,4 +1,4 @@
-"""A CryoSPARC for tests: the stand-in of the shared folder, spoken to by the client from PyPI, and daemons beside it."""
+"""A CryoSPARC for tests: the stand-in of the shared folder, spoken to by the client from PyPI; daemons beside it."""
 
 from __future__ import annotations
 
@@ -47,11 +47,8 @@ class Standin:
         self.state = self._server.state
 
     def close(self) -> None:
-        """End it; its loop takes half a second to see that, which no test needs to wait for."""
-        threading.Thread(target=self._end, daemon=True).start()
-
-    def _end(self) -> None:
-        self._server.shutdown()
+        """End it; nobody is let in from here on, and its thread ends within half a second, which is not waited for."""
+        threading.Thread(target=self._server.shutdown, daemon=True).start()
         self._server.server_close()
 
     def project(self, number: int = 1) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from cryobridge.wrappers.formats import mrc
 def run_map_job(
     kind: str,
     output: Path,
-    inputs: dict[str, Path] | None = None,
+    inputs: Mapping[str, Path | tuple[Path, ...]] | None = None,
     options: dict[str, Any] | None = None,
     device: str = "cpu",
 ) -> tuple[dict[str, Any], list[str]]:
@@ -24,7 +25,10 @@ def run_map_job(
     spec = {
         "schema": "cryobridge/job/1",
         "kind": kind,
-        "inputs": {name: str(path) for name, path in (inputs or {}).items()},
+        "inputs": {
+            name: [str(one) for one in path] if isinstance(path, tuple) else str(path)
+            for name, path in (inputs or {}).items()
+        },
         "output": str(output),
         "options": options or {},
     }

@@ -62,6 +62,8 @@ def imported(path: Path) -> Iterator[tuple[str, int]]:
             # `from package import module` names a module too.
             for name in node.names:
                 yield f"{base}.{name.name}", node.lineno
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "importlib.import_module":
+            yield from ((str(name.value), node.lineno) for name in node.args[:1] if isinstance(name, ast.Constant))
 
 
 def ours(name: str) -> str | None:
@@ -75,6 +77,7 @@ def offences(path: Path) -> Iterator[str]:
     folder = path.parts[0]
     in_worker = path.parts[:2] == ("bridge", "worker")
     in_hook = path.parts[:3] == ("wrappers", "relion", "hook")
+    in_cryosparc = path.parts[:2] == ("wrappers", "cryosparc")
     for name, line in imported(path):
         first, target = name.split(".")[0], ours(name)
         where = f"{path}:{line} imports {name}"
@@ -88,6 +91,10 @@ def offences(path: Path) -> Iterator[str]:
             yield f"{where}: wrappers take core and schemas"
         if folder == "bridge" and not in_worker and (target == "core" or first == "torch"):
             yield f"{where}: only bridge/worker computes"
+        if in_cryosparc and (target == "core" or first in ("torch", "scipy")):
+            yield f"{where}: beside CryoSPARC nothing is computed"
+        if first in ("cryosparc", "httpx") and not in_cryosparc:
+            yield f"{where}: only wrappers/cryosparc speaks to CryoSPARC"
         if in_hook and not hook_may(name):
             yield f"{where}: the hook takes the standard library and a few light schemas"
         if folder == "core" and first in ("click", "rich", "watchdog", "psutil", "mrcfile", "starfile", "gemmi"):
@@ -236,6 +243,16 @@ def test_a_circle_is_found():
         ("wrappers/made_up.py", "from cryobridge.core.fourier.correlation import fsc", "through its packages"),
         ("bridge/worker/made_up.py", "from cryobridge.core.fourier import correlation", "through its packages"),
         ("bridge/worker/made_up.py", "import cryobridge.core.fourier.correlation", "through its packages"),
+        ("wrappers/cryosparc/made_up.py", "from cryobridge.core.fourier import fsc", "nothing is computed"),
+        ("wrappers/cryosparc/made_up.py", "def f():\n    import scipy.ndimage", "nothing is computed"),
+        ("wrappers/cryosparc/made_up.py", "import importlib\nimportlib.import_module('torch')", "nothing is computed"),
+        ("wrappers/formats/made_up.py", "from cryosparc.dataset import Dataset", "only wrappers/cryosparc"),
+        ("bridge/commands/made_up.py", "def f():\n    import httpx", "only wrappers/cryosparc"),
+        (
+            "bridge/made_up.py",
+            "import importlib\nimportlib.import_module('cryosparc.tools')",
+            "only wrappers/cryosparc",
+        ),
         ("core/fourier/made_up.py", "from ..volume import masks", "fourier is not above volume"),
         ("core/volume/made_up.py", "from ..directional import fsc3d", "volume is not above directional"),
         ("core/correction/made_up.py", "from ..diagnosis import score", "correction is not above diagnosis"),

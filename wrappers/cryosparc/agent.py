@@ -72,7 +72,7 @@ class Agent:
     Raises
     ------
     InputInvalid
-        If there is no project to look after.
+        If there is no project to look after, or Live sessions of a server that does not tell of them.
     """
 
     def __init__(
@@ -84,6 +84,10 @@ class Agent:
     ) -> None:
         if not settings.projects:
             raise InputInvalid("there is no project to look after; name one, e.g. --project P3")
+        if settings.live_every_s is not None and not around.server.abilities.has_live_sessions:
+            raise InputInvalid(
+                f"CryoSPARC {around.server.version} does not tell of its Live sessions; leave --live out"
+            )
         self._settings = settings
         self._clock = clock
         self._stopping = False

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import TypeVar
@@ -38,6 +38,8 @@ from .telling import Telling
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+_LAST_S = 15.0
+"""So long a process that ends tries to say so to the server."""
 Turn = Callable[[CardId, Callable[[int], None], bool], AbstractContextManager[None]]
 
 
@@ -120,8 +122,7 @@ class CardRun:
             return self._fail(str(error))
         except BaseException as error:
             # Ctrl-C too: whoever gave it will not come back, and the card must not say "running" for ever.
-            self._telling.say(traceback.format_exc(), "error")
-            self._fail(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+            self._fail_at_last(error)
             raise
 
     # ---- steps
@@ -211,7 +212,7 @@ class CardRun:
         return request
 
     def _published(self, card: Card, request: Request) -> Iterator[str]:
-        publishing = Publishing(self._around.server, card, request, self._telling, self._check)
+        publishing = Publishing(self._around.server, card, request, self._telling, self._check, self._around.sleep)
         for mark, step in publishing.steps():
             if mark not in self._known.published:
                 self._check()
@@ -235,7 +236,20 @@ class CardRun:
 
     # ---- ends
 
-    def _fail(self, sentence: str) -> End:
+    def _fail_at_last(self, error: BaseException) -> None:
+        """Mark it failed although this process ends; who pressed Ctrl-C does not wait for a server that is away."""
+        patience, sentence = self._around.patience, "stopped where it ran (Ctrl-C, or its process was ended)"
+        if isinstance(error, Exception):
+            self._telling.say("".join(traceback.format_exception(error)), "error")
+            sentence = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        else:
+            patience = replace(patience, server_s=_LAST_S, login_s=_LAST_S)
+        try:
+            self._fail(sentence, patience)
+        except (Unreachable, NotLoggedIn) as lost:
+            log.warning("%s; the card cannot be marked failed, and is left as it is for an agent of this user", lost)
+
+    def _fail(self, sentence: str, patience: Patience | None = None) -> End:
         """Mark it failed, if it is still at work."""
         server = self._around.server
 
@@ -246,7 +260,7 @@ class CardRun:
 
         self._telling.say(sentence, "error")
         try:
-            self._insist(once)
+            self._insist(once, patience)
         except Refused as error:
             # E.g. a card that cannot be started cannot be failed either; it says why in its log.
             log.warning("%s", error)
@@ -295,10 +309,9 @@ class CardRun:
     def _note(self, **changes: object) -> None:
         self._held.note(self._known.but(**changes))
 
-    def _insist(self, call: Callable[[], T]) -> T:
-        return insist(
-            self._around.server, call, self._around.patience, given_up=self._around.stopping, sleep=self._around.sleep
-        )
+    def _insist(self, call: Callable[[], T], patience: Patience | None = None) -> T:
+        around = self._around
+        return insist(around.server, call, patience or around.patience, given_up=around.stopping, sleep=around.sleep)
 
     def _waiting(self, place: int) -> None:
         self._check()

@@ -84,20 +84,19 @@ def claim(
         If the card's folder cannot be written to.
     """
     for number in range(1, _MOST):
-        name = FIRST_NAME if number == 1 else FIRST_NAME.replace(".json", f"_{number}.json")
-        try:
-            server.upload(card.id, name, mine.as_bytes(), overwrite=False)
-        except Unreachable as error:
-            log.warning("%s; looking whether it arrived", error)
-        except Refused as error:
-            if error.status != _CONFLICT and _read(server, card, name) is None:
-                raise
+        name = _name(number)
+        _try(server, card, name, mine)
         found = read_claim(server, card, name, sleep)
         if found is None:
             # Empty or cut off: somebody's try of which only the beginning arrived. It can belong to nobody.
             log.warning("%s: %s is damaged; claiming by the next name", card.id, name)
             continue
-        if (found.owner, found.request) == (mine.owner, mine.request) or not (found.ended or is_over(found)):
+        is_mine = (found.owner, found.request) == (mine.owner, mine.request)
+        if is_mine and (other := _later(server, card, number + 1, mine, is_over)) is not None:
+            # It took so long to write that somebody held it for damaged, and has the next name.
+            end_claim(server, card, Claimed(name, found))
+            return other
+        if is_mine or not (found.ended or is_over(found)):
             return Claimed(name, found)
     raise Refused(f"{card.id}: has been claimed {_MOST} times; make a new card")
 
@@ -105,13 +104,9 @@ def claim(
 def read_claim(server: Server, card: Card, name: str, sleep: Callable[[float], None] = time.sleep) -> Claim | None:
     """A claim of a card; None where the file is not whole after some time, or not there."""
     for reading in range(_READINGS):
-        raw = _read(server, card, name)
-        try:
-            values = json.loads(raw or b"")
-            if isinstance(values, dict) and all(isinstance(value, str) for value in values.values()):
-                return Claim(**values)
-        except (ValueError, TypeError):
-            pass
+        found = _parsed(_read(server, card, name))
+        if found is not None:
+            return found
         if reading + 1 < _READINGS:
             sleep(_READING_PAUSE_S)
     return None
@@ -126,6 +121,44 @@ def end_claim(server: Server, card: Card, claimed: Claimed) -> None:
 def moment() -> str:
     """Now, as claims have it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _name(number: int) -> str:
+    return FIRST_NAME if number == 1 else FIRST_NAME.replace(".json", f"_{number}.json")
+
+
+def _later(server: Server, card: Card, number: int, mine: Claim, is_over: Callable[[Claim], bool]) -> Claimed | None:
+    """Another's claim under the next name that goes on, or None."""
+    found = _parsed(_read(server, card, _name(number)))
+    if found is None or found.owner == mine.owner or found.ended or is_over(found):
+        return None
+    return Claimed(_name(number), found)
+
+
+def _parsed(raw: bytes | None) -> Claim | None:
+    try:
+        values = json.loads(raw or b"")
+        if isinstance(values, dict) and all(isinstance(value, str) for value in values.values()):
+            return Claim(**values)
+    except (ValueError, TypeError, RecursionError):
+        pass
+    return None
+
+
+def _try(server: Server, card: Card, name: str, mine: Claim) -> None:
+    """Write the file if there is none; raises where there is none afterwards: the next name would leave this one free.
+
+    Two agents would then have a claim each.
+    """
+    try:
+        server.upload(card.id, name, mine.as_bytes(), overwrite=False)
+    except Unreachable as error:
+        if _read(server, card, name) is None:
+            raise
+        log.warning("%s; it arrived all the same, or another's is there", error)
+    except Refused as error:
+        if error.status != _CONFLICT and _read(server, card, name) is None:
+            raise
 
 
 def _read(server: Server, card: Card, name: str) -> bytes | None:

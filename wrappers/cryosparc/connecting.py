@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from .server import Refused, Server
-from .v5 import V5Server
-from .versions import checked_url, detect, mismatch, pip_line, tools_version
+from .server import NotLoggedIn, Refused, Server
+from .state_folder import state_folder
+from .v4_login import login_of, no_tokens
+from .versions import checked_url, detect, mismatch, spoken_to, tools_version
 
 
 def connected(url: str, email: str = "", password: str = "") -> tuple[Server, str | None]:
     """Speak to a server; also what is to be said about its version and ours, if anything.
+
+    The licence ID that CryoSPARC 4 wants comes from the environment.
 
     Raises
     ------
@@ -18,10 +21,36 @@ def connected(url: str, email: str = "", password: str = "") -> tuple[Server, st
         If nobody answers, or nobody is let in.
     """
     url = checked_url(url)
-    found, tools = detect(url), tools_version()
-    if not tools or tools.split(".")[0] != str(found.major):
-        what = f"cryosparc-tools {tools} cannot speak to it" if tools else "cryosparc-tools are not installed here"
-        version = found.version or f"{found.major}.0"
-        raise Refused(f"{url} is CryoSPARC {version}; {what}: {pip_line(version)}")
-    server = V5Server(url, email, password)
-    return server, mismatch(server.version, tools)
+    found = spoken_to(url)
+    # Only here are the tools, and what comes with them, known to be there.
+    server: Server
+    if found.major == 4:
+        from .made_cards import MadeCards
+        from .v4 import V4Server
+
+        server = V4Server(url, login_of(url, email, password), MadeCards(state_folder(url) / "made"))
+    else:
+        from .v5 import V5Server
+
+        try:
+            server = V5Server(url, email, password)
+        except NotLoggedIn as error:
+            if email and password:
+                raise NotLoggedIn(f"{url}: the server does not take this password for {email}") from error
+            raise
+    return server, mismatch(server.version, tools_version())
+
+
+def check_has_tokens(url: str) -> None:
+    """Say so in one sentence where a server has no tokens to log in for.
+
+    Raises
+    ------
+    Refused
+        If it is CryoSPARC 4.
+    Unreachable
+        If nobody answers.
+    """
+    url = checked_url(url)
+    if detect(url).major == 4:
+        raise Refused(no_tokens(url))

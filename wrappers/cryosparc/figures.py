@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 
+from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.plain_file import read_bounded
 
 MAX_PAGE_BYTES = 64 * 1024 * 1024
@@ -44,7 +44,11 @@ def figures_of(page: Path) -> list[PageFigure]:
         If the page cannot be read.
     """
     reader = _Reader()
-    reader.feed(read_bounded(page, MAX_PAGE_BYTES, is_a="this is not a report of cryobridge"))
+    try:
+        reader.feed(read_bounded(page, MAX_PAGE_BYTES, is_a="this is not a report of cryobridge"))
+    except AssertionError as error:
+        # So the parser of the standard library says that a declaration makes no sense.
+        raise InputInvalid(f"{page}: is no report of cryobridge ({error}); run the job again") from error
     return reader.figures
 
 
@@ -59,7 +63,7 @@ class _Reader(HTMLParser):
         if tag == "img" and values.get("src", "").startswith(_PNG):
             try:
                 png = base64.b64decode(values["src"].removeprefix(_PNG), validate=True)
-            except binascii.Error:
+            except ValueError:
                 return
             self.figures.append(
                 PageFigure(values.get("alt", ""), png, "", values.get("data-table", ""), "data-tile" in values)

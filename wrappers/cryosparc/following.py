@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
-from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable
+from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable, InputInvalid
 from cryobridge.schemas.state import JobState
 
 from .daemon import Daemon, JobEnd
@@ -14,8 +15,11 @@ from .patience import Patience
 from .said_once import SaidOnce
 from .telling import Telling
 
+log = logging.getLogger(__name__)
 SLICE_S = 2.0
 """So often a wait is left to look whether the job is still wanted."""
+_MOST_FORGOTTEN = 20
+"""A daemon that forgets the job again and again is not handed it for ever."""
 
 
 class JobFailed(CryobridgeError):  # noqa: N818
@@ -43,18 +47,21 @@ def follow(
         If it ended otherwise than with success.
     DaemonUnavailable
         If no daemon answers for longer than patience lasts.
+    InputInvalid
+        If the daemon does not take the job, or forgets it again and again.
     """
     away_since: float | None = None
     job_id: str | None = None
     trouble = SaidOnce("the daemon answers again")
+    forgotten = 0
     while True:
         check()
         try:
             if job_id is None:
                 job_id = daemon.submit(spec)
                 telling.progress("waits for a device")
-            end = daemon.end_of(job_id, SLICE_S, telling.progress)
             away_since = None
+            end = daemon.end_of(job_id, SLICE_S, telling.progress)
             trouble.fine()
         except DaemonUnavailable as error:
             # It may come back with another memory; the name of the request finds the job, or makes it anew.
@@ -64,6 +71,15 @@ def follow(
                 raise
             trouble.warn(str(error))
             telling.progress("waits for the cryobridge daemon")
+            sleep(patience.pause_s)
+            continue
+        except InputInvalid as error:
+            forgotten += 1
+            if job_id is None or forgotten > _MOST_FORGOTTEN:
+                raise
+            # Another daemon answers by now, which does not know the job; it is handed over by the same name.
+            log.warning("%s; handed over again", error)
+            job_id = None
             sleep(patience.pause_s)
             continue
         telling.show_life()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 from cryobridge.schemas.errors import CryobridgeError, JobRejected
 
@@ -18,8 +20,13 @@ from .standing import standing
 LOOK_EVERY_S = 10.0
 
 
-def run_card(server: Server, daemon: Daemon, memory: Memory, card: CardId) -> End:
+def run_card(server: Server, daemon: Daemon, memory: Memory, card: CardId, also_read: Sequence[Path] = ()) -> End:
     """Bring a card to its end.
+
+    Parameters
+    ----------
+    also_read
+        Folders outside of the project that links may lead to.
 
     Raises
     ------
@@ -27,7 +34,7 @@ def run_card(server: Server, daemon: Daemon, memory: Memory, card: CardId) -> En
         If another process works on it.
     """
     looking = _Looking(server, card)
-    around = Surroundings(server, daemon, memory, Patience(), looking.status_of)
+    around = Surroundings(server, daemon, memory, Patience(), looking.status_of, also_read)
     with memory.held(card) as held:
         if held is None:
             raise JobRejected(f"{card} is worked on by another process of this user")

@@ -64,6 +64,7 @@ def staged(server: Server, card: Card, recipe: Recipe, files: ProjectFiles, use_
     if lacking:
         raise InputInvalid(f"{card.id}: {lacking[0]}; connect it, then start again")
     found = Staged()
+    stacks: set[str] = set()
     # A mask that was connected for itself goes before those that come with a volume.
     for group in sorted(recipe.inputs, key=lambda one: one.name != MASK):
         there = _there(card.inputs.get(group.name))
@@ -71,9 +72,27 @@ def staged(server: Server, card: Card, recipe: Recipe, files: ProjectFiles, use_
         if wanted:
             columns = server.load_input(card.id, group.name, wanted)
             _take(found, card, group, columns, files)
+            if recipe.project is not None and "blob/path" in columns:
+                stacks |= set(np.unique(columns["blob/path"].astype(np.str_)).tolist())
+    if recipe.project is not None:
+        _take_project(found, recipe.project, stacks, files)
+    if use_mask in OWN_MASKS and "mask" not in found.paths:
+        raise InputInvalid(f"{card.id}: what is connected has no {use_mask}; choose another 'use_mask', or none")
     if use_mask == "none" and found.paths.pop("mask", None) is not None:
         found.notes = [note for note in found.notes if not note.startswith("mask:")]
     return found
+
+
+def _take_project(found: Staged, wanted: tuple[str, bool], stacks: set[str], files: ProjectFiles) -> None:
+    """Let a job that reads stacks by itself have the project's folder; one that can do without goes on."""
+    key, required = wanted
+    try:
+        found.paths[key] = files.folder_with(sorted(stacks))
+        found.notes.append(f"{key}: {found.paths[key]}")
+    except InputInvalid as error:
+        if required:
+            raise
+        found.notes.append(f"{key}: left out ({error})")
 
 
 def _there(connected: CardInput | None) -> set[str]:
@@ -103,8 +122,9 @@ def _take(found: Staged, card: Card, group: InputGroup, columns: Columns, files:
         )
     for slot, key in group.feeds:
         column = columns.get(f"{slot}/path")
-        if column is None or key in found.paths:
+        named = "" if column is None else str(column[0])
+        # What a job did not make has no path; where it is needed, the job schema says so.
+        if not named.strip() or key in found.paths:
             continue
-        named = str(column[0])
         found.paths[key] = files.here(named)
         found.notes.append(f"{key}: {named}")

@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from .one_try import http_client
-from .token_watch import WARN_DAYS as WARN_DAYS
-from .v5 import API, answered
+from .server import NotLoggedIn
+from .versions import spoken_to
 
 DEFAULT_DAYS = 14.0
 MOST_DAYS = 365.0
+WARN_DAYS = 3.0
 
 
 def log_in(url: str, email: str, password: str, days: float = DEFAULT_DAYS, *, timeout_s: float = 60.0) -> datetime:
@@ -27,28 +27,30 @@ def log_in(url: str, email: str, password: str, days: float = DEFAULT_DAYS, *, t
     ------
     NotLoggedIn
         If the server does not take the password.
+    Refused
+        If `cryosparc-tools` are not installed, or of a version that cannot speak to this server.
     Unreachable
         If nobody answers.
     """
+    spoken_to(url)
+    # This needs what comes with the tools.
+    from .one_try import without_warnings
+
+    without_warnings()
     importlib.import_module("cryosparc.tools")
     auth = importlib.import_module("cryosparc.auth")
     expires = datetime.now(UTC) + timedelta(days=days)
-    with answered(f"{url}: cannot log in"):
-        client = http_client(f"{url}{API}", timeout_s)
-        api: Any = importlib.import_module("cryosparc.api").APIClient(
-            http_client=client, headers={"User-Agent": "cryobridge"}
-        )
-        token = api.login(
-            grant_type="password",
-            username=email,
-            password=hashlib.sha256(password.encode()).hexdigest(),
-            expires_in=days * 86400,
-        )
+    try:
+        token = _new_token(url, email, password, days, timeout_s)
+    except NotLoggedIn as error:
+        raise NotLoggedIn(f"{url}: the server does not take this password for {email}") from error
     with _for_the_owner_only():
         sessions = auth.InstanceAuthSessions.load()
         sessions.insert(url, email, token, expires)
+        if token_path().exists():
+            # A file that is there keeps its permissions; nobody is to read it between two instants.
+            token_path().chmod(0o600)
         sessions.save()
-        token_path().chmod(0o600)
     return expires
 
 
@@ -69,6 +71,24 @@ def readable_by_others() -> bool:
         return bool(token_path().stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
     except OSError:
         return False
+
+
+def _new_token(url: str, email: str, password: str, days: float, timeout_s: float) -> Any:
+    # These need what comes with the tools.
+    from .one_try import http_client
+    from .v5 import API, answered
+
+    with answered(f"{url}: cannot log in"):
+        client = http_client(f"{url}{API}", timeout_s)
+        api: Any = importlib.import_module("cryosparc.api").APIClient(
+            http_client=client, headers={"User-Agent": "cryobridge"}
+        )
+        return api.login(
+            grant_type="password",
+            username=email,
+            password=hashlib.sha256(password.encode()).hexdigest(),
+            expires_in=days * 86400,
+        )
 
 
 @contextmanager

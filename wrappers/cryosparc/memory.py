@@ -10,7 +10,9 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
+import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,10 +21,12 @@ from typing import Any
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.plain_file import open_plain, read_bounded
 
-from ..formats.whole_file import remove_leftovers, whole_file
+from ..formats.whole_file import remove_leftovers, whole_file, write_all
 from .documents import CardId
 
 _MAX_BYTES = 1_000_000
+_CARD = re.compile(r"(P[1-9][0-9]{0,8})-(J[1-9][0-9]{0,8})")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{0,100}")
 
 
 @dataclass(frozen=True)
@@ -79,15 +83,16 @@ class Memory:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _keep_private(folder)
             remove_leftovers(folder)
             self.owner = self._own_name()
         except OSError as error:
-            raise InputInvalid(f"{folder}: cannot be used to keep what is done: {error.strerror}") from error
+            raise InputInvalid(f"{folder}: cannot be used to keep what is done: {error.strerror or error}") from error
 
     def cards(self) -> list[CardId]:
         """Cards that were begun and not ended, whoever works on them."""
-        names = (path.stem.split("-") for path in sorted(self.folder.glob("P*-J*.json")))
-        return [CardId(*parts) for parts in names if len(parts) == 2]
+        found = (_CARD.fullmatch(path.stem) for path in sorted(self.folder.glob("P*-J*.json")))
+        return [CardId(one[1], one[2]) for one in found if one]
 
     @contextlib.contextmanager
     def held(self, card: CardId) -> Iterator[HeldCard | None]:
@@ -104,13 +109,19 @@ class Memory:
             os.close(descriptor)
 
     def _own_name(self) -> str:
+        """The same for every process that uses this folder, from the first on: claims are known by it."""
         path = self.folder / "owner"
-        if path.exists() and (name := read_bounded(path, 100).strip()):
+        lock = open_plain(self.folder / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.exists() and (name := read_bounded(path, 100).strip()):
+                return name
+            name = secrets.token_hex(8)
+            with whole_file(path) as descriptor:
+                write_all(descriptor, name.encode(), 0)
             return name
-        name = secrets.token_hex(8)
-        with whole_file(path) as descriptor:
-            os.write(descriptor, name.encode())
-        return name
+        finally:
+            os.close(lock)
 
 
 class HeldCard:
@@ -132,7 +143,7 @@ class HeldCard:
     def note(self, known: Remembered) -> None:
         """Keep it, on disk, before anything is done that it says."""
         with whole_file(self._path) as descriptor:
-            os.write(descriptor, json.dumps(asdict(known)).encode())
+            write_all(descriptor, json.dumps(asdict(known)).encode(), 0)
         self.known = known
 
     def forget(self) -> None:
@@ -146,7 +157,28 @@ class HeldCard:
         try:
             values = json.loads(read_bounded(self._path, _MAX_BYTES))
             known = Remembered(**{**values, "published": tuple(values.get("published", ()))})
-        except (InputInvalid, ValueError, TypeError, AttributeError):
+        except (InputInvalid, ValueError, TypeError, AttributeError, RecursionError):
             # Written whole, so this is somebody's hand; a card is claimed anew rather than guessed at.
             return None
-        return known if known.card == self.card else None
+        return known if known.card == self.card and _is_sound(known) else None
+
+
+def _is_sound(known: Remembered) -> bool:
+    """Whether all is of the sort that it should be; the name of the claim becomes part of a path."""
+    return (
+        isinstance(known.started, bool)
+        and isinstance(known.spec, dict | None)
+        and all(isinstance(one, str) for one in known.published)
+        and all(isinstance(one, str) and _PLAIN_NAME.fullmatch(one) for one in (known.request, known.claim))
+        and known.request != ""
+        and known.claim.strip(".") == known.claim
+    )
+
+
+def _keep_private(folder: Path) -> None:
+    """Others may neither read nor change what is kept; raises `OSError` where the folder is another's."""
+    found = folder.stat()
+    if found.st_uid != os.geteuid():
+        raise PermissionError(f"it belongs to another user ({found.st_uid})")
+    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        folder.chmod(0o700)

@@ -14,7 +14,7 @@ from .options_block import CardOptions, request_mark, written_block
 from .patience import Patience, insist
 from .recipes import InputGroup, Recipe
 from .request import recipe_for
-from .server import Server
+from .server import Abilities, Server
 
 _SETTLE_S = 3.0
 """A request whose answer was lost may still be at work on the server."""
@@ -70,9 +70,23 @@ def new_card(
     """
     recipe = recipe_for(options.kind)
     sources = {name: _checked(server, project, recipe, name, source, patience) for name, source in connections.items()}
-    new = made_for or MadeFor(secrets.token_hex(8), f"cryobridge: {options.kind}", _instructions(options, tag))
-    card = _made_once(server, project, workspace, new, patience, sleep, may_be_there=made_for is not None)
-    insist(server, lambda: server.set_description(card, _described(recipe, options, new)), patience)
+    new = made_for or MadeFor(
+        secrets.token_hex(8), f"cryobridge: {options.kind}", _instructions(options, tag, server.abilities)
+    )
+    described, edits = _described(recipe, options, new), server.abilities.edits_descriptions
+    card = made_once(
+        server,
+        project,
+        workspace,
+        new.title,
+        request_mark(new.request) if edits else described,
+        new.request,
+        patience,
+        sleep,
+        may_be_there=made_for is not None,
+    )
+    if edits:
+        insist(server, lambda: server.set_description(card, described), patience)
     for group in recipe.inputs:
         insist(server, lambda group=group: server.add_input(card, group), patience)  # type: ignore[misc]
     for name, source in sources.items():
@@ -80,16 +94,25 @@ def new_card(
     return card
 
 
-def _made_once(
+def made_once(
     server: Server,
     project: str,
     workspace: str,
-    new: MadeFor,
+    title: str,
+    description: str,
+    request: str,
     patience: Patience,
     sleep: Callable[[float], None],
     *,
-    may_be_there: bool,
+    may_be_there: bool = False,
 ) -> CardId:
+    """Make an external job, once however often the answer is lost: it is known again by a mark in its description.
+
+    Parameters
+    ----------
+    may_be_there
+        Whether an earlier process may have made it, so that it is looked for first.
+    """
     asked = False
 
     def once() -> CardId:
@@ -97,12 +120,12 @@ def _made_once(
         if asked:
             sleep(_SETTLE_S)
         if asked or may_be_there:
-            mark = request_mark(new.request)
+            mark = request_mark(request)
             made = [one.id for one in server.find([project], statuses=[BUILDING]) if mark in one.description]
             if made:
                 return min(made)
         asked = True
-        return server.create(project, workspace, new.title, request_mark(new.request))
+        return server.create(project, workspace, title, description)
 
     return insist(server, once, patience, sleep=sleep)
 
@@ -147,11 +170,12 @@ def _lacking(job: Card, output: str, group: InputGroup) -> str | None:
     return f"has no {gone[0]}" if gone else None
 
 
-def _instructions(options: CardOptions, tag: str) -> str:
+def _instructions(options: CardOptions, tag: str, abilities: Abilities) -> str:
+    by_tag = f"the tag '{tag}', or " if abilities.has_tags else ""
     start = (
         "It begins by itself once its inputs are connected and nothing has changed for a minute."
         if options.go == "when_connected"
-        else f"To start it, give it the tag '{tag}', or a title that begins with 'go'."
+        else f"To start it, give it {by_tag}a title that begins with 'go'."
     )
     return f"Connect the inputs. {start}"
 

@@ -1,21 +1,51 @@
-"""HTTP for the v5 client in which nothing that writes is sent twice.
+"""HTTP for the v5 client in which nothing that writes is sent twice, and no file is held in memory.
 
 The client sends a request again when the connection breaks, whatever it was: a lost answer to "create a job" makes two
 jobs, and an upload is repeated from a stream that has been read to its end, so that an empty file arrives and no error
-is raised. Here only what reads is left to it.
+is raised. Here only what reads is left to it. It also holds whole answers in memory, files too; here those go where
+they belong while they arrive (`poured`).
 """
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import warnings
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any, Protocol
 
 import httpx
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_OK = 200
+_CHUNK_BYTES = 1 << 20
 
 
 class AnswerLost(Exception):  # noqa: N818 - not a `TransportError`, at which the client would try again
     """The connection broke: what was asked for may have been done or not."""
+
+
+class Sink(Protocol):
+    """Takes a file as it arrives."""
+
+    def begin(self) -> None:
+        """It is sent from its start, perhaps once more: what came before counts no longer."""
+
+    def take(self, chunk: bytes) -> bool:
+        """Take the next bytes; False if no more are wanted."""
+
+
+_SINK: ContextVar[Sink | None] = ContextVar("sink", default=None)
+
+
+@contextlib.contextmanager
+def poured(sink: Sink) -> Iterator[None]:
+    """Let the files that are read inside go to a sink, and not into memory; the client sees empty ones."""
+    token = _SINK.set(sink)
+    try:
+        yield
+    finally:
+        _SINK.reset(token)
 
 
 class OneTry(httpx.BaseTransport):
@@ -27,7 +57,9 @@ class OneTry(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request once."""
         if request.method in _READS:
-            return self._inner.handle_request(request)
+            response = self._inner.handle_request(request)
+            sink = _SINK.get()
+            return response if sink is None or response.status_code != _OK else _emptied(response, sink)
         try:
             response = self._inner.handle_request(request)
             # The body is part of the answer; read outside, a break in it would look like one of the connection.
@@ -45,3 +77,25 @@ def http_client(base_url: str, timeout_s: float) -> httpx.Client:
     """A client for `cryosparc.api.APIClient` whose waits are bounded."""
     timeout: Any = httpx.Timeout(timeout_s, connect=min(timeout_s, 20.0))
     return httpx.Client(base_url=base_url, timeout=timeout, transport=OneTry(httpx.HTTPTransport()))
+
+
+def without_warnings() -> None:
+    """Keep the client from warning of what is said here already: versions, connections that break, and stored tokens.
+
+    Of a damaged file of tokens it shows what is in it.
+    """
+    warnings.filterwarnings("ignore", module=r"cryosparc(\..*)?")
+    warnings.filterwarnings("ignore", message=r"\*\*\* API client")
+
+
+def _emptied(response: httpx.Response, sink: Sink) -> httpx.Response:
+    """The answer without its body, which has gone to the sink."""
+    try:
+        sink.begin()
+        for chunk in response.iter_bytes(_CHUNK_BYTES):
+            if not sink.take(chunk):
+                break
+    finally:
+        response.close()
+    media = response.headers.get("Content-Type", "application/octet-stream")
+    return httpx.Response(_OK, headers={"Content-Type": media}, content=b"")

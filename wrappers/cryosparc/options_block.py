@@ -6,8 +6,8 @@
     # effort = standard
     ```
 
-A line that begins with `#` says nothing; `card` writes one for each option with its default, to be uncommented. Only
-options of the job schema are taken, never a path.
+A line that begins with `#` says nothing, nor does what follows two spaces and `#`; `card` writes a line for each option
+with its default and what it is for, to be uncommented as it is. Only options of the job schema are taken, never a path.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ FENCE = "```cryobridge"
 MAX_CHARACTERS = 20_000
 _MAX_LINES = 400
 _END = re.compile(r"^\s*```\s*$")
+_REMARK = re.compile(r"\s{2,}#")
 Go = Literal["tag", "when_connected"]
 MaskChoice = Literal["auto", "mask_refine", "mask_fsc", "mask_fsc_auto", "none"]
 OWN_KEYS = ("job", "go", "use_mask")
@@ -73,7 +74,7 @@ def read_block(description: str) -> CardOptions:
         if not text or text.startswith("#"):
             continue
         key, equals, value = text.partition("=")
-        key, value = key.strip(), value.strip()
+        key, value = key.strip(), _REMARK.split(f"  {value}")[0].strip()
         if not equals or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.]{0,79}", key):
             raise OptionsInvalid(_SOURCE, f"'{text[:60]}' is not written as 'key = value'")
         if key in values:
@@ -85,7 +86,7 @@ def read_block(description: str) -> CardOptions:
     go = _choice(values, "go", get_args(Go))
     use_mask = _choice(values, "use_mask", get_args(MaskChoice))
     # An empty value is the default, as everywhere in the schema.
-    return CardOptions(kind, go, use_mask, nested({key: value for key, value in values.items() if value}))  # type: ignore[arg-type]
+    return CardOptions(kind, go, use_mask, _nested({key: value for key, value in values.items() if value}))  # type: ignore[arg-type]
 
 
 def written_block(options: CardOptions, request: str) -> str:
@@ -110,6 +111,20 @@ def written_block(options: CardOptions, request: str) -> str:
 def request_mark(request: str) -> str:
     """The line by which a card of a request is found again."""
     return f"# card {request}"
+
+
+def mark_in(description: str) -> str:
+    """The line of a description by which its card is found again (`request_mark`); empty where there is none."""
+    found = re.search(r"^# card \S+$", description, re.MULTILINE)
+    return found[0] if found else ""
+
+
+def _nested(values: dict[str, str]) -> dict[str, object]:
+    for key in values:
+        above = next((one for one in values if key.startswith(f"{one}.")), None)
+        if above is not None:
+            raise OptionsInvalid(_SOURCE, f"'{above}' and '{key}' contradict; keep one")
+    return nested(values)
 
 
 def _choice(values: dict[str, str], key: str, choices: tuple[str, ...]) -> str:
@@ -138,7 +153,7 @@ def _lines(description: str) -> list[str]:
 def _commented(one: FieldDescription) -> str:
     default = "" if one.default_on_gpu is None else one.default_on_gpu
     shown = str(default).lower() if isinstance(default, bool) else str(default)
-    return f"# {one.key} = {shown}".rstrip() + (f"    ({one.help})" if one.help else "")
+    return f"# {one.key} = {shown}".rstrip() + (f"    # {one.help}" if one.help else "")
 
 
 def _flat(options: dict[str, object], place: str = "") -> list[tuple[str, object]]:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from cryobridge.schemas.errors import CryobridgeError
+
 from .server import NotLoggedIn, Server, Unreachable
 
 log = logging.getLogger(__name__)
@@ -21,7 +23,7 @@ class Patience:
     Attributes
     ----------
     server_s
-        For a server that cannot be reached.
+        For a server that cannot be reached; counted anew after a wait for a login.
     login_s
         For a token after the old one has expired; work that is finished is kept meanwhile.
     daemon_s
@@ -61,12 +63,16 @@ def insist(
         At once.
     """
     begun, pause = clock(), patience.pause_s
+    since, last = begun, ""
     while True:
         try:
             return call()
         except (Unreachable, NotLoggedIn) as error:
+            if type(error).__name__ != last:
+                since, last, pause = clock(), type(error).__name__, patience.pause_s
             bound = patience.login_s if isinstance(error, NotLoggedIn) else patience.server_s
-            if given_up() or clock() + pause - begun > bound:
+            now = clock() + pause
+            if given_up() or now - since > bound or now - begun > patience.login_s + patience.server_s:
                 raise
             log.warning("%s; trying again", error)
             sleep(pause)
@@ -78,5 +84,5 @@ def insist(
 def _log_in_again(server: Server) -> None:
     try:
         server.renew()
-    except (Unreachable, NotLoggedIn) as error:
+    except CryobridgeError as error:
         log.warning("%s", error)

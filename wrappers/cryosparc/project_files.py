@@ -7,11 +7,13 @@ in one that the operator allows, after all links are resolved.
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.plain_file import read_plain
 
 from .documents import Card
 from .server import Refused, Server
@@ -57,26 +59,60 @@ class ProjectFiles:
         InputInvalid
             If it is none of the project's, or there is none.
         """
-        relative = _relative(path)
+        relative = path_inside(path)
         if self.visible:
             found = self._folder / relative
-            try:
-                real = found.resolve(strict=True)
-            except OSError as error:
-                raise InputInvalid(f"{found}: {error.strerror}; the file that {self._card.id} needs is gone") from error
-            if any(real.is_relative_to(folder) for folder in self._allowed):
-                if os.access(real, os.R_OK):
-                    return found
-                why = "may not be read by this user"
-            else:
-                why = f"leads out of the project, to {real}"
-            return self._fetched(relative, f"{found} {why}, and ")
+            real = self._resolved(found)
+            if not any(real.is_relative_to(folder) for folder in self._allowed):
+                return self._fetched(relative, f"{found} leads out of the project, to {real}, and ")
+            if not os.access(real, os.R_OK):
+                return self._fetched(relative, f"{found} may not be read by this user, and ")
+            if not stat.S_ISREG(real.stat().st_mode):
+                raise InputInvalid(f"{found}: is no file; run the job again that it comes from")
+            return found
         return self._fetched(relative, "")
+
+    def _resolved(self, found: Path) -> Path:
+        try:
+            return found.resolve(strict=True)
+        except PermissionError:
+            # In a folder that cannot be looked into; where its links lead cannot be known, so the server is asked.
+            return found.resolve()
+        except (OSError, RuntimeError, ValueError) as error:
+            # Links in a circle are a RuntimeError to pathlib.
+            why = (error.strerror if isinstance(error, OSError) else None) or "it leads nowhere"
+            raise InputInvalid(f"{found}: {why}; the file that {self._card.id} needs is gone") from error
 
     @property
     def output_folder(self) -> Path:
         """Where the daemon leaves its results: in the job's own folder where that can be written to."""
         return self._folder / self._card.directory / "cryobridge" if self.writable else self._work / "out"
+
+    def folder_with(self, paths: Sequence[str]) -> Path:
+        """The project's folder, for a job that reads these files of it by itself.
+
+        Raises
+        ------
+        InputInvalid
+            If it cannot be seen from here, or one of them is not in it or leads out of it.
+        """
+        if not self.visible:
+            raise InputInvalid(f"{self._folder}: the folder of the project cannot be seen from this machine")
+        for path in paths:
+            found = self._folder / path_inside(path)
+            try:
+                real = found.resolve()
+                there = real.is_file()
+            except (OSError, RuntimeError):
+                there = False
+            if not there:
+                raise InputInvalid(f"{found}: there is no such file; run the job that it comes from again")
+            if not any(real.is_relative_to(folder) for folder in self._allowed):
+                raise InputInvalid(
+                    f"{found}: leads out of the project, to {real}; copy it into the project, or let the operator "
+                    "allow its folder (also_read)"
+                )
+        return self._folder
 
     @property
     def work(self) -> Path:
@@ -85,22 +121,35 @@ class ProjectFiles:
         return self._work
 
     def _fetched(self, relative: PurePosixPath, why: str) -> Path:
-        target = self.work / "in" / relative
+        """A copy of our own, whole or not at all; one that an earlier process has fetched is taken as it is."""
+        target = self._work / "in" / relative
         if target.exists():
             return target
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self.work.joinpath("in", relative.parent).mkdir(parents=True, exist_ok=True)
             self._server.download(self._card.id.project, str(relative), target)
         except Refused as error:
+            what = f"{why}the server does not give it either" if why else f"{self._card.id} needs {relative}"
             raise InputInvalid(
-                f"{why}the server does not give it either: {error}; copy it into the project, or let the operator "
-                "allow its folder (also_read)"
+                f"{what}: {error}; copy it into the project and run the job it comes from again, or let the operator "
+                "allow its folder (--also-read)"
+            ) from error
+        except OSError as error:
+            raise InputInvalid(
+                f"{target}: {error.strerror} while {relative} was fetched; make room there, or set XDG_STATE_HOME to "
+                "another disk"
             ) from error
         return target
 
 
-def _relative(path: str) -> PurePosixPath:
-    """A path of a dataset, which is relative to the project's folder; exported files put a ">" before it."""
+def path_inside(path: str) -> PurePosixPath:
+    """A path of a dataset, which is relative to the project's folder; exported files put a ">" before it.
+
+    Raises
+    ------
+    InputInvalid
+        If it leads out of there, or is none.
+    """
     relative = PurePosixPath(path.removeprefix(">"))
     if (
         not path.strip()
@@ -115,8 +164,7 @@ def _relative(path: str) -> PurePosixPath:
 
 def _holds(path: Path, content: bytes) -> bool:
     try:
-        with path.open("rb") as file:
-            return file.read(len(content) + 1) == content
+        return read_plain(path, len(content)) == content
     except OSError:
         return False
 

@@ -6,16 +6,16 @@ CryoSPARC's words: groups with slots. A new kind needs nothing here unless it br
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic.fields import FieldInfo
-
-from cryobridge.schemas.envelope import Inputs, Job
+from cryobridge.schemas.describe import FieldDescription, KindDescription, describe_kind
+from cryobridge.schemas.envelope import Job
 from cryobridge.schemas.errors import JobRejected
 from cryobridge.schemas.outputs import Output
-from cryobridge.schemas.paths import Holds, held_by
+from cryobridge.schemas.paths import Holds
 
 GroupType = Literal["volume", "mask", "particle"]
 VOLUME, MASK, PARTICLES = "volume", "mask", "particles"
@@ -59,9 +59,12 @@ class OutputGroup:
     Attributes
     ----------
     roles
-        Slot and role of the file that goes into it, for each slot.
+        Slot and role of the file that goes into it, for each slot; of particles the one file is a table, whose own
+        slots count.
     passthrough
         The input whose other slots it inherits, or None.
+    numbered
+        Pattern of the files where there may be several, each of which is an output of its own; else empty.
     """
 
     name: str
@@ -69,16 +72,24 @@ class OutputGroup:
     title: str
     roles: tuple[tuple[Slot, str], ...]
     passthrough: str | None
+    numbered: str = ""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A kind of job as an external job."""
+    """A kind of job as an external job.
+
+    Attributes
+    ----------
+    project
+        The job's input that is the folder of the project, and whether it is needed; None where there is none.
+    """
 
     kind: str
     help: str
     inputs: tuple[InputGroup, ...]
     outputs: tuple[OutputGroup, ...]
+    project: tuple[str, bool] | None = None
 
     def input(self, name: str) -> InputGroup:
         """The input of this name."""
@@ -91,15 +102,19 @@ def recipe_of(model: type[Job]) -> Recipe:
     Raises
     ------
     JobRejected
-        If it needs an input that no job of CryoSPARC has.
+        If it needs an input that no job of CryoSPARC has, or two that cannot be told apart there.
     """
-    kind = str(model.model_fields["kind"].default)
-    inputs = tuple(_input_groups(kind, model))
+    described = describe_kind(model)
+    inputs = tuple(_input_groups(described))
+    project = (
+        (field.key, field.required) for field in described.inputs if field.holds and field.holds.type == "project"
+    )
     return Recipe(
-        kind,
-        " ".join((model.__doc__ or "").split("\n\n")[0].split()),
+        described.kind,
+        f"{described.summary}.",
         inputs,
-        tuple(_output_groups(model.outputs, {group.name for group in inputs})),
+        tuple(_output_groups(described.outputs, {group.name for group in inputs})),
+        next(project, None),
     )
 
 
@@ -130,45 +145,46 @@ class _Growing:
     feeds: list[tuple[str, str]]
 
 
-def _input_groups(kind: str, model: type[Job]) -> Iterator[InputGroup]:
+def _input_groups(kind: KindDescription) -> Iterator[InputGroup]:
     growing: dict[str, _Growing] = {}
-    inputs = model.model_fields["inputs"].annotation
-    if not isinstance(inputs, type) or not issubclass(inputs, Inputs):
-        raise TypeError(f"{kind}: its inputs are no model of inputs")
     takes_mask = False
-    for key, field in inputs.model_fields.items():
-        holds = held_by(field.annotation, field.metadata)
+    for field in kind.inputs:
+        holds = field.holds
         place = None if holds is None else _place(holds)
         if holds is None or place is None:
-            if field.is_required():
-                raise JobRejected(f"{kind} cannot run as a job of CryoSPARC: no job there has its input '{key}'")
+            if field.required and (holds is None or holds.type != "project"):
+                raise JobRejected(
+                    f"{kind.kind} cannot run as a job of CryoSPARC: no job there has its input '{field.key}'"
+                )
             continue
-        takes_mask = takes_mask or (holds.type == "mask" and not field.is_required())
-        _add(growing, key, field, *place)
+        takes_mask = takes_mask or (holds.type == "mask" and not field.required)
+        _add(growing, field, *place)
     if takes_mask and VOLUME in growing:
         for name in OWN_MASKS:
             growing[VOLUME].slots.append(Slot(name, "blob", required=False))
             growing[VOLUME].feeds.append((name, "mask"))
     for name, group in growing.items():
+        fed = [slot for slot, _ in group.feeds]
+        if len(set(fed)) < len(fed):
+            raise JobRejected(f"{kind.kind} cannot run as a job of CryoSPARC: two of its inputs are one '{name}' there")
         yield InputGroup(name, group.type, group.title, group.required, tuple(group.slots), tuple(group.feeds))
 
 
 def _add(
     growing: dict[str, _Growing],
-    key: str,
-    field: FieldInfo,
+    field: FieldDescription,
     name: str,
     type_: GroupType,
     slots: tuple[Slot, ...],
 ) -> None:
-    title = (field.description or key).split(";")[0]
+    title = (field.help or field.key).split(";")[0]
     group = growing.setdefault(name, _Growing(type_, title, False, [], []))
-    group.required = group.required or field.is_required()
+    group.required = group.required or field.required
     if len(group.slots) > 0:
         group.title = {VOLUME: "refinement whose half-maps are used"}.get(name, name.replace("_", " "))
     group.slots += slots
     # Of particles all slots are columns of one table.
-    group.feeds += [(slot.name, key) for slot in slots]
+    group.feeds += [(slot.name, field.key) for slot in slots]
 
 
 def _place(holds: Holds) -> tuple[str, GroupType, tuple[Slot, ...]] | None:
@@ -176,21 +192,30 @@ def _place(holds: Holds) -> tuple[str, GroupType, tuple[Slot, ...]] | None:
     if holds.type == "half_map":
         which, base = holds.role[-1:], holds.role[:-1]
         slot = Slot({"1": "map_half_A", "2": "map_half_B"}[which], "blob")
-        return VOLUME if base == "half" else {"corrected": HALVES}.get(base, base), "volume", (slot,)
+        return VOLUME if base == "half" else {"corrected": HALVES}.get(base, _fit(base)), "volume", (slot,)
     if holds.type in ("map", "fourier_volume"):
-        return holds.role or VOLUME, "volume", (Slot("map", "blob"),)
+        return _fit(holds.role or VOLUME), "volume", (Slot("map", "blob"),)
     if holds.type == "mask":
         return MASK, "mask", (Slot("mask", "blob"),)
-    if holds.type == "particles":
-        slots = tuple(Slot(_PARTS[part.lstrip("?")], _PARTS[part.lstrip("?")], part[0] != "?") for part in holds.parts)
-        return PARTICLES, "particle", slots
+    if holds.type == "particles" and holds.role != "passthrough":
+        parts = [(_PARTS.get(part.lstrip("?"), ""), not part.startswith("?")) for part in holds.parts or ("images",)]
+        if all(name for name, _ in parts):
+            slots = tuple(Slot(name, name, required) for name, required in parts)
+            return _fit(holds.role or PARTICLES), "particle", slots
     return None
+
+
+def _fit(name: str) -> str:
+    """A name that is fit for CryoSPARC, where it becomes part of a URL and of names of files."""
+    return re.sub("[^A-Za-z0-9_]", "_", name)
 
 
 # ---- outputs
 
+_TABLE = Slot("", "")
+"""In the place of the slots of a table of particles, which are known when it is written."""
 _TITLES = {
-    VOLUME: "Volume, with the raw half-maps and masks of the refinement",
+    VOLUME: "Volume",
     HALVES: "Corrected half-maps (the FSC between them is not a resolution)",
     MASK: "Mask",
     PARTICLES: "Particles",
@@ -200,30 +225,35 @@ _TITLES = {
 
 
 def _output_groups(outputs: tuple[Output, ...], inputs: set[str]) -> Iterator[OutputGroup]:
-    groups: dict[str, tuple[GroupType, list[tuple[Slot, str]]]] = {}
+    groups: dict[tuple[str, str], tuple[GroupType, list[tuple[Slot, str]]]] = {}
     for output in outputs:
         place = _place_of_output(output)
         if place is not None:
             name, type_, slot = place
-            groups.setdefault(name, (type_, []))[1].append((slot, output.role))
-    for name, (type_, roles) in groups.items():
-        yield OutputGroup(
-            name,
-            type_,
-            _TITLES.get(name, name.replace("_", " ").capitalize()),
-            tuple(roles),
-            name if name in inputs and name in (VOLUME, PARTICLES) else None,
-        )
+            numbered = output.pattern if "*" in output.pattern else ""
+            groups.setdefault((name, numbered), (type_, []))[1].append((slot, output.role))
+    for (name, numbered), (type_, roles) in groups.items():
+        source = PARTICLES if type_ == "particle" else name
+        passthrough = source if source in inputs and source in (VOLUME, PARTICLES) and not numbered else None
+        title = _TITLES.get(name, name.replace("_", " ").capitalize())
+        if passthrough == VOLUME:
+            title += ", with the raw half-maps and masks of the one that was connected"
+        yield OutputGroup(name, type_, title, tuple(roles), passthrough, numbered)
 
 
 def _place_of_output(output: Output) -> tuple[str, GroupType, Slot] | None:
     """Group, its type and slot for an output; None for a file that only lies in the job's folder."""
+    if output.type == "particles":
+        # Only a table of CryoSPARC's can come back; a STAR file lies in the folder.
+        return (_fit(output.role), "particle", _TABLE) if output.pattern.endswith(".cs") else None
+    if output.type == "map" and "*" in output.pattern:
+        return _fit(output.role), "volume", Slot("map", "blob")
     if output.type == "half_map" and output.always and output.role in ("half1", "half2"):
         return HALVES, "volume", Slot({"half1": "map_half_A", "half2": "map_half_B"}[output.role], "blob")
     if output.type == "map" and output.role in ("map", "sharpened"):
         return VOLUME, "volume", Slot({"map": "map", "sharpened": "map_sharp"}[output.role], "blob")
     if output.type == "fourier_volume":
-        return output.role, "volume", Slot("map", "blob")
+        return _fit(output.role), "volume", Slot("map", "blob")
     if output.type == "mask":
         return MASK, "mask", Slot("mask", "blob")
     return None

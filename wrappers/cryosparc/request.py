@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cryobridge.schemas.describe import describe_kind, nested
 from cryobridge.schemas.envelope import JOB_SCHEMA
 from cryobridge.schemas.errors import JobRejected
 from cryobridge.schemas.job import JOB_MODELS, check_paths, parse_job
@@ -59,7 +60,7 @@ def request_of(server: Server, card: Card, files: ProjectFiles, request_id: str)
     spec = {
         "schema": JOB_SCHEMA,
         "kind": asked.kind,
-        "inputs": {key: str(path) for key, path in found.paths.items()},
+        "inputs": _inputs(asked.kind, found.paths),
         "output": str(files.output_folder),
         "options": asked.options,
         # The folder is the card's own; what an earlier run of it left may go.
@@ -70,8 +71,14 @@ def request_of(server: Server, card: Card, files: ProjectFiles, request_id: str)
     return Request(recipe, job.as_spec(), files.output_folder, tuple(found.notes), found.uids, files)
 
 
+def _inputs(kind: str, paths: Mapping[str, Path]) -> dict[str, Any]:
+    """Inputs as a job has them; what is a list there has one member here."""
+    lists = {field.key for field in describe_kind(JOB_MODELS[kind]).inputs if field.type == "files"}
+    return nested({key: [str(path)] if key in lists else str(path) for key, path in paths.items()})
+
+
 def recipe_for(kind: str) -> Recipe:
     """The recipe of a kind; raises `JobRejected` where there is none."""
     if kind not in JOB_MODELS or kind not in recipes():
-        raise JobRejected(f"{_SOURCE}: '{kind[:80]}' is no job for CryoSPARC; there are {', '.join(sorted(recipes()))}")
+        raise JobRejected(f"'{kind[:80]}' is no job for CryoSPARC; there are {', '.join(sorted(recipes()))}")
     return recipe_of(JOB_MODELS[kind])

@@ -1,59 +1,97 @@
-"""A result group as CryoSPARC exports one: a table (`.cs`), and the file (`.csg`) that Import Result Group takes."""
+"""A result as CryoSPARC exports one: a table (`.cs`), and the group (`.csg`) that its job Import Result Group takes.
+
+What was assumed, by exported groups that others have published: the group is YAML with `created`, `group`, `results`
+and `version`; each result names its table, its rows and its type; a ">" before a path says that it begins at the folder
+of the group. Files lie beside the group or are linked there, as CryoSPARC links what it exports, so that a copy of the
+folder with its links resolved stands for itself.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Sequence
+import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import yaml
 
+from cryobridge.schemas.errors import CryobridgeError
+
 from ..formats import mrc
 from ..formats.cs_table import write_table
 from ..formats.whole_file import whole_file, write_all
-from .recipes import GroupType, Slot
+from .recipes import GroupType
 
+LINKS = "refinement"
+"""Folder beside a group for links to files of another job."""
 _VERSION = "v4.4.0"
-"""From this on the format has been as it is written here."""
+"""Of the CryoSPARC whose groups look like these; an older one could not be expected to read them."""
 
 
 def write_volume_group(
-    folder: Path, name: str, type_: GroupType, title: str, files: Sequence[tuple[Slot, Path]]
+    folder: Path, name: str, type_: GroupType, title: str, files: Mapping[str, Path], uid: int, project: Path
 ) -> Path:
-    """Write a group of volumes that lie in the same folder; the path of its `.csg`.
+    """Write a group of volumes of one row; the path of its `.csg`, which is written last of all.
 
     Parameters
     ----------
+    folder
+        Where it lies; files that lie elsewhere are linked.
+    name
+        Of the output.
     files
-        Slot and file of each.
+        By slot.
+    uid
+        Of the row: that of the input which it replaces, or a new one.
+    project
+        Of CryoSPARC: links inside of it are relative, so that it can be moved.
+
+    Raises
+    ------
+    InputInvalid
+        If a file is no volume.
+    CryobridgeError
+        If it cannot be written.
     """
-    columns: dict[str, np.ndarray] = {"uid": np.array([_number(files)], np.uint64)}
-    for slot, file in files:
+    columns: dict[str, np.ndarray] = {"uid": np.array([uid], np.uint64)}
+    for slot, file in files.items():
         header = mrc.read_header(file)
-        columns[f"{slot.name}/path"] = np.array([f">{os.path.relpath(file, folder)}"])
-        columns[f"{slot.name}/shape"] = np.array([header.shape], np.uint32)
-        columns[f"{slot.name}/psize_A"] = np.array([header.voxel_size_A[0]], np.float32)
-    table = folder / f"{name}.cs"
-    write_table(table, columns)
+        columns[f"{slot}/path"] = np.array([f">{_beside(folder, slot, file, project)}"])
+        columns[f"{slot}/shape"] = np.array([header.shape], np.uint32)
+        columns[f"{slot}/psize_A"] = np.array([header.voxel_size_A[0]], np.float32)
+    table, path = folder / f"{name}.cs", folder / f"{name}.csg"
     group = {
-        "created": datetime.now(UTC).isoformat(sep=" ", timespec="seconds"),
+        "created": datetime.now(UTC).replace(tzinfo=None),
         "group": {"description": title, "name": name, "title": title, "type": type_},
         "results": {
-            slot.name: {"metafile": f">{table.name}", "num_items": 1, "type": f"{type_}.{slot.dtype}"}
-            for slot, _ in files
+            slot: {"metafile": f">{table.name}", "num_items": 1, "type": f"{type_}.blob"} for slot in sorted(files)
         },
         "version": _VERSION,
     }
-    path = folder / f"{name}.csg"
-    with whole_file(path) as descriptor:
-        write_all(descriptor, yaml.safe_dump(group, sort_keys=False).encode(), 0)
+    try:
+        path.unlink(missing_ok=True)
+        write_table(table, columns)
+        with whole_file(path) as descriptor:
+            write_all(descriptor, yaml.safe_dump(group, allow_unicode=True).encode(), 0)
+    except OSError as error:
+        raise CryobridgeError(f"{path}: cannot be written: {error.strerror}") from error
     return path
 
 
-def _number(files: Sequence[tuple[Slot, Path]]) -> int:
-    """A row's id, the same for the same files of the same times."""
-    told = " ".join(f"{file} {file.stat().st_mtime_ns}" for _, file in files)
-    return int.from_bytes(hashlib.sha256(told.encode()).digest()[:8], "little")
+def _beside(folder: Path, slot: str, file: Path, project: Path) -> str:
+    """The path of a file from the folder on, by a link where it lies elsewhere."""
+    if file.parent == folder:
+        return file.name
+    link = folder / LINKS / f"{slot}{file.suffix}"
+    part = link.with_name(f".{secrets.token_hex(8)}.part")
+    here, root = link.parent.resolve(), project.resolve()
+    moves_along = here.is_relative_to(root) and file.is_relative_to(root)
+    try:
+        link.parent.mkdir(exist_ok=True)
+        part.symlink_to(os.path.relpath(file, here) if moves_along else file)
+        part.replace(link)
+    except OSError as error:
+        raise CryobridgeError(f"{link}: cannot be made: {error.strerror}") from error
+    return f"{LINKS}/{link.name}"

@@ -8,6 +8,7 @@ done twice, and looks first where it may not.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
@@ -50,8 +51,34 @@ class NotLoggedIn(CryobridgeError):  # noqa: N818
     code = Code.REJECTED
 
 
+@dataclass(frozen=True)
+class Abilities:
+    """What not every version of CryoSPARC can do; where it cannot, the bridge does otherwise.
+
+    Attributes
+    ----------
+    edits_lines
+        A line of a log can be changed; where not, each word of progress is a line more.
+    edits_descriptions
+        A description can be changed by a program; where not, it is given whole when the job is made.
+    has_tags
+        Jobs can be given tags.
+    has_live_sessions
+        Live sessions can be looked for.
+    """
+
+    edits_lines: bool = True
+    edits_descriptions: bool = True
+    has_tags: bool = True
+    has_live_sessions: bool = True
+
+
 class Server(Protocol):
     """One CryoSPARC instance, as one of its users."""
+
+    @property
+    def abilities(self) -> Abilities:
+        """What its version can do."""
 
     @property
     def url(self) -> str:

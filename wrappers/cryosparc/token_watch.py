@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from .login import WARN_DAYS
+
 log = logging.getLogger(__name__)
 
-WARN_DAYS = 3.0
 SAY_EVERY = timedelta(days=1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -25,6 +25,8 @@ class Turns:
         self._at_once = at_once
         self._running = 0
         self._lines: dict[str, deque[CardId]] = {}
+        self._served: Counter[str] = Counter()
+        self._turns = 0
         self._changed = threading.Condition()
 
     @contextmanager
@@ -60,8 +62,8 @@ class Turns:
                     if self._running < self._at_once and place == 1:
                         self._running += 1
                         self._leave(card)
-                        # The project goes to the end, so that the next turn is another's.
-                        self._lines[card.project] = self._lines.pop(card.project, deque())
+                        self._turns += 1
+                        self._served[card.project] = self._turns
                         self._changed.notify_all()
                         return
                 waiting(place)
@@ -74,8 +76,8 @@ class Turns:
             raise
 
     def _order(self) -> list[CardId]:
-        """Who comes next: one of each project, then the second of each."""
-        lines = [list(line) for line in self._lines.values()]
+        """Who comes next: one of each project, whose last turn is the longest ago first; then the second of each."""
+        lines = [list(self._lines[project]) for project in sorted(self._lines, key=self._served.__getitem__)]
         longest = max(map(len, lines), default=0)
         return [line[place] for place in range(longest) for line in lines if place < len(line)]
 
@@ -83,3 +85,5 @@ class Turns:
         line = self._lines.get(card.project)
         if line is not None and card in line:
             line.remove(card)
+            if not line:
+                del self._lines[card.project]

@@ -10,22 +10,22 @@ import hashlib
 import importlib
 import io
 import os
-import warnings
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Literal
-
-import pydantic
 
 from cryobridge.schemas.plain_file import open_plain
 
 from ..formats.cs_table import Columns
 from ..formats.whole_file import whole_file
 from .documents import Card, CardId, LiveSession, Source
-from .one_try import AnswerLost, http_client
+from .one_try import AnswerLost, http_client, poured, without_warnings
 from .recipes import InputGroup, Slot
-from .server import LogLevel, NotLoggedIn, Refused, Unreachable
+from .sent_text import one_line, sendable
+from .server import Abilities, LogLevel, NotLoggedIn, Refused, Unreachable
+from .sinks import Beginning, IntoFile
 from .v5_documents import card_of, columns_of, session_of
 
 API = "/api/cmd"
@@ -34,8 +34,6 @@ _PAGE = 100
 _FAR = timedelta(days=1)
 _MOST_NAMED = 1000
 """So many lines of logs can be changed later; of an agent's cards of months the last."""
-MAX_URL_TEXT = 400
-"""Titles and errors travel in the URL, which proxies cut and httpx refuses when it is long."""
 
 
 class V5Server:
@@ -58,10 +56,10 @@ class V5Server:
         If nobody answers.
     """
 
+    abilities = Abilities()
+
     def __init__(self, url: str, email: str = "", password: str = "", *, timeout_s: float = TIMEOUT_S) -> None:
-        # It warns of what is asked and answered here already: versions, and connections that break.
-        warnings.filterwarnings("ignore", module=r"cryosparc(\..*)?")
-        warnings.filterwarnings("ignore", message=r"\*\*\* API client")
+        without_warnings()
         # Registers the models that answers are read into.
         importlib.import_module("cryosparc.tools")
         self._url, self._email, self._password = url, email, password
@@ -185,18 +183,17 @@ class V5Server:
 
     def download(self, project: str, path: str, target: Path) -> None:
         """Copy a file of the project here, whole or not at all."""
-        with answered(f"{project}: {path} cannot be downloaded"):
-            stream = self._api.projects.download_file(project, path=path)
-            with whole_file(target) as descriptor, open(descriptor, "wb", closefd=False) as file:
-                for chunk in stream.stream():
-                    file.write(chunk)
+        doing = f"{project}: {path} cannot be downloaded"
+        with whole_file(target) as descriptor, answered(doing), poured(IntoFile(descriptor)):
+            self._api.projects.download_file(project, path=path)
 
     def read(self, project: str, path: str, limit: int) -> bytes | None:
         """A small file of the project, at most `limit` bytes of it; None where there is none."""
         try:
-            with answered(f"{project}: {path} cannot be read"):
-                stream = self._api.projects.download_file(project, path=path)
-                return b"".join(stream.stream())[:limit]
+            beginning = Beginning(limit)
+            with answered(f"{project}: {path} cannot be read"), poured(beginning):
+                self._api.projects.download_file(project, path=path)
+            return bytes(beginning.content)
         except Refused as error:
             if error.status == _NOT_FOUND:
                 return None
@@ -247,17 +244,17 @@ class V5Server:
     def fail(self, card: CardId, sentence: str) -> None:
         """Say that it failed, in one short line."""
         with answered(f"{card}: cannot be marked failed"):
-            self._api.jobs.mark_failed(card.project, card.job, error=_short(sentence))
+            self._api.jobs.mark_failed(card.project, card.job, error=one_line(sentence))
 
     def set_title(self, card: CardId, title: str) -> None:
         """Call it otherwise."""
         with answered(f"{card}: its title cannot be changed"):
-            self._api.jobs.set_title(card.project, card.job, title=_short(title))
+            self._api.jobs.set_title(card.project, card.job, title=one_line(title))
 
     def set_description(self, card: CardId, description: str) -> None:
         """Describe it otherwise."""
         with answered(f"{card}: its description cannot be changed"):
-            self._api.jobs.set_description(card.project, card.job, description)
+            self._api.jobs.set_description(card.project, card.job, sendable(description))
 
     def set_tile(self, card: CardId, png: bytes) -> None:
         """Give it the picture that stands for it."""
@@ -276,7 +273,7 @@ class V5Server:
         """Make an external job, or none. After `Unreachable` look for it before asking again."""
         with answered(f"{project}: a job in {workspace} cannot be made"):
             made = self._api.jobs.create(
-                project, workspace, type="snowflake", title=_short(title), description=_short(description)
+                project, workspace, type="snowflake", title=one_line(title), description=one_line(description)
             )
             return CardId(made.project_uid, made.uid)
 
@@ -318,11 +315,12 @@ class V5Server:
 
     def plot(self, card: CardId, title: str, png: bytes, table: bytes | None) -> None:
         """Add a picture to its log, and the numbers behind it (CSV)."""
-        name = "".join(letter if letter.isalnum() else "_" for letter in title)[:80]
+        # It travels in the URL.
+        name = re.sub(r"[^A-Za-z0-9]+", "_", title).strip("_")[:80]
         with answered(f"{card}: the picture '{title}' cannot be sent"):
             assets = [self._asset(card, f"{name}.png", png)]
             assets += [] if table is None else [self._asset(card, f"{name}.csv", table)]
-            self._api.jobs.add_image_log(card.project, card.job, assets, text=_short(title), flags=["plots"])
+            self._api.jobs.add_image_log(card.project, card.job, assets, text=one_line(title), flags=["plots"])
 
     def upload(self, card: CardId, name: str, content: bytes | Path, *, overwrite: bool) -> None:
         """Write a file into its folder. What arrives is not known to be whole: whoever needs it looks."""
@@ -339,8 +337,8 @@ class V5Server:
 
 
 _UNAUTHORISED, _NOT_FOUND = 401, 404
-_AWAY = frozenset({408, 429, 502, 503, 504})
-"""A proxy answers so for a server that is restarting, or has too much to do."""
+_PASSING = (429, 502, 503, 504)
+"""What a proxy says while the server behind it starts again, or a busy server: nothing is known, it may be done."""
 
 
 def _authentication(url: str, email: str, password: str) -> str | tuple[str, str]:
@@ -372,14 +370,18 @@ def answered(doing: str) -> Iterator[None]:
                 f"{doing}: the server does not take the token any more; log in again: cryobridge cryosparc login"
             ) from error
         detail = error.data.get("detail", error.data) if isinstance(error.data, dict) else error.data
-        said = " ".join(str(detail or error.args[0]).split())
-        said = f"{doing}: {said[:MAX_URL_TEXT]} (HTTP {error.code})"
-        raise (Unreachable(said) if error.code in _AWAY else Refused(said, error.code)) from error
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, AnswerLost) as error:
+        said = f"{doing}: {one_line(str(detail or error.args[0]))} (HTTP {error.code})"
+        if error.code in _PASSING:
+            raise Unreachable(said) from error
+        raise Refused(said, error.code) from error
+    except httpx.InvalidURL as error:
+        # Nothing was sent, and it would be no other the next time.
+        raise Refused(f"{doing}: {one_line(str(error))}") from error
+    except (httpx.HTTPError, httpx.StreamError, AnswerLost) as error:
         raise Unreachable(f"{doing}: {error or type(error).__name__}") from error
-    except (pydantic.ValidationError, TypeError, AttributeError, KeyError) as error:
-        # The client builds its calls from what the server says it can do.
-        said = " ".join(str(error).split())[:MAX_URL_TEXT]
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        # The client builds its calls from what the server says it can do, and reads its answers into models.
+        said = one_line(str(error))
         raise Refused(f"{doing}: the server and this version of cryosparc-tools do not go together ({said})") from error
 
 
@@ -390,8 +392,3 @@ def _opened(content: bytes | Path) -> Iterator[IO[bytes]]:
         return
     with os.fdopen(open_plain(content), "rb") as file:
         yield file
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= MAX_URL_TEXT else f"{line[: MAX_URL_TEXT - 3]}..."

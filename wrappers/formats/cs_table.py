@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,28 @@ UID = "uid"
 MAX_ROWS = 50_000_000
 _COMPRESSED_MAGIC = b"\x95CSDAT"
 _CHUNK_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class TableHead:
+    """What a table says of itself before its first row: how many rows it has, and which columns."""
+
+    rows: int
+    columns: tuple[str, ...]
+
+
+def read_head(path: Path) -> TableHead:
+    """Read no more of a table than its header.
+
+    Raises
+    ------
+    InputInvalid
+        If it is no such table.
+    """
+    with opened_table(path) as content:
+        header = _header(content)
+    names = header.dtype.names if header.dtype is not None else None
+    return TableHead(header.shape[0], names or ())
 
 
 def read_table(path: Path, wanted: Collection[str] | None = None) -> Columns:
@@ -51,8 +74,7 @@ def read_table(path: Path, wanted: Collection[str] | None = None) -> Columns:
             raise InputInvalid(f"{path}: is a numpy file but no table; give a .cs of CryoSPARC")
         names = [name for name in dtype.names if wanted is None or _is_wanted(name, wanted)]
         columns = _read_rows(content, header.shape[0], dtype, names)
-    if UID in columns and len(np.unique(columns[UID])) != len(columns[UID]):
-        raise InputInvalid(f"{path}: two rows have the same 'uid'; export the particles again")
+    _check_uids(columns, path)
     return columns
 
 
@@ -85,7 +107,9 @@ def table_bytes(columns: Mapping[str, NDArray[np.generic]]) -> bytes:
 
 
 def joined(own: Columns, passed: Sequence[Columns], name: str) -> Columns:
-    """A table with the columns of others added, row by row after their uids; its own columns win.
+    """A table with the slots of others added, row by row after their uids.
+
+    A slot ("alignments3D") of the job's own is taken whole: one whose columns came from two jobs would be of neither.
 
     Parameters
     ----------
@@ -114,8 +138,14 @@ def joined(own: Columns, passed: Sequence[Columns], name: str) -> Columns:
                 f"{name}: {lost} of {len(own[UID])} rows are not in passthrough table {number}; give the passthrough "
                 "file of the same job"
             )
-        result |= {column: values[found] for column, values in table.items() if column not in result}
+        there = {slot_of(column) for column in result}
+        result |= {column: values[found] for column, values in table.items() if slot_of(column) not in there}
     return result
+
+
+def slot_of(column: str) -> str:
+    """The slot that a column belongs to, e.g. "ctf" of "ctf/df1_A"."""
+    return column.partition("/")[0]
 
 
 def is_cs_table(head: bytes) -> bool:
@@ -123,10 +153,21 @@ def is_cs_table(head: bytes) -> bool:
     return head.startswith((MAGIC, _COMPRESSED_MAGIC))
 
 
+def _check_uids(columns: Columns, path: Path) -> None:
+    uids = columns.get(UID)
+    if uids is None:
+        return
+    if uids.dtype.kind not in "iu" or uids.ndim != 1:
+        raise InputInvalid(f"{path}: column 'uid' is not one whole number a row; export the particles again")
+    if len(np.unique(uids)) != len(uids):
+        raise InputInvalid(f"{path}: two rows have the same 'uid'; export the particles again")
+
+
 def _header(content: TableContent) -> NumpyHeader:
     if content.head.startswith(_COMPRESSED_MAGIC):
         raise InputInvalid(
-            f"{content.name}: is a compressed .cs; export the particles, or save them with numpy, and give that"
+            f"{content.name}: is a compressed .cs, which only cryosparc-tools can read; export the output in "
+            "CryoSPARC, or save the table with numpy, and give that"
         )
     if not content.head.startswith(MAGIC):
         raise InputInvalid(f"{content.name}: is no .cs of CryoSPARC; give the .cs of a job")
@@ -180,4 +221,4 @@ def _storable(name: str, values: NDArray[np.generic]) -> NDArray[np.generic]:
 
 
 def _is_wanted(name: str, wanted: Collection[str]) -> bool:
-    return name == UID or name in wanted or f"{name.partition('/')[0]}/" in wanted
+    return name == UID or name in wanted or f"{slot_of(name)}/" in wanted

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 MAGIC = b"\x93NUMPY"
-MAX_HEADER_BYTES = 1 << 16
-"""A table of CryoSPARC with a hundred columns has a tenth of this."""
+MAX_HEADER_BYTES = 1 << 18
+"""A table of CryoSPARC before 4.5 with a slot for each of a hundred classes has a third of this."""
 MAX_ROW_BYTES = 1 << 16
 _MAX_DEPTH = 8
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}

@@ -18,6 +18,13 @@ from .rotations import vectors_of_angles
 _A_PER_MM = 1e7
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 _SUBTOMOGRAM = ("rlnCtfImage", "rlnCoordinateZ", "rlnTomoName", "rlnTomoParticleName")
+_CTF_NEEDED = (
+    *("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle"),
+    *("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"),
+)
+_UNSET_DEG, _MOST_DEG = -999.0, 3600.0
+"""RELION's value of an angle that was never set; ten turns, beyond which an angle is a damaged number."""
+_LARGEST_BOX, _LARGEST_INDEX = 16_384, 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,15 @@ def cryosparc_table(
     rows = _Rows(particles, _optics(star), name)
     remarks: list[str] = []
     columns = _images(rows, name, pixel_size_A, box)
-    columns |= _ctf(rows, columns, remarks)
+    columns |= _ctf(rows, remarks)
     columns |= _alignment(rows, columns, turned_deg, remarks)
+    again = rows.count - len(set(rows.texts("rlnImageName")))
+    if again:
+        remarks.append(f"{again} particles are named like an earlier one; each has a 'uid' of its own all the same.")
+    if rows.has("rlnCoordinateX"):
+        remarks.append(
+            "Coordinates are left out: CryoSPARC counts them in parts of a micrograph, whose size is not in the file."
+        )
     return CryosparcTable(columns, tuple(remarks))
 
 
@@ -68,15 +82,20 @@ class _Rows:
 
     def _group(self) -> NDArray[np.int64]:
         """Row of the optics table of each particle; all 0 without one."""
-        if not self._optics or "rlnOpticsGroup" not in self._columns:
+        groups = self._optics.get("rlnOpticsGroup", ())
+        if not self._optics or ("rlnOpticsGroup" not in self._columns and len(groups) < 2):
             return np.zeros(self.count, np.int64)
-        known = {label.strip(): row for row, label in enumerate(self._optics.get("rlnOpticsGroup", ()))}
-        try:
-            return np.array([known[label.strip()] for label in self._columns["rlnOpticsGroup"]], np.int64)
-        except KeyError as error:
+        numbers = self._as_numbers("rlnOpticsGroup", groups).tolist()
+        known = {number: row for row, number in enumerate(numbers)}
+        if len(known) < len(numbers):
+            raise InputInvalid(f"{self._name}: its optics table has two groups of one number; mend 'rlnOpticsGroup'")
+        own = self._as_numbers("rlnOpticsGroup", self.texts("rlnOpticsGroup")).tolist()
+        lost = next((number for number in own if number not in known), None)
+        if lost is not None:
             raise InputInvalid(
-                f"{self._name}: particles are of optics group {error.args[0]}, which its optics table does not have"
-            ) from error
+                f"{self._name}: particles are of optics group {lost:g}, which its optics table does not have"
+            )
+        return np.array([known[number] for number in own], np.int64)
 
     def has(self, label: str) -> bool:
         """Whether particles or optics groups have a column."""
@@ -100,10 +119,17 @@ class _Rows:
         try:
             numbers = np.array(values, dtype=np.float64)
         except ValueError as error:
-            raise InputInvalid(f"{self._name}: column '{label}' holds something that is not a number") from error
-        if not np.isfinite(numbers).all():
-            raise InputInvalid(f"{self._name}: column '{label}' holds a number that is not finite")
+            at = next(row for row, text in enumerate(values) if not _is_number(text))
+            raise InputInvalid(
+                f"{self._name}: column '{label}' holds {values[at][:40]!r} in row {at + 1}, which is not a number"
+            ) from error
+        self.refuse(~np.isfinite(numbers), label, "is not finite")
         return numbers
+
+    def refuse(self, bad: NDArray[np.bool_], label: str, why: str) -> None:
+        """Raise `InputInvalid` with the first row that is bad, if any is."""
+        if bad.any():
+            raise InputInvalid(f"{self._name}: '{label}' in row {int(np.flatnonzero(bad)[0]) + 1} {why}; mend it")
 
 
 def _particles(star: StarFile, name: str) -> Block:
@@ -120,18 +146,30 @@ def _optics(star: StarFile) -> Block | None:
     return next((block for key, block in star.blocks.items() if key == "optics" and block.n_rows), None)
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _images(rows: _Rows, name: str, pixel_size_A: float | None, box: int | None) -> Columns:
     numbers, paths = [], []
-    for entry in rows.texts("rlnImageName"):
+    for row, entry in enumerate(rows.texts("rlnImageName"), 1):
         number, at, path = entry.partition("@")
-        if not at or not number.isdecimal() or int(number) < 1 or not path:
-            raise InputInvalid(f"{name}: '{entry[:80]}' is no image of a stack (number@stack)")
+        if not at or not path or not number.isdecimal() or not 1 <= int(number[:20]) <= _LARGEST_INDEX:
+            raise InputInvalid(f"{name}: {entry[:80]!r} in row {row} is no image of a stack (number@stack)")
         numbers.append(int(number) - 1)
         paths.append(path)
     size_A = _pixel_size(rows, name, pixel_size_A)
+    dimensions = rows.numbers("rlnImageDimensionality")
+    if dimensions is not None:
+        rows.refuse(dimensions != 2, "rlnImageDimensionality", "is not that of images; give particles of images")
     sides = rows.numbers("rlnImageSize") if box is None else np.full(rows.count, float(box))
     if sides is None:
         raise InputInvalid(f"{name}: does not say how large the images are; give 'box'")
+    rows.refuse((sides < 1) | (sides > _LARGEST_BOX), "rlnImageSize", "is no size of an image")
     side = np.rint(sides).astype(np.uint32)
     return {
         UID: _uids(rows.texts("rlnImageName")),
@@ -172,46 +210,49 @@ def _uids(names: Sequence[str]) -> NDArray[np.uint64]:
     return found
 
 
-def _ctf(rows: _Rows, images: Columns, remarks: list[str]) -> Columns:
+def _ctf(rows: _Rows, remarks: list[str]) -> Columns:
     count = rows.count
 
-    def column(label: str, factor: float = 1.0, default: float = 0.0) -> NDArray[np.float32]:
+    def column(label: str, factor: float = 1.0, default: float = 0.0) -> NDArray[np.float64]:
         values = rows.numbers(label)
-        return (np.full(count, default) if values is None else values * factor).astype(np.float32)
+        return np.full(count, default) if values is None else values * factor
 
-    missing = [
-        label for label in ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle", "rlnVoltage") if not rows.has(label)
-    ]
+    missing = [label for label in _CTF_NEEDED if not rows.has(label)]
     if missing:
-        remarks.append(f"'{missing[0]}' is missing, so no CTF is written.")
+        remarks.append(f"{', '.join(missing)}: not in the file, so no CTF is written.")
         return {}
-    cs_mm = column("rlnSphericalAberration")
-    tilt = np.stack(
-        [np.sin(column(label).astype(np.float64) * 1e-3) for label in ("rlnBeamTiltX", "rlnBeamTiltY")], axis=1
-    )
+    # One exposure group has one optics; files of RELION 3.0 have no groups to tell it by.
+    tilts_mrad = np.stack([column("rlnBeamTiltX"), column("rlnBeamTiltY")], axis=1)
     matrix = np.stack(
         [column(f"rlnMagMat{a}{b}", default=float(a == b)) - float(a == b) for a in range(2) for b in range(2)], axis=1
     )
+    optics = np.stack([column(label) for label in _CTF_NEEDED[3:]], axis=1)
+    together = np.concatenate([rows.group[:, None].astype(np.float64), optics, tilts_mrad, matrix], axis=1)
+    exposure = np.unique(together, axis=0, return_inverse=True)[1].ravel() + 1
+    tilt_A = np.sin(tilts_mrad * 1e-3) * optics[:, 1:2] * _A_PER_MM
     if any(rows.has(label) for label in ("rlnOddZernike", "rlnEvenZernike")):
         remarks.append("Zernike coefficients are left out: CryoSPARC counts aberrations otherwise. Fit them again.")
+    numbers = {
+        "accel_kv": optics[:, 0],
+        "cs_mm": optics[:, 1],
+        "amp_contrast": optics[:, 2],
+        "df1_A": column("rlnDefocusU"),
+        "df2_A": column("rlnDefocusV"),
+        "df_angle_rad": column("rlnDefocusAngle", np.pi / 180),
+        "phase_shift_rad": column("rlnPhaseShift", np.pi / 180),
+        "scale": column("rlnCtfScalefactor", default=1.0),
+        "scale_const": np.ones(count),
+        "shift_A": np.zeros((count, 2)),
+        "tilt_A": tilt_A,
+        "trefoil_A": np.zeros((count, 2)),
+        "tetra_A": np.zeros((count, 4)),
+        "anisomag": matrix,
+        "bfactor": column("rlnCtfBfactor"),
+    }
     return {
         "ctf/type": np.full(count, "imported"),
-        "ctf/exp_group_id": (rows.group + 1).astype(np.uint32),
-        "ctf/accel_kv": column("rlnVoltage"),
-        "ctf/cs_mm": cs_mm,
-        "ctf/amp_contrast": column("rlnAmplitudeContrast"),
-        "ctf/df1_A": column("rlnDefocusU"),
-        "ctf/df2_A": column("rlnDefocusV"),
-        "ctf/df_angle_rad": column("rlnDefocusAngle", np.pi / 180),
-        "ctf/phase_shift_rad": column("rlnPhaseShift", np.pi / 180),
-        "ctf/scale": column("rlnCtfScalefactor", default=1.0),
-        "ctf/scale_const": np.ones(count, np.float32),
-        "ctf/shift_A": np.zeros((count, 2), np.float32),
-        "ctf/tilt_A": (tilt * cs_mm[:, None].astype(np.float64) * _A_PER_MM).astype(np.float32),
-        "ctf/trefoil_A": np.zeros((count, 2), np.float32),
-        "ctf/tetra_A": np.zeros((count, 4), np.float32),
-        "ctf/anisomag": matrix.astype(np.float32),
-        "ctf/bfactor": column("rlnCtfBfactor"),
+        "ctf/exp_group_id": exposure.astype(np.uint32),
+        **{f"ctf/{part}": values.astype(np.float32) for part, values in numbers.items()},
     }
 
 
@@ -220,7 +261,11 @@ def _alignment(rows: _Rows, images: Columns, turned_deg: float, remarks: list[st
     if any(one is None for one in angles):
         remarks.append("The particles have no angles, so no alignments are written.")
         return {}
-    pose = vectors_of_angles(np.stack([one for one in angles if one is not None], axis=1), turned_deg)
+    known = np.stack([one for one in angles if one is not None], axis=1)
+    for axis, label in enumerate(_ANGLES):
+        rows.refuse(known[:, axis] == _UNSET_DEG, label, "is -999, which RELION writes where none was found")
+        rows.refuse(np.abs(known[:, axis]) > _MOST_DEG, label, "is no angle in degrees")
+    pose = vectors_of_angles(known, turned_deg)
     psize_A = images["blob/psize_A"].astype(np.float64)
     shift = np.zeros((rows.count, 2))
     for axis, letter in enumerate("XY"):
@@ -230,8 +275,7 @@ def _alignment(rows: _Rows, images: Columns, turned_deg: float, remarks: list[st
         elif in_pixels is not None:
             # RELION 3.0 counts in pixels of the images.
             shift[:, axis] = in_pixels
-    subset, number = rows.numbers("rlnRandomSubset"), rows.numbers("rlnClassNumber")
-    split = _split(rows.count, subset, remarks)
+    split, number = _split(rows, remarks), rows.numbers("rlnClassNumber")
     return {
         "alignments3D/split": split,
         "alignments3D/shift": shift.astype(np.float32),
@@ -243,8 +287,10 @@ def _alignment(rows: _Rows, images: Columns, turned_deg: float, remarks: list[st
     }
 
 
-def _split(count: int, subset: NDArray[np.float64] | None, remarks: list[str]) -> NDArray[np.uint32]:
-    if subset is None or not set(np.unique(subset)) <= {1.0, 2.0}:
+def _split(rows: _Rows, remarks: list[str]) -> NDArray[np.uint32]:
+    subset = rows.numbers("rlnRandomSubset")
+    if subset is None:
         remarks.append("RELION's half-sets are not known; the particles are split one by one, in their order.")
-        return (np.arange(count) % 2).astype(np.uint32)
+        return (np.arange(rows.count) % 2).astype(np.uint32)
+    rows.refuse((subset != 1) & (subset != 2), "rlnRandomSubset", "is no half-set (1 or 2)")
     return (subset - 1).astype(np.uint32)

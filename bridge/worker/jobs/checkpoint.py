@@ -24,6 +24,7 @@ from cryobridge import __version__
 from cryobridge.schemas.bounds import MAX_CHECKPOINT_BYTES, MAX_CHECKPOINT_TABLE_BYTES
 from cryobridge.schemas.envelope import Job
 from cryobridge.schemas.errors import CryobridgeError
+from cryobridge.schemas.paths import Must
 from cryobridge.schemas.plain_file import open_plain
 from cryobridge.wrappers.formats.tensor_file import TensorFile
 from cryobridge.wrappers.formats.whole_file import remove_leftovers, whole_file, write_all
@@ -143,7 +144,8 @@ def digest_of(job: Job, options: Mapping[str, Any], inputs: InputRecords | None 
         ).encode()
     )
     for found in job.paths():
-        digest.update(f"\0{found.key}\0{known.hash_of(found.path)}".encode())
+        told = str(found.path) if found.must is Must.BE_ROOT else known.hash_of(found.path)
+        digest.update(f"\0{found.key}\0{told}".encode())
     return digest.hexdigest()
 
 

@@ -259,7 +259,11 @@ class OutputFolder:
         result = JobResult(
             kind=self.job.kind,
             versions=_versions(),
-            inputs={found.key: self.inputs.record(found.path) for found in self.job.paths()},
+            inputs={
+                found.key: self.inputs.record(found.path)
+                for found in self.job.paths()
+                if found.must is not Must.BE_ROOT
+            },
             outputs={name: self._output_record(name) for name in self._outputs},
             options=dict(self.job.options.model_dump(mode="json") if options is None else options),
             seeds=dict(seeds or {}),
@@ -305,6 +309,8 @@ class OutputFolder:
         here = self.path.resolve()
         for key, path, must in self.job.paths():
             there = path.resolve()
+            if must is Must.BE_ROOT:
+                continue
             if must is not Must.BE_FILE and (there in (here, *here.parents) or here in there.parents):
                 raise InputInvalid(f"{path} ({key}): must not hold the output folder, nor lie in it; give another")
             if must is Must.BE_FILE and here in (path.parent.resolve(), there.parent):

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from ...envelope import Inputs, Job, Options
 from ...half_maps import MapFile, PointGroup
-from ...memory import REPORT_BYTES, MemoryEstimate, volumes
+from ...memory import MemoryEstimate
 from ...outputs import REPORT, Output
-from ...particles import BYTES_OF_A_PARTICLE, TABLE_PARTICLES, axis_map_field, group_field
+from ...particles import NO_MAP_BOX, axis_map_field, conversion_memory, group_field
 from ...paths import Holds, InputFile
 
 
@@ -37,7 +37,7 @@ class ParticlesToCryosparcJob(Job):
     """Write particles of RELION as a table of CryoSPARC (.cs), with poses, CTF, half-sets and exposure groups."""
 
     outputs: ClassVar[tuple[Output, ...]] = (
-        Output("particles.cs", "particles", "particles", "the particles, for Import Result Group or cryosparc-tools"),
+        Output("particles.cs", "particles", "particles", "the particles, for Import Particle Stack or cryosparc-tools"),
         REPORT,
     )
 
@@ -45,10 +45,10 @@ class ParticlesToCryosparcJob(Job):
     inputs: ToCryosparcInputs
     options: ToCryosparcOptions = Field(default_factory=ToCryosparcOptions)
 
-    def own_box(self, device: str) -> int:
-        """There is no map to speak of."""
-        return 16
+    def own_box(self, device: str) -> int | None:
+        """That of the map, where there is one."""
+        return None if self.inputs.map else NO_MAP_BOX
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
-        """The table and its texts on the host; nothing to speak of on the device."""
-        return MemoryEstimate(REPORT_BYTES + BYTES_OF_A_PARTICLE * TABLE_PARTICLES, volumes(3, box))
+        """The tables and their texts, and the map."""
+        return conversion_memory((self.inputs.star,), box)

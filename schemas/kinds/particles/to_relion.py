@@ -8,10 +8,10 @@ from pydantic import Field
 
 from ...envelope import Inputs, Job, Options
 from ...half_maps import MapFile, PointGroup
-from ...memory import REPORT_BYTES, MemoryEstimate, volumes
+from ...memory import MemoryEstimate
 from ...outputs import REPORT, Output
-from ...particles import BYTES_OF_A_PARTICLE, TABLE_PARTICLES, axis_map_field, group_field
-from ...paths import Holds, InputFile, InputFiles, InputFolder
+from ...particles import NO_MAP_BOX, axis_map_field, conversion_memory, group_field
+from ...paths import Holds, InputFile, InputFiles, RootFolder
 
 
 class ToRelionInputs(Inputs):
@@ -20,10 +20,10 @@ class ToRelionInputs(Inputs):
     particles: Annotated[InputFile, Holds("particles", parts=("images", "?ctf", "?views", "?location"))] = Field(
         description="particles of CryoSPARC (.cs)", examples=["J42_particles.cs"]
     )
-    passthrough: InputFiles | None = Field(
-        None, description="passthrough files of the same job (.cs); joined on 'uid', the particles' own columns first"
+    passthrough: Annotated[InputFiles, Holds("particles", "passthrough")] | None = Field(
+        None, description="passthrough files of the same job (.cs); joined on 'uid', the particles' own slots first"
     )
-    project: InputFolder | None = Field(
+    project: Annotated[RootFolder, Holds("project")] | None = Field(
         None, description="folder of the CryoSPARC project: its stacks are linked under names that RELION takes (.mrcs)"
     )
     map: MapFile | None = axis_map_field()
@@ -52,10 +52,10 @@ class ParticlesToRelionJob(Job):
     inputs: ToRelionInputs
     options: ToRelionOptions = Field(default_factory=ToRelionOptions)
 
-    def own_box(self, device: str) -> int:
-        """There is no map to speak of."""
-        return 16
+    def own_box(self, device: str) -> int | None:
+        """That of the map, where there is one."""
+        return None if self.inputs.map else NO_MAP_BOX
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
-        """The table and its texts on the host; nothing to speak of on the device."""
-        return MemoryEstimate(REPORT_BYTES + BYTES_OF_A_PARTICLE * TABLE_PARTICLES, volumes(3, box))
+        """The tables and their texts, and the map."""
+        return conversion_memory((self.inputs.particles, *(self.inputs.passthrough or ())), box)

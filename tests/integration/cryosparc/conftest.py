@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.cryosparc import EMAIL, PASSWORD, QUICK, DirectDaemon, Standin, surroundings
+from support.canned_daemon import CannedDaemon
+from support.cryosparc import EMAIL, PASSWORD, QUICK, Standin, surroundings
 
 from cryobridge.wrappers.cryosparc.card_run import CardRun, End
 from cryobridge.wrappers.cryosparc.documents import CardId, Source
@@ -22,7 +23,7 @@ class Bench:
 
     standin: Standin
     server: V5Server
-    daemon: DirectDaemon
+    daemon: CannedDaemon
     folder: Path
 
     def card(self, kind: str = "map.fsc3d", project: str = "P1", **options: object) -> CardId:
@@ -51,7 +52,7 @@ def make_bench(shared: Path, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
         standin = Standin(shared, tmp_path / f"server{len(made)}", **how)  # type: ignore[arg-type]
         made.append(standin)
         server = V5Server(standin.url, EMAIL, PASSWORD, timeout_s=10.0)
-        return Bench(standin, server, DirectDaemon(), tmp_path / f"memory{len(made)}")
+        return Bench(standin, server, CannedDaemon(), tmp_path / f"memory{len(made)}")
 
     yield make
     for one in made:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cryobridge.wrappers.cryosparc.card_run import End
+from cryobridge.wrappers.cryosparc.documents import CardId, Source
 from cryobridge.wrappers.formats import mrc
 
 from .conftest import Bench
@@ -21,7 +21,7 @@ def test_outputs_load_back_and_are_what_the_job_wrote(bench: Bench) -> None:
     assert bench.run(card) is End.COMPLETED
     assert bench.standin.job(card).status == "completed"
     own = bench.server.load_output(card, "volume")
-    before = bench.server.load_output(bench.server.card(card).id.__class__("P1", "J1"), "volume")
+    before = bench.server.load_output(CardId("P1", "J1"), "volume")
     assert own["uid"].tolist() == before["uid"].tolist()
     for slot in ("map_half_A", "map_half_B", "mask_refine", "mask_fsc"):
         assert own[f"{slot}/path"].tolist() == before[f"{slot}/path"].tolist()
@@ -49,13 +49,8 @@ def test_a_child_takes_what_it_needs_from_the_result(bench: Bench) -> None:
     card = bench.card("map.correct", effort="quick")
     bench.run(card)
     child = bench.card("map.diagnose")
-    bench.server.connect(
-        child,
-        "volume_corrected_halves",
-        __import__("cryobridge.wrappers.cryosparc.documents", fromlist=["Source"]).Source(
-            card.job, "volume_corrected_halves"
-        ),
-    )
+    halves = "volume_corrected_halves"
+    bench.server.connect(child, halves, Source(card.job, halves))
     assert bench.run(child) is End.COMPLETED
     result = json.loads((bench.standin.project() / child.job / "cryobridge" / "result.json").read_text())
     assert {"half1", "half2", "mask", "corrected1", "corrected2"} <= set(result["inputs"])
@@ -113,12 +108,28 @@ def test_a_broken_connection_costs_nothing(bench: Bench, operation: str, drop: s
 @pytest.mark.parametrize("operation", [one for one in OPERATIONS if one not in ("jobs.add_event_log", "jobs.find_one")])
 def test_a_refusal_fails_the_card_in_one_short_line_or_is_got_over(bench: Bench, operation: str) -> None:
     card = bench.card()
-    bench.standin.fault(operation, status=503)
+    bench.standin.fault(operation, status=500)
     end = bench.run(card)
     job = bench.standin.job(card)
     assert job.status == ("completed" if end is End.COMPLETED else "failed")
     if end is End.FAILED:
         errors = [event.text for event in bench.standin.log_of(card) if event.type == "error"]
         assert errors
-        assert all("503" in line and len(line) < 500 for line in errors)
+        assert all("500" in line and len(line) < 500 for line in errors)
     assert bench.remembered() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_proxy_whose_server_starts_again_is_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Nothing is known then: the card is not failed, and what may have been done already is looked for first."""
+    monkeypatch.setattr("cryobridge.wrappers.cryosparc.new_card._SETTLE_S", 0.0)
+    for operation in OPERATIONS:
+        bench.standin.fault(operation, status=status, times=2)
+    bench.standin.fault("jobs.create", status=status)
+    card = bench.card()
+    assert bench.run(card) is End.COMPLETED
+    assert [job.uid for job in bench.standin.state.jobs.values() if job.spec.type == "snowflake"] == [card.job]
+    assert len(bench.daemon.jobs) == 1

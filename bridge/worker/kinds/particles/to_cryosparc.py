@@ -28,9 +28,15 @@ def run(job: ParticlesToCryosparcJob, context: Context) -> JobSteps:
 
     table = cryosparc_table(stars, str(path), options.pixel_size_A, options.box, turn.degrees)
     remarks = [*table.remarks, *([turn.why] if turn.why else [])]
-    remarks.append("Images are named as RELION's are: their folder must lie in the project of CryoSPARC.")
+    remarks.append(
+        "Images are named as RELION's are, and taken for bright on dark ('blob/sign' 1); give their folder when the "
+        "table is imported."
+    )
+    folder.remark(remarks)
     folder.mark("convert")
-    yield Progress("converted", 0.7)
+    # What is left out must be seen without opening the report.
+    for line in remarks:
+        yield Progress(line, 0.7)
 
     folder.write_bytes(RESULT, table_bytes(table.columns))
     count = len(table.columns["uid"])
@@ -48,4 +54,4 @@ def run(job: ParticlesToCryosparcJob, context: Context) -> JobSteps:
         methods=[],
     )
     folder.write_text(REPORT_NAME, as_html(page))
-    return folder.finish(metrics={"particles": count, "turned_deg": turn.degrees}, statements=remarks)
+    return folder.finish(metrics={"particles": count, "turned_deg": turn.degrees})

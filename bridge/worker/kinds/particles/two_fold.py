@@ -11,19 +11,24 @@ from pathlib import Path
 
 import torch
 
+from cryobridge.core.fourier import fsc
 from cryobridge.core.volume import rotation_about, turned
 from cryobridge.schemas.errors import InputInvalid
 
 from ...jobs.volumes import read_map
 
 QUARTER_DEG = 90.0
-_SURE = 0.1
-"""One axis must correlate by so much better than the other for the map to decide; ours."""
+_LIKELY, _SURE = 0.6, 0.15
+"""The map decides where it agrees so well with itself, and by so much better than on the other axis; ours."""
+_FROM_SHELL = 2
+"""Before it there is the shape of the whole only, which hardly changes when it is turned."""
+_UNTRIED = ("T", "O", "I")
+"""Groups whose axes in the two programs were not compared."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """By how many degrees about z particles are turned, and why, in a sentence; empty where nothing was asked."""
+    """By how many degrees about z (x towards y) particles are turned, and why; empty where nothing was asked."""
 
     degrees: float
     why: str
@@ -46,39 +51,45 @@ def turn_between(symmetry: str, refined_on: str, wanted_on: str, map_path: Path 
     InputInvalid
         If the map has its two-fold on neither axis, or cannot be read.
     """
-    order = symmetry.upper().removeprefix("D")
-    if not symmetry.upper().startswith("D") or not int(order) % 2 or int(order) == 1:
+    group = symmetry.upper()
+    if group.startswith(_UNTRIED):
+        return Turn(0.0, f"{group}: its axes in the two programs were not compared; nothing was turned. Look at a map.")
+    if not group.startswith("D") or int(group.removeprefix("D")) % 2 == 0:
         return Turn(0.0, "")
-    found = refined_on if map_path is None else _axis_of(map_path, symmetry)
+    found = refined_on if map_path is None else _axis_of(map_path, group)
     how = "as its program has it" if map_path is None else "as the map shows"
     if found == wanted_on:
-        return Turn(0.0, f"{symmetry.upper()}: the two-fold is on {found} already, {how}; nothing was turned.")
+        return Turn(0.0, f"{group}: the two-fold is on {found} already, {how}; nothing was turned.")
+    # There and back again is no turn at all, so that maps and masks from before still fit.
+    degrees = QUARTER_DEG if wanted_on == "y" else -QUARTER_DEG
     return Turn(
-        QUARTER_DEG,
-        f"{symmetry.upper()}: the two-fold is on {found}, {how}; all particles were turned by 90 degrees about z, so "
-        f"that it is on {wanted_on}. A map of them is turned likewise.",
+        degrees,
+        f"{group}: the two-fold is on {found}, {how}; all particles were turned by {degrees:g} degrees about z (x "
+        f"towards y), so that it is on {wanted_on}. Turn maps and masks of them likewise.",
     )
 
 
-def _axis_of(path: Path, symmetry: str) -> str:
+def _axis_of(path: Path, group: str) -> str:
     volume = read_map(path).data.float()
-    agreement = {
-        letter: _correlation(volume, axis) for letter, axis in (("x", (1.0, 0.0, 0.0)), ("y", (0.0, 1.0, 0.0)))
-    }
+    agreement = {letter: _agreement(volume, axis) for letter, axis in (("x", (1.0, 0.0, 0.0)), ("y", (0.0, 1.0, 0.0)))}
     best = max(agreement, key=agreement.__getitem__)
-    if abs(agreement["x"] - agreement["y"]) < _SURE:
+    if agreement[best] < _LIKELY or abs(agreement["x"] - agreement["y"]) < _SURE:
         raise InputInvalid(
-            f"{path}: does not show whether its two-fold is on x or on y (correlation {agreement['x']:.2f} and "
-            f"{agreement['y']:.2f} under the two); give the map of the refinement with {symmetry.upper()}, or none"
+            f"{path}: does not show whether its two-fold is on x or on y (it agrees with itself by "
+            f"{agreement['x']:.2f} and {agreement['y']:.2f} when it is turned about the two); give the map of the "
+            f"refinement with {group}, or none"
         )
     return best
 
 
-def _correlation(volume: torch.Tensor, axis: tuple[float, float, float]) -> float:
-    other = turned(volume, rotation_about(2, axis).rotation)
-    # Both about their means, inside the sphere that a turn cannot lead out of.
+def _agreement(volume: torch.Tensor, axis: tuple[float, float, float]) -> float:
+    """Mean FSC of a map and itself turned by a half about an axis, up to half of Nyquist.
+
+    Every shell counts the same: a correlation of voxels would see the shape of the whole and little else.
+    """
     n = volume.shape[0]
+    other = turned(volume, rotation_about(2, axis).rotation)
+    # Inside the sphere that a turn cannot lead out of.
     along = torch.arange(n) - n // 2
     inside = (along[:, None, None] ** 2 + along[None, :, None] ** 2 + along**2) < (n // 2 - 1) ** 2
-    pair = torch.stack((volume[inside], other[inside])).double()
-    return float(torch.corrcoef(pair)[0, 1])
+    return float(fsc(volume, other, inside.float())[_FROM_SHELL : max(n // 4, _FROM_SHELL) + 1].mean())

@@ -110,7 +110,23 @@ def not_text(path: Path) -> None:
     np.save(path.open("wb"), np.array([(1, b"\xff\xfe")], dtype=[("uid", "u8"), ("blob/path", "S2")]))
 
 
+def uid_of_fractions(path: Path) -> None:
+    write_table(path, {"uid": np.array([1.5, 2.5])})
+
+
+def huge_header(path: Path) -> None:
+    path.write_bytes(b"\x93NUMPY\x02\x00" + (1 << 31).to_bytes(4, "little") + b"{" * 4096)
+
+
+def announces_too_much(path: Path) -> None:
+    header = b"{'descr': [('uid', '<u8')], 'fortran_order': False, 'shape': (99999999999,), }\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+
+
 BAD = [
+    (uid_of_fractions, "one whole number"),
+    (huge_header, "damaged"),
+    (announces_too_much, "announces"),
     (pickled, "no table"),
     (cut, "cut off"),
     (too_long, "cut off"),
@@ -132,10 +148,16 @@ def test_what_is_no_table_is_one_sentence(tmp_path: Path, make: Any, sentence: s
     assert "\n" not in str(caught.value)
 
 
-def test_passthrough_is_joined_on_uid_whatever_the_order_and_the_own_columns_win() -> None:
+def test_passthrough_is_joined_on_uid_whatever_the_order_and_the_own_slots_win_whole() -> None:
     own = {"uid": np.array([5, 3, 9], np.uint64), "a/x": np.array([50, 30, 90])}
-    other = {"uid": np.array([9, 4, 5, 3], np.uint64), "a/x": np.zeros(4), "b/y": np.array([99, 44, 55, 33])}
+    other = {
+        "uid": np.array([9, 4, 5, 3], np.uint64),
+        "a/x": np.zeros(4),
+        "a/of_an_earlier_job": np.ones(4),
+        "b/y": np.array([99, 44, 55, 33]),
+    }
     found = joined(own, [other], "t")
+    assert list(found) == ["uid", "a/x", "b/y"]
     assert found["a/x"].tolist() == [50, 30, 90]
     assert found["b/y"].tolist() == [55, 33, 99]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,16 @@ import pytest
 
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.formats import star
-from cryobridge.wrappers.formats.cs_table import read_table
+from cryobridge.wrappers.formats.cs_table import read_table, write_table
 from cryobridge.wrappers.particles.from_cryosparc import relion_tables, star_blocks
 from cryobridge.wrappers.particles.from_relion import cryosparc_table
 
 ROWS = 6
+HEAD = "data_\n\nloop_\n_rlnImageName\n_rlnImagePixelSize\n_rlnImageSize\n_rlnAngleRot\n_rlnAngleTilt\n_rlnAnglePsi\n"
+CTF_HEAD = "".join(
+    f"_rln{label}\n"
+    for label in ("DefocusU", "DefocusV", "DefocusAngle", "Voltage", "SphericalAberration", "AmplitudeContrast")
+)
 
 
 @pytest.fixture
@@ -150,6 +156,125 @@ def test_the_most_probable_class_is_taken_only_when_asked_for(columns: dict[str,
     assert all(np.array_equal(again[label], values) for label, values in found.items())
 
 
+def test_classes_are_named_where_a_refinement_was_asked_for(columns: dict[str, np.ndarray]) -> None:
+    poses = columns.pop("alignments3D/pose")
+    columns["alignments_class_0/pose"] = poses
+    with pytest.raises(InputInvalid, match="'alignment: classes' takes the most probable one"):
+        relion_tables(columns, "t.cs")
+
+
+def test_the_slot_that_was_taken_is_told(columns: dict[str, np.ndarray]) -> None:
+    assert relion_tables(columns, "t.cs").slot == "alignments3D"
+    without = relion_tables(columns, "t.cs", "none")
+    assert without.slot == ""
+    assert "rlnAngleRot" not in without.particles
+
+
+@pytest.mark.filterwarnings("ignore:Stored array in format 2.0")
+def test_a_hundred_classes_of_an_old_table_are_read(columns: dict[str, np.ndarray], tmp_path: Path) -> None:
+    for number in range(100):
+        columns |= {
+            f"alignments_class_{number}/{field}": columns[f"alignments3D/{field}"] * (number == 70)
+            for field in ("pose", "shift")
+        }
+        columns |= {
+            f"alignments_class_{number}/class_posterior": np.full(ROWS, float(number == 70)),
+            f"alignments_class_{number}/psize_A": columns["alignments3D/psize_A"],
+            f"alignments_class_{number}/split": columns["alignments3D/split"],
+        } | {f"alignments_class_{number}/some_other_field_{one}": np.zeros(ROWS) for one in range(13)}
+    write_table(tmp_path / "t.cs", columns)
+    found = relion_tables(read_table(tmp_path / "t.cs"), "t.cs", "classes").particles
+    assert found["rlnClassNumber"].tolist() == [71] * ROWS
+    assert np.array_equal(found["rlnAngleTilt"], relion_tables(columns, "t.cs").particles["rlnAngleTilt"])
+
+
+def test_a_tilt_without_aberration_is_left_out_and_one_beyond_a_right_angle_refused(
+    columns: dict[str, np.ndarray],
+) -> None:
+    columns["ctf/cs_mm"][:] = 0
+    tables = relion_tables(columns, "t.cs")
+    assert "rlnBeamTiltX" not in tables.optics
+    assert any("Beam tilts" in line and "left out" in line for line in tables.remarks)
+    columns["ctf/cs_mm"][:] = 1e-4
+    with pytest.raises(InputInvalid, match="fit the tilt again"):
+        relion_tables(columns, "t.cs")
+
+
+def test_a_missing_ctf_is_said_by_its_column(columns: dict[str, np.ndarray]) -> None:
+    del columns["ctf/cs_mm"], columns["ctf/tilt_A"]
+    tables = relion_tables(columns, "t.cs")
+    assert any("'ctf/cs_mm'" in line for line in tables.remarks)
+    assert "rlnSphericalAberration" not in tables.optics
+
+
+def test_copies_of_one_image_are_said(columns: dict[str, np.ndarray]) -> None:
+    columns["blob/idx"][:] = 0
+    assert any(line.startswith("4 particles have an image") for line in relion_tables(columns, "t.cs").remarks)
+
+
+def test_some_dark_particles_among_bright_ones_are_said(columns: dict[str, np.ndarray]) -> None:
+    columns["blob/sign"][2] = -1
+    assert any(line.startswith("1 of 6 particles are dark") for line in relion_tables(columns, "t.cs").remarks)
+
+
+def test_no_value_of_an_optics_group_differs_within_it(columns: dict[str, np.ndarray]) -> None:
+    """Every value that RELION keeps for a group makes a group of its own."""
+    for column in ("blob/psize_A", "ctf/accel_kv", "ctf/cs_mm", "ctf/amp_contrast", "ctf/tilt_A", "ctf/anisomag"):
+        changed = {**columns, column: columns[column].copy()}
+        changed[column][3] *= 1.5
+        tables = relion_tables(changed, "t.cs")
+        assert tables.particles["rlnOpticsGroup"].tolist() == [1, 2, 1, 3, 2, 1], column
+    changed = {**columns, "blob/shape": columns["blob/shape"].copy()}
+    changed["blob/shape"][3] = 48
+    assert relion_tables(changed, "t.cs").optics["rlnImageSize"].tolist() == [64, 64, 48]
+
+
+WRONG = [
+    ("alignments3D/pose", lambda one: one[:, :2], "3 numbers a particle"),
+    ("alignments3D/pose", lambda one: one * 1e9, "no rotation in radians"),
+    ("alignments3D/pose", lambda one: np.where(np.arange(ROWS)[:, None] == 4, np.inf, one), "of particle 5 of 6"),
+    ("alignments3D/shift", lambda one: one.astype("S8"), "2 numbers a particle"),
+    ("alignments3D/psize_A", lambda one: one * 0, "not above 0"),
+    ("alignments3D/split", lambda one: one + 1, "no half-set"),
+    ("blob/psize_A", lambda one: -one, "not above 0"),
+    ("blob/idx", lambda one: one.astype(float) - 0.5, "no count"),
+    ("blob/shape", lambda one: one * np.array([1, 2]), "square"),
+    ("blob/path", lambda one: np.arange(ROWS), "a text a particle"),
+    ("blob/path", lambda one: np.array(["a\nb.mrc"] * ROWS), "no path"),
+    ("blob/path", lambda one: np.array(["J1/../../b.mrc"] * ROWS), "no path of a stack in the project"),
+    ("blob/path", lambda one: np.array([""] * ROWS), "no path"),
+    ("ctf/accel_kv", lambda one: one * np.nan, "no number"),
+    ("ctf/anisomag", lambda one: one[:, :3], "4 numbers a particle"),
+    ("location/micrograph_shape", lambda one: one[:, 0], "2 numbers a particle"),
+]
+
+
+@pytest.mark.parametrize(("column", "change", "sentence"), WRONG)
+def test_a_column_that_cannot_be_one_is_one_sentence(
+    columns: dict[str, np.ndarray], column: str, change: Callable[[np.ndarray], np.ndarray], sentence: str
+) -> None:
+    columns[column] = change(columns[column])
+    with pytest.raises(InputInvalid, match=sentence) as caught:
+        relion_tables(columns, "t.cs")
+    assert str(caught.value).startswith("t.cs: ")
+    assert column in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "gone", ["blob/idx", "blob/shape", "blob/psize_A", "alignments3D/shift", "alignments3D/psize_A"]
+)
+def test_a_missing_column_of_a_slot_is_named(columns: dict[str, np.ndarray], gone: str) -> None:
+    del columns[gone]
+    with pytest.raises(InputInvalid, match=f"no column '{gone}'"):
+        relion_tables(columns, "t.cs")
+
+
+def test_no_particles_are_refused(columns: dict[str, np.ndarray]) -> None:
+    with pytest.raises(InputInvalid, match="no particles"):
+        relion_tables({name: values[:0] for name, values in columns.items()}, "t.cs")
+
+
 @pytest.mark.parametrize(("gone", "sentence"), [("blob/path", "passthrough"), ("alignments3D/pose", "passthrough")])
 def test_what_is_in_the_passthrough_file_is_asked_for(columns: dict[str, np.ndarray], gone: str, sentence: str) -> None:
     del columns[gone]
@@ -159,7 +284,7 @@ def test_what_is_in_the_passthrough_file_is_asked_for(columns: dict[str, np.ndar
 
 def test_a_number_that_is_none_is_refused_with_its_particle(columns: dict[str, np.ndarray]) -> None:
     columns["alignments3D/shift"][2, 1] = np.nan
-    with pytest.raises(InputInvalid, match="rlnOriginYAngst of particle 3"):
+    with pytest.raises(InputInvalid, match=r"alignments3D/shift. of particle 3 of 6 \(uid 102\)"):
         relion_tables(columns, "t.cs")
 
 
@@ -192,6 +317,28 @@ def test_relion_3_0_counts_in_pixels_and_gives_the_pixel_size_by_the_detector(tm
     assert "ctf/df1_A" not in found
 
 
+def test_files_without_groups_get_an_exposure_group_for_each_optics(tmp_path: Path) -> None:
+    rows = "".join(
+        f"{row + 1}@a.mrcs 1.0 64 10 20 30 10000 9000 5 300 2.7 0.1 {tilt}\n"
+        for row, tilt in enumerate((0, 1.5, 0, 1.5))
+    )
+    (tmp_path / "p.star").write_text(f"{HEAD}{CTF_HEAD}_rlnBeamTiltX\n{rows}")
+    found = cryosparc_table(star.read(tmp_path / "p.star"), "p.star").columns
+    assert found["ctf/exp_group_id"].tolist() == [1, 2, 1, 2]
+    assert np.allclose(found["ctf/tilt_A"][:, 0], [0, 2.7e7 * math.sin(1.5e-3)] * 2, rtol=1e-6)
+
+
+def test_what_a_ctf_lacks_is_named_and_two_particles_of_one_name_keep_two_ids(tmp_path: Path) -> None:
+    heads = HEAD + CTF_HEAD.replace("_rlnSphericalAberration\n", "")
+    rows = "7@a.mrcs 1.0 64 10 20 30 10000 9000 5 300 0.1\n" * 2
+    (tmp_path / "p.star").write_text(heads + rows)
+    found = cryosparc_table(star.read(tmp_path / "p.star"), "p.star")
+    assert "ctf/df1_A" not in found.columns
+    assert any("rlnSphericalAberration" in line for line in found.remarks)
+    assert any(line.startswith("1 particles are named like") for line in found.remarks)
+    assert len(set(found.columns["uid"].tolist())) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -202,6 +349,26 @@ def test_relion_3_0_counts_in_pixels_and_gives_the_pixel_size_by_the_detector(tm
         ("data_\n\nloop_\n_rlnImageName\n_rlnCtfImage\n1@a.mrcs b.mrc\n", "subtomograms"),
         ("data_\n\nloop_\n_rlnImageName\n_rlnImagePixelSize\n_rlnImageSize\n1@a.mrcs x 64\n", "not a number"),
         ("data_\n\nloop_\n_rlnImageName\n_rlnImagePixelSize\n_rlnImageSize\n1@a.mrcs nan 64\n", "not finite"),
+        (f"{HEAD}1@a.mrcs 1.0 64 0 -999 0\n", "rlnAngleTilt' in row 1 is -999"),
+        (f"{HEAD}1@a.mrcs 1.0 64 0 0 0\n2@a.mrcs 1.0 64 0 1e9 0\n", "rlnAngleTilt' in row 2 is no angle"),
+        (f"{HEAD}1@a.mrcs 1.0 64 0 0 0\n2@a.mrcs 1.0 64 0 abc 0\n", "'abc' in row 2, which is not a number"),
+        (f"{HEAD}1@a.mrcs 1.0 -4 0 0 0\n", "no size of an image"),
+        (f"{HEAD}99999999999999999999999@a.mrcs 1.0 64 0 0 0\n", "no image of a stack"),
+        (
+            "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n_rlnImageSize\n1 1.0 64\n2 1.0 64\n\n"
+            "data_particles\n\nloop_\n_rlnImageName\n1@a.mrcs\n",
+            "'rlnOpticsGroup' is missing",
+        ),
+        (
+            "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n_rlnImageSize\n1 1.0 64\n1 2.0 64\n\n"
+            "data_particles\n\nloop_\n_rlnImageName\n_rlnOpticsGroup\n1@a.mrcs 1\n",
+            "two groups of one number",
+        ),
+        (
+            "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n_rlnImageSize\n_rlnImageDimensionality\n"
+            "1 1.0 64 3\n\ndata_particles\n\nloop_\n_rlnImageName\n_rlnOpticsGroup\n1@a.mrcs 1\n",
+            "not that of images",
+        ),
         (
             "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n_rlnImageSize\n1 1.0 64\n\n"
             "data_particles\n\nloop_\n_rlnImageName\n_rlnOpticsGroup\n1@a.mrcs 2\n",

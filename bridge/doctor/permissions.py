@@ -1,0 +1,50 @@
+"""What another user may do with a folder, by the permission bits on the way to it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from pathlib import Path
+
+_SHIFT_OWNER, _SHIFT_GROUP = 6, 3
+
+
+def may(uid: int, folder: Path, wanted: int) -> bool:
+    """Whether a user may use a folder so; access lists and what a file server does are not seen.
+
+    Parameters
+    ----------
+    uid
+        The user.
+    folder
+        It and all above it must be entered.
+    wanted
+        `os.R_OK` or `os.W_OK`.
+    """
+    if uid == 0:
+        return True
+    groups = _groups_of(uid)
+    real = folder.resolve()
+    try:
+        way = all(_has(uid, groups, above.stat(), os.X_OK) for above in (*real.parents, real))
+        return way and _has(uid, groups, real.stat(), wanted)
+    except OSError:
+        return False
+
+
+def _has(uid: int, groups: frozenset[int], found: os.stat_result, wanted: int) -> bool:
+    mode = stat.S_IMODE(found.st_mode)
+    if found.st_uid == uid:
+        return bool(mode >> _SHIFT_OWNER & wanted)
+    if found.st_gid in groups:
+        return bool(mode >> _SHIFT_GROUP & wanted)
+    return bool(mode & wanted)
+
+
+def _groups_of(uid: int) -> frozenset[int]:
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return frozenset()
+    return frozenset(os.getgrouplist(user.pw_name, user.pw_gid))

@@ -1,0 +1,15 @@
+"""The agent of `cryobridge cryosparc agent`, looking several times a second, for tests that kill it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+from cryobridge.bridge.cli import main
+from cryobridge.wrappers.cryosparc import agent
+
+if __name__ == "__main__":
+    _settings = agent.AgentSettings
+    agent.AgentSettings = lambda *given: replace(_settings(*given), poll_s=0.3)  # type: ignore[assignment,misc]
+    sys.argv[1:1] = ["cryosparc", "agent"]
+    main()
