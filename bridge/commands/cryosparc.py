@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,8 +158,24 @@ def make_card(
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder outside of the projects that links in them may lead to; may be repeated.",
 )
+@click.option("--live", is_flag=True, help="Also diagnose the maps of running Live sessions that carry the tag.")
+@click.option(
+    "--live-every",
+    type=click.FloatRange(min=1),
+    default=10.0,
+    show_default=True,
+    metavar="MINUTES",
+    help="At most so often for each session.",
+)
 def look_after(
-    url: str, email: str, projects: tuple[str, ...], tag: str, at_once: int, also_read: tuple[Path, ...]
+    url: str,
+    email: str,
+    projects: tuple[str, ...],
+    tag: str,
+    at_once: int,
+    also_read: tuple[Path, ...],
+    live: bool,
+    live_every: float,
 ) -> None:
     """Look after cards until stopped; what is then at work goes on with the next agent."""
     from cryobridge.wrappers.cryosparc.agent import Agent, AgentSettings
@@ -170,7 +187,9 @@ def look_after(
 
     server = _server(url, email)
     around = Surroundings(server, DaemonJobs(), _memory(server), Patience(), lambda _: None, also_read)
-    agent = Agent(AgentSettings(tuple(project_id(one) for one in projects), tag, at_once), around)
+    ids = tuple(dict.fromkeys(project_id(one) for one in projects))
+    settings = AgentSettings(ids, tag, at_once, live_every_s=60 * live_every if live else None)
+    agent = Agent(settings, around, token_expires=lambda: _token_expires(url, email))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: agent.stop())
     with _talking():
@@ -190,6 +209,20 @@ def _server(url: str, email: str) -> Server:
     if complaint:
         click.echo(f"cryobridge: {complaint}", err=True)
     return server
+
+
+def _token_expires(url: str, email: str) -> datetime | None:
+    """When the token expires; None where a password is used, or none is kept for this version of CryoSPARC."""
+    from cryobridge.wrappers.cryosparc.versions import checked_url
+
+    if email and os.environ.get(PASSWORD):
+        return None
+    try:
+        from cryobridge.wrappers.cryosparc.login import token_expires
+
+        return token_expires(checked_url(url), email)
+    except ImportError:
+        return None
 
 
 def _memory(server: Server) -> Any:

@@ -1,7 +1,7 @@
 """The agent: looks for cards that may begin, and brings each to its end, for as long as it runs.
 
 It asks the server a few things every ten seconds, however many cards there are: which cards changed, how those that it
-works on are, and how the parents of those that wait are. A user's kill is seen there.
+works on are, and how the parents of those that wait are (`card_watch`). A user's kill is seen there.
 """
 
 from __future__ import annotations
@@ -9,25 +9,31 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from cryobridge.schemas.errors import CryobridgeError
+from cryobridge.schemas.errors import CryobridgeError, InputInvalid
 
 from .card_run import CardRun, End, Surroundings
-from .documents import BUILDING, Card, CardId
-from .go_signs import DEFAULT_TAG, STILL_S, begins_by_itself, has_go_sign, is_ours, is_ready
+from .card_watch import CardWatch
+from .documents import CardId
+from .go_signs import DEFAULT_TAG
+from .live import LiveWatch
+from .said_once import SaidOnce
 from .server import NotLoggedIn, Server, Unreachable
+from .token_watch import TokenWatch
 from .turns import Turns
 
 log = logging.getLogger(__name__)
 
 POLL_S = 10.0
 MOST_CARDS = 200
-"""So many are worked on or wait in line at a time; the others begin later."""
-_OVERLAP = timedelta(seconds=30)
-"""Changes are asked for from a little before the last one that was seen."""
+"""So many are worked on or wait in line at a time, shared by the projects; the others begin later."""
+_SLICE_S = 0.5
+"""So long a pause goes on after `stop`."""
 
 
 @dataclass(frozen=True)
@@ -39,21 +45,18 @@ class AgentSettings:
     projects
         Only these.
     tag
-        Title of the tag that starts a card.
+        Title of the tag that starts a card, and of the one on Live sessions that are to be diagnosed.
     at_once
         Cards that use the daemon at the same time.
+    live_every_s
+        So often a Live session is diagnosed at most; None: not at all.
     """
 
     projects: tuple[str, ...]
     tag: str = DEFAULT_TAG
     at_once: int = 2
     poll_s: float = POLL_S
-
-
-@dataclass
-class _Seen:
-    card: Card
-    since: float
+    live_every_s: float | None = None
 
 
 class Agent:
@@ -62,141 +65,167 @@ class Agent:
     Parameters
     ----------
     around
-        What its cards have in common; `status_of`, `stopping` and `turn` are the agent's own.
+        What its cards have in common; `status_of`, `stopping`, `turn` and `sleep` are the agent's own.
+    token_expires
+        When the token expires that is stored now; None where none is needed.
+
+    Raises
+    ------
+    InputInvalid
+        If there is no project to look after, or Live sessions of a server that does not tell of them.
     """
 
     def __init__(
-        self, settings: AgentSettings, around: Surroundings, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: AgentSettings,
+        around: Surroundings,
+        clock: Callable[[], float] = time.monotonic,
+        token_expires: Callable[[], datetime | None] = lambda: None,
     ) -> None:
+        if not settings.projects:
+            raise InputInvalid("there is no project to look after; name one, e.g. --project P3")
+        if settings.live_every_s is not None and not around.server.abilities.has_live_sessions:
+            raise InputInvalid(
+                f"CryoSPARC {around.server.version} does not tell of its Live sessions; leave --live out"
+            )
         self._settings = settings
         self._clock = clock
-        self._stop = threading.Event()
+        self._stopping = False
         self._around = replace(
-            around, status_of=self._status_of, stopping=self._stop.is_set, turn=Turns(settings.at_once)
+            around,
+            status_of=self._status_of,
+            stopping=lambda: self._stopping,
+            turn=Turns(settings.at_once),
+            sleep=self._pause,
         )
         self._server: Server = around.server
+        self._watch = CardWatch(around.server, settings.projects, settings.tag, clock)
+        self._token = TokenWatch(token_expires, f"cryobridge cryosparc login --url {around.server.url}")
+        self._live = None if settings.live_every_s is None else self._live_watch(settings.live_every_s)
+        self._trouble = SaidOnce(f"{around.server.url} answers again", clock)
         self._threads: dict[CardId, threading.Thread] = {}
         self._statuses: dict[CardId, tuple[str, float]] = {}
-        self._waiting: dict[CardId, _Seen] = {}
-        self._done_with: dict[CardId, datetime] = {}
-        self._tags: dict[str, str] | None = None
-        self._newest: datetime | None = None
+        self._asked: deque[CardId] = deque()
+        self._ended: deque[tuple[CardId, datetime | None]] = deque()
 
     def run(self) -> None:
         """Work until `stop`; then leave every card so that the next agent goes on with it."""
         log.info("looks after %s at %s", ", ".join(self._settings.projects), self._server.url)
-        while not self._stop.is_set():
+        while not self._stopping:
             begun = self._clock()
             try:
                 self.look()
+                self._trouble.fine()
             except NotLoggedIn as error:
-                log.warning("%s", error)
+                self._trouble.warn(str(error))
                 self._log_in_again()
             except CryobridgeError as error:
-                log.warning("%s", error)
-            self._stop.wait(max(0.0, self._settings.poll_s - (self._clock() - begun)))
+                self._trouble.warn(str(error))
+            except Exception:  # noqa: BLE001 - one look must not end all that are at work
+                self._trouble.warn(f"looking for cards:\n{traceback.format_exc()}")
+            self._pause(self._settings.poll_s - (self._clock() - begun))
         for thread in list(self._threads.values()):
             thread.join()
 
     def stop(self) -> None:
-        """End soon; safe from a signal handler."""
-        self._stop.set()
+        """End soon; safe from a signal handler, which may not take a lock."""
+        self._stopping = True
 
     def look(self) -> None:
         """Look once: at the cards that are worked on, at those that are left, and for new ones."""
+        self._token.look()
         self._threads = {card: thread for card, thread in self._threads.items() if thread.is_alive()}
-        working = set(self._threads)
-        if working:
+        while self._ended:
+            self._watch.ended(*self._ended.popleft())
+        if self._threads:
             asked_at = time.monotonic()
-            found = self._server.find(self._projects_of(working), jobs=working)
-            self._statuses = {card.id: (card.status, asked_at) for card in found}
-        for card in self._around.memory.cards():
-            if card.project in self._settings.projects:
-                self._begin(card)
-        self._see_changes()
-        for card in self._ready():
-            self._begin(card)
-
-    # ---- looking
-
-    def _see_changes(self) -> None:
-        changed = self._server.find(
-            self._settings.projects,
-            statuses=[BUILDING],
-            since=None if self._newest is None else self._newest - _OVERLAP,
-        )
-        for card in changed:
-            self._newest = card.updated_at if self._newest is None else max(self._newest, card.updated_at)
-            known = self._waiting.get(card.id)
-            if not is_ours(card):
-                self._waiting.pop(card.id, None)
-            elif known is None or known.card.updated_at != card.updated_at:
-                self._waiting[card.id] = _Seen(card, self._clock())
-
-    def _ready(self) -> list[CardId]:
-        """Cards with a go sign, and those that begin by themselves and may."""
-        now, go, may = self._clock(), [], []
-        for seen in list(self._waiting.values()):
-            card = seen.card
-            if self._done_with.get(card.id) == card.updated_at or card.id in self._threads:
-                continue
-            if has_go_sign(card, self._known_tags(card), self._settings.tag):
-                go.append(card.id)
-            elif now - seen.since >= STILL_S and begins_by_itself(card):
-                may.append(card)
-        if may:
-            parents = {CardId(card.id.project, parent) for card in may for parent in card.parents}
-            found = self._server.find(self._projects_of(parents), jobs=parents, external=False) if parents else []
-            statuses = {one.id: one.status for one in found}
-            go += [card.id for card in may if is_ready(card, statuses.get)]
-        return go
-
-    def _known_tags(self, card: Card) -> dict[str, str]:
-        """Titles of tags; asked for again only where a card has one that is not known."""
-        if self._tags is None or (card.tags and not set(card.tags) <= set(self._tags)):
-            self._tags = dict.fromkeys(card.tags, "") | self._server.tags()
-        return self._tags
-
-    def _projects_of(self, cards: set[CardId]) -> Sequence[str]:
-        return sorted({card.project for card in cards})
+            found = self._watch.statuses(set(self._threads))
+            self._statuses = {card: (status, asked_at) for card, status in found.items()}
+        left = [card for card in self._around.memory.cards() if card.project in self._settings.projects]
+        self._begin([*sorted(left, key=lambda card: (len(card.job), card.job)), *self._asked])
+        self._begin(self._watch.look(set(self._threads)))
+        if self._live is not None:
+            self._live.look_aside()
 
     # ---- working
 
-    def _begin(self, card: CardId) -> None:
-        if card in self._threads or len(self._threads) >= MOST_CARDS:
-            return
+    def _begin(self, cards: Iterable[CardId]) -> None:
+        """Begin with cards, a project's first before another's second; those beyond the bound are found again."""
+        held = Counter(card.project for card in self._threads)
+        share = max(1, MOST_CARDS // len(self._settings.projects))
+        lines: Counter[str] = Counter()
+        places = []
+        for card in dict.fromkeys(cards):
+            if card in self._threads:
+                self._no_longer_asked(card)
+                continue
+            places.append((held[card.project] + lines[card.project], card))
+            lines[card.project] += 1
+        for place, card in sorted(places, key=lambda one: one[0]):
+            if place < share and len(self._threads) < MOST_CARDS:
+                self._no_longer_asked(card)
+                self._start(card)
+
+    def _start(self, card: CardId) -> None:
         thread = threading.Thread(target=self._work, args=(card,), name=str(card))
         self._threads[card] = thread
-        # It comes back when it is seen to wait again.
-        self._waiting.pop(card, None)
+        self._watch.begun(card)
         thread.start()
 
+    def _no_longer_asked(self, card: CardId) -> None:
+        if card in self._asked:
+            self._asked.remove(card)
+
     def _work(self, card: CardId) -> None:
+        left_at = None
         try:
             with self._around.memory.held(card) as held:
                 if held is None:
                     return
                 end = CardRun(self._around, held).run()
                 log.info("%s: %s", card, end.value)
-                if end in (End.FAILED, End.TAKEN):
-                    self._leave_until_changed(card)
+            if end in (End.FAILED, End.TAKEN):
+                left_at = self._changed_at(card)
         except (Unreachable, NotLoggedIn) as error:
             log.warning("%s: left for later: %s", card, error)
         except Exception:  # one card must not end the others
             log.exception("%s", card)
-            self._leave_until_changed(card)
+            left_at = self._changed_at(card)
+        self._ended.append((card, left_at))
 
-    def _leave_until_changed(self, card: CardId) -> None:
+    def _changed_at(self, card: CardId) -> datetime | None:
+        """When it changed last: it is not begun again before it changes."""
         try:
-            self._done_with[card] = self._server.card(card).updated_at
+            return self._server.card(card).updated_at
         except CryobridgeError as error:
             log.warning("%s", error)
+            return None
 
     def _status_of(self, card: CardId) -> tuple[str, float] | None:
         return self._statuses.get(card)
 
+    def _pause(self, seconds: float) -> None:
+        """Sleep, in short pieces: whoever ends this process does not wait for a long pause."""
+        until = time.monotonic() + seconds
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _SLICE_S))
+
     def _log_in_again(self) -> None:
         try:
             self._server.renew()
-        except CryobridgeError as error:
-            log.warning("%s", error)
+        except (CryobridgeError, OSError) as error:
+            log.debug("%s", error)
+
+    # ---- Live sessions
+
+    def _live_watch(self, every_s: float) -> LiveWatch:
+        settings, around = self._settings, self._around
+        return LiveWatch(
+            around.server, settings.projects, settings.tag, every_s, self._begin_soon, self._has, self._clock
+        )
+
+    def _begin_soon(self, card: CardId) -> None:
+        self._asked.append(card)
+
+    def _has(self, card: CardId) -> bool:
+        return card in self._threads or card in self._asked

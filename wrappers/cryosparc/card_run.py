@@ -19,25 +19,28 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
-from cryobridge.schemas.errors import CryobridgeError
+from cryobridge.schemas.errors import CryobridgeError, InputInvalid
 
 from .claim import Claim, Claimed, claim, end_claim, moment, read_claim
 from .daemon import Daemon
-from .documents import ACTIVE, BUILDING, COMPLETED, ENDED, RUNNING, Card, CardId
+from .documents import ACTIVE, BUILDING, COMPLETED, ENDED, GONE, RUNNING, Card, CardId
 from .following import follow
+from .inputs import missing_inputs
 from .memory import HeldCard, Memory, Remembered
+from .options_block import read_block
 from .patience import Patience, insist
 from .project_files import ProjectFiles
 from .publishing import Publishing
-from .request import Request, request_of
+from .request import Request, recipe_for, request_of
 from .server import NotLoggedIn, Refused, Server, Unreachable
+from .standing import NOT_FOUND, standing
 from .telling import Telling
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 _LAST_S = 15.0
 """So long a process that ends tries to say so to the server."""
-Turn = Callable[[CardId, Callable[[int], None]], AbstractContextManager[None]]
+Turn = Callable[[CardId, Callable[[int], None], bool], AbstractContextManager[None]]
 
 
 class NotWanted(CryobridgeError):  # noqa: N818
@@ -72,7 +75,7 @@ class Surroundings:
         Whether this process is to end; the card is then left to the next one.
     turn
         Waits until a card may use the daemon; meanwhile it calls a function with the card's place in the line, which
-        raises where there is no point in waiting.
+        raises where there is no point in waiting. Last, whether the daemon has its job already, so that it goes on.
     """
 
     server: Server
@@ -82,7 +85,7 @@ class Surroundings:
     status_of: Callable[[CardId], tuple[str, float] | None]
     also_read: Sequence[Path] = ()
     stopping: Callable[[], bool] = lambda: False
-    turn: Turn = lambda _card, _waiting: nullcontext()
+    turn: Turn = lambda _card, _waiting, _resumed: nullcontext()
     sleep: Callable[[float], None] = time.sleep
     host: str = field(default_factory=socket.gethostname)
 
@@ -110,7 +113,8 @@ class CardRun:
         except Left:
             return End.LEFT
         except NotWanted as why:
-            self._give_up(str(why))
+            if self._held.known is not None:
+                self._give_up(str(why))
             return End.NOT_WANTED
         except (Unreachable, NotLoggedIn):
             raise
@@ -125,7 +129,7 @@ class CardRun:
 
     def _run(self) -> End:
         around, new = self._around, self._held.known is None
-        card = self._insist(lambda: around.server.card(self._card))
+        card = self._insist(self._found)
         if new and card.status != BUILDING:
             return End.NOT_WANTED
         known = self._held.begin()
@@ -136,8 +140,10 @@ class CardRun:
             self._held.forget()
             return End.TAKEN
         self._note(claim=claimed.name)
+        if card.status == BUILDING:
+            self._look_over(card)
         self._wait_officially(card)
-        with around.turn(self._card, self._waiting):
+        with around.turn(self._card, self._waiting, known.spec is not None):
             if card.status != RUNNING:
                 self._insist(lambda: around.server.start(self._card, "running"))
             self._started()
@@ -148,6 +154,20 @@ class CardRun:
             self._note(published=(*self._known.published, mark))
         self._finish(card)
         return End.COMPLETED
+
+    def _found(self) -> Card:
+        try:
+            return self._around.server.card(self._card)
+        except Refused as error:
+            if error.status == NOT_FOUND:
+                raise NotWanted(f"it is {GONE}") from error
+            raise
+
+    def _look_over(self, card: Card) -> None:
+        """Say in our words what is wrong with a card, before the server does in its own."""
+        lacking = missing_inputs(card, recipe_for(read_block(card.description).kind))
+        if lacking:
+            raise InputInvalid(f"{self._card}: {lacking[0]}; connect it, then start again")
 
     def _claimed(self, card: Card, known: Remembered) -> Claimed | None:
         """The card's claim, which is ours; None where another agent was faster."""
@@ -204,7 +224,7 @@ class CardRun:
         server = self._around.server
 
         def once() -> None:
-            status = server.status(self._card)
+            status = standing(server, self._card)
             if status in ACTIVE:
                 server.finish(self._card)
             elif status != COMPLETED:
@@ -234,7 +254,7 @@ class CardRun:
         server = self._around.server
 
         def once() -> None:
-            status = server.status(self._card)
+            status = standing(server, self._card)
             if status in ACTIVE or status == BUILDING:
                 server.fail(self._card, sentence)
 

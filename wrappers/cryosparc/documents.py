@@ -11,6 +11,8 @@ from cryobridge.schemas.errors import InputInvalid
 
 BUILDING, RUNNING, WAITING = "building", "running", "waiting"
 COMPLETED, KILLED, FAILED = "completed", "killed", "failed"
+GONE = "deleted"
+"""What is said of a job that the server does not have any more."""
 ACTIVE = frozenset({RUNNING, WAITING})
 ENDED = frozenset({COMPLETED, KILLED, FAILED})
 
@@ -92,6 +94,35 @@ class Card:
     def is_external(self) -> bool:
         """Whether it is a job whose work somebody else does."""
         return self.type == "snowflake"
+
+
+@dataclass(frozen=True)
+class LiveSession:
+    """A session of CryoSPARC Live that is running.
+
+    Attributes
+    ----------
+    workspace
+        Its workspace, e.g. W3; a session is one.
+    name
+        As its user sees it, e.g. S1.
+    tags
+        Their ids.
+    refinement
+        The job that refines what has been collected so far; empty where there is none.
+    refined_at
+        When that job last brought a new map, by the server's clock.
+    particles
+        So many are in that map.
+    """
+
+    project: str
+    workspace: str
+    name: str
+    tags: tuple[str, ...]
+    refinement: str
+    refined_at: datetime | None
+    particles: int
 
 
 def project_id(text: str) -> str:

@@ -12,6 +12,7 @@ from cryobridge.schemas.state import JobState
 
 from .daemon import Daemon, JobEnd
 from .patience import Patience
+from .said_once import SaidOnce
 from .telling import Telling
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ def follow(
     """
     away_since: float | None = None
     job_id: str | None = None
+    trouble = SaidOnce("the daemon answers again")
     forgotten = 0
     while True:
         check()
@@ -60,13 +62,14 @@ def follow(
                 telling.progress("waits for a device")
             away_since = None
             end = daemon.end_of(job_id, SLICE_S, telling.progress)
+            trouble.fine()
         except DaemonUnavailable as error:
             # It may come back with another memory; the name of the request finds the job, or makes it anew.
             job_id = None
             away_since = time.monotonic() if away_since is None else away_since
             if time.monotonic() - away_since > patience.daemon_s:
                 raise
-            log.warning("%s", error)
+            trouble.warn(str(error))
             telling.progress("waits for the cryobridge daemon")
             sleep(patience.pause_s)
             continue

@@ -15,6 +15,7 @@ from .documents import CardId
 from .memory import Memory
 from .patience import Patience
 from .server import Server
+from .standing import standing
 
 LOOK_EVERY_S = 10.0
 
@@ -59,7 +60,7 @@ class _Looking(threading.Thread):
         while not self._ended.wait(LOOK_EVERY_S):
             asked_at = time.monotonic()
             try:
-                self._known = (self._server.status(self._card), asked_at)
+                self._known = (standing(self._server, self._card), asked_at)
             except CryobridgeError:
                 continue
 

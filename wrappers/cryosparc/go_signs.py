@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from cryobridge.schemas.errors import CryobridgeError
 
-from .documents import COMPLETED, Card, CardId
+from .documents import COMPLETED, ENDED, Card, CardId
 from .inputs import missing_inputs
 from .options_block import has_block, read_block
 from .request import recipe_for
@@ -15,6 +15,8 @@ from .request import recipe_for
 DEFAULT_TAG = "cryobridge"
 STILL_S = 60.0
 """A card that begins by itself has to be left alone for so long first."""
+AGAIN_S = 30.0
+"""A card that was cleared and has its go sign still begins again when it was left alone for so long."""
 _GO_TITLE = re.compile(r"\s*go\b", re.IGNORECASE)
 
 
@@ -32,7 +34,7 @@ def has_go_sign(card: Card, tags: Mapping[str, str], tag: str) -> bool:
         Titles of tags by their ids.
     """
     titles = {tags.get(one, "").strip().lower() for one in card.tags}
-    return tag.lower() in titles or _GO_TITLE.match(card.title) is not None
+    return tag.strip().lower() in titles or _GO_TITLE.match(card.title) is not None
 
 
 def begins_by_itself(card: Card) -> bool:
@@ -43,12 +45,28 @@ def begins_by_itself(card: Card) -> bool:
         return False
 
 
-def is_ready(card: Card, status_of_parent: Callable[[CardId], str | None]) -> bool:
-    """Whether all that a card needs is connected and finished."""
+def parents_of(card: Card) -> set[CardId]:
+    """Jobs whose outputs a card needs."""
+    return {CardId(card.id.project, source.job) for one in card.inputs.values() for source in one.sources}
+
+
+def lacks_inputs(card: Card) -> str | None:
+    """What has to be connected still, or None; also where its options cannot be read, which its run will say."""
     try:
-        recipe = recipe_for(read_block(card.description).kind)
+        lacking = missing_inputs(card, recipe_for(read_block(card.description).kind))
     except CryobridgeError:
-        return False
-    if card.complaints or missing_inputs(card, recipe):
-        return False
-    return all(status_of_parent(CardId(card.id.project, parent)) == COMPLETED for parent in card.parents)
+        return None
+    return f"waits: {'; '.join(lacking)}" if lacking else None
+
+
+def waits_for(card: Card, status_of_parent: Callable[[CardId], str | None]) -> str | None:
+    """The job that a card waits for, in a sentence, or None: it needs what is finished."""
+    for parent in sorted(parents_of(card)):
+        status = status_of_parent(parent)
+        if status is None:
+            return f"waits: {parent.job}, which it needs, cannot be seen; connect another"
+        if status in ENDED and status != COMPLETED:
+            return f"waits: {parent.job}, which it needs, is {status}; run that again, or connect another"
+        if status != COMPLETED:
+            return f"waits for {parent.job}, which is {status}"
+    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from cryobridge.schemas.errors import InputInvalid
 
@@ -19,6 +20,25 @@ _SETTLE_S = 3.0
 """A request whose answer was lost may still be at work on the server."""
 
 
+@dataclass(frozen=True)
+class MadeFor:
+    """What a card is made for by a program, of which there must be one only.
+
+    Attributes
+    ----------
+    request
+        Its name: a card of this name is completed, not made again.
+    title
+        Of the card.
+    about
+        In its description, in place of how to start it.
+    """
+
+    request: str
+    title: str
+    about: str
+
+
 def new_card(
     server: Server,
     project: str,
@@ -28,6 +48,7 @@ def new_card(
     tag: str,
     patience: Patience,
     sleep: Callable[[float], None] = time.sleep,
+    made_for: MadeFor | None = None,
 ) -> CardId:
     """Make a card for a kind of job.
 
@@ -37,6 +58,8 @@ def new_card(
         What to connect, by the input's name; the others are left to the user.
     tag
         That starts it, for its instructions.
+    made_for
+        Where a program makes it by itself.
 
     Raises
     ------
@@ -47,13 +70,23 @@ def new_card(
     """
     recipe = recipe_for(options.kind)
     sources = {name: _checked(server, project, recipe, name, source, patience) for name, source in connections.items()}
-    request = secrets.token_hex(8)
-    title, described = f"cryobridge: {options.kind}", _described(recipe, options, request, tag, server.abilities)
-    if server.abilities.edits_descriptions:
-        card = made_once(server, project, workspace, title, request_mark(request), request, patience, sleep)
+    new = made_for or MadeFor(
+        secrets.token_hex(8), f"cryobridge: {options.kind}", _instructions(options, tag, server.abilities)
+    )
+    described, edits = _described(recipe, options, new), server.abilities.edits_descriptions
+    card = made_once(
+        server,
+        project,
+        workspace,
+        new.title,
+        request_mark(new.request) if edits else described,
+        new.request,
+        patience,
+        sleep,
+        may_be_there=made_for is not None,
+    )
+    if edits:
         insist(server, lambda: server.set_description(card, described), patience)
-    else:
-        card = made_once(server, project, workspace, title, described, request, patience, sleep)
     for group in recipe.inputs:
         insist(server, lambda group=group: server.add_input(card, group), patience)  # type: ignore[misc]
     for name, source in sources.items():
@@ -70,14 +103,23 @@ def made_once(
     request: str,
     patience: Patience,
     sleep: Callable[[float], None],
+    *,
+    may_be_there: bool = False,
 ) -> CardId:
-    """Make an external job, once however often the answer is lost: it is known again by a mark in its description."""
+    """Make an external job, once however often the answer is lost: it is known again by a mark in its description.
+
+    Parameters
+    ----------
+    may_be_there
+        Whether an earlier process may have made it, so that it is looked for first.
+    """
     asked = False
 
     def once() -> CardId:
         nonlocal asked
         if asked:
             sleep(_SETTLE_S)
+        if asked or may_be_there:
             mark = request_mark(request)
             made = [one.id for one in server.find([project], statuses=[BUILDING]) if mark in one.description]
             if made:
@@ -128,15 +170,19 @@ def _lacking(job: Card, output: str, group: InputGroup) -> str | None:
     return f"has no {gone[0]}" if gone else None
 
 
-def _described(recipe: Recipe, options: CardOptions, request: str, tag: str, abilities: Abilities) -> str:
+def _instructions(options: CardOptions, tag: str, abilities: Abilities) -> str:
     by_tag = f"the tag '{tag}', or " if abilities.has_tags else ""
     start = (
         "It begins by itself once its inputs are connected and nothing has changed for a minute."
         if options.go == "when_connected"
         else f"To start it, give it {by_tag}a title that begins with 'go'."
     )
+    return f"Connect the inputs. {start}"
+
+
+def _described(recipe: Recipe, options: CardOptions, new: MadeFor) -> str:
     return (
-        f"{recipe.help}\n\nDone by cryobridge. Connect the inputs. {start} Do not press 'Queue': CryoSPARC itself "
+        f"{recipe.help}\n\nDone by cryobridge. {new.about} Do not press 'Queue': CryoSPARC itself "
         "cannot run it. To stop it, press 'Kill'. Options are in the block below: take away the # in front of "
-        "a line to change it.\n\n" + written_block(options, request) + "\n"
+        "a line to change it.\n\n" + written_block(options, new.request) + "\n"
     )

@@ -17,7 +17,7 @@ from cryobridge.schemas.codes import Code
 from cryobridge.schemas.errors import CryobridgeError
 
 from ..formats.cs_table import Columns
-from .documents import Card, CardId, Source
+from .documents import Card, CardId, LiveSession, Source
 from .recipes import InputGroup, Slot
 
 LogLevel = Literal["text", "warning", "error"]
@@ -63,11 +63,14 @@ class Abilities:
         A description can be changed by a program; where not, it is given whole when the job is made.
     has_tags
         Jobs can be given tags.
+    has_live_sessions
+        Live sessions can be looked for.
     """
 
     edits_lines: bool = True
     edits_descriptions: bool = True
     has_tags: bool = True
+    has_live_sessions: bool = True
 
 
 class Server(Protocol):
@@ -115,7 +118,10 @@ class Server(Protocol):
         """Jobs of these projects; of these statuses, of these ids, changed since then, external ones, where given."""
 
     def tags(self) -> dict[str, str]:
-        """Titles of the tags of jobs, by their ids."""
+        """Titles of the tags of jobs and Live sessions, by their ids."""
+
+    def sessions(self, projects: Sequence[str]) -> list[LiveSession]:
+        """Live sessions of these projects that are running; none where the server's version does not tell."""
 
     def load_input(self, card: CardId, name: str, slots: Sequence[str]) -> Columns:
         """What is connected to an input, the slots under the input's own names."""

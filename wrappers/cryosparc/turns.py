@@ -30,15 +30,21 @@ class Turns:
         self._changed = threading.Condition()
 
     @contextmanager
-    def __call__(self, card: CardId, waiting: Callable[[int], None]) -> Iterator[None]:
+    def __call__(self, card: CardId, waiting: Callable[[int], None], resumed: bool = False) -> Iterator[None]:
         """Wait for a turn, and have it.
 
         Parameters
         ----------
         waiting
             Called now and then with the place in the line, from 1 on; what it raises ends the wait.
+        resumed
+            Whether the daemon has its job already, from before this process: it has its turn at once.
         """
-        self._wait(card, waiting)
+        if resumed:
+            with self._changed:
+                self._running += 1
+        else:
+            self._wait(card, waiting)
         try:
             yield
         finally:

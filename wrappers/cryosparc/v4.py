@@ -18,7 +18,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from ..formats.cs_table import Columns, joined
-from .documents import ACTIVE, Card, CardId, Source, source_of
+from .documents import ACTIVE, Card, CardId, LiveSession, Source, source_of
 from .made_cards import Asked, MadeCards
 from .options_block import mark_in
 from .recipes import InputGroup, Slot
@@ -67,7 +67,7 @@ class V4Server:
         If nobody answers.
     """
 
-    abilities = Abilities(edits_lines=False, edits_descriptions=False, has_tags=False)
+    abilities = Abilities(edits_lines=False, edits_descriptions=False, has_tags=False, has_live_sessions=False)
 
     def __init__(self, url: str, login: V4Login, made: MadeCards, *, timeout_s: float = TIMEOUT_S) -> None:
         self._url, self._login = url, login
@@ -169,6 +169,10 @@ class V4Server:
     def tags(self) -> dict[str, str]:
         """None: there are no tags that a program could read."""
         return {}
+
+    def sessions(self, projects: Sequence[str]) -> list[LiveSession]:
+        """None: they cannot be looked for."""
+        return []
 
     def load_input(self, card: CardId, name: str, slots: Sequence[str]) -> Columns:
         """What is connected to an input, the slots under the input's own names."""

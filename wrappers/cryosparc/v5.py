@@ -11,29 +11,29 @@ import importlib
 import io
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Literal
-
-import numpy as np
 
 from cryobridge.schemas.plain_file import open_plain
 
 from ..formats.cs_table import Columns
 from ..formats.whole_file import whole_file
-from .documents import Card, CardId, Source
+from .documents import Card, CardId, LiveSession, Source
 from .one_try import AnswerLost, http_client, poured, without_warnings
 from .recipes import InputGroup, Slot
 from .sent_text import one_line, sendable
 from .server import Abilities, LogLevel, NotLoggedIn, Refused, Unreachable
 from .sinks import Beginning, IntoFile
-from .v5_documents import card_of
+from .v5_documents import card_of, columns_of, session_of
 
 API = "/api/cmd"
 TIMEOUT_S = 60.0
 _PAGE = 100
 _FAR = timedelta(days=1)
+_MOST_NAMED = 1000
+"""So many lines of logs can be changed later; of an agent's cards of months the last."""
 
 
 class V5Server:
@@ -136,33 +136,44 @@ class V5Server:
             "status": sorted(statuses) or None,
             "uid": sorted({one.job for one in jobs}) or None,
             # There is no end of time to be had, and clocks differ.
-            "updated_at": None if since is None else (since, since.now(since.tzinfo) + _FAR),
+            "updated_at": None if since is None else (since, max(since, since.now(since.tzinfo)) + _FAR),
         }
-        found: list[Card] = []
-        after = None
         with answered("jobs cannot be looked for"):
-            while True:
-                page = self._api.jobs.find(order=1, after=after, limit=_PAGE, **asked)
-                found += [card_of(one) for one in page]
-                if len(page) < _PAGE:
-                    break
-                after = page[-1].id
+            # Without a project the server would look in all of them.
+            found = [card_of(one) for one in self._pages(self._api.jobs.find, asked)] if projects else []
         return [one for one in found if not jobs or one.id in jobs]
 
     def tags(self) -> dict[str, str]:
-        """Titles of the tags of jobs, by their ids."""
+        """Titles of the tags of jobs and Live sessions, by their ids."""
+        asked = {"type": ["general", "job", "session"]}
         with answered("tags cannot be looked for"):
-            return {one.uid: one.title for one in self._api.tags.find(type=["job"])}
+            return {one.uid: one.title for one in self._pages(self._api.tags.find, asked)}
+
+    def sessions(self, projects: Sequence[str]) -> list[LiveSession]:
+        """Live sessions of these projects that are running."""
+        asked = {"project_uid": sorted(projects), "status": ["running"]}
+        with answered("Live sessions cannot be looked for"):
+            return [session_of(one) for one in self._pages(self._api.sessions.find, asked)] if projects else []
+
+    def _pages(self, find: Callable[..., Any], asked: Mapping[str, Any]) -> Iterator[Any]:
+        """All that is found, page by page."""
+        after = None
+        while True:
+            page = find(order=1, after=after, limit=_PAGE, **asked)
+            yield from page
+            if len(page) < _PAGE or page[-1].id == after:
+                return
+            after = page[-1].id
 
     def load_input(self, card: CardId, name: str, slots: Sequence[str]) -> Columns:
         """What is connected to an input, the slots under the input's own names."""
         with answered(f"{card}: what is connected to '{name}' cannot be read"):
-            return _columns(self._api.jobs.load_input(card.project, card.job, name, slots=list(slots) or "all"))
+            return columns_of(self._api.jobs.load_input(card.project, card.job, name, slots=list(slots) or "all"))
 
     def load_output(self, card: CardId, name: str) -> Columns:
         """What a job has saved, what was passed through included."""
         with answered(f"{card}: its output '{name}' cannot be read"):
-            return _columns(self._api.jobs.load_output(card.project, card.job, name, slots="all"))
+            return columns_of(self._api.jobs.load_output(card.project, card.job, name, slots="all"))
 
     def output_fields(self, card: CardId, name: str) -> list[tuple[str, str]]:
         """Columns that an output must have, with their types, e.g. ("map/psize_A", "f4")."""
@@ -287,14 +298,20 @@ class V5Server:
                     return
             event = self._api.jobs.add_event_log(card.project, card.job, text, type=level)
             if name:
-                self._named[card, name] = event.id
+                self._remember(card, name, event.id)
 
     def checkpoint(self, card: CardId, facts: Mapping[str, object]) -> None:
         """Begin a new part of its log."""
         with answered(f"{card}: its log cannot be written"):
             self._api.jobs.add_checkpoint(card.project, card.job, dict(facts))
-        for one in [one for one in self._named if one[0] == card]:
-            del self._named[one]
+        # Cards are worked on in threads.
+        for one in [one for one in list(self._named) if one[0] == card]:
+            self._named.pop(one, None)
+
+    def _remember(self, card: CardId, name: str, event: str) -> None:
+        self._named[card, name] = event
+        for one in list(self._named)[:-_MOST_NAMED]:
+            self._named.pop(one, None)
 
     def plot(self, card: CardId, title: str, png: bytes, table: bytes | None) -> None:
         """Add a picture to its log, and the numbers behind it (CSV)."""
@@ -375,7 +392,3 @@ def _opened(content: bytes | Path) -> Iterator[IO[bytes]]:
         return
     with os.fdopen(open_plain(content), "rb") as file:
         yield file
-
-
-def _columns(dataset: Any) -> Columns:
-    return {name: np.asarray(dataset[name]) for name in dataset.fields()}

@@ -1,14 +1,17 @@
-"""A job as the client for CryoSPARC 5 reads it, as a `Card`."""
+"""Documents of CryoSPARC 5, read into ours."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .documents import Card, CardId, CardInput, CardOutput, Source
+import numpy as np
+
+from ..formats.cs_table import Columns
+from .documents import Card, CardId, CardInput, CardOutput, LiveSession, Source
 
 
 def card_of(job: Any) -> Card:
-    """A card of a job (`cryosparc.models.job.Job`)."""
+    """A job, as `cryosparc.models.job.Job`."""
     spec = job.spec
     return Card(
         id=CardId(job.project_uid, job.uid),
@@ -36,3 +39,21 @@ def card_of(job: Any) -> Card:
         updated_at=job.updated_at,
         summary={name: one.latest_summary_stats for name, one in spec.outputs.root.items()},
     )
+
+
+def session_of(session: Any) -> LiveSession:
+    """A Live session, as `cryosparc.models.session.Session`."""
+    return LiveSession(
+        project=session.project_uid,
+        workspace=session.uid,
+        name=session.session_uid,
+        tags=tuple(session.tags),
+        refinement=session.phase2_refine_job or "",
+        refined_at=session.phase2_refine_last_updated,
+        particles=session.phase2_refine_num_particles_in,
+    )
+
+
+def columns_of(dataset: Any) -> Columns:
+    """A table, as `cryosparc.dataset.Dataset`."""
+    return {name: np.asarray(dataset[name]) for name in dataset.fields()}

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from support.fake_cryosparc import card_of, volume_input
 
-from cryobridge.wrappers.cryosparc.documents import Card, CardId, CardInput
-from cryobridge.wrappers.cryosparc.go_signs import begins_by_itself, has_go_sign, is_ours, is_ready
+from cryobridge.wrappers.cryosparc.documents import Card, CardId, CardInput, Source
+from cryobridge.wrappers.cryosparc.go_signs import begins_by_itself, has_go_sign, is_ours, lacks_inputs, waits_for
 
 TAGS = {"T1": "cryobridge", "T2": " CryoBridge ", "T3": "something else"}
 HALVES = ("map_half_A", "map_half_B", "mask_refine")
@@ -62,28 +62,40 @@ def test_a_card_begins_by_itself_only_where_its_block_says_so() -> None:
     assert not begins_by_itself(described("job = map.fsc3d", "go = when_connected", "go = tag"))
 
 
-def test_ready_is_connected_complete_and_finished() -> None:
+def test_a_card_waits_for_what_it_needs_until_that_is_finished() -> None:
     card = connected(*HALVES)
-    assert is_ready(card, {CardId("P1", "J1"): "completed"}.get)
-    for status in ("running", "failed", "killed", "building"):
-        assert not is_ready(card, {CardId("P1", "J1"): status}.get)
-    assert not is_ready(card, {}.get)
+    assert waits_for(card, {CardId("P1", "J1"): "completed"}.get) is None
+    for status, sentence in (
+        ("running", "waits for J1, which is running"),
+        ("building", "waits for J1, which is building"),
+        ("failed", "waits: J1, which it needs, is failed; run that again, or connect another"),
+        ("killed", "waits: J1, which it needs, is killed; run that again, or connect another"),
+    ):
+        assert waits_for(card, {CardId("P1", "J1"): status}.get) == sentence
+    assert waits_for(card, {}.get) == "waits: J1, which it needs, cannot be seen; connect another"
 
 
-def test_what_is_not_all_there_is_not_ready() -> None:
-    def done(_: CardId) -> str:
-        return "completed"
+def test_what_is_not_connected_is_named() -> None:
+    assert lacks_inputs(connected(*HALVES)) is None
+    assert lacks_inputs(connected("map_half_A")) == "waits: what is connected to 'volume' has no map_half_B"
+    for inputs in ({}, {"volume": CardInput("volume", True, ())}):
+        assert lacks_inputs(described("job = map.fsc3d", inputs=inputs)) == "waits: input 'volume' is not connected"
 
-    assert not is_ready(connected(*HALVES, complaints=("inputs.volume too_short",)), done)
-    assert not is_ready(connected("map_half_A"), done)
-    assert not is_ready(described("job = map.fsc3d"), done)
-    assert not is_ready(described("job = map.fsc3d", inputs={"volume": CardInput("volume", True, ())}), done)
-    assert not is_ready(described("job = no.such.job", inputs={"volume": volume_input(*HALVES)}), done)
-    assert not is_ready(card_of(description="no block", inputs={"volume": volume_input(*HALVES)}), done)
+
+def test_wrong_options_are_no_lack_of_inputs_and_are_left_to_the_run() -> None:
+    assert lacks_inputs(described("job = no.such.job")) is None
+    assert lacks_inputs(card_of(description="no block")) is None
 
 
 def test_every_parent_must_have_finished() -> None:
-    card = replace(connected(*HALVES), parents=("J1", "J2"))
+    other = CardInput("mask", False, (Source("J2", "mask", ("mask",)),))
+    card = connected(*HALVES)
+    card = replace(card, inputs={**card.inputs, "mask": other})
     statuses = {CardId("P1", "J1"): "completed", CardId("P1", "J2"): "running"}
-    assert not is_ready(card, statuses.get)
-    assert is_ready(card, (statuses | {CardId("P1", "J2"): "completed"}).get)
+    assert waits_for(card, statuses.get) == "waits for J2, which is running"
+    assert waits_for(card, (statuses | {CardId("P1", "J2"): "completed"}).get) is None
+
+
+def test_a_job_that_is_not_connected_any_more_is_not_waited_for() -> None:
+    card = replace(connected(*HALVES), parents=("J1", "J9"))
+    assert waits_for(card, {CardId("P1", "J1"): "completed"}.get) is None

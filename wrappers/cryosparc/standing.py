@@ -1,0 +1,24 @@
+"""The status of a card, where it may have been deleted."""
+
+from __future__ import annotations
+
+from .documents import GONE, CardId
+from .server import Refused, Server
+
+NOT_FOUND = 404
+
+
+def standing(server: Server, card: CardId) -> str:
+    """Status of a card; `GONE` where the server has it no more.
+
+    Raises
+    ------
+    Refused, Unreachable, NotLoggedIn
+        If nothing can be known.
+    """
+    try:
+        return server.status(card)
+    except Refused as error:
+        if error.status == NOT_FOUND:
+            return GONE
+        raise
