@@ -163,7 +163,7 @@ def test_a_project_that_is_not_on_this_machine_is_fetched(place: Place) -> None:
     assert first.is_relative_to(place.work)
     assert files.here("J1/half.mrc") == first
     assert place.server.calls.count("download") == 1
-    with pytest.raises(InputInvalid, match="needs J1/none.mrc.*cannot be downloaded"):
+    with pytest.raises(InputInvalid, match=r"needs J1/none\.mrc.*cannot be downloaded"):
         files.here("J1/none.mrc")
 
 
