@@ -13,7 +13,7 @@ from support.cryosparc import DirectDaemon, surroundings
 from support.cryosparc_v4 import LICENSE
 from support.cryosparc_v4_deeds import EMAIL, PASSWORD
 
-from cryobridge.wrappers.cryosparc import v4_known
+from cryobridge.wrappers.cryosparc import card_watch, v4_known
 from cryobridge.wrappers.cryosparc.agent import Agent, AgentSettings
 from cryobridge.wrappers.cryosparc.connecting import check_has_tokens, connected
 from cryobridge.wrappers.cryosparc.documents import CardId
@@ -176,6 +176,7 @@ def a_card_that_was_cleared_runs_again(bench: V4Bench) -> None:
     bench.fake.jobs[card.job]["title"] = "go"
     with pytest.MonkeyPatch.context() as patched, _at_work(_agent(bench)):
         patched.setattr(v4_known, "ENDED_EVERY_S", 0.0)
+        patched.setattr(card_watch, "AGAIN_S", 0.0)
         for _ in range(2):
             _until(lambda: bench.status(card) == "completed" and not _remembered(bench))
             bench.fake.clear(card.job)
