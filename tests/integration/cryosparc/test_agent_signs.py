@@ -42,6 +42,19 @@ def test_a_title_starts_a_card(desk: AgentDesk) -> None:
         assert desk.status(other) == "building"
 
 
+def test_a_tag_after_the_first_page_of_tags_starts_a_card(desk: AgentDesk) -> None:
+    card, agent = desk.card(), desk.agent()
+    tags = desk.standin.state.tags
+    first = tags[desk.user.make_tag("first")]
+    for number in range(2, 150):
+        uid = f"T{number}"
+        tags[uid] = first.model_copy(update={"uid": uid, "uid_num": number, "id": f"{number:024d}"})
+    desk.user.tag(card)
+    agent.look()
+    finish_threads(agent)
+    assert desk.status(card) == "completed"
+
+
 def test_a_tag_that_is_called_otherwise_later_is_seen(desk: AgentDesk) -> None:
     card, agent = desk.card(), desk.agent(clock=desk.clock)
     tag = desk.user.tag(card, "later")
