@@ -56,7 +56,7 @@ def write_project(
         stack.voxel_size = PIXEL_A
     rows = len(poses)
     columns = {
-        "uid": np.arange(rows, dtype=np.uint64),
+        "uid": np.arange(rows, dtype=np.uint64) + np.uint64(2**63),
         "blob/path": np.array(["J1/stack.mrc"] * rows),
         "blob/idx": np.arange(rows, dtype=np.uint32),
         "blob/shape": np.full((rows, 2), BOX, np.uint32),
@@ -120,7 +120,8 @@ def test_relion_counts_the_particles_and_their_optics_groups(tmp_path: Path) -> 
     before, after = (star.read(path) for path in (tmp_path / "out" / "particles.star", tmp_path / "again.star"))
     assert after.block("optics").numbers("rlnOpticsGroup").tolist() == [1, 2]
     for label in before.block("particles").columns:
-        if label == "rlnImageName":
+        # CryoSPARC's ids are nothing to RELION, which keeps them all the same, to the last of their twenty digits.
+        if label in ("rlnImageName", "cryosparcUid"):
             assert list(after.block("particles").column(label)) == list(before.block("particles").column(label))
         else:
             one, other = (file.block("particles").numbers(label) for file in (before, after))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cryobridge.wrappers.cryosparc.documents import Card, CardId, CardInput, CardOutput, Source
-from cryobridge.wrappers.cryosparc.server import Refused, Unreachable
+from cryobridge.wrappers.cryosparc.server import Abilities, Refused, Unreachable
 
 CARD = CardId("P1", "J5")
 
@@ -70,6 +70,7 @@ class FakeCryosparc:
     fields: list[tuple[str, str]] = field(default_factory=list)
     connected: dict[str, dict[str, Any]] = field(default_factory=dict)
     renewals: int = 0
+    abilities: Abilities = field(default_factory=Abilities)
 
     @contextmanager
     def _asked(self, operation: str) -> Iterator[None]:

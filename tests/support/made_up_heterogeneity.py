@@ -71,7 +71,7 @@ def _run(job: Job, context: Context) -> JobSteps:
         table["my_own/number"] = values
     if wrong == "twice":
         table = {name: np.concatenate([found, found]) for name, found in table.items()}
-    context.folder.write_bytes("latents.cs", table_bytes(table))
+    context.folder.write_data("latents.cs", table_bytes(table))
     for number in (1, 2, 10):
         context.folder.write_map(f"sample_{number}.mrc", torch.full((16, 16, 16), float(number)), 2.0)
     context.folder.write_text(REPORT.pattern, "<html></html>")

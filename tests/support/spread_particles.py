@@ -23,7 +23,8 @@ def spread_particles(rows: int = 1000) -> dict[str, np.ndarray]:
     axes = np.stack([across * np.cos(around), across * np.sin(around), height], axis=1)
     angles = np.where(place < 17, _NEAR_PI, np.pi * fractions[:, 2])
     pose = axes * angles[:, None]
-    pose[: len(_AT_POLES)] = _AT_POLES / np.array([1, 1, 1, 1, 1, np.sqrt(2), 1])[:, None]
+    at_poles = _AT_POLES / np.array([1, 1, 1, 1, 1, np.sqrt(2), 1])[:, None]
+    pose[: len(at_poles)] = at_poles[:rows]
     numbers = {
         "blob/psize_A": np.full(rows, BINNED_PIXEL_A),
         "blob/sign": np.ones(rows),

@@ -17,6 +17,7 @@ from cryobridge.schemas.result import JobResult, read_result
 
 from .job_folder import FolderInputs, Folders, inputs_of_folders, project_of
 from .options_block import CardOptions
+from .outputs import Placed, planned
 from .recipes import VOLUME, Recipe, recipes
 from .request import recipe_for
 from .result_group import write_volume_group
@@ -106,11 +107,11 @@ def write_groups(done: FolderJob) -> list[tuple[Path, str]]:
     """
     output, found = done.job.output, done.found
     result = read_result(output)
-    by_role = {record.role: output / name for name, record in result.outputs.items() if record.role}
     written = []
-    for group in done.recipe.outputs:
-        files = {slot.name: by_role[role] for slot, role in group.roles if role in by_role}
-        if not files or group.type == "particle":
+    for one in planned(done.recipe, result, {name: Placed(output / name, name) for name in result.outputs}):
+        group, files = one.group, {slot.name: file.local for slot, file in one.files}
+        if group.type == "particle":
+            # Its table is there already, and says more than a group of files could.
             continue
         uids = found.uids.get(group.passthrough or "")
         if group.passthrough == VOLUME:
@@ -129,8 +130,9 @@ def remove_groups(output: Path) -> None:
     CryobridgeError
         If one cannot be removed.
     """
-    names = {group.name for recipe in recipes().values() for group in recipe.outputs}
-    for path in [output / f"{name}.csg" for name in sorted(names)]:
+    groups = {(group.name, bool(group.numbered)) for recipe in recipes().values() for group in recipe.outputs}
+    patterns = [f"{name}_*.csg" if is_numbered else f"{name}.csg" for name, is_numbered in sorted(groups)]
+    for path in [path for pattern in patterns for path in sorted(output.glob(pattern))]:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:

@@ -98,6 +98,8 @@ def inputs_of_folders(recipe: Recipe, folders: Folders, use_mask: MaskChoice, wo
     order = (MASK, VOLUME)
     for group in sorted(recipe.inputs, key=lambda one: order.index(one.name) if one.name in order else len(order)):
         search.take(group)
+    if recipe.project is not None:
+        found.paths[recipe.project[0]] = found.project
     if use_mask in OWN_MASKS and MASK not in folders.others and "mask" not in found.paths:
         raise InputInvalid(f"{folders.job}: its volume has no {use_mask}; choose another mask, or none")
     return found

@@ -106,12 +106,6 @@ def planned(recipe: Recipe, result: JobResult, placed: Mapping[str, Placed]) -> 
     return found
 
 
-def wants(recipe: Recipe, result: JobResult) -> set[str]:
-    """Names of the result's files that must lie in the project, since an output refers to them."""
-    roles = {role for group in recipe.outputs for _, role in group.roles}
-    return {name for name, record in result.outputs.items() if record.role in roles}
-
-
 def _in_order(name: str) -> list[tuple[int, str]]:
     """A key by which sample_10 comes after sample_9."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

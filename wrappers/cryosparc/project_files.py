@@ -79,8 +79,8 @@ class ProjectFiles:
             # In a folder that cannot be looked into; where its links lead cannot be known, so the server is asked.
             return found.resolve()
         except (OSError, RuntimeError, ValueError) as error:
-            # Links in a circle are a RuntimeError to pathlib.
-            why = (error.strerror if isinstance(error, OSError) else None) or "it leads nowhere"
+            # Links in a circle are a RuntimeError to pathlib; a name that no file can have is a ValueError.
+            why = getattr(error, "strerror", None) or "its links lead in a circle, or its name cannot be"
             raise InputInvalid(f"{found}: {why}; the file that {self._card.id} needs is gone") from error
 
     @property

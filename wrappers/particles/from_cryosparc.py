@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from cryobridge.schemas.errors import InputInvalid
 
-from ..formats.cs_table import Columns
+from ..formats.cs_table import UID, Columns
+from . import UID_LABEL
 from .alignments import Alignment, of_alignment
 from .optics_groups import Table, optics_groups
 from .source import ParticleSource
@@ -43,12 +44,15 @@ class RelionTables:
 
     slot
         That the poses and shifts come from; empty without any.
+    contrast
+        Of the images, in words.
     """
 
     optics: Table
     particles: Table
     remarks: tuple[str, ...]
     slot: str
+    contrast: str
 
 
 def relion_tables(
@@ -82,8 +86,10 @@ def relion_tables(
     aligned, slot = of_alignment(source, alignment, turned_deg, remarks)
     particles |= aligned
     particles |= _of_location(source, remarks)
-    _remark_sign(source, remarks)
-    return RelionTables(optics, particles, tuple(remarks), slot)
+    if source.has(UID):
+        particles[UID_LABEL] = columns[UID].astype(np.uint64)
+    contrast = _contrast(source, remarks)
+    return RelionTables(optics, particles, tuple(remarks), slot, contrast)
 
 
 def star_blocks(tables: RelionTables) -> Mapping[str, Mapping[str, object]]:
@@ -141,20 +147,24 @@ def _of_location(source: ParticleSource, remarks: list[str]) -> Table:
     }
 
 
-def _remark_sign(source: ParticleSource, remarks: list[str]) -> None:
+def _contrast(source: ParticleSource, remarks: list[str]) -> str:
+    """What the table says of the images' contrast; a remark where RELION expects another."""
     if not source.has("blob/sign"):
-        return
+        return "the table does not say"
     dark = int(np.count_nonzero(source.numbers("blob/sign") < 0))
+    if dark == 0:
+        return "bright on dark, as RELION expects them"
     if dark == source.rows:
         remarks.append(
             "The particles are dark on bright ('blob/sign' -1), and RELION expects them bright: invert the stacks "
             "(relion_preprocess --invert_contrast), or refine with dark ones only."
         )
-    elif dark:
-        remarks.append(
-            f"{dark} of {source.rows} particles are dark on bright ('blob/sign' -1) and the others are not: invert "
-            "those stacks (relion_preprocess --invert_contrast) before they are used together."
-        )
+        return "dark on bright"
+    remarks.append(
+        f"{dark} of {source.rows} particles are dark on bright ('blob/sign' -1) and the others are not: invert those "
+        "stacks (relion_preprocess --invert_contrast) before they are used together."
+    )
+    return f"{dark} dark on bright, the others not"
 
 
 def _as_text(table: Table) -> dict[str, object]:

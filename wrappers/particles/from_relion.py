@@ -13,7 +13,9 @@ from cryobridge.schemas.errors import InputInvalid
 
 from ..formats.cs_table import UID, Columns
 from ..formats.star import Block, StarFile
+from . import UID_LABEL
 from .rotations import vectors_of_angles
+from .source import LARGEST
 
 _A_PER_MM = 1e7
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
@@ -24,6 +26,7 @@ _CTF_NEEDED = (
 )
 _UNSET_DEG, _MOST_DEG = -999.0, 3600.0
 """RELION's value of an angle that was never set; ten turns, beyond which an angle is a damaged number."""
+_FINEST_A, _COARSEST_A = 1e-3, 1e4
 _LARGEST_BOX, _LARGEST_INDEX = 16_384, 2**32 - 1
 
 
@@ -57,7 +60,7 @@ def cryosparc_table(
     particles = _particles(star, name)
     rows = _Rows(particles, _optics(star), name)
     remarks: list[str] = []
-    columns = _images(rows, name, pixel_size_A, box)
+    columns = _images(rows, name, pixel_size_A, box, remarks)
     columns |= _ctf(rows, remarks)
     columns |= _alignment(rows, columns, turned_deg, remarks)
     again = rows.count - len(set(rows.texts("rlnImageName")))
@@ -123,7 +126,7 @@ class _Rows:
             raise InputInvalid(
                 f"{self._name}: column '{label}' holds {values[at][:40]!r} in row {at + 1}, which is not a number"
             ) from error
-        self.refuse(~np.isfinite(numbers), label, "is not finite")
+        self.refuse(~(np.abs(numbers) <= LARGEST), label, "is not finite, or larger than any such number")
         return numbers
 
     def refuse(self, bad: NDArray[np.bool_], label: str, why: str) -> None:
@@ -154,7 +157,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _images(rows: _Rows, name: str, pixel_size_A: float | None, box: int | None) -> Columns:
+def _images(rows: _Rows, name: str, pixel_size_A: float | None, box: int | None, remarks: list[str]) -> Columns:
     numbers, paths = [], []
     for row, entry in enumerate(rows.texts("rlnImageName"), 1):
         number, at, path = entry.partition("@")
@@ -172,7 +175,7 @@ def _images(rows: _Rows, name: str, pixel_size_A: float | None, box: int | None)
     rows.refuse((sides < 1) | (sides > _LARGEST_BOX), "rlnImageSize", "is no size of an image")
     side = np.rint(sides).astype(np.uint32)
     return {
-        UID: _uids(rows.texts("rlnImageName")),
+        UID: _own_uids(rows, remarks),
         "blob/path": np.array(paths),
         "blob/idx": np.array(numbers, np.uint32),
         "blob/shape": np.stack([side, side], axis=1),
@@ -193,9 +196,23 @@ def _pixel_size(rows: _Rows, name: str, given_A: float | None) -> NDArray[np.flo
         if detector_um is None or magnification is None or bool((magnification <= 0).any()):
             raise InputInvalid(f"{name}: does not say the pixel size of the images; give 'pixel_size_A'")
         size = 1e4 * detector_um / magnification
-    if bool((size <= 0).any()):
-        raise InputInvalid(f"{name}: says a pixel size of {size.min():g} A; give 'pixel_size_A'")
+    for extreme in (size.min(), size.max()):
+        if not _FINEST_A <= extreme <= _COARSEST_A:
+            raise InputInvalid(f"{name}: says a pixel size of {extreme:g} A; give 'pixel_size_A'")
     return size
+
+
+def _own_uids(rows: _Rows, remarks: list[str]) -> NDArray[np.uint64]:
+    """The ids that the particles had in CryoSPARC, where they came from there; else new ones."""
+    if not rows.has(UID_LABEL):
+        return _uids(rows.texts("rlnImageName"))
+    texts = rows.texts(UID_LABEL)
+    # Not by way of a float, which has not digits enough.
+    if all(text.isdecimal() and int(text[:21]) < 2**64 for text in texts) and len(set(texts)) == rows.count:
+        remarks.append("Each particle has the 'uid' that it had in CryoSPARC, by which its other slots can be joined.")
+        return np.array([int(text) for text in texts], np.uint64)
+    remarks.append(f"'{UID_LABEL}' is not an id for each particle, so they get new ones and are not known again.")
+    return _uids(rows.texts("rlnImageName"))
 
 
 def _uids(names: Sequence[str]) -> NDArray[np.uint64]:

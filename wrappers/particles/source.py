@@ -11,6 +11,8 @@ from ..formats.cs_table import Columns, slot_of
 
 ANY = -1
 """A width that a column may choose."""
+LARGEST = 1e18
+"""No program writes larger numbers there, and their products would be none in single precision."""
 
 
 class ParticleSource:
@@ -65,7 +67,7 @@ class ParticleSource:
         # A float that is no number may warn when it is cast; it is refused here.
         with np.errstate(all="ignore"):
             found = values.astype(np.float64)
-        bad = ~np.isfinite(found.reshape(self.rows, -1)).all(axis=1)
+        bad = ~(np.abs(found.reshape(self.rows, -1)) <= LARGEST).all(axis=1)
         self.refuse(bad, column, "holds something that is no number")
         return found
 

@@ -172,7 +172,7 @@ class OutputFolder:
         """Write tensors by name under a name ending in .safetensors."""
         self._write(name, safetensors.torch.save({key: value.cpu().contiguous() for key, value in tensors.items()}))
 
-    def write_bytes(self, name: str, data: bytes) -> None:
+    def write_data(self, name: str, data: bytes) -> None:
         """Write a file of any sort."""
         self._write(name, data)
 

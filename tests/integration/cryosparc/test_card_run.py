@@ -16,6 +16,7 @@ from .conftest import Bench
 pytestmark = pytest.mark.shared
 
 
+@pytest.mark.slow
 def test_outputs_load_back_and_are_what_the_job_wrote(bench: Bench) -> None:
     card = bench.card("map.correct", effort="quick")
     assert bench.run(card) is End.COMPLETED
@@ -45,6 +46,7 @@ def test_outputs_load_back_and_are_what_the_job_wrote(bench: Bench) -> None:
     assert bench.remembered() == []
 
 
+@pytest.mark.slow
 def test_a_child_takes_what_it_needs_from_the_result(bench: Bench) -> None:
     card = bench.card("map.correct", effort="quick")
     bench.run(card)

@@ -123,3 +123,13 @@ def test_a_star_file_lies_in_the_folder_of_the_card_with_stacks_that_relion_read
     assert f"000001@{folder}/stacks/J1/particles.mrcs" in text
     assert (folder / "stacks/J1/particles.mrcs").samefile(bench.standin.project() / "J1/particles.mrc")
     assert bench.standin.job(card).spec.outputs.root == {}
+
+
+def test_a_project_that_may_not_be_given_is_left_out_where_the_job_can_do_without(bench: Bench, tmp_path: Path) -> None:
+    stack = bench.standin.project() / "J1/particles.mrc"
+    stack.rename(tmp_path / "elsewhere.mrc")
+    stack.symlink_to(tmp_path / "elsewhere.mrc")
+    card = card_of(bench, "particles.to_relion")
+    assert bench.run(card) is End.COMPLETED
+    assert "project: left out" in bench.standin.said(card)
+    assert "000001@J1/particles.mrc" in (bench.standin.project() / card.job / "cryobridge/particles.star").read_text()

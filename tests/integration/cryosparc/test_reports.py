@@ -13,7 +13,7 @@ C6    the same call fails differently by version                          test_c
 C7    taken for dead for want of a heartbeat; its place given away        test_c7_* here
 C8    which of pose, passthrough and class alignments is meant            unit: wrappers/particles/test_conversion.py
 C9    shifts belong to the refinement's box                               unit: wrappers/particles/test_conversion.py
-C10   D groups: another two-fold axis than RELION's                       unit: wrappers/particles/test_conversion.py
+C10   D groups: another two-fold axis than RELION's                       unit: wrappers/particles/test_rotations.py
 C11   users will not go through STAR and back                             test_c11_* here
 C12   files not found: waits for ever                                     test_c12_* here
 ====  ==================================================================  ===========================================
@@ -105,7 +105,7 @@ def test_c2_a_map_behind_a_link_out_of_the_project_is_one_sentence_or_allowed(be
     sentence = failed_in_one_sentence(bench, bench.card())
     assert str(path) in sentence
     assert str(elsewhere / path.name) in sentence
-    assert "also_read" in sentence
+    assert "--also-read" in sentence
     assert bench.run(bench.card(), also_read=[elsewhere]) is End.COMPLETED
 
 
@@ -242,7 +242,7 @@ def test_c12_a_map_that_the_server_cannot_give_either_is_the_same(
     path.unlink()
     sentence = failed_in_one_sentence(bench, bench.card())
     assert f"J1/{path.name}" in sentence
-    assert "the server does not give it" in sentence
+    assert "cannot be downloaded" in sentence
 
 
 # ---- work is kept
@@ -356,3 +356,40 @@ def test_versions_of_patches_go_together_without_a_word(bench: Bench) -> None:
     server, said = connected(bench.standin.url, EMAIL, PASSWORD)
     assert said is None
     assert server.version == "v5.0.3"
+
+
+# ---- options that are wrong
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"efort": "quick"}, ("efort", "effort")),
+        ({"effort": "fast"}, ("effort", "quick")),
+        ({"half_angle_deg": "many"}, ("half_angle_deg", "many")),
+        ({"output": "/etc"}, ("output",)),
+        ({"inputs": {"half1": "/etc/passwd"}}, ("inputs",)),
+    ],
+)
+def test_what_is_wrong_in_a_description_is_said_on_the_card_in_the_words_of_the_job_schema(
+    bench: Bench, options: dict[str, object], words: tuple[str, ...]
+) -> None:
+    sentence = failed_in_one_sentence(bench, bench.card("map.correct", **options))
+    assert sentence.startswith("the options in this job's description: ")
+    assert all(word in sentence for word in words)
+    assert bench.daemon.jobs == {}
+
+
+@pytest.mark.parametrize(
+    ("description", "words"),
+    [
+        ("```cryobridge\njob = map.correct\n", "does not end"),
+        ("```cryobridge\njob = map.corect\n```", "'map.corect' is no job for CryoSPARC"),
+        ("```cryobridge\nrm -rf /\n```", "is not written as 'key = value'"),
+        ("x" * 30_000 + "```cryobridge\njob = map.fsc3d\n```", "shorten the description"),
+    ],
+)
+def test_a_description_that_cannot_be_read_is_said_on_the_card(bench: Bench, description: str, words: str) -> None:
+    card = bench.card()
+    bench.server.set_description(card, description)
+    assert words in failed_in_one_sentence(bench, card)

@@ -54,9 +54,9 @@ def replace_operation(monkeypatch: pytest.MonkeyPatch, name: str, how: Callable[
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_refusal_is_one_sentence_and_the_card_is_marked_failed(bench: Bench, operation: str) -> None:
-    bench.standin.fault(operation, status=503)
+    bench.standin.fault(operation, status=500)
     found = failed(tried(bench))
-    assert "HTTP 503" in found.text
+    assert "HTTP 500" in found.text
     assert "\n" not in found.text
     assert len(found.text) < 500
     if operation == "jobs.create":
@@ -90,15 +90,15 @@ def test_a_server_that_never_answers_costs_a_bounded_wait(bench: Bench, operatio
 
 
 def test_a_card_that_cannot_be_marked_failed_either_is_named(bench: Bench) -> None:
-    bench.standin.fault("jobs.mark_completed", status=503)
-    bench.standin.fault("jobs.mark_failed", status=503, times=100)
+    bench.standin.fault("jobs.mark_completed", status=500)
+    bench.standin.fault("jobs.mark_failed", status=500, times=100)
     found = failed(tried(bench))
     assert found.advice == "P1-J2 could not be marked failed either and may still say running: kill it in CryoSPARC"
 
 
 def test_marking_it_failed_is_tried_again(bench: Bench) -> None:
-    bench.standin.fault("jobs.mark_completed", status=503)
-    bench.standin.fault("jobs.mark_failed", status=503, times=2)
+    bench.standin.fault("jobs.mark_completed", status=500)
+    bench.standin.fault("jobs.mark_failed", status=500, times=2)
     failed(tried(bench))
     assert bench.standin.job(CARD).status == "failed"
 

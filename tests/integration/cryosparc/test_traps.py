@@ -24,7 +24,7 @@ from cryobridge.wrappers.cryosparc.card_run import End
 from cryobridge.wrappers.cryosparc.daemon import JobEnd, OnProgress
 from cryobridge.wrappers.cryosparc.documents import CardId, Source
 from cryobridge.wrappers.cryosparc.foreground import run_card
-from cryobridge.wrappers.cryosparc.job_folder import inputs_of_folders
+from cryobridge.wrappers.cryosparc.job_folder import Folders, inputs_of_folders
 from cryobridge.wrappers.cryosparc.memory import Memory
 from cryobridge.wrappers.cryosparc.new_card import new_card
 from cryobridge.wrappers.cryosparc.options_block import CardOptions
@@ -356,7 +356,7 @@ def test_12_a_pickled_table_in_a_jobs_folder_is_refused_and_not_unpickled(tmp_pa
         with (folder / "J7_map.cs").open("wb") as file:
             np.save(file, np.array([(1, Trap(sprung))], dtype=[("uid", "u8"), ("map_half_A/path", "O")]))
     with pytest.raises(InputInvalid, match=r"J7_map\.cs") as caught:
-        inputs_of_folders(recipes()["map.fsc3d"], folder, None, None, tmp_path, "auto")
+        inputs_of_folders(recipes()["map.fsc3d"], Folders(folder), "auto", tmp_path)
     assert "\n" not in str(caught.value)
     assert not sprung.exists()
 

@@ -38,7 +38,7 @@ def run(job: ParticlesToCryosparcJob, context: Context) -> JobSteps:
     for line in remarks:
         yield Progress(line, 0.7)
 
-    folder.write_bytes(RESULT, table_bytes(table.columns))
+    folder.write_data(RESULT, table_bytes(table.columns))
     count = len(table.columns["uid"])
     page = Report(
         title="Particles for CryoSPARC",

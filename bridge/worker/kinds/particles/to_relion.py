@@ -57,6 +57,7 @@ def run(job: ParticlesToRelionJob, context: Context) -> JobSteps:
         "number of particles": str(count),
         "optics groups": str(groups),
         "alignments": tables.slot or "none",
+        "contrast": tables.contrast,
         "point group": options.symmetry,
         "columns": ", ".join(tables.particles),
     }

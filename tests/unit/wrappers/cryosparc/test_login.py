@@ -121,7 +121,7 @@ def test_a_damaged_file_is_no_token_and_is_replaced(standin: Standin, tokens: Pa
 
 def test_nobody_at_the_address_is_said(standin: Standin, tokens: Path) -> None:
     standin.close()
-    with pytest.raises(Unreachable, match="cannot log in"):
+    with pytest.raises(Unreachable, match="no CryoSPARC answers there"):
         log_in(standin.url, EMAIL, PASSWORD, timeout_s=1.0)
     assert not tokens.exists()
 
@@ -153,4 +153,4 @@ def test_the_command_says_in_one_line_that_nobody_answers(standin: Standin, toke
     done = command(standin.url)
     assert done.returncode != 0
     assert len(done.stderr.strip().splitlines()) == 1
-    assert "cannot log in" in done.stderr
+    assert "no CryoSPARC answers there" in done.stderr

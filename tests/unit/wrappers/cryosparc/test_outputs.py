@@ -12,7 +12,7 @@ from support.cryosparc_result import BOX, VOXEL_A, volume_fields, written_result
 from support.fake_cryosparc import FakeCryosparc, card_of
 
 from cryobridge.schemas.errors import BadResult, InputInvalid
-from cryobridge.wrappers.cryosparc.outputs import Placed, publish, wants
+from cryobridge.wrappers.cryosparc.outputs import Placed, publish
 from cryobridge.wrappers.cryosparc.recipes import recipes
 
 UIDS = np.array([77], np.uint64)
@@ -61,11 +61,6 @@ def test_an_output_that_passes_an_input_through_keeps_its_rows_ids(tmp_path: Pat
     bench.recipe = recipes()["map.lowpass"]
     bench.publish(volume=UIDS)
     assert bench.server.outputs["volume"]["uid"].tolist() == [77]
-
-
-def test_only_what_outputs_refer_to_has_to_lie_in_the_project(bench: Bench) -> None:
-    result = written_result(bench.folder, "map.fsc3d", {"FSC3D.mrc": "fsc3d", "other.mrc": "spread"})
-    assert wants(bench.recipe, result) == {"FSC3D.mrc"}
 
 
 @pytest.mark.parametrize("extra", ["map/series", "map/precision", "blob/path"])

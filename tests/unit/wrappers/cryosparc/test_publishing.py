@@ -54,7 +54,7 @@ class Bench:
 
     def publishing(self) -> Publishing:
         request = Request(recipes()["map.fsc3d"], {}, self.output, (), {}, self.files)
-        return Publishing(self.server, card_of(), request, Telling(self.server, CARD), lambda: None)
+        return Publishing(self.server, card_of(), request, Telling(self.server, CARD), lambda: None, lambda _: None)
 
     def publish(self) -> list[str]:
         names = []
@@ -66,7 +66,7 @@ class Bench:
 
 def test_in_a_shared_folder_nothing_is_uploaded(tmp_path: Path) -> None:
     bench = Bench(tmp_path, is_shared=True)
-    assert bench.publish() == ["outputs", "checkpoint", "figure 1", "figure 2", "tile", "words"]
+    assert bench.publish() == ["rights", "outputs", "checkpoint", "figure 1", "figure 2", "tile", "words"]
     assert "upload" not in bench.server.calls
     assert bench.server.outputs["fsc3d"]["map/path"].tolist() == ["J5/cryobridge/FSC3D.mrc"]
 
@@ -78,7 +78,7 @@ def test_pictures_come_with_their_numbers_and_words(tmp_path: Path) -> None:
     said = "\n".join(text for text, _, _ in bench.server.logged)
     assert "It falls." in said
     assert "resolution_A: 3.21" in said
-    assert ("The half-maps are independent.", "warning", None) in bench.server.logged
+    assert ("The half-maps are independent.", "text", None) in bench.server.logged
 
 
 def test_steps_have_the_same_names_again(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_an_upload_that_arrives_empty_or_cut_is_sent_again(tmp_path: Path, kept:
 def test_an_upload_that_never_arrives_whole_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     bench = Bench(tmp_path, is_shared=False)
     bench.server.faults["arrives"] = [lambda raw: raw[:10]] * 100
-    with pytest.raises(BadResult, match=r"FSC3D\.mrc does not arrive whole"):
+    with pytest.raises(BadResult, match=r"FSC3D\.mrc .*does not arrive whole"):
         bench.publish()
     assert "fsc3d" not in bench.server.outputs
 

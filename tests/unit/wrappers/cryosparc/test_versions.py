@@ -220,7 +220,7 @@ def test_another_json_rpc_server_is_no_cryosparc(serve: Callable[..., str], answ
         with contextlib.suppress(OSError):
             serve(answering(json.dumps(answer).encode()), int(url.rpartition(":")[2]) + 2)
             break
-    with pytest.raises(Unreachable, match="not as CryoSPARC does"):
+    with pytest.raises(Unreachable, match="is not CryoSPARC's"):
         detect(url)
 
 

@@ -85,5 +85,6 @@ def test_a_thousand_particles_there_and_back(ours: RelionTables, tmp_path: Path)
     one, two = (Rotation.from_rotvec(table["alignments3D/pose"]).as_matrix() for table in (before, back))
     assert np.abs(one - two).max() < 1e-6
     # The groups' ids are others, the groups are the same.
+    assert back["uid"].tolist() == before["uid"].tolist()
     pairs = set(zip(before["ctf/exp_group_id"].tolist(), back["ctf/exp_group_id"].tolist(), strict=True))
     assert len(pairs) == 3
