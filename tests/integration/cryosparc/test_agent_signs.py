@@ -105,7 +105,7 @@ def test_a_parent_that_runs_is_waited_for(desk: AgentDesk, auto: bool) -> None:
     agent = desk.agent(clock=desk.clock)
     for status, sentence in (
         ("running", "waits for J1, which is running"),
-        ("failed", "waits: J1, which it needs, is failed; run that again, or connect another"),
+        ("failed", "waits: J1, which it needs, failed; run that again, or connect another"),
         ("running", "waits for J1, which is running"),
     ):
         parent.status = status
