@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from cryobridge.schemas.errors import CryobridgeError
 
-from .documents import COMPLETED, ENDED, Card, CardId
+from .documents import COMPLETED, ENDED, KILLED, Card, CardId
 from .inputs import missing_inputs
 from .options_block import has_block, read_block
 from .request import recipe_for
@@ -66,7 +66,8 @@ def waits_for(card: Card, status_of_parent: Callable[[CardId], str | None]) -> s
         if status is None:
             return f"waits: {parent.job}, which it needs, cannot be seen; connect another"
         if status in ENDED and status != COMPLETED:
-            return f"waits: {parent.job}, which it needs, is {status}; run that again, or connect another"
+            ended = "was killed" if status == KILLED else status
+            return f"waits: {parent.job}, which it needs, {ended}; run that again, or connect another"
         if status != COMPLETED:
             return f"waits for {parent.job}, which is {status}"
     return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.agent_desk import AgentDesk
 from support.canned_daemon import CannedDaemon
 from support.cryosparc import EMAIL, PASSWORD, QUICK, Standin, surroundings
 
@@ -63,3 +64,11 @@ def make_bench(shared: Path, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
 def bench(make_bench: Callable[..., Bench]) -> Bench:
     """A bench with one project."""
     return make_bench()
+
+
+@pytest.fixture
+def desk(shared: Path, tmp_path: Path) -> Iterator[AgentDesk]:
+    """A desk with three projects."""
+    standin = Standin(shared, tmp_path / "server", projects=3)
+    yield AgentDesk(standin, tmp_path)
+    standin.close()

@@ -68,8 +68,8 @@ def test_a_card_waits_for_what_it_needs_until_that_is_finished() -> None:
     for status, sentence in (
         ("running", "waits for J1, which is running"),
         ("building", "waits for J1, which is building"),
-        ("failed", "waits: J1, which it needs, is failed; run that again, or connect another"),
-        ("killed", "waits: J1, which it needs, is killed; run that again, or connect another"),
+        ("failed", "waits: J1, which it needs, failed; run that again, or connect another"),
+        ("killed", "waits: J1, which it needs, was killed; run that again, or connect another"),
     ):
         assert waits_for(card, {CardId("P1", "J1"): status}.get) == sentence
     assert waits_for(card, {}.get) == "waits: J1, which it needs, cannot be seen; connect another"
