@@ -25,7 +25,7 @@ from .nearest import NearestGroup
 
 if TYPE_CHECKING:
     from cryobridge.wrappers.cryosparc.options_block import CardOptions
-    from cryobridge.wrappers.cryosparc.server import Server
+    from cryobridge.wrappers.cryosparc.server import CryosparcServer
 
 
 def _place_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,14 +102,14 @@ def _run_card(options: CardOptions, url: str, email: str, project: str, workspac
     from cryobridge.wrappers.cryosparc.foreground import run_card
     from cryobridge.wrappers.cryosparc.go_signs import DEFAULT_TAG
     from cryobridge.wrappers.cryosparc.new_card import new_card
-    from cryobridge.wrappers.cryosparc.patience import Patience
+    from cryobridge.wrappers.cryosparc.patience import CardPatience
 
     from ..daemon_jobs import DaemonJobs
 
     server = _server(url, email)
     memory, daemon = _memory(server), DaemonJobs()
     project, workspace = project_id(project), workspace_id(workspace)
-    card = new_card(server, project, workspace, options, _connections(given), DEFAULT_TAG, Patience())
+    card = new_card(server, project, workspace, options, _connections(given), DEFAULT_TAG, CardPatience())
     click.echo(str(card))
 
     def left() -> str:
@@ -136,11 +136,13 @@ def make_card(
     """Make a card that a user fills by drag and drop and the agent runs; print its id."""
     from cryobridge.wrappers.cryosparc.documents import project_id, workspace_id
     from cryobridge.wrappers.cryosparc.new_card import new_card
-    from cryobridge.wrappers.cryosparc.patience import Patience
+    from cryobridge.wrappers.cryosparc.patience import CardPatience
 
     server = _server(url, email)
     options = _card_options(kind, given, auto=auto)
-    card = new_card(server, project_id(project), workspace_id(workspace), options, _connections(given), tag, Patience())
+    card = new_card(
+        server, project_id(project), workspace_id(workspace), options, _connections(given), tag, CardPatience()
+    )
     click.echo(str(card))
 
 
@@ -179,14 +181,14 @@ def look_after(
 ) -> None:
     """Look after cards until stopped; what is then at work goes on with the next agent."""
     from cryobridge.wrappers.cryosparc.agent import Agent, AgentSettings
-    from cryobridge.wrappers.cryosparc.card_run import Surroundings
+    from cryobridge.wrappers.cryosparc.card_run import CardSurroundings
     from cryobridge.wrappers.cryosparc.documents import project_id
-    from cryobridge.wrappers.cryosparc.patience import Patience
+    from cryobridge.wrappers.cryosparc.patience import CardPatience
 
     from ..daemon_jobs import DaemonJobs
 
     server = _server(url, email)
-    around = Surroundings(server, DaemonJobs(), _memory(server), Patience(), lambda _: None, also_read)
+    around = CardSurroundings(server, DaemonJobs(), _memory(server), CardPatience(), lambda _: None, also_read)
     ids = tuple(dict.fromkeys(project_id(one) for one in projects))
     settings = AgentSettings(ids, tag, at_once, live_every_s=60 * live_every if live else None)
     agent = Agent(settings, around, token_expires=lambda: _token_expires(url, email))
@@ -201,7 +203,7 @@ cryosparc_command.add_command(doctor)
 COMMANDS = (cryosparc_command,)
 
 
-def _server(url: str, email: str) -> Server:
+def _server(url: str, email: str) -> CryosparcServer:
     """The server, spoken to in its version; a mismatch of versions is one sentence."""
     from cryobridge.wrappers.cryosparc.connecting import connected
 
@@ -225,7 +227,7 @@ def _token_expires(url: str, email: str) -> datetime | None:
         return None
 
 
-def _memory(server: Server) -> Any:
+def _memory(server: CryosparcServer) -> Any:
     from cryobridge.wrappers.cryosparc.memory import Memory
     from cryobridge.wrappers.cryosparc.state_folder import state_folder
 

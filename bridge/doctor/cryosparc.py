@@ -13,7 +13,7 @@ from cryobridge.schemas.requests import AskStatus
 from cryobridge.wrappers.cryosparc.clear_text import heard_by_others
 from cryobridge.wrappers.cryosparc.connecting import connected
 from cryobridge.wrappers.cryosparc.login import WARN_DAYS, readable_by_others, token_path
-from cryobridge.wrappers.cryosparc.server import NotLoggedIn, Server
+from cryobridge.wrappers.cryosparc.server import CryosparcServer, NotLoggedIn
 from cryobridge.wrappers.cryosparc.tokens import stored_tokens
 from cryobridge.wrappers.cryosparc.versions import (
     Detected,
@@ -89,7 +89,7 @@ def check_server(url: str, license_id: str) -> Generator[Finding, None, Detected
 
 def check_entry(
     url: str, email: str, password: str, found: Detected | None, tools: str
-) -> Generator[Finding, None, Server | None]:
+) -> Generator[Finding, None, CryosparcServer | None]:
     """A user is let in; returns the server, or None."""
     if password and not email:
         yield Finding(_LOGIN, Level.WARN, "there is a password, but no user: it is not used", "give --email")
@@ -174,7 +174,9 @@ def check_token(url: str, email: str, now: datetime) -> Generator[Finding, None,
     return True
 
 
-def check_login(url: str, email: str, password: str, *, tokens: bool) -> Generator[Finding, None, Server | None]:
+def check_login(
+    url: str, email: str, password: str, *, tokens: bool
+) -> Generator[Finding, None, CryosparcServer | None]:
     """The server lets this user in; returns it, or None.
 
     Parameters

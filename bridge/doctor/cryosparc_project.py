@@ -12,10 +12,10 @@ from pathlib import Path
 
 from cryobridge.schemas.errors import CryobridgeError
 from cryobridge.wrappers.cryosparc.documents import ACTIVE
-from cryobridge.wrappers.cryosparc.patience import Patience
+from cryobridge.wrappers.cryosparc.patience import CardPatience
 from cryobridge.wrappers.cryosparc.project_folder import FolderSeen, look_at_folder
 from cryobridge.wrappers.cryosparc.scratch_card import TRIAL_PATIENCE, ScratchCard
-from cryobridge.wrappers.cryosparc.server import Server
+from cryobridge.wrappers.cryosparc.server import CryosparcServer
 
 from .daemon_user import DaemonUser, hides_from
 from .finding import Finding, Level
@@ -25,7 +25,7 @@ _PROJECT, _CARD = "project", "scratch card"
 _SLOWLY = "files go through the server, which takes longer"
 
 
-def check_folder(server: Server, project: str, daemon: DaemonUser | None) -> Iterator[Finding]:
+def check_folder(server: CryosparcServer, project: str, daemon: DaemonUser | None) -> Iterator[Finding]:
     """A project's folder can be read and written to from here, by this user and by the daemon's."""
     try:
         seen = look_at_folder(server, project)
@@ -109,11 +109,11 @@ def check_daemon_may(check: str, folder: Path, daemon: DaemonUser | None) -> Ite
 
 
 def check_card(
-    server: Server,
+    server: CryosparcServer,
     project: str,
     workspace: str,
     daemon: DaemonUser | None,
-    patience: Patience = TRIAL_PATIENCE,
+    patience: CardPatience = TRIAL_PATIENCE,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Finding]:
     """A card can be made, described, begun, written to and ended; it is left completed or failed."""

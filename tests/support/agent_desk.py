@@ -14,7 +14,7 @@ from cryobridge.wrappers.cryosparc.agent import Agent, AgentSettings
 from cryobridge.wrappers.cryosparc.documents import CardId, Source
 from cryobridge.wrappers.cryosparc.new_card import new_card
 from cryobridge.wrappers.cryosparc.options_block import CardOptions
-from cryobridge.wrappers.cryosparc.server import Server
+from cryobridge.wrappers.cryosparc.server import CryosparcServer
 from cryobridge.wrappers.cryosparc.v5 import V5Server
 
 from .card_user import CardUser
@@ -66,7 +66,7 @@ class AgentDesk:
         projects: tuple[str, ...] = ("P1",),
         *,
         memory: str = "memory",
-        server: Server | None = None,
+        server: CryosparcServer | None = None,
         daemon: Any = None,
         clock: Callable[[], float] | None = None,
         **settings: Any,

@@ -17,14 +17,14 @@ import torch
 
 from cryobridge.bridge.worker.jobs.runner import run_job
 from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable
-from cryobridge.wrappers.cryosparc.card_run import Surroundings
+from cryobridge.wrappers.cryosparc.card_run import CardSurroundings
 from cryobridge.wrappers.cryosparc.daemon import JobEnd, OnProgress
 from cryobridge.wrappers.cryosparc.documents import CardId
 from cryobridge.wrappers.cryosparc.memory import Memory
-from cryobridge.wrappers.cryosparc.patience import Patience
+from cryobridge.wrappers.cryosparc.patience import CardPatience
 
 EMAIL, PASSWORD = "bridge@example.org", "secret"
-QUICK = Patience(server_s=20.0, login_s=20.0, daemon_s=5.0, pause_s=0.01, longest_pause_s=0.05)
+QUICK = CardPatience(server_s=20.0, login_s=20.0, daemon_s=5.0, pause_s=0.01, longest_pause_s=0.05)
 
 
 class Standin:
@@ -150,7 +150,7 @@ def _done(spec: dict[str, Any]) -> JobEnd:
         return JobEnd("failed", str(error.code), str(error))
 
 
-def surroundings(server: Any, daemon: Any, folder: Path, **changes: Any) -> Surroundings:
+def surroundings(server: Any, daemon: Any, folder: Path, **changes: Any) -> CardSurroundings:
     """What a card has around it, with short patience."""
     memory = Memory(folder)
-    return Surroundings(server, daemon, memory, QUICK, changes.pop("status_of", lambda _: None), **changes)
+    return CardSurroundings(server, daemon, memory, QUICK, changes.pop("status_of", lambda _: None), **changes)

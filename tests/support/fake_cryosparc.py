@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cryobridge.wrappers.cryosparc.documents import Card, CardId, CardInput, CardOutput, Source
-from cryobridge.wrappers.cryosparc.server import Abilities, Refused, Unreachable
+from cryobridge.wrappers.cryosparc.server import Abilities, ServerRefused, Unreachable
 
 CARD = CardId("P1", "J5")
 
@@ -95,7 +95,7 @@ class FakeCryosparc:
     def card(self, card: CardId) -> Card:
         with self._asked("card"):
             if card not in self.cards:
-                raise Refused(f"{card}: not found (HTTP 404)", 404)
+                raise ServerRefused(f"{card}: not found (HTTP 404)", 404)
             return self.cards[card]
 
     def status(self, card: CardId) -> str:
@@ -141,7 +141,7 @@ class FakeCryosparc:
     def download(self, project: str, path: str, target: Path) -> None:
         with self._asked("download"):
             if path not in self.files:
-                raise Refused(f"{project}: {path} cannot be downloaded: no file (HTTP 404)", 404)
+                raise ServerRefused(f"{project}: {path} cannot be downloaded: no file (HTTP 404)", 404)
             target.write_bytes(self.files[path])
 
     def read(self, project: str, path: str, limit: int) -> bytes | None:
@@ -220,7 +220,7 @@ class FakeCryosparc:
         arrives: Callable[[bytes], bytes] = self.faults["arrives"].pop(0) if self.faults["arrives"] else bytes
         with self._asked("upload"):
             if path in self.files and not overwrite:
-                raise Refused(f"{path} already exists (HTTP 409)", 409)
+                raise ServerRefused(f"{path} already exists (HTTP 409)", 409)
             self.files[path] = arrives(content if isinstance(content, bytes) else content.read_bytes())
 
     def _change(self, card: CardId, **changes: Callable[[Any], Any]) -> None:

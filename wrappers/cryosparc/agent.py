@@ -17,13 +17,13 @@ from datetime import datetime
 
 from cryobridge.schemas.errors import CryobridgeError, InputInvalid
 
-from .card_run import CardRun, End, Surroundings
+from .card_run import CardRun, CardSurroundings, End
 from .card_watch import CardWatch
 from .documents import CardId
 from .go_signs import DEFAULT_TAG
 from .live import LiveWatch
 from .said_once import SaidOnce
-from .server import NotLoggedIn, Server, Unreachable
+from .server import CryosparcServer, NotLoggedIn, Unreachable
 from .token_watch import TokenWatch
 from .turns import Turns
 
@@ -78,7 +78,7 @@ class Agent:
     def __init__(
         self,
         settings: AgentSettings,
-        around: Surroundings,
+        around: CardSurroundings,
         clock: Callable[[], float] = time.monotonic,
         token_expires: Callable[[], datetime | None] = lambda: None,
     ) -> None:
@@ -98,7 +98,7 @@ class Agent:
             turn=Turns(settings.at_once),
             sleep=self._pause,
         )
-        self._server: Server = around.server
+        self._server: CryosparcServer = around.server
         self._watch = CardWatch(around.server, settings.projects, settings.tag, clock)
         self._token = TokenWatch(token_expires, f"cryobridge cryosparc login --url {around.server.url}")
         self._live = None if settings.live_every_s is None else self._live_watch(settings.live_every_s)

@@ -22,17 +22,17 @@ from typing import TypeVar
 from cryobridge.schemas.errors import CryobridgeError, InputInvalid
 
 from .claim import Claim, Claimed, claim, end_claim, moment, read_claim
-from .daemon import Daemon
+from .daemon import JobDaemon
 from .documents import ACTIVE, BUILDING, COMPLETED, ENDED, GONE, RUNNING, Card, CardId
 from .following import follow
 from .inputs import missing_inputs
 from .memory import HeldCard, Memory, Remembered
 from .options_block import read_block
-from .patience import Patience, insist
+from .patience import CardPatience, insist
 from .project_files import ProjectFiles
 from .publishing import Publishing
 from .request import Request, recipe_for, request_of
-from .server import NotLoggedIn, Refused, Server, Unreachable
+from .server import CryosparcServer, NotLoggedIn, ServerRefused, Unreachable
 from .standing import NOT_FOUND, standing
 from .telling import Telling
 
@@ -62,7 +62,7 @@ class End(Enum):
 
 
 @dataclass
-class Surroundings:
+class CardSurroundings:
     """What the cards of one server have in common.
 
     Attributes
@@ -78,10 +78,10 @@ class Surroundings:
         raises where there is no point in waiting. Last, whether the daemon has its job already, so that it goes on.
     """
 
-    server: Server
-    daemon: Daemon
+    server: CryosparcServer
+    daemon: JobDaemon
     memory: Memory
-    patience: Patience
+    patience: CardPatience
     status_of: Callable[[CardId], tuple[str, float] | None]
     also_read: Sequence[Path] = ()
     stopping: Callable[[], bool] = lambda: False
@@ -93,7 +93,7 @@ class Surroundings:
 class CardRun:
     """One card in the hands of this process."""
 
-    def __init__(self, around: Surroundings, held: HeldCard) -> None:
+    def __init__(self, around: CardSurroundings, held: HeldCard) -> None:
         self._around = around
         self._held = held
         self._card = held.card
@@ -158,7 +158,7 @@ class CardRun:
     def _found(self) -> Card:
         try:
             return self._around.server.card(self._card)
-        except Refused as error:
+        except ServerRefused as error:
             if error.status == NOT_FOUND:
                 raise NotWanted(f"it is {GONE}") from error
             raise
@@ -189,7 +189,7 @@ class CardRun:
         if card.status == BUILDING:
             try:
                 self._insist(lambda: self._around.server.start(self._card, "waiting"))
-            except Refused as error:
+            except ServerRefused as error:
                 log.warning("%s", error)
                 return
         self._started()
@@ -249,7 +249,7 @@ class CardRun:
         except (Unreachable, NotLoggedIn) as lost:
             log.warning("%s; the card cannot be marked failed, and is left as it is for an agent of this user", lost)
 
-    def _fail(self, sentence: str, patience: Patience | None = None) -> End:
+    def _fail(self, sentence: str, patience: CardPatience | None = None) -> End:
         """Mark it failed, if it is still at work."""
         server = self._around.server
 
@@ -261,7 +261,7 @@ class CardRun:
         self._telling.say(sentence, "error")
         try:
             self._insist(once, patience)
-        except Refused as error:
+        except ServerRefused as error:
             # E.g. a card that cannot be started cannot be failed either; it says why in its log.
             log.warning("%s", error)
         self._cancel()
@@ -309,7 +309,7 @@ class CardRun:
     def _note(self, **changes: object) -> None:
         self._held.note(self._known.but(**changes))
 
-    def _insist(self, call: Callable[[], T], patience: Patience | None = None) -> T:
+    def _insist(self, call: Callable[[], T], patience: CardPatience | None = None) -> T:
         around = self._around
         return insist(around.server, call, patience or around.patience, given_up=around.stopping, sleep=around.sleep)
 

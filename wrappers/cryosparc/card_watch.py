@@ -16,7 +16,7 @@ from typing import Any
 from .documents import BUILDING, Card, CardId
 from .go_signs import AGAIN_S, STILL_S, begins_by_itself, has_go_sign, is_ours, lacks_inputs, parents_of, waits_for
 from .said_once import SaidOnce
-from .server import Refused, Server
+from .server import CryosparcServer, ServerRefused
 from .standing import standing
 from .telling import Telling
 
@@ -58,7 +58,7 @@ class CardWatch:
     """
 
     def __init__(
-        self, server: Server, projects: Sequence[str], tag: str, clock: Callable[[], float] = time.monotonic
+        self, server: CryosparcServer, projects: Sequence[str], tag: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._server = server
         self._projects = tuple(projects)
@@ -80,7 +80,7 @@ class CardWatch:
         for card in set(cards) - set(found):
             try:
                 found[card] = standing(self._server, card)
-            except Refused as error:
+            except ServerRefused as error:
                 self._troubles[card.project].warn(str(error))
         return found
 
@@ -187,7 +187,7 @@ class CardWatch:
             unknown = {tag: "" for seen in self._waiting.values() for tag in seen.card.tags}
             try:
                 self._tags = unknown | self._server.tags()
-            except Refused as error:
+            except ServerRefused as error:
                 log.warning("%s", error)
                 self._tags = unknown | self._tags
         return self._tags
@@ -199,7 +199,7 @@ class CardWatch:
 
         Raises
         ------
-        Refused
+        ServerRefused
             If it refuses all of them.
         """
         now = self._clock()
@@ -209,7 +209,7 @@ class CardWatch:
             return []
         try:
             found = self._server.find(asked, **what)
-        except Refused:
+        except ServerRefused:
             return self._find_one_by_one(asked, **what)
         for one in asked:
             self._troubles[one].fine()
@@ -217,11 +217,11 @@ class CardWatch:
 
     def _find_one_by_one(self, projects: Sequence[str], **what: Any) -> list[Card]:
         found: list[Card] = []
-        refused: dict[str, Refused] = {}
+        refused: dict[str, ServerRefused] = {}
         for project in projects:
             try:
                 found += self._server.find([project], **what)
-            except Refused as error:
+            except ServerRefused as error:
                 refused[project] = error
         if len(refused) == len(projects):
             # The server may be in trouble, rather than the projects; it is asked again soon.

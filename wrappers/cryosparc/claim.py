@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from .documents import Card
-from .server import Refused, Server, Unreachable
+from .server import CryosparcServer, ServerRefused, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Claimed:
 
 
 def claim(
-    server: Server,
+    server: CryosparcServer,
     card: Card,
     mine: Claim,
     is_over: Callable[[Claim], bool],
@@ -80,7 +80,7 @@ def claim(
     ------
     Unreachable
         If nothing can be known; asking again is safe.
-    Refused
+    ServerRefused
         If the card's folder cannot be written to.
     """
     for number in range(1, _MOST):
@@ -98,10 +98,12 @@ def claim(
             return other
         if is_mine or not (found.ended or is_over(found)):
             return Claimed(name, found)
-    raise Refused(f"{card.id}: has been claimed {_MOST} times; make a new card")
+    raise ServerRefused(f"{card.id}: has been claimed {_MOST} times; make a new card")
 
 
-def read_claim(server: Server, card: Card, name: str, sleep: Callable[[float], None] = time.sleep) -> Claim | None:
+def read_claim(
+    server: CryosparcServer, card: Card, name: str, sleep: Callable[[float], None] = time.sleep
+) -> Claim | None:
     """A claim of a card; None where the file is not whole after some time, or not there."""
     for reading in range(_READINGS):
         found = _parsed(_read(server, card, name))
@@ -112,7 +114,7 @@ def read_claim(server: Server, card: Card, name: str, sleep: Callable[[float], N
     return None
 
 
-def end_claim(server: Server, card: Card, claimed: Claimed) -> None:
+def end_claim(server: CryosparcServer, card: Card, claimed: Claimed) -> None:
     """Note that the work on a card ended."""
     ended = Claim(**{**vars(claimed.claim), "ended": moment()})
     server.upload(card.id, claimed.name, ended.as_bytes(), overwrite=True)
@@ -127,7 +129,9 @@ def _name(number: int) -> str:
     return FIRST_NAME if number == 1 else FIRST_NAME.replace(".json", f"_{number}.json")
 
 
-def _later(server: Server, card: Card, number: int, mine: Claim, is_over: Callable[[Claim], bool]) -> Claimed | None:
+def _later(
+    server: CryosparcServer, card: Card, number: int, mine: Claim, is_over: Callable[[Claim], bool]
+) -> Claimed | None:
     """Another's claim under the next name that goes on, or None."""
     found = _parsed(_read(server, card, _name(number)))
     if found is None or found.owner == mine.owner or found.ended or is_over(found):
@@ -145,7 +149,7 @@ def _parsed(raw: bytes | None) -> Claim | None:
     return None
 
 
-def _try(server: Server, card: Card, name: str, mine: Claim) -> None:
+def _try(server: CryosparcServer, card: Card, name: str, mine: Claim) -> None:
     """Write the file if there is none; raises where there is none afterwards: the next name would leave this one free.
 
     Two agents would then have a claim each.
@@ -156,10 +160,10 @@ def _try(server: Server, card: Card, name: str, mine: Claim) -> None:
         if _read(server, card, name) is None:
             raise
         log.warning("%s; it arrived all the same, or another's is there", error)
-    except Refused as error:
+    except ServerRefused as error:
         if error.status != _CONFLICT and _read(server, card, name) is None:
             raise
 
 
-def _read(server: Server, card: Card, name: str) -> bytes | None:
+def _read(server: CryosparcServer, card: Card, name: str) -> bytes | None:
     return server.read(card.id.project, f"{card.directory}/{name}", _MAX_BYTES)

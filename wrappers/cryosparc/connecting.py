@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from .server import NotLoggedIn, Refused, Server
+from .server import CryosparcServer, NotLoggedIn, ServerRefused
 from .state_folder import state_folder
 from .v4_login import login_of, no_tokens
 from .versions import checked_url, detect, mismatch, spoken_to, tools_version
 
 
-def connected(url: str, email: str = "", password: str = "") -> tuple[Server, str | None]:
+def connected(url: str, email: str = "", password: str = "") -> tuple[CryosparcServer, str | None]:
     """Speak to a server; also what is to be said about its version and ours, if anything.
 
     The licence ID that CryoSPARC 4 wants comes from the environment.
 
     Raises
     ------
-    Refused
+    ServerRefused
         If `cryosparc-tools` are not installed, or of a version that cannot speak to this server at all.
     Unreachable, NotLoggedIn
         If nobody answers, or nobody is let in.
@@ -23,7 +23,7 @@ def connected(url: str, email: str = "", password: str = "") -> tuple[Server, st
     url = checked_url(url)
     found = spoken_to(url)
     # Only here are the tools, and what comes with them, known to be there.
-    server: Server
+    server: CryosparcServer
     if found.major == 4:
         from .made_cards import MadeCards
         from .v4 import V4Server
@@ -46,11 +46,11 @@ def check_has_tokens(url: str) -> None:
 
     Raises
     ------
-    Refused
+    ServerRefused
         If it is CryoSPARC 4.
     Unreachable
         If nobody answers.
     """
     url = checked_url(url)
     if detect(url).major == 4:
-        raise Refused(no_tokens(url))
+        raise ServerRefused(no_tokens(url))

@@ -18,7 +18,7 @@ class JobEnd:
     text: str
 
 
-class Daemon(Protocol):
+class JobDaemon(Protocol):
     """A daemon on this machine. Every call may raise `DaemonUnavailable`, and can then be made again."""
 
     def submit(self, spec: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from cryobridge.schemas.result import JobResult, read_result
 from .job_folder import FolderInputs, Folders, inputs_of_folders, project_of
 from .options_block import CardOptions
 from .outputs import Placed, planned
-from .recipes import VOLUME, Recipe, recipes
+from .recipes import VOLUME, CardRecipe, recipes
 from .request import recipe_for
 from .result_group import write_volume_group
 
@@ -30,7 +30,7 @@ _SOURCE = "the options"
 class FolderJob:
     """A job and what has to be known when it is done."""
 
-    recipe: Recipe
+    recipe: CardRecipe
     job: Job
     found: FolderInputs
 

@@ -10,8 +10,8 @@ from typing import Any
 from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable, InputInvalid
 from cryobridge.schemas.state import JobState
 
-from .daemon import Daemon, JobEnd
-from .patience import Patience
+from .daemon import JobDaemon, JobEnd
+from .patience import CardPatience
 from .said_once import SaidOnce
 from .telling import Telling
 
@@ -27,9 +27,9 @@ class JobFailed(CryobridgeError):  # noqa: N818
 
 
 def follow(
-    daemon: Daemon,
+    daemon: JobDaemon,
     spec: dict[str, Any],
-    patience: Patience,
+    patience: CardPatience,
     telling: Telling,
     check: Callable[[], None],
     sleep: Callable[[float], None] = time.sleep,

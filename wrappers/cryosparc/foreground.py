@@ -9,18 +9,20 @@ from pathlib import Path
 
 from cryobridge.schemas.errors import CryobridgeError, JobRejected
 
-from .card_run import CardRun, End, Surroundings
-from .daemon import Daemon
+from .card_run import CardRun, CardSurroundings, End
+from .daemon import JobDaemon
 from .documents import CardId
 from .memory import Memory
-from .patience import Patience
-from .server import Server
+from .patience import CardPatience
+from .server import CryosparcServer
 from .standing import standing
 
 LOOK_EVERY_S = 10.0
 
 
-def run_card(server: Server, daemon: Daemon, memory: Memory, card: CardId, also_read: Sequence[Path] = ()) -> End:
+def run_card(
+    server: CryosparcServer, daemon: JobDaemon, memory: Memory, card: CardId, also_read: Sequence[Path] = ()
+) -> End:
     """Bring a card to its end.
 
     Parameters
@@ -34,7 +36,7 @@ def run_card(server: Server, daemon: Daemon, memory: Memory, card: CardId, also_
         If another process works on it.
     """
     looking = _Looking(server, card)
-    around = Surroundings(server, daemon, memory, Patience(), looking.status_of, also_read)
+    around = CardSurroundings(server, daemon, memory, CardPatience(), looking.status_of, also_read)
     with memory.held(card) as held:
         if held is None:
             raise JobRejected(f"{card} is worked on by another process of this user")
@@ -48,7 +50,7 @@ def run_card(server: Server, daemon: Daemon, memory: Memory, card: CardId, also_
 class _Looking(threading.Thread):
     """Asks for the status of one card now and then."""
 
-    def __init__(self, server: Server, card: CardId) -> None:
+    def __init__(self, server: CryosparcServer, card: CardId) -> None:
         super().__init__(name=f"status of {card}", daemon=True)
         self._server = server
         self._card = card

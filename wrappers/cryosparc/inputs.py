@@ -13,8 +13,8 @@ from ..formats.cs_table import Columns, write_table
 from .documents import Card, CardInput
 from .options_block import MaskChoice
 from .project_files import ProjectFiles
-from .recipes import MASK, OWN_MASKS, InputGroup, Recipe
-from .server import Server
+from .recipes import MASK, OWN_MASKS, CardRecipe, InputGroup
+from .server import CryosparcServer
 
 _UID = "uid"
 
@@ -38,7 +38,7 @@ class Staged:
     uids: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def missing_inputs(card: Card, recipe: Recipe) -> list[str]:
+def missing_inputs(card: Card, recipe: CardRecipe) -> list[str]:
     """What has to be connected still, a few words each."""
     lacking = []
     for group in recipe.inputs:
@@ -52,7 +52,9 @@ def missing_inputs(card: Card, recipe: Recipe) -> list[str]:
     return lacking
 
 
-def staged(server: Server, card: Card, recipe: Recipe, files: ProjectFiles, use_mask: MaskChoice) -> Staged:
+def staged(
+    server: CryosparcServer, card: Card, recipe: CardRecipe, files: ProjectFiles, use_mask: MaskChoice
+) -> Staged:
     """Read what is connected, and find or fetch the files.
 
     Raises

@@ -25,7 +25,7 @@ from .inputs import Staged
 from .job_tables import JobTable, JobTables, tables_of
 from .options_block import MaskChoice
 from .project_files import path_inside
-from .recipes import MASK, OWN_MASKS, PARTICLES, VOLUME, InputGroup, Recipe
+from .recipes import MASK, OWN_MASKS, PARTICLES, VOLUME, CardRecipe, InputGroup
 
 HANDED_ON = ("map_half_A", "map_half_B", *OWN_MASKS)
 """Slots of a refinement's volume that go with a result as they are, so that nobody measures a resolution on another."""
@@ -73,7 +73,7 @@ class Folders:
     also_read: Sequence[Path] = ()
 
 
-def inputs_of_folders(recipe: Recipe, folders: Folders, use_mask: MaskChoice, work: Path) -> FolderInputs:
+def inputs_of_folders(recipe: CardRecipe, folders: Folders, use_mask: MaskChoice, work: Path) -> FolderInputs:
     """Find the inputs of a job in the folders of CryoSPARC's jobs.
 
     Parameters

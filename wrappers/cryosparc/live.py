@@ -20,16 +20,16 @@ from cryobridge.schemas.errors import CryobridgeError
 from .documents import ACTIVE, BUILDING, Card, CardId, LiveSession, Source
 from .new_card import MadeFor, new_card
 from .options_block import CardOptions, request_mark
-from .patience import Patience
+from .patience import CardPatience
 from .said_once import SaidOnce
-from .server import Server
+from .server import CryosparcServer
 from .standing import standing
 
 log = logging.getLogger(__name__)
 
 KIND = "map.diagnose"
 LOOK_EVERY_S = 60.0
-_SHORT = Patience(server_s=60.0, login_s=60.0)
+_SHORT = CardPatience(server_s=60.0, login_s=60.0)
 """Whatever is not done is tried again at the next look."""
 
 
@@ -61,7 +61,7 @@ class LiveWatch:
 
     def __init__(
         self,
-        server: Server,
+        server: CryosparcServer,
         projects: Sequence[str],
         tag: str,
         every_s: float,

@@ -27,7 +27,7 @@ def log_in(url: str, email: str, password: str, days: float = DEFAULT_DAYS, *, t
     ------
     NotLoggedIn
         If the server does not take the password.
-    Refused
+    ServerRefused
         If `cryosparc-tools` are not installed, or of a version that cannot speak to this server.
     Unreachable
         If nobody answers.

@@ -11,10 +11,10 @@ from cryobridge.schemas.errors import InputInvalid
 
 from .documents import BUILDING, Card, CardId, Source
 from .options_block import CardOptions, request_mark, written_block
-from .patience import Patience, insist
-from .recipes import InputGroup, Recipe
+from .patience import CardPatience, insist
+from .recipes import CardRecipe, InputGroup
 from .request import recipe_for
-from .server import Abilities, Server
+from .server import Abilities, CryosparcServer
 
 _SETTLE_S = 3.0
 """A request whose answer was lost may still be at work on the server."""
@@ -40,13 +40,13 @@ class MadeFor:
 
 
 def new_card(
-    server: Server,
+    server: CryosparcServer,
     project: str,
     workspace: str,
     options: CardOptions,
     connections: Mapping[str, Source],
     tag: str,
-    patience: Patience,
+    patience: CardPatience,
     sleep: Callable[[float], None] = time.sleep,
     made_for: MadeFor | None = None,
 ) -> CardId:
@@ -65,7 +65,7 @@ def new_card(
     ------
     InputInvalid
         If a connection is to an input, an output or a slot that there is not; nothing has been made then.
-    Refused, Unreachable, NotLoggedIn
+    ServerRefused, Unreachable, NotLoggedIn
         If the server does not do it.
     """
     recipe = recipe_for(options.kind)
@@ -95,13 +95,13 @@ def new_card(
 
 
 def made_once(
-    server: Server,
+    server: CryosparcServer,
     project: str,
     workspace: str,
     title: str,
     description: str,
     request: str,
-    patience: Patience,
+    patience: CardPatience,
     sleep: Callable[[float], None],
     *,
     may_be_there: bool = False,
@@ -130,13 +130,15 @@ def made_once(
     return insist(server, once, patience, sleep=sleep)
 
 
-def _connect_once(server: Server, card: CardId, name: str, source: Source) -> None:
+def _connect_once(server: CryosparcServer, card: CardId, name: str, source: Source) -> None:
     now = server.card(card).inputs.get(name)
     if now is None or not any((one.job, one.output) == (source.job, source.output) for one in now.sources):
         server.connect(card, name, source)
 
 
-def _checked(server: Server, project: str, recipe: Recipe, name: str, source: Source, patience: Patience) -> Source:
+def _checked(
+    server: CryosparcServer, project: str, recipe: CardRecipe, name: str, source: Source, patience: CardPatience
+) -> Source:
     """The output to connect to an input, found where only the job was named; one sentence where it does not fit."""
     group = next((one for one in recipe.inputs if one.name == name), None)
     if group is None:
@@ -180,7 +182,7 @@ def _instructions(options: CardOptions, tag: str, abilities: Abilities) -> str:
     return f"Connect the inputs. {start}"
 
 
-def _described(recipe: Recipe, options: CardOptions, new: MadeFor) -> str:
+def _described(recipe: CardRecipe, options: CardOptions, new: MadeFor) -> str:
     return (
         f"{recipe.help}\n\nDone by cryobridge. {new.about} Do not press 'Queue': CryoSPARC itself "
         "cannot run it. To stop it, press 'Kill'. Options are in the block below: take away the # in front of "

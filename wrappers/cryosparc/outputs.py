@@ -21,8 +21,8 @@ from ..formats import mrc
 from ..formats.cs_table import Columns, read_table
 from .documents import Card
 from .particle_rows import as_asked, checked_rows, slots_of
-from .recipes import InputGroup, OutputGroup, Recipe, Slot
-from .server import Server
+from .recipes import CardRecipe, InputGroup, OutputGroup, Slot
+from .server import CryosparcServer
 
 log = logging.getLogger(__name__)
 _UID = "uid"
@@ -45,9 +45,9 @@ class Planned:
 
 
 def publish(
-    server: Server,
+    server: CryosparcServer,
     card: Card,
-    recipe: Recipe,
+    recipe: CardRecipe,
     result: JobResult,
     placed: Mapping[str, Placed],
     uids: Mapping[str, np.ndarray],
@@ -85,7 +85,7 @@ def publish(
         yield f"output '{group.name}': {', '.join(f'{slot.name} {file.path}' for slot, file in one.files)}"
 
 
-def planned(recipe: Recipe, result: JobResult, placed: Mapping[str, Placed]) -> list[Planned]:
+def planned(recipe: CardRecipe, result: JobResult, placed: Mapping[str, Placed]) -> list[Planned]:
     """The outputs that there will be, in their order; of files with numbers each is one."""
     by_role: dict[str, list[str]] = {}
     for name, record in result.outputs.items():
@@ -121,7 +121,12 @@ def _labels(names: list[str], pattern: str) -> list[str]:
 
 
 def _save_particles(
-    server: Server, card: Card, recipe: Recipe, one: Planned, passthrough: str | None, known: np.ndarray | None
+    server: CryosparcServer,
+    card: Card,
+    recipe: CardRecipe,
+    one: Planned,
+    passthrough: str | None,
+    known: np.ndarray | None,
 ) -> str:
     """Save a table of particles, whose other slots are those of the particles that were connected."""
     group, [(_, file)] = one.group, one.files
@@ -137,7 +142,7 @@ def _save_particles(
     return f"output '{group.name}': {len(uids)} particles with {', '.join(slot.name for slot in slots)}"
 
 
-def _selected(server: Server, card: Card, source: InputGroup, uids: np.ndarray) -> Columns:
+def _selected(server: CryosparcServer, card: Card, source: InputGroup, uids: np.ndarray) -> Columns:
     """The first slot of some of the connected particles: an output without any slot of its own is refused."""
     columns = server.load_input(card.id, source.name, [source.slots[0].name])
     order = np.argsort(columns[_UID], kind="stable")
@@ -145,7 +150,9 @@ def _selected(server: Server, card: Card, source: InputGroup, uids: np.ndarray) 
     return {name: values[rows] for name, values in columns.items()}
 
 
-def _volume_row(server: Server, card: Card, one: Planned, uids: np.ndarray | None, result: JobResult) -> Columns:
+def _volume_row(
+    server: CryosparcServer, card: Card, one: Planned, uids: np.ndarray | None, result: JobResult
+) -> Columns:
     """The one row of a volume or mask output, with every column that the server asks for."""
     group = one.group
     given: dict[str, object] = {}
@@ -192,7 +199,7 @@ def _number(result: JobResult, output: str) -> np.uint64:
     return np.uint64(int.from_bytes(raw[:8], "little"))
 
 
-def _save(server: Server, card: Card, name: str, columns: Columns) -> None:
+def _save(server: CryosparcServer, card: Card, name: str, columns: Columns) -> None:
     """Save a table and read it back: an upload that was cut off is an empty table, and no error."""
     for attempt in range(2):
         server.save_output(card.id, name, columns)

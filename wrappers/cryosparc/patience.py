@@ -10,14 +10,14 @@ from typing import TypeVar
 
 from cryobridge.schemas.errors import CryobridgeError
 
-from .server import NotLoggedIn, Server, Unreachable
+from .server import CryosparcServer, NotLoggedIn, Unreachable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Patience:
+class CardPatience:
     """Bounds on waits.
 
     Attributes
@@ -40,9 +40,9 @@ class Patience:
 
 
 def insist(
-    server: Server,
+    server: CryosparcServer,
     call: Callable[[], T],
-    patience: Patience,
+    patience: CardPatience,
     *,
     given_up: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
@@ -59,7 +59,7 @@ def insist(
     ------
     Unreachable, NotLoggedIn
         What came last, once patience is at its end or it is given up.
-    Refused
+    ServerRefused
         At once.
     """
     begun, pause = clock(), patience.pause_s
@@ -81,7 +81,7 @@ def insist(
                 _log_in_again(server)
 
 
-def _log_in_again(server: Server) -> None:
+def _log_in_again(server: CryosparcServer) -> None:
     try:
         server.renew()
     except CryobridgeError as error:

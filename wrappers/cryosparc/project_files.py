@@ -16,7 +16,7 @@ from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.plain_file import read_plain
 
 from .documents import Card
-from .server import Refused, Server
+from .server import CryosparcServer, ServerRefused
 
 MAX_PATH_CHARACTERS = 4096
 
@@ -40,7 +40,7 @@ class ProjectFiles:
     """
 
     def __init__(
-        self, server: Server, card: Card, claim: tuple[str, bytes], work: Path, also_read: Sequence[Path] = ()
+        self, server: CryosparcServer, card: Card, claim: tuple[str, bytes], work: Path, also_read: Sequence[Path] = ()
     ) -> None:
         self._server = server
         self._card = card
@@ -128,7 +128,7 @@ class ProjectFiles:
         try:
             self.work.joinpath("in", relative.parent).mkdir(parents=True, exist_ok=True)
             self._server.download(self._card.id.project, str(relative), target)
-        except Refused as error:
+        except ServerRefused as error:
             what = f"{why}the server does not give it either" if why else f"{self._card.id} needs {relative}"
             raise InputInvalid(
                 f"{what}: {error}; copy it into the project and run the job it comes from again, or let the operator "

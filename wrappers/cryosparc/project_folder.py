@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from .server import Refused, Server
+from .server import CryosparcServer, ServerRefused
 
 _PREFIX = "cryobridge-doctor-"
 
@@ -34,12 +34,12 @@ class FolderSeen:
     same: bool | None
 
 
-def look_at_folder(server: Server, project: str) -> FolderSeen:
+def look_at_folder(server: CryosparcServer, project: str) -> FolderSeen:
     """Look at a project's folder; a small file is written into it, read through the server, and removed again.
 
     Raises
     ------
-    Refused, Unreachable, NotLoggedIn
+    ServerRefused, Unreachable, NotLoggedIn
         If the server does not say where it is.
     """
     path = Path(server.project_directory(project))
@@ -74,8 +74,8 @@ def look_at_folder(server: Server, project: str) -> FolderSeen:
             trial.unlink()
 
 
-def _arrives(server: Server, project: str, name: str, content: bytes) -> bool | None:
+def _arrives(server: CryosparcServer, project: str, name: str, content: bytes) -> bool | None:
     try:
         return server.read(project, name, len(content) + 1) == content
-    except Refused:
+    except ServerRefused:
         return None

@@ -18,7 +18,7 @@ from .figures import PageFigure, figures_of
 from .outputs import Placed, planned, publish
 from .request import Request
 from .rights import share
-from .server import Refused, Server
+from .server import CryosparcServer, ServerRefused
 from .telling import Telling
 
 REPORT_NAME = "report.html"
@@ -42,7 +42,7 @@ class Publishing:
 
     def __init__(
         self,
-        server: Server,
+        server: CryosparcServer,
         card: Card,
         request: Request,
         telling: Telling,
@@ -108,7 +108,7 @@ class Publishing:
         for pause in (*UPLOAD_PAUSES_S, 0.0):
             try:
                 self._server.upload(self._card.id, name, source, overwrite=True)
-            except Refused as error:
+            except ServerRefused as error:
                 if error.status < _SERVERS_OWN_TROUBLE:
                     raise
                 trouble = f" It says: {error}"
@@ -125,7 +125,7 @@ class Publishing:
         try:
             self._server.download(self._card.id.project, f"{self._folder}/{name}", back)
             return _digest(back) == digest
-        except Refused:
+        except ServerRefused:
             return False
         except OSError as error:
             raise BadResult(

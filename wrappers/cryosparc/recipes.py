@@ -76,7 +76,7 @@ class OutputGroup:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class CardRecipe:
     """A kind of job as an external job.
 
     Attributes
@@ -96,7 +96,7 @@ class Recipe:
         return next(group for group in self.inputs if group.name == name)
 
 
-def recipe_of(model: type[Job]) -> Recipe:
+def recipe_of(model: type[Job]) -> CardRecipe:
     """Derive how a kind runs as an external job.
 
     Raises
@@ -109,7 +109,7 @@ def recipe_of(model: type[Job]) -> Recipe:
     project = (
         (field.key, field.required) for field in described.inputs if field.holds and field.holds.type == "project"
     )
-    return Recipe(
+    return CardRecipe(
         described.kind,
         f"{described.summary}.",
         inputs,
@@ -118,7 +118,7 @@ def recipe_of(model: type[Job]) -> Recipe:
     )
 
 
-def recipes() -> dict[str, Recipe]:
+def recipes() -> dict[str, CardRecipe]:
     """Every kind that can run as an external job."""
     from cryobridge.schemas.job import JOB_MODELS, user_kinds
 

@@ -18,8 +18,8 @@ from .documents import Card
 from .inputs import staged
 from .options_block import read_block
 from .project_files import ProjectFiles
-from .recipes import Recipe, recipe_of, recipes
-from .server import Server
+from .recipes import CardRecipe, recipe_of, recipes
+from .server import CryosparcServer
 
 _SOURCE = "the options in this job's description"
 
@@ -36,7 +36,7 @@ class Request:
         Of the rows of each input.
     """
 
-    recipe: Recipe
+    recipe: CardRecipe
     spec: dict[str, Any]
     output: Path
     notes: tuple[str, ...]
@@ -44,7 +44,7 @@ class Request:
     files: ProjectFiles
 
 
-def request_of(server: Server, card: Card, files: ProjectFiles, request_id: str) -> Request:
+def request_of(server: CryosparcServer, card: Card, files: ProjectFiles, request_id: str) -> Request:
     """Make the job of a card, and check it as the daemon will.
 
     Raises
@@ -77,7 +77,7 @@ def _inputs(kind: str, paths: Mapping[str, Path]) -> dict[str, Any]:
     return nested({key: [str(path)] if key in lists else str(path) for key, path in paths.items()})
 
 
-def recipe_for(kind: str) -> Recipe:
+def recipe_for(kind: str) -> CardRecipe:
     """The recipe of a kind; raises `JobRejected` where there is none."""
     if kind not in JOB_MODELS or kind not in recipes():
         raise JobRejected(f"'{kind[:80]}' is no job for CryoSPARC; there are {', '.join(sorted(recipes()))}")

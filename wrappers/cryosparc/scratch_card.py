@@ -13,13 +13,13 @@ from cryobridge.schemas.errors import CryobridgeError
 from .documents import ACTIVE, BUILDING, COMPLETED, CardId
 from .new_card import made_once
 from .options_block import request_mark
-from .patience import Patience, insist
+from .patience import CardPatience, insist
 from .project_files import ProjectFiles
 from .recipes import VOLUME, InputGroup, Slot
-from .server import Refused, Server
+from .server import CryosparcServer, ServerRefused
 
 TITLE = "cryobridge doctor: a test that may be deleted"
-TRIAL_PATIENCE = Patience(server_s=20.0, login_s=0.0)
+TRIAL_PATIENCE = CardPatience(server_s=20.0, login_s=0.0)
 _FILE = "cryobridge_doctor.txt"
 _INPUT = InputGroup(VOLUME, "volume", "nothing needs to be connected", False, (Slot("map", "blob", False),), ())
 _TRIES = 3
@@ -54,11 +54,11 @@ class ScratchCard:
 
     def __init__(
         self,
-        server: Server,
+        server: CryosparcServer,
         project: str,
         workspace: str,
         work: Path,
-        patience: Patience = TRIAL_PATIENCE,
+        patience: CardPatience = TRIAL_PATIENCE,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._server = server
@@ -139,7 +139,7 @@ class ScratchCard:
         other = b"this must not arrive\n"
         try:
             self._insist(lambda: self._server.upload(card.id, _FILE, other, overwrite=False))
-        except Refused as error:
+        except ServerRefused as error:
             if error.status >= 500:
                 raise
             how = "" if error.status in (0, _CONFLICT) else f" (HTTP {error.status}, where {_CONFLICT} was expected)"

@@ -1,6 +1,6 @@
 """A CryoSPARC server as the bridge sees it: the few things that are asked of it, whatever its version.
 
-An adapter says what happened in one of three ways: it worked, the server refused (`Refused`: asking again helps
+An adapter says what happened in one of three ways: it worked, the server refused (`ServerRefused`: asking again helps
 nothing), or nothing is known (`Unreachable`: it may have been done or not). Whoever writes asks again only what may be
 done twice, and looks first where it may not.
 """
@@ -23,7 +23,7 @@ from .recipes import InputGroup, Slot
 LogLevel = Literal["text", "warning", "error"]
 
 
-class Refused(CryobridgeError):  # noqa: N818
+class ServerRefused(CryobridgeError):  # noqa: N818
     """The server answered, and said no.
 
     Attributes
@@ -73,7 +73,7 @@ class Abilities:
     has_live_sessions: bool = True
 
 
-class Server(Protocol):
+class CryosparcServer(Protocol):
     """One CryoSPARC instance, as one of its users."""
 
     @property
@@ -194,6 +194,6 @@ class Server(Protocol):
 
         Raises
         ------
-        Refused
+        ServerRefused
             With the status 409 where it is there already and may not be replaced.
         """

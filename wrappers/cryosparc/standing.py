@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from .documents import GONE, CardId
-from .server import Refused, Server
+from .server import CryosparcServer, ServerRefused
 
 NOT_FOUND = 404
 
 
-def standing(server: Server, card: CardId) -> str:
+def standing(server: CryosparcServer, card: CardId) -> str:
     """Status of a card; `GONE` where the server has it no more.
 
     Raises
     ------
-    Refused, Unreachable, NotLoggedIn
+    ServerRefused, Unreachable, NotLoggedIn
         If nothing can be known.
     """
     try:
         return server.status(card)
-    except Refused as error:
+    except ServerRefused as error:
         if error.status == NOT_FOUND:
             return GONE
         raise

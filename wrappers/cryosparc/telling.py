@@ -10,7 +10,7 @@ from cryobridge.schemas.errors import CryobridgeError
 
 from .documents import CardId
 from .sent_text import bounded, one_line
-from .server import LogLevel, Server
+from .server import CryosparcServer, LogLevel
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ LIFE_LINE_EVERY_S = 600.0
 class Telling:
     """Lines on one card; the progress is one line that changes, or few lines where the server cannot change one."""
 
-    def __init__(self, server: Server, card: CardId, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, server: CryosparcServer, card: CardId, clock: Callable[[], float] = time.monotonic) -> None:
         self._server = server
         self._card = card
         self._clock = clock

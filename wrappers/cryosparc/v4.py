@@ -22,7 +22,7 @@ from .documents import ACTIVE, Card, CardId, LiveSession, Source, source_of
 from .made_cards import Asked, MadeCards
 from .options_block import mark_in
 from .recipes import InputGroup, Slot
-from .server import Abilities, LogLevel, NotLoggedIn, Refused
+from .server import Abilities, LogLevel, NotLoggedIn, ServerRefused
 from .v4_calls import TIMEOUT_S, Calls, answered
 from .v4_creation import newest_job
 from .v4_documents import (
@@ -108,9 +108,9 @@ class V4Server:
             with answered(f"{self._url}: cannot be reached"):
                 user_id = self._calls.core("get_id_by_email_password", login.email, login.password)
                 if not isinstance(user_id, str) or not user_id:
-                    raise Refused("there is no such user")
+                    raise ServerRefused("there is no such user")
                 self._user_id = user_id
-        except (Refused, NotLoggedIn):
+        except (ServerRefused, NotLoggedIn):
             # What the server says of it may hold the password.
             raise NotLoggedIn(
                 f"{self._url}: the server does not take the password of {login.email}; look at CRYOSPARC_EMAIL "
@@ -142,11 +142,11 @@ class V4Server:
         since: datetime | None = None,
         external: bool = True,
     ) -> list[Card]:
-        """Jobs of these projects as `Server.find`; of cards, only those that were made here.
+        """Jobs of these projects as `CryosparcServer.find`; of cards, only those that were made here.
 
         Raises
         ------
-        Refused
+        ServerRefused
             If it cannot be known whether a card that this process asked for was made.
         """
         self._known.settle(projects)
@@ -155,7 +155,7 @@ class V4Server:
             document = self._known.seen(one) if one.project in projects else None
             try:
                 found += [] if document is None else [self._card(one, document)]
-            except Refused as error:
+            except ServerRefused as error:
                 # One that cannot be understood must not keep the others from their work.
                 log.warning("%s", error)
         return [
@@ -191,7 +191,7 @@ class V4Server:
         with answered(f"{card}: its output '{name}' cannot be read"):
             own, passed = output_tables(self._document(card), name)
         if not own and not passed:
-            raise Refused(f"{card}: nothing is saved in its output '{name}'", 404)
+            raise ServerRefused(f"{card}: nothing is saved in its output '{name}'", 404)
         with tempfile.TemporaryDirectory() as folder:
             tables = []
             for number, path in enumerate([*own, *passed]):
@@ -261,7 +261,7 @@ class V4Server:
         try:
             with answered(f"{card}: cannot be marked {status}"):
                 self._calls.core("run_external_job", card.project, card.job, status)
-        except Refused as error:
+        except ServerRefused as error:
             # The client itself never tells a job that waits to run.
             now = self.status(card)
             if now not in ACTIVE:
@@ -350,7 +350,7 @@ class V4Server:
         with answered(f"{card}: cannot be read"):
             document = self._calls.core("get_job", card.project, card.job)
         if not isinstance(document, dict):
-            raise Refused(f"{card}: there is no such job", 404)
+            raise ServerRefused(f"{card}: there is no such job", 404)
         return document
 
     def _card(self, card: CardId, document: Document) -> Card:

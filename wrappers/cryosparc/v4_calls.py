@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from http.client import HTTPException
 from typing import IO, Any
 
-from .server import NotLoggedIn, Refused, Unreachable
+from .server import NotLoggedIn, ServerRefused, Unreachable
 
 CORE_PORT, VIS_PORT = 2, 3
 """From the base port on."""
@@ -58,7 +58,7 @@ class Calls:
         If the licence ID is not taken.
     Unreachable
         If a service does not answer.
-    Refused
+    ServerRefused
         If it is spoken to in a way that it does not know.
     """
 
@@ -78,9 +78,9 @@ class Calls:
                             timeout=timeout_s,
                         )
                     )
-            except Refused as error:
+            except ServerRefused as error:
                 # How it refuses a licence ID is not known.
-                raise Refused(f"{error}; is CRYOSPARC_LICENSE_ID that of this instance?", error.status) from None
+                raise ServerRefused(f"{error}; is CRYOSPARC_LICENSE_ID that of this instance?", error.status) from None
         self._core, self._vis = made
 
     def core(self, method: str, *positional: object, **named: object) -> Any:
@@ -120,7 +120,7 @@ def answered(doing: str) -> Iterator[None]:
 
     Raises
     ------
-    Refused, Unreachable, NotLoggedIn
+    ServerRefused, Unreachable, NotLoggedIn
         For whatever the client raises.
     """
     command = importlib.import_module("cryosparc.command")
@@ -133,12 +133,14 @@ def answered(doing: str) -> Iterator[None]:
             ) from None
         status = error.code if isinstance(error.code, int) and 100 <= error.code < 600 else 0
         said = f"{doing}: {_said(error.data)} (code {error.code})"
-        raise (Unreachable(said) if status in _PASSING else Refused(said, status)) from None
+        raise (Unreachable(said) if status in _PASSING else ServerRefused(said, status)) from None
     except Broken as error:
         raise Unreachable(f"{doing}: {error}") from None
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         said = " ".join(str(error).split())[:MAX_TEXT]
-        raise Refused(f"{doing}: the server and this version of cryosparc-tools do not go together ({said})") from None
+        raise ServerRefused(
+            f"{doing}: the server and this version of cryosparc-tools do not go together ({said})"
+        ) from None
 
 
 def _refusal(command: Any, error: Mapping[str, Any]) -> Exception:
@@ -174,13 +176,13 @@ def _one_try_client() -> Any:
     try:
         command: Any = importlib.import_module("cryosparc.command")
     except ValueError as error:
-        raise Refused(
+        raise ServerRefused(
             f"cryosparc-tools cannot be used: {error}; CRYOSPARC_COMMAND_RETRIES and CRYOSPARC_COMMAND_RETRY_SECONDS "
             "have to be whole numbers, or not set"
         ) from error
     warnings.filterwarnings("ignore", message=r"\*\*\* ")
     if not hasattr(command, "urlopen") or not hasattr(command, "make_json_request"):
-        raise Refused(
+        raise ServerRefused(
             "this version of cryosparc-tools 4 is not known here; install the last one that is: "
             'pip install "cryosparc-tools~=4.7.0"'
         )

@@ -15,7 +15,7 @@ from typing import Any
 
 from .documents import CardId
 from .made_cards import Asked
-from .server import Refused
+from .server import ServerRefused
 from .v4_calls import Calls, answered
 
 _JOB_FOLDER = re.compile(r"J([1-9][0-9]{0,8})")
@@ -30,7 +30,7 @@ def newest_job(calls: Calls, project: str) -> int | None:
         with answered(f"{project}: its folder cannot be listed"):
             paths = calls.vis("list_project_files", project_uid=project, prefix="", recursive=False)
             tops = [PurePosixPath(str(path)).parts[:1] for path in paths]
-    except Refused:
+    except ServerRefused:
         return None
     numbers = [int(found[1]) for top in tops for found in map(_JOB_FOLDER.fullmatch, top) if found]
     return max(numbers, default=0)
@@ -44,26 +44,26 @@ def found_again(
     Parameters
     ----------
     document_of
-        The document of a job; raises `Refused` where there is none.
+        The document of a job; raises `ServerRefused` where there is none.
     newest_of
         As `newest_job`.
 
     Raises
     ------
-    Refused
+    ServerRefused
         If it cannot be known.
     Unreachable, NotLoggedIn
         If the server cannot be asked now.
     """
     after = asked.after
     if after is None or (after and not _is_there(document_of, CardId(asked.project, f"J{after}"))):
-        raise Refused(unknown(asked))
+        raise ServerRefused(unknown(asked))
     top, misses = newest_of(asked.project) or 0, 0
     for number in range(after + 1, after + 1 + _MOST_JOBS):
         card = CardId(asked.project, f"J{number}")
         try:
             document = document_of(card)
-        except Refused:
+        except ServerRefused:
             misses += 1
             if misses >= _MISSES and number >= top:
                 return None
@@ -71,7 +71,7 @@ def found_again(
         misses = 0
         if asked.mark in (document.get("description") or ""):
             return card
-    raise Refused(unknown(asked))
+    raise ServerRefused(unknown(asked))
 
 
 def unknown(asked: Asked) -> str:
@@ -86,6 +86,6 @@ def unknown(asked: Asked) -> str:
 def _is_there(document_of: Callable[[CardId], Any], card: CardId) -> bool:
     try:
         document_of(card)
-    except Refused:
+    except ServerRefused:
         return False
     return True

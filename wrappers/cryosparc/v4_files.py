@@ -16,7 +16,7 @@ from typing import IO, Any
 from cryobridge.schemas.plain_file import open_plain
 
 from .documents import CardId
-from .server import Refused
+from .server import ServerRefused
 from .v4_calls import Calls, answered
 from .v4_tables import copied
 
@@ -40,7 +40,7 @@ class V4Files:
                 while len(raw) < limit and (part := answer.read(limit - len(raw))):
                     raw += part
                 return raw
-        except Refused:
+        except ServerRefused:
             # With which status it says that there is no such file is not known.
             if self._is_listed(project, path):
                 raise

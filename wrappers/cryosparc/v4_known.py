@@ -10,7 +10,7 @@ from typing import Any
 
 from .documents import ENDED, CardId
 from .made_cards import Asked, MadeCards
-from .server import NotLoggedIn, Refused
+from .server import NotLoggedIn, ServerRefused
 from .v4_creation import found_again
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class KnownCards:
     Parameters
     ----------
     document_of
-        The document of a job; raises `Refused` where there is none.
+        The document of a job; raises `ServerRefused` where there is none.
     newest_of
         As `v4_creation.newest_job`.
     """
@@ -53,7 +53,7 @@ class KnownCards:
         try:
             document = self._document_of(card)
             self._last[card] = (document, time.monotonic())
-        except Refused as error:
+        except ServerRefused as error:
             document = self._last_known(card, error)
         if document is not None and document.get("deleted"):
             document = None
@@ -75,7 +75,7 @@ class KnownCards:
         self._asked[asked.mark] = asked
         try:
             yield lambda card: self._answer(asked, card)
-        except (Refused, NotLoggedIn):
+        except (ServerRefused, NotLoggedIn):
             self._answer(asked, None)
             raise
 
@@ -84,7 +84,7 @@ class KnownCards:
 
         Raises
         ------
-        Refused
+        ServerRefused
             If it cannot be known of one that this process asked for; in one sentence, what a user has to look for.
         """
         for asked in [one for one in self._asked.values() if one.project in projects]:
@@ -93,10 +93,10 @@ class KnownCards:
             if asked.project in projects and age_s > OTHERS_S:
                 try:
                     self._look(asked)
-                except Refused as error:
+                except ServerRefused as error:
                     log.warning("%s", error)
 
-    def _last_known(self, card: CardId, error: Refused) -> Any | None:
+    def _last_known(self, card: CardId, error: ServerRefused) -> Any | None:
         """What a job was like before it could not be read; None once it has been so for long, or is known to be gone.
 
         How the server says that a job is gone is not known, and work must not be given up for a passing trouble.
@@ -111,7 +111,7 @@ class KnownCards:
     def _look(self, asked: Asked) -> None:
         try:
             self._answer(asked, found_again(self._document_of, self._newest_of, asked))
-        except Refused:
+        except ServerRefused:
             self._answer(asked, None)
             raise
 

@@ -24,7 +24,7 @@ from .documents import Card, CardId, LiveSession, Source
 from .one_try import AnswerLost, http_client, poured, without_warnings
 from .recipes import InputGroup, Slot
 from .sent_text import one_line, sendable
-from .server import Abilities, LogLevel, NotLoggedIn, Refused, Unreachable
+from .server import Abilities, LogLevel, NotLoggedIn, ServerRefused, Unreachable
 from .sinks import Beginning, IntoFile
 from .v5_documents import card_of, columns_of, session_of
 
@@ -194,7 +194,7 @@ class V5Server:
             with answered(f"{project}: {path} cannot be read"), poured(beginning):
                 self._api.projects.download_file(project, path=path)
             return bytes(beginning.content)
-        except Refused as error:
+        except ServerRefused as error:
             if error.status == _NOT_FOUND:
                 return None
             raise
@@ -373,16 +373,18 @@ def answered(doing: str) -> Iterator[None]:
         said = f"{doing}: {one_line(str(detail or error.args[0]))} (HTTP {error.code})"
         if error.code in _PASSING:
             raise Unreachable(said) from error
-        raise Refused(said, error.code) from error
+        raise ServerRefused(said, error.code) from error
     except httpx.InvalidURL as error:
         # Nothing was sent, and it would be no other the next time.
-        raise Refused(f"{doing}: {one_line(str(error))}") from error
+        raise ServerRefused(f"{doing}: {one_line(str(error))}") from error
     except (httpx.HTTPError, httpx.StreamError, AnswerLost) as error:
         raise Unreachable(f"{doing}: {error or type(error).__name__}") from error
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         # The client builds its calls from what the server says it can do, and reads its answers into models.
         said = one_line(str(error))
-        raise Refused(f"{doing}: the server and this version of cryosparc-tools do not go together ({said})") from error
+        raise ServerRefused(
+            f"{doing}: the server and this version of cryosparc-tools do not go together ({said})"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from cryobridge.schemas.errors import InputInvalid
 
-from .server import Refused, Unreachable
+from .server import ServerRefused, Unreachable
 from .v4_login import license_of_environment
 
 TIMEOUT_S = 10.0
@@ -143,7 +143,7 @@ def spoken_to(url: str) -> Detected:
 
     Raises
     ------
-    Refused
+    ServerRefused
         If they cannot, or there are none; the message has the line that installs them.
     Unreachable
         If nobody answers.
@@ -154,10 +154,10 @@ def spoken_to(url: str) -> Detected:
     except Unreachable as error:
         if tools:
             raise
-        raise Refused(f"cryosparc-tools are not installed here: {pip_line('')}; besides, {error}") from error
+        raise ServerRefused(f"cryosparc-tools are not installed here: {pip_line('')}; besides, {error}") from error
     problem = cannot_speak(found, tools)
     if problem:
-        raise Refused(f"{url}: {problem}")
+        raise ServerRefused(f"{url}: {problem}")
     return found
 
 

@@ -14,7 +14,7 @@ from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.cryosparc.card_watch import WHOLE_LOOK_S
 from cryobridge.wrappers.cryosparc.documents import CardId
 from cryobridge.wrappers.cryosparc.go_signs import AGAIN_S, STILL_S
-from cryobridge.wrappers.cryosparc.server import Refused
+from cryobridge.wrappers.cryosparc.server import ServerRefused
 from cryobridge.wrappers.cryosparc.v5 import V5Server
 
 pytestmark = pytest.mark.shared
@@ -210,7 +210,7 @@ def test_a_project_that_is_refused_does_not_stop_the_others(desk: AgentDesk, cap
     class Refusing(V5Server):
         def find(self, projects, **what):  # type: ignore[no-untyped-def]
             if "P1" in projects:
-                raise Refused("P1: you have no access (HTTP 403)", 403)
+                raise ServerRefused("P1: you have no access (HTTP 403)", 403)
             return super().find(projects, **what)
 
     agent = desk.agent(

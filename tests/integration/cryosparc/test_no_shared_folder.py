@@ -17,12 +17,12 @@ import pytest
 from support.cryosparc import EMAIL, PASSWORD, QUICK
 
 from cryobridge.wrappers.cryosparc import one_try, publishing
-from cryobridge.wrappers.cryosparc.card_run import CardRun, End, Surroundings
+from cryobridge.wrappers.cryosparc.card_run import CardRun, CardSurroundings, End
 from cryobridge.wrappers.cryosparc.documents import CardId, Source
 from cryobridge.wrappers.cryosparc.memory import Memory
 from cryobridge.wrappers.cryosparc.new_card import new_card
 from cryobridge.wrappers.cryosparc.options_block import CardOptions
-from cryobridge.wrappers.cryosparc.patience import Patience
+from cryobridge.wrappers.cryosparc.patience import CardPatience
 from cryobridge.wrappers.cryosparc.server import Unreachable
 from cryobridge.wrappers.cryosparc.sinks import IntoFile
 from cryobridge.wrappers.formats.cs_table import read_table, write_table
@@ -223,8 +223,8 @@ def test_the_next_process_goes_on_after_the_upload_that_was_the_last(apart: Benc
         real(where, name, content, overwrite=overwrite)
 
     apart.server.upload = upload  # type: ignore[method-assign]
-    none = Patience(server_s=0.0, login_s=0.0, daemon_s=0.0, pause_s=0.0, longest_pause_s=0.0)
-    around = Surroundings(apart.server, apart.daemon, Memory(apart.folder), none, lambda _: None)
+    none = CardPatience(server_s=0.0, login_s=0.0, daemon_s=0.0, pause_s=0.0, longest_pause_s=0.0)
+    around = CardSurroundings(apart.server, apart.daemon, Memory(apart.folder), none, lambda _: None)
     with around.memory.held(card) as held:
         assert held is not None
         run = CardRun(around, held)

@@ -35,14 +35,14 @@ import pytest
 from support.cryosparc import EMAIL, PASSWORD, DirectDaemon
 
 from cryobridge.wrappers.cryosparc import foreground, telling
-from cryobridge.wrappers.cryosparc.card_run import CardRun, End, Surroundings
+from cryobridge.wrappers.cryosparc.card_run import CardRun, CardSurroundings, End
 from cryobridge.wrappers.cryosparc.connecting import connected
 from cryobridge.wrappers.cryosparc.daemon import JobEnd, OnProgress
 from cryobridge.wrappers.cryosparc.documents import CardId
 from cryobridge.wrappers.cryosparc.foreground import run_card
 from cryobridge.wrappers.cryosparc.login import log_in
 from cryobridge.wrappers.cryosparc.memory import Memory
-from cryobridge.wrappers.cryosparc.patience import Patience
+from cryobridge.wrappers.cryosparc.patience import CardPatience
 from cryobridge.wrappers.cryosparc.recipes import HALVES
 from cryobridge.wrappers.cryosparc.sent_text import one_line
 from cryobridge.wrappers.cryosparc.server import NotLoggedIn
@@ -317,8 +317,8 @@ def test_work_outlives_a_process_that_nobody_logged_in_for(bench: Bench, tokens:
         return end
 
     daemon.end_of = revoked  # type: ignore[method-assign]
-    memory, brief = Memory(bench.folder), Patience(server_s=0.2, login_s=0.2, pause_s=0.01)
-    around = Surroundings(bench.server, daemon, memory, brief, lambda _: None)
+    memory, brief = Memory(bench.folder), CardPatience(server_s=0.2, login_s=0.2, pause_s=0.01)
+    around = CardSurroundings(bench.server, daemon, memory, brief, lambda _: None)
     with memory.held(card) as held:
         assert held is not None
         with pytest.raises(NotLoggedIn, match="log in"):
@@ -344,7 +344,9 @@ def test_a_daemon_that_stays_away_fails_the_card_with_what_to_do(bench: Bench) -
     card = bench.card()
     bench.daemon.away = 10**9
     memory = Memory(bench.folder)
-    around = Surroundings(bench.server, bench.daemon, memory, Patience(daemon_s=0.2, pause_s=0.01), lambda _: None)
+    around = CardSurroundings(
+        bench.server, bench.daemon, memory, CardPatience(daemon_s=0.2, pause_s=0.01), lambda _: None
+    )
     with memory.held(card) as held:
         assert held is not None
         assert CardRun(around, held).run() is End.FAILED

@@ -13,7 +13,7 @@ from support.cryosparc import QUICK
 from cryobridge.bridge.doctor.cryosparc_project import check_card
 from cryobridge.bridge.doctor.finding import Finding, Level
 from cryobridge.wrappers.cryosparc.documents import CardId
-from cryobridge.wrappers.cryosparc.patience import Patience
+from cryobridge.wrappers.cryosparc.patience import CardPatience
 from cryobridge.wrappers.cryosparc.v5 import V5Server
 
 from .conftest import Bench
@@ -36,7 +36,7 @@ OPERATIONS = [
 ]
 
 
-def tried(bench: Bench, patience: Patience = QUICK) -> list[Finding]:
+def tried(bench: Bench, patience: CardPatience = QUICK) -> list[Finding]:
     return list(check_card(bench.server, "P1", "W1", None, patience, sleep=lambda s: time.sleep(min(s, 0.02))))
 
 
@@ -80,7 +80,7 @@ def test_a_broken_connection_is_got_over_with_one_card(bench: Bench, operation: 
 def test_a_server_that_never_answers_costs_a_bounded_wait(bench: Bench, operation: str) -> None:
     bench.standin.fault(operation, drop="before", times=100_000)
     begun = time.monotonic()
-    found = failed(tried(bench, Patience(server_s=0.3, login_s=0.0, pause_s=0.01, longest_pause_s=0.05)))
+    found = failed(tried(bench, CardPatience(server_s=0.3, login_s=0.0, pause_s=0.01, longest_pause_s=0.05)))
     assert time.monotonic() - begun < 10
     if operation == "jobs.get_status":
         # Nobody can see to it then, and that is said.

@@ -16,7 +16,7 @@ from cryobridge.wrappers.cryosparc.card_run import CardRun, End
 from cryobridge.wrappers.cryosparc.claim import Claim, claim
 from cryobridge.wrappers.cryosparc.documents import CardId
 from cryobridge.wrappers.cryosparc.recipes import InputGroup, Slot
-from cryobridge.wrappers.cryosparc.server import Refused, Unreachable
+from cryobridge.wrappers.cryosparc.server import ServerRefused, Unreachable
 from cryobridge.wrappers.cryosparc.v4 import V4Server
 
 from .v4_bench import Scenario, V4Bench, raises
@@ -279,15 +279,15 @@ def the_fake_contents_the_unmodified_client(bench: V4Bench) -> None:
 def a_refusal_is_told_in_the_servers_words(bench: V4Bench) -> None:
     card = bench.card()
     bench.fake.fault("get_job", 500)
-    with raises(Refused, "it went wrong", "500"):
+    with raises(ServerRefused, "it went wrong", "500"):
         bench.server.card(card)
     bench.fake.fault("get_job", 503)
     with raises(Unreachable, "it went wrong", "503"):
         bench.server.card(card)
-    with raises(Refused, "does not exist"):
+    with raises(ServerRefused, "does not exist"):
         bench.server.card(CardId("P1", "J99"))
     wrong = InputGroup("other", "volume", "", False, (Slot("map", "map"),), ())
-    with raises(Refused, "does not know the slots map", "it knows blob"):
+    with raises(ServerRefused, "does not know the slots map", "it knows blob"):
         bench.server.add_input(card, wrong)
 
 

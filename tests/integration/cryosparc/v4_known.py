@@ -18,7 +18,7 @@ from cryobridge.wrappers.cryosparc.agent import Agent, AgentSettings
 from cryobridge.wrappers.cryosparc.connecting import check_has_tokens, connected
 from cryobridge.wrappers.cryosparc.documents import CardId
 from cryobridge.wrappers.cryosparc.made_cards import Asked
-from cryobridge.wrappers.cryosparc.server import NotLoggedIn, Refused, Unreachable
+from cryobridge.wrappers.cryosparc.server import NotLoggedIn, ServerRefused, Unreachable
 from cryobridge.wrappers.cryosparc.v4 import V4Server
 from cryobridge.wrappers.cryosparc.v4_login import V4Login
 
@@ -50,7 +50,7 @@ def a_card_without_a_folder_is_found_by_its_number(bench: V4Bench) -> None:
 def no_second_card_is_made_where_nothing_can_be_known(bench: V4Bench) -> None:
     bench.fake.can_list = False
     bench.fake.fault("create_external_job", "after")
-    with raises(Refused, "is not known", "W1 of P1", "'cryobridge: map.fsc3d'", "# card ", "delete it"):
+    with raises(ServerRefused, "is not known", "W1 of P1", "'cryobridge: map.fsc3d'", "# card ", "delete it"):
         bench.card()
     assert len(bench.fake.jobs) == 2
     assert bench.made.questions() == []
@@ -60,7 +60,7 @@ def a_card_without_a_mark_is_not_taken_for_another(bench: V4Bench) -> None:
     bench.fake.fault("create_external_job", "after")
     with raises(Unreachable):
         bench.server.create("P1", "W1", "a title", "no mark")
-    with raises(Refused, "is not known", "'a title'"):
+    with raises(ServerRefused, "is not known", "'a title'"):
         bench.server.find(["P1"])
     assert bench.made.cards(["P1"]) == []
 
@@ -116,7 +116,7 @@ def one_document_that_cannot_be_read_does_not_hide_the_others(bench: V4Bench) ->
     strange, card = bench.card(), bench.card()
     bench.fake.jobs[strange.job]["input_slot_groups"] = [{"name": "no type"}]
     assert [one.id for one in bench.server.find(["P1"])] == [card]
-    with raises(Refused, "do not go together"):
+    with raises(ServerRefused, "do not go together"):
         bench.server.card(strange)
 
 
@@ -227,7 +227,7 @@ def the_version_that_answers_is_the_one_that_is_spoken(bench: V4Bench) -> None:
     os.environ.pop("CRYOSPARC_LICENSE_ID", None)
     with raises(NotLoggedIn, "CRYOSPARC_LICENSE_ID, CRYOSPARC_EMAIL and CRYOSPARC_PASSWORD"):
         connected(bench.fake.url)
-    with raises(Refused, "no tokens", "nothing to log in to"):
+    with raises(ServerRefused, "no tokens", "nothing to log in to"):
         check_has_tokens(bench.fake.url)
     os.environ["CRYOSPARC_LICENSE_ID"] = "my licence"
     with raises(NotLoggedIn, "is no licence ID"):

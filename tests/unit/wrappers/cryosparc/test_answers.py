@@ -15,7 +15,7 @@ from cryosparc.errors import APIError
 
 from cryobridge.schemas.errors import CryobridgeError, InputInvalid
 from cryobridge.wrappers.cryosparc.one_try import AnswerLost, OneTry
-from cryobridge.wrappers.cryosparc.server import NotLoggedIn, Refused, Unreachable
+from cryobridge.wrappers.cryosparc.server import NotLoggedIn, ServerRefused, Unreachable
 from cryobridge.wrappers.cryosparc.v5 import answered
 
 REQUEST = httpx.Request("POST", "http://host/api/cmd/x")
@@ -28,13 +28,13 @@ def api_error(code: int, **content: object) -> APIError:
 @pytest.mark.parametrize(
     ("error", "becomes"),
     [
-        (api_error(400, json={"detail": "J2 is completed"}), Refused),
+        (api_error(400, json={"detail": "J2 is completed"}), ServerRefused),
         (api_error(401, json={"detail": "token expired"}), NotLoggedIn),
-        (api_error(403, text="no"), Refused),
-        (api_error(404, json={"detail": "no"}), Refused),
-        (api_error(409, json={"detail": "there already"}), Refused),
-        (api_error(422, json={"detail": {"missing_fields": ["map/path"]}}), Refused),
-        (api_error(500, text="<html>" + "x" * 100_000), Refused),
+        (api_error(403, text="no"), ServerRefused),
+        (api_error(404, json={"detail": "no"}), ServerRefused),
+        (api_error(409, json={"detail": "there already"}), ServerRefused),
+        (api_error(422, json={"detail": {"missing_fields": ["map/path"]}}), ServerRefused),
+        (api_error(500, text="<html>" + "x" * 100_000), ServerRefused),
         (api_error(429, text="slow down"), Unreachable),
         (api_error(502, text="<html>bad gateway</html>"), Unreachable),
         (api_error(503, json={"detail": "starting"}), Unreachable),
@@ -42,13 +42,13 @@ def api_error(code: int, **content: object) -> APIError:
         (httpx.ConnectError("refused"), Unreachable),
         (httpx.ReadTimeout(""), Unreachable),
         (httpx.RemoteProtocolError("server disconnected"), Unreachable),
-        (httpx.InvalidURL("URL too long"), Refused),
+        (httpx.InvalidURL("URL too long"), ServerRefused),
         (httpx.StreamClosed(), Unreachable),
         (AnswerLost("ReadError"), Unreachable),
-        (json.JSONDecodeError("Expecting value", "<html>", 0), Refused),
-        (TypeError("unexpected keyword"), Refused),
-        (AttributeError("no such operation"), Refused),
-        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), Refused),
+        (json.JSONDecodeError("Expecting value", "<html>", 0), ServerRefused),
+        (TypeError("unexpected keyword"), ServerRefused),
+        (AttributeError("no such operation"), ServerRefused),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), ServerRefused),
     ],
 )
 def test_every_end_of_a_call_has_a_name_and_one_line(error: Exception, becomes: type[CryobridgeError]) -> None:
@@ -66,14 +66,14 @@ def test_an_answer_that_is_another_document_is_said_as_a_matter_of_versions() ->
         number: int
 
     with (
-        pytest.raises(Refused, match="the server and this version of cryosparc-tools do not go together"),
+        pytest.raises(ServerRefused, match="the server and this version of cryosparc-tools do not go together"),
         answered("x"),
     ):
         Document.model_validate({"number": "many"})
 
 
 def test_the_status_and_the_servers_words_are_kept() -> None:
-    with pytest.raises(Refused) as caught, answered("P1-J2: cannot be saved"):
+    with pytest.raises(ServerRefused) as caught, answered("P1-J2: cannot be saved"):
         raise api_error(422, json={"detail": {"missing_fields": ["map/path"]}})
     assert caught.value.status == 422
     assert "map/path" in str(caught.value)

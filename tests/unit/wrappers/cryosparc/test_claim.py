@@ -10,7 +10,7 @@ import pytest
 from support.fake_cryosparc import CARD, FakeCryosparc, card_of
 
 from cryobridge.wrappers.cryosparc.claim import FIRST_NAME, Claim, claim, end_claim, moment, read_claim
-from cryobridge.wrappers.cryosparc.server import Refused, Unreachable
+from cryobridge.wrappers.cryosparc.server import ServerRefused, Unreachable
 
 HERE = f"{CARD.job}/{FIRST_NAME}"
 
@@ -120,8 +120,8 @@ def test_another_agents_claim_is_never_over_by_itself() -> None:
 
 def test_a_folder_that_cannot_be_written_to_is_said() -> None:
     server = FakeCryosparc()
-    server.faults["upload"] = [Refused("no space", 507)]
-    with pytest.raises(Refused, match="no space"):
+    server.faults["upload"] = [ServerRefused("no space", 507)]
+    with pytest.raises(ServerRefused, match="no space"):
         tried(server, mine())
 
 
@@ -130,7 +130,7 @@ def test_claims_do_not_go_on_for_ever() -> None:
         def read(self, project: str, path: str, limit: int) -> bytes:
             return b""
 
-    with pytest.raises(Refused, match="make a new card"):
+    with pytest.raises(ServerRefused, match="make a new card"):
         tried(Full(), mine())
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cryobridge.wrappers.cryosparc import connecting, versions
-from cryobridge.wrappers.cryosparc.server import Refused, Unreachable
+from cryobridge.wrappers.cryosparc.server import ServerRefused, Unreachable
 from cryobridge.wrappers.cryosparc.versions import Detected
 
 URL = "http://cs.example.org:39000"
@@ -31,7 +31,7 @@ def test_what_does_not_go_together_is_one_sentence(
     for module in (connecting, versions):
         monkeypatch.setattr(module, "detect", lambda *_: found, raising=False)
         monkeypatch.setattr(module, "tools_version", lambda: tools, raising=False)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ServerRefused) as caught:
         connecting.connected(URL)
     assert all(word in str(caught.value) for word in words), caught.value
     assert "\n" not in str(caught.value)
@@ -41,7 +41,7 @@ def test_only_version_4_has_no_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connecting, "detect", lambda *_: Detected(5))
     connecting.check_has_tokens(URL)
     monkeypatch.setattr(connecting, "detect", lambda *_: Detected(4))
-    with pytest.raises(Refused, match="no tokens"):
+    with pytest.raises(ServerRefused, match="no tokens"):
         connecting.check_has_tokens(URL)
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.cryosparc import versions
-from cryobridge.wrappers.cryosparc.server import Refused, Unreachable
+from cryobridge.wrappers.cryosparc.server import ServerRefused, Unreachable
 from cryobridge.wrappers.cryosparc.versions import Detected, detect, spoken_to
 
 
@@ -149,15 +149,15 @@ def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch
 
 def test_tools_that_are_not_there_are_told_also_where_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "tools_version", lambda: "")
-    with pytest.raises(Refused, match=r'pip install "cryosparc-tools~=5\.0\.0"; besides, '):
+    with pytest.raises(ServerRefused, match=r'pip install "cryosparc-tools~=5\.0\.0"; besides, '):
         spoken_to("http://127.0.0.1:9")
     with (
         web(body=b'{"paths": {}}') as url,
-        pytest.raises(Refused, match=r"CryoSPARC 5 answers there, .* not installed"),
+        pytest.raises(ServerRefused, match=r"CryoSPARC 5 answers there, .* not installed"),
     ):
         spoken_to(url)
     monkeypatch.setattr(versions, "tools_version", lambda: "4.7.1")
-    with web(body=b'{"paths": {}}') as url, pytest.raises(Refused, match=r"4\.7\.1 cannot speak to it"):
+    with web(body=b'{"paths": {}}') as url, pytest.raises(ServerRefused, match=r"4\.7\.1 cannot speak to it"):
         spoken_to(url)
     with pytest.raises(Unreachable):
         spoken_to("http://127.0.0.1:9")

@@ -12,7 +12,7 @@ from cryobridge.schemas.errors import DaemonUnavailable, InputInvalid, JobReject
 from cryobridge.wrappers.cryosparc import following
 from cryobridge.wrappers.cryosparc.daemon import JobEnd, OnProgress
 from cryobridge.wrappers.cryosparc.following import JobFailed, follow
-from cryobridge.wrappers.cryosparc.patience import Patience
+from cryobridge.wrappers.cryosparc.patience import CardPatience
 from cryobridge.wrappers.cryosparc.telling import Telling
 
 SPEC = {"kind": "map.fsc3d", "run": {"request_id": "cs-1"}}
@@ -68,7 +68,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
 
 
 def followed(daemon: PlayedDaemon, time: Time, server: FakeCryosparc | None = None, check: Any = lambda: None) -> None:
-    patience = Patience(daemon_s=60.0, pause_s=1.0)
+    patience = CardPatience(daemon_s=60.0, pause_s=1.0)
     follow(daemon, SPEC, patience, Telling(server or FakeCryosparc(), CARD), check, time.sleep)
 
 

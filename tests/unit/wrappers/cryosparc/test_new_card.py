@@ -11,10 +11,10 @@ from cryobridge.schemas.errors import CryobridgeError, InputInvalid
 from cryobridge.wrappers.cryosparc.documents import Card, CardId, Source
 from cryobridge.wrappers.cryosparc.new_card import new_card
 from cryobridge.wrappers.cryosparc.options_block import CardOptions, read_block
-from cryobridge.wrappers.cryosparc.patience import Patience
-from cryobridge.wrappers.cryosparc.server import Refused, Unreachable
+from cryobridge.wrappers.cryosparc.patience import CardPatience
+from cryobridge.wrappers.cryosparc.server import ServerRefused, Unreachable
 
-QUICK = Patience(server_s=5.0, login_s=5.0, pause_s=0.0, longest_pause_s=0.0)
+QUICK = CardPatience(server_s=5.0, login_s=5.0, pause_s=0.0, longest_pause_s=0.0)
 REFINEMENT = card_of(
     CardId("P1", "J1"),
     type="homo_refine_new",
@@ -86,15 +86,15 @@ def test_a_server_that_never_answers_is_not_asked_for_ever() -> None:
             CardOptions("map.fsc3d"),
             {},
             "cryobridge",
-            Patience(server_s=0.2, login_s=0.2, pause_s=0.05, longest_pause_s=0.05),
+            CardPatience(server_s=0.2, login_s=0.2, pause_s=0.05, longest_pause_s=0.05),
             sleep=lambda _: None,
         )
 
 
 def test_a_server_that_refuses_is_asked_once() -> None:
     server = server_with()
-    server.faults["create"] = [Refused("P1: no such workspace (HTTP 404)", 404)]
-    with pytest.raises(Refused, match="no such workspace"):
+    server.faults["create"] = [ServerRefused("P1: no such workspace (HTTP 404)", 404)]
+    with pytest.raises(ServerRefused, match="no such workspace"):
         made(server)
     assert server.calls.count("create") == 1
 

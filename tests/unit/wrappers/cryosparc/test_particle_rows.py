@@ -11,7 +11,7 @@ from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.result import JobResult, OutputRecord
 from cryobridge.wrappers.cryosparc.outputs import Placed, planned
 from cryobridge.wrappers.cryosparc.particle_rows import as_asked, checked_rows, slots_of
-from cryobridge.wrappers.cryosparc.recipes import OutputGroup, Recipe, Slot
+from cryobridge.wrappers.cryosparc.recipes import CardRecipe, OutputGroup, Slot
 
 UIDS = np.array([5, 3, 9], np.uint64)
 LATENT = {"components_mode_0/component": np.zeros(3), "components_mode_0/value": np.array([1.0, 2.0, 3.0])}
@@ -90,6 +90,6 @@ def test_files_with_numbers_are_outputs_under_names_that_are_fit(names: list[str
     record = OutputRecord(path="x", sha256="0" * 64, size_bytes=1, type="map", role="sample")
     result = JobResult.model_construct(outputs=dict.fromkeys(names, record))
     placed = {name: Placed(Path(name), name) for name in names}
-    found = planned(Recipe("k", "h", (), (group,)), result, placed)
+    found = planned(CardRecipe("k", "h", (), (group,)), result, placed)
     assert [one.group.name for one in found] == outputs
     assert all(one.group.passthrough is None for one in found)

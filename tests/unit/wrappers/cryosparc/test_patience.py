@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fake_cryosparc import FakeCryosparc
 
-from cryobridge.wrappers.cryosparc.patience import Patience, insist
-from cryobridge.wrappers.cryosparc.server import NotLoggedIn, Refused, Unreachable
+from cryobridge.wrappers.cryosparc.patience import CardPatience, insist
+from cryobridge.wrappers.cryosparc.server import NotLoggedIn, ServerRefused, Unreachable
 
-SHORT = Patience(server_s=100.0, login_s=1000.0, pause_s=1.0, longest_pause_s=8.0)
+SHORT = CardPatience(server_s=100.0, login_s=1000.0, pause_s=1.0, longest_pause_s=8.0)
 
 
 class Clock:
@@ -63,8 +63,8 @@ def test_pauses_grow_up_to_the_longest() -> None:
 
 def test_a_refusal_is_final_at_once() -> None:
     clock = Clock()
-    with pytest.raises(Refused, match="no"):
-        insisted(failing(Refused("no")), clock)
+    with pytest.raises(ServerRefused, match="no"):
+        insisted(failing(ServerRefused("no")), clock)
     assert clock.slept == []
 
 
@@ -107,7 +107,7 @@ def test_the_login_is_renewed_before_each_further_try() -> None:
     assert server.renewals == 2
 
 
-@pytest.mark.parametrize("error", [NotLoggedIn("no token"), Unreachable("away"), Refused("no", 400)])
+@pytest.mark.parametrize("error", [NotLoggedIn("no token"), Unreachable("away"), ServerRefused("no", 400)])
 def test_a_renewal_that_fails_is_tried_again(error: Exception) -> None:
     server, clock = FakeCryosparc(), Clock()
     server.faults["renew"] = [error]
@@ -123,7 +123,7 @@ def test_what_nobody_wants_any_more_is_not_insisted_on() -> None:
 
 
 def test_as_it_ships_no_wait_is_longer_than_a_day_and_an_hour() -> None:
-    plain = Patience()
+    plain = CardPatience()
     assert 60 <= plain.server_s <= 3600
     assert 3600 <= plain.login_s <= 24 * 3600
     assert 60 <= plain.daemon_s <= 3600

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from cryobridge.schemas.job import JOB_MODELS
-from cryobridge.wrappers.cryosparc.recipes import HALVES, OWN_MASKS, Recipe, recipe_of, recipes
+from cryobridge.wrappers.cryosparc.recipes import HALVES, OWN_MASKS, CardRecipe, recipe_of, recipes
 
 RECIPES = recipes()
 SLOT_TYPES = {
@@ -17,11 +17,11 @@ SLOT_TYPES = {
 }
 
 
-def outputs_of(recipe: Recipe) -> dict[str, dict[str, str]]:
+def outputs_of(recipe: CardRecipe) -> dict[str, dict[str, str]]:
     return {group.name: {slot.name: role for slot, role in group.roles} for group in recipe.outputs}
 
 
-def inputs_of(recipe: Recipe) -> dict[str, dict[str, str]]:
+def inputs_of(recipe: CardRecipe) -> dict[str, dict[str, str]]:
     return {group.name: dict(group.feeds) for group in recipe.inputs}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.fake_cryosparc import CARD, FakeCryosparc
 
-from cryobridge.wrappers.cryosparc.server import NotLoggedIn, Refused, Unreachable
+from cryobridge.wrappers.cryosparc.server import NotLoggedIn, ServerRefused, Unreachable
 from cryobridge.wrappers.cryosparc.telling import LIFE_EVERY_S, PLACE_EVERY_S, Telling
 
 
@@ -80,7 +80,7 @@ def test_half_characters_and_nul_are_said_otherwise(said: Said) -> None:
     assert said.lines == ["/data/?.mrc?", "reads ?"]
 
 
-@pytest.mark.parametrize("error", [Unreachable("away"), NotLoggedIn("expired"), Refused("no", 500)])
+@pytest.mark.parametrize("error", [Unreachable("away"), NotLoggedIn("expired"), ServerRefused("no", 500)])
 def test_a_server_that_takes_no_word_costs_nothing(said: Said, error: Exception) -> None:
     said.server.faults["log"] = [error] * 1000
     for _ in range(100):

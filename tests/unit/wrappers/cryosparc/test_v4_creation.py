@@ -8,7 +8,7 @@ import pytest
 
 from cryobridge.wrappers.cryosparc.documents import CardId
 from cryobridge.wrappers.cryosparc.made_cards import Asked
-from cryobridge.wrappers.cryosparc.server import Refused
+from cryobridge.wrappers.cryosparc.server import ServerRefused
 from cryobridge.wrappers.cryosparc.v4_creation import found_again
 
 MARK = "# card 0123"
@@ -20,7 +20,7 @@ def look(jobs: dict[int, str], after: int | None, newest: int | None = 0) -> Car
     def document_of(card: CardId) -> dict[str, Any]:
         number = int(card.job[1:])
         if number not in jobs:
-            raise Refused("there is no such job")
+            raise ServerRefused("there is no such job")
         return {"description": jobs[number]}
 
     return found_again(document_of, lambda _: newest, Asked("P1", "W1", "a title", MARK, after))
@@ -50,7 +50,7 @@ def test_in_an_empty_project_it_is_looked_for_from_the_first_number() -> None:
     ids=["the folder could not be listed", "jobs cannot be read", "more jobs than can be looked at"],
 )
 def test_what_cannot_be_known_is_not_guessed(jobs: dict[int, str], after: int | None) -> None:
-    with pytest.raises(Refused, match=r"is not known.*W1|W1.*is not known") as caught:
+    with pytest.raises(ServerRefused, match=r"is not known.*W1|W1.*is not known") as caught:
         look(jobs, after)
     assert MARK in str(caught.value)
     assert "a title" in str(caught.value)
