@@ -66,10 +66,11 @@ def login(url: str, email: str, days: float) -> None:
     """Get a token for a user of CryoSPARC 5, and keep it."""
     from cryobridge.wrappers.cryosparc.connecting import check_has_tokens
     from cryobridge.wrappers.cryosparc.login import log_in, token_path
-    from cryobridge.wrappers.cryosparc.versions import checked_url, spoken_to
+    from cryobridge.wrappers.cryosparc.versions import checked_url, spoken_to, tools_version
 
     url = checked_url(url)
-    check_has_tokens(url)
+    if tools_version():
+        check_has_tokens(url)
     spoken_to(url)
     email = email or click.prompt("E-mail")
     password = os.environ.get(PASSWORD) or click.prompt("Password", hide_input=True)

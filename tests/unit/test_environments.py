@@ -12,8 +12,6 @@ from support.without_packages import agents_own, command, dependencies, module_o
 from .test_imports import MODULES, ROOT, STDLIB, imported
 
 WITH_THE_TOOLS = {"cryosparc", "httpx"}
-ONLY_FOR_TABLES = {("rich", "bridge/commands/render.py")}
-"""Imported where a table is drawn, which no command beside CryoSPARC does."""
 
 
 def reached() -> Iterator[tuple[str, str]]:
@@ -54,7 +52,7 @@ def _is_the_agents(path: Path) -> bool:
 
 
 def test_the_agents_environment_holds_what_it_imports_and_no_more() -> None:
-    needed = {name for name, place in reached() if (name, place) not in ONLY_FOR_TABLES} - WITH_THE_TOOLS
+    needed = {name for name, _ in reached()} - WITH_THE_TOOLS
     assert needed == {module_of(one) for one in agents_own()}
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 from cryobridge.schemas.describe import FieldDescription, describe_kind, nested
 from cryobridge.schemas.errors import OptionsInvalid
@@ -27,6 +27,8 @@ _END = re.compile(r"^\s*```\s*$")
 _REMARK = re.compile(r"\s{2,}#")
 Go = Literal["tag", "when_connected"]
 MaskChoice = Literal["auto", "mask_refine", "mask_fsc", "mask_fsc_auto", "none"]
+_GO: tuple[Go, ...] = ("tag", "when_connected")
+_MASK_CHOICES: tuple[MaskChoice, ...] = ("auto", "mask_refine", "mask_fsc", "mask_fsc_auto", "none")
 OWN_KEYS = ("job", "go", "use_mask")
 """Keys that are no options of a kind; no kind may have an option of such a name."""
 _SOURCE = "the options in this job's description"
@@ -83,8 +85,8 @@ def read_block(description: str) -> CardOptions:
     kind = values.pop("job", "")
     if not kind:
         raise OptionsInvalid(_SOURCE, "the line 'job = ...' is missing, e.g. job = map.correct")
-    go = _choice(values, "go", get_args(Go))
-    use_mask = _choice(values, "use_mask", get_args(MaskChoice))
+    go = _choice(values, "go", _GO)
+    use_mask = _choice(values, "use_mask", _MASK_CHOICES)
     # An empty value is the default, as everywhere in the schema.
     return CardOptions(kind, go, use_mask, _nested({key: value for key, value in values.items() if value}))  # type: ignore[arg-type]
 
