@@ -10,6 +10,6 @@ from cryobridge.wrappers.cryosparc import agent
 
 if __name__ == "__main__":
     _settings = agent.AgentSettings
-    agent.AgentSettings = lambda *given: replace(_settings(*given), poll_s=0.3)  # type: ignore[assignment,misc]
+    agent.AgentSettings = lambda *given, **named: replace(_settings(*given, **named), poll_s=0.3)  # type: ignore[assignment,misc]
     sys.argv[1:1] = ["cryosparc", "agent"]
     main()

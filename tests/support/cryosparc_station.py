@@ -90,7 +90,8 @@ class Station:
         """Wait for something."""
         end = time.monotonic() + patience_s
         while not condition():
-            assert time.monotonic() < end, f"{what}\n{self.logs()}"
+            ended = [one for one in (self.agent, self.daemon) if one is not None and one.poll() is not None]
+            assert time.monotonic() < end and not ended, f"{what}\n{self.logs()}"
             time.sleep(0.1)
 
     def logs(self) -> str:

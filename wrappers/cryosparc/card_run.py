@@ -130,7 +130,9 @@ class CardRun:
     def _run(self) -> End:
         around, new = self._around, self._held.known is None
         card = self._insist(self._found)
-        if new and card.status != BUILDING:
+        # What was begun here and cannot be known any more is begun anew, rather than left running for ever.
+        if new and card.status != BUILDING and not (self._held.was_damaged and card.status in ACTIVE):
+            self._held.forget()
             return End.NOT_WANTED
         known = self._held.begin()
         if card.status in ENDED or (card.status == BUILDING and known.started):

@@ -97,14 +97,22 @@ class Memory:
     @contextlib.contextmanager
     def held(self, card: CardId) -> Iterator[HeldCard | None]:
         """Hold a card while it is worked on; None where another process does."""
-        descriptor = open_plain(self.folder / f"{card}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+        lock = self.folder / f"{card}.lock"
+        descriptor = open_plain(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 yield None
                 return
-            yield HeldCard(self.folder / f"{card}.json", card)
+            if not _is_at(lock, descriptor):
+                # Removed by whoever held it a moment ago; the next to come makes a new one.
+                yield None
+                return
+            held = HeldCard(self.folder / f"{card}.json", card)
+            yield held
+            if held.known is None:
+                lock.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
 
@@ -125,12 +133,19 @@ class Memory:
 
 
 class HeldCard:
-    """What is known of a card that this process holds."""
+    """What is known of a card that this process holds.
+
+    Attributes
+    ----------
+    was_damaged
+        Whether there was something that cannot be believed: the card may have been begun here.
+    """
 
     def __init__(self, path: Path, card: CardId) -> None:
         self._path = path
         self.card = card
         self.known = self._read()
+        self.was_damaged = self.known is None and os.path.lexists(path)
 
     def begin(self) -> Remembered:
         """What was known, or the beginning of a new request."""
@@ -161,6 +176,14 @@ class HeldCard:
             # Written whole, so this is somebody's hand; a card is claimed anew rather than guessed at.
             return None
         return known if known.card == self.card and _is_sound(known) else None
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether a file is still the one at a path."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _is_sound(known: Remembered) -> bool:

@@ -106,6 +106,31 @@ def test_the_next_agent_goes_on_where_one_was_stopped(desk: AgentDesk) -> None:
     assert desk.standin.said(card).count("by cryobridge on") == 1
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"project": "P1"}'])
+def test_a_card_whose_note_is_damaged_does_not_run_for_ever(desk: AgentDesk, content: str) -> None:
+    """Somebody's hand, or a disk: what was known is gone, but that the card was begun here is not."""
+    desk.daemon.takes_s = 0.3
+    card = desk.card(go=True)
+    with at_work(desk.agent()):
+        desk.until(card, "running")
+    assert desk.status(card) == "running"
+    (desk.folder / "memory" / f"{card}.json").write_text(content)
+    with at_work(desk.agent()):
+        desk.until(card, "completed")
+    assert list((desk.folder / "memory").glob("P1-*")) == []
+
+
+def test_a_damaged_note_of_a_card_that_has_ended_is_looked_at_once(desk: AgentDesk) -> None:
+    card = desk.card(go=True)
+    with at_work(desk.agent()):
+        desk.until(card, "completed")
+    (desk.folder / "memory" / f"{card}.json").write_text("{")
+    agent = desk.agent(poll_s=60.0)
+    agent.look()
+    finish_threads(agent)
+    assert list((desk.folder / "memory").glob("P1-*")) == []
+
+
 def test_an_agent_stops_soon_however_long_its_pause_is(desk: AgentDesk) -> None:
     desk.card(go=True)
     agent = desk.agent(poll_s=60.0)

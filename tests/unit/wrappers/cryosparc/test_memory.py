@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import stat
@@ -127,6 +128,33 @@ def test_only_files_of_cards_are_cards(tmp_path: Path) -> None:
         (tmp_path / f"{name}.json").write_text("{}")
     (tmp_path / "P1-J9.lock").touch()
     assert memory.cards() == [CardId("P1", "J5"), CardId("P12", "J7")]
+
+
+def test_nothing_is_left_of_a_card_that_has_ended(tmp_path: Path) -> None:
+    memory = Memory(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with memory.held(CARD) as held:
+        assert held is not None
+        held.begin()
+        held.forget()
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_lock_that_was_removed_while_it_was_waited_for_locks_nobody_out_and_nobody_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, lock = Memory(tmp_path), fcntl.flock
+
+    def removed_meanwhile(descriptor: int, how: int) -> None:
+        (tmp_path / f"{CARD}.lock").unlink()
+        lock(descriptor, how)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(fcntl, "flock", removed_meanwhile)
+        with memory.held(CARD) as held:
+            assert held is None
+    with memory.held(CARD) as held:
+        assert held is not None
 
 
 class Killed(BaseException):
