@@ -100,7 +100,7 @@ def run_job(ctx: click.Context, /, kind: str, **given: Any) -> int:
 def _run_card(options: CardOptions, url: str, email: str, project: str, workspace: str, **given: Any) -> int:
     from cryobridge.wrappers.cryosparc.card_run import End
     from cryobridge.wrappers.cryosparc.documents import project_id, workspace_id
-    from cryobridge.wrappers.cryosparc.foreground import run_card
+    from cryobridge.wrappers.cryosparc.foreground import check_finished, run_card
     from cryobridge.wrappers.cryosparc.go_signs import DEFAULT_TAG
     from cryobridge.wrappers.cryosparc.new_card import new_card
     from cryobridge.wrappers.cryosparc.patience import CardPatience
@@ -110,7 +110,9 @@ def _run_card(options: CardOptions, url: str, email: str, project: str, workspac
     server = _server(url, email)
     memory, daemon = _memory(server), DaemonJobs()
     project, workspace = project_id(project), workspace_id(workspace)
-    card = new_card(server, project, workspace, options, _connections(given), DEFAULT_TAG, CardPatience())
+    connections = _connections(given)
+    check_finished(server, project, [source.job for source in connections.values()])
+    card = new_card(server, project, workspace, options, connections, DEFAULT_TAG, CardPatience())
     click.echo(str(card))
 
     def left() -> str:

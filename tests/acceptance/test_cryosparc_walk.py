@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,9 +46,18 @@ def station(shared: Path, private_runtime: Any, tmp_path: Path) -> Iterator[Stat
 
 
 @pytest.mark.timeout(1500)
-def test_a_refinement_is_corrected_by_command_and_by_card(station: Station, shared: Path) -> None:
+def test_a_refinement_is_corrected_by_command_and_by_card(station: Station, private_runtime: Any) -> None:
     standin, project = station.standin, station.standin.project()
-    told = Transcript({standin.url: "http://cryosparc.example.org:39000", str(project): "/data/CS-project"})
+    home = private_runtime.folder
+    told = Transcript(
+        {
+            standin.url: "http://cryosparc.example.org:39000",
+            str(project): "/data/CS-project",
+            f"{home}/config": "~/.config",
+            f"{home}/run": "/run/user/1000",
+            f"by cryobridge on {socket.gethostname()}": "by cryobridge on gpu1",
+        }
+    )
     told.chapter("Once", "A token for fourteen days, and the daemon:")
     told.typed(f"cryobridge cryosparc login --email {EMAIL}", station.log_in())
     station.start_daemon()

@@ -91,7 +91,8 @@ class Station:
         end = time.monotonic() + patience_s
         while not condition():
             ended = [one for one in (self.agent, self.daemon) if one is not None and one.poll() is not None]
-            assert time.monotonic() < end and not ended, f"{what}\n{self.logs()}"
+            assert not ended, f"{what}\n{self.logs()}"
+            assert time.monotonic() < end, f"{what}\n{self.logs()}"
             time.sleep(0.1)
 
     def logs(self) -> str:

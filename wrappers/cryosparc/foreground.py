@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from cryobridge.schemas.errors import CryobridgeError, JobRejected
+from cryobridge.schemas.errors import CryobridgeError, InputInvalid, JobRejected
 
 from .card_run import CardRun, CardSurroundings, End
 from .daemon import JobDaemon
-from .documents import CardId
+from .documents import ENDED, CardId
 from .memory import Memory
 from .patience import CardPatience
 from .server import CryosparcServer
 from .standing import standing
 
 LOOK_EVERY_S = 10.0
+
+
+def check_finished(server: CryosparcServer, project: str, jobs: Iterable[str]) -> None:
+    """Look whether jobs have come to an end: here nobody waits for them, as the agent does.
+
+    Raises
+    ------
+    InputInvalid
+        If one has not.
+    """
+    for job in jobs:
+        card = CardId(project, job)
+        status = server.status(card)
+        if status not in ENDED:
+            raise InputInvalid(
+                f"{card} is {status}; run this again when it has finished, or make a card, which waits for it "
+                "(cryobridge cryosparc card)"
+            )
 
 
 def run_card(

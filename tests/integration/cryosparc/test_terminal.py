@@ -136,6 +136,17 @@ def test_what_is_wrong_is_said_in_one_line_and_no_card_is_made(
     assert len(bench.standin.state.jobs) == 1
 
 
+def test_run_does_not_begin_with_a_job_that_has_not_finished(bench: Bench, environment: dict[str, str]) -> None:
+    bench.standin.job(CardId("P1", "J1")).status = "running"
+    done = subprocess.run([*COMMAND, "run", *JOB], env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "cryobridge: P1-J1 is running; run this again when it has finished, or make a card, which waits for it "
+        "(cryobridge cryosparc card)\n"
+    )
+    assert len(bench.standin.state.jobs) == 1
+
+
 def test_c6_another_version_is_one_sentence_with_both_and_the_line_to_install(
     make_bench: Callable[..., Bench], environment: dict[str, str]
 ) -> None:
