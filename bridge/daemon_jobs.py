@@ -14,7 +14,7 @@ from .client import DaemonClient
 
 
 class DaemonJobs:
-    """The daemon that answers now, whichever it is (`wrappers.cryosparc.daemon.Daemon`)."""
+    """The daemon that answers now, whichever it is (`wrappers.cryosparc.daemon.JobDaemon`)."""
 
     def submit(self, spec: dict[str, Any]) -> str:
         """Hand a job over, or find it again by its `run.request_id`; its id.

@@ -65,7 +65,7 @@ def cryosparc_command() -> None:
 def login(url: str, email: str, days: float) -> None:
     """Get a token for a user of CryoSPARC 5, and keep it."""
     from cryobridge.wrappers.cryosparc.connecting import check_has_tokens
-    from cryobridge.wrappers.cryosparc.login import log_in, token_path
+    from cryobridge.wrappers.cryosparc.v5.login import log_in, token_path
     from cryobridge.wrappers.cryosparc.versions import checked_url, spoken_to, tools_version
 
     url = checked_url(url)
@@ -98,11 +98,11 @@ def run_job(ctx: click.Context, /, kind: str, **given: Any) -> int:
 
 
 def _run_card(options: CardOptions, url: str, email: str, project: str, workspace: str, **given: Any) -> int:
-    from cryobridge.wrappers.cryosparc.card_run import End
+    from cryobridge.wrappers.cryosparc.agent.go_signs import DEFAULT_TAG
+    from cryobridge.wrappers.cryosparc.card.card_run import End
+    from cryobridge.wrappers.cryosparc.card.foreground import check_finished, run_card
+    from cryobridge.wrappers.cryosparc.card.new_card import new_card
     from cryobridge.wrappers.cryosparc.documents import project_id, workspace_id
-    from cryobridge.wrappers.cryosparc.foreground import check_finished, run_card
-    from cryobridge.wrappers.cryosparc.go_signs import DEFAULT_TAG
-    from cryobridge.wrappers.cryosparc.new_card import new_card
     from cryobridge.wrappers.cryosparc.patience import CardPatience
 
     from ..daemon_jobs import DaemonJobs
@@ -137,8 +137,8 @@ def make_card(
     url: str, email: str, project: str, workspace: str, kind: str, auto: bool, tag: str, **given: Any
 ) -> None:
     """Make a card that a user fills by drag and drop and the agent runs; print its id."""
+    from cryobridge.wrappers.cryosparc.card.new_card import new_card
     from cryobridge.wrappers.cryosparc.documents import project_id, workspace_id
-    from cryobridge.wrappers.cryosparc.new_card import new_card
     from cryobridge.wrappers.cryosparc.patience import CardPatience
 
     server = _server(url, email)
@@ -183,8 +183,8 @@ def look_after(
     live_every: float,
 ) -> None:
     """Look after cards until stopped; what is then at work goes on with the next agent."""
-    from cryobridge.wrappers.cryosparc.agent import Agent, AgentSettings
-    from cryobridge.wrappers.cryosparc.card_run import CardSurroundings
+    from cryobridge.wrappers.cryosparc.agent.agent import Agent, AgentSettings
+    from cryobridge.wrappers.cryosparc.card.card_run import CardSurroundings
     from cryobridge.wrappers.cryosparc.documents import project_id
     from cryobridge.wrappers.cryosparc.patience import CardPatience
 
@@ -223,7 +223,7 @@ def _token_expires(url: str, email: str) -> datetime | None:
     if email and os.environ.get(PASSWORD):
         return None
     try:
-        from cryobridge.wrappers.cryosparc.login import token_expires
+        from cryobridge.wrappers.cryosparc.v5.login import token_expires
 
         return token_expires(checked_url(url), email)
     except ImportError:
@@ -231,7 +231,7 @@ def _token_expires(url: str, email: str) -> datetime | None:
 
 
 def _memory(server: CryosparcServer) -> Any:
-    from cryobridge.wrappers.cryosparc.memory import Memory
+    from cryobridge.wrappers.cryosparc.card.memory import Memory
     from cryobridge.wrappers.cryosparc.state_folder import state_folder
 
     return Memory(state_folder(server.url))

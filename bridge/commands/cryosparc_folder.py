@@ -25,7 +25,7 @@ from .jobs import given_again, hand_over
 
 if TYPE_CHECKING:
     from cryobridge.schemas.envelope import Job
-    from cryobridge.wrappers.cryosparc.folder_job import FolderJob
+    from cryobridge.wrappers.cryosparc.folder.folder_job import FolderJob
     from cryobridge.wrappers.cryosparc.options_block import CardOptions
 
 NAMES = {"run.overwrite": "--overwrite", "output": "--output", "use_mask": "--use-mask"}
@@ -116,8 +116,8 @@ def run_on_folder(options: CardOptions, asked: FolderRun) -> int:
     CryobridgeError
         If it cannot be begun; in the words of the command line.
     """
-    from cryobridge.wrappers.cryosparc.folder_job import default_output, folder_job, is_finished, remove_groups
-    from cryobridge.wrappers.cryosparc.job_folder import Folders, project_of
+    from cryobridge.wrappers.cryosparc.folder.folder_job import default_output, folder_job, is_finished, remove_groups
+    from cryobridge.wrappers.cryosparc.folder.job_folder import Folders, project_of
 
     folders = Folders(asked.job_dir.absolute(), {k: v.absolute() for k, v in asked.others.items()}, asked.also_read)
     try:
@@ -174,8 +174,8 @@ def _has_own_daemon() -> bool:
 
 def _handed_back(done: FolderJob) -> int:
     """Write what CryoSPARC can import, and say where it is."""
-    from cryobridge.wrappers.cryosparc.folder_job import write_groups
-    from cryobridge.wrappers.cryosparc.rights import share
+    from cryobridge.wrappers.cryosparc.card.rights import share
+    from cryobridge.wrappers.cryosparc.folder.folder_job import write_groups
 
     groups = write_groups(done)
     share(done.job.output, done.job.output.parent)

@@ -34,7 +34,7 @@ def _url_option(command: Callable[..., Any], *, required: bool) -> Callable[...,
 
 def _url_of_environment() -> str | None:
     """What the variables give that CryoSPARC's own tools read."""
-    from cryobridge.wrappers.cryosparc.v4_login import url_of_environment
+    from cryobridge.wrappers.cryosparc.v4.login import url_of_environment
 
     return url_of_environment()
 

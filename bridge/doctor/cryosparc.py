@@ -12,9 +12,9 @@ from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable, InputI
 from cryobridge.schemas.requests import AskStatus
 from cryobridge.wrappers.cryosparc.clear_text import heard_by_others
 from cryobridge.wrappers.cryosparc.connecting import connected
-from cryobridge.wrappers.cryosparc.login import WARN_DAYS, readable_by_others, token_path
 from cryobridge.wrappers.cryosparc.server import CryosparcServer, NotLoggedIn
-from cryobridge.wrappers.cryosparc.tokens import stored_tokens
+from cryobridge.wrappers.cryosparc.v5.login import WARN_DAYS, readable_by_others, token_path
+from cryobridge.wrappers.cryosparc.v5.tokens import stored_tokens
 from cryobridge.wrappers.cryosparc.versions import (
     Detected,
     cannot_speak,

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cryobridge.schemas.errors import CryobridgeError
+from cryobridge.wrappers.cryosparc.card.project_folder import FolderSeen, look_at_folder
+from cryobridge.wrappers.cryosparc.card.scratch_card import TRIAL_PATIENCE, ScratchCard
 from cryobridge.wrappers.cryosparc.documents import ACTIVE
 from cryobridge.wrappers.cryosparc.patience import CardPatience
-from cryobridge.wrappers.cryosparc.project_folder import FolderSeen, look_at_folder
-from cryobridge.wrappers.cryosparc.scratch_card import TRIAL_PATIENCE, ScratchCard
 from cryobridge.wrappers.cryosparc.server import CryosparcServer
 
 from .daemon_user import DaemonUser, hides_from

@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 
 from cryobridge.bridge.cli import main
-from cryobridge.wrappers.cryosparc import agent
+from cryobridge.wrappers.cryosparc.agent import agent
 
 if __name__ == "__main__":
     _settings = agent.AgentSettings

@@ -14,10 +14,10 @@ import pytest
 from support.cryosparc import EMAIL, PASSWORD, QUICK, Standin
 from support.cryosparc_station import Station
 
+from cryobridge.wrappers.cryosparc.card.new_card import new_card
 from cryobridge.wrappers.cryosparc.documents import CardId, Source
-from cryobridge.wrappers.cryosparc.new_card import new_card
 from cryobridge.wrappers.cryosparc.options_block import CardOptions
-from cryobridge.wrappers.cryosparc.v5 import V5Server
+from cryobridge.wrappers.cryosparc.v5.adapter import V5Server
 from cryobridge.wrappers.formats import mrc
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.shared]

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cryobridge.wrappers.cryosparc.agent import Agent, AgentSettings
+from cryobridge.wrappers.cryosparc.agent.agent import Agent, AgentSettings
+from cryobridge.wrappers.cryosparc.card.new_card import new_card
 from cryobridge.wrappers.cryosparc.documents import CardId, Source
-from cryobridge.wrappers.cryosparc.new_card import new_card
 from cryobridge.wrappers.cryosparc.options_block import CardOptions
 from cryobridge.wrappers.cryosparc.server import CryosparcServer
-from cryobridge.wrappers.cryosparc.v5 import V5Server
+from cryobridge.wrappers.cryosparc.v5.adapter import V5Server
 
 from .card_user import CardUser
 from .cryosparc import EMAIL, PASSWORD, QUICK, Standin, surroundings

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from cryobridge.wrappers.cryosparc.documents import CardId, Source
-from cryobridge.wrappers.cryosparc.v5 import V5Server
+from cryobridge.wrappers.cryosparc.v5.adapter import V5Server
 
 from .cryosparc import Standin
 

@@ -17,10 +17,10 @@ import torch
 
 from cryobridge.bridge.worker.jobs.runner import run_job
 from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable
-from cryobridge.wrappers.cryosparc.card_run import CardSurroundings
+from cryobridge.wrappers.cryosparc.card.card_run import CardSurroundings
+from cryobridge.wrappers.cryosparc.card.memory import Memory
 from cryobridge.wrappers.cryosparc.daemon import JobEnd, OnProgress
 from cryobridge.wrappers.cryosparc.documents import CardId
-from cryobridge.wrappers.cryosparc.memory import Memory
 from cryobridge.wrappers.cryosparc.patience import CardPatience
 
 EMAIL, PASSWORD = "bridge@example.org", "secret"

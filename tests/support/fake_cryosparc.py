@@ -48,7 +48,7 @@ def volume_output(*results: str, type_: str = "volume") -> CardOutput:
 
 @dataclass
 class FakeCryosparc:
-    """A server (`wrappers.cryosparc.server.Server`) as far as tests ask it something.
+    """A server (`wrappers.cryosparc.server.CryosparcServer`) as far as tests ask it something.
 
     Attributes
     ----------

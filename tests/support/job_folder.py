@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cryobridge.wrappers.cryosparc.job_folder import FolderInputs, Folders, inputs_of_folders
+from cryobridge.wrappers.cryosparc.folder.job_folder import FolderInputs, Folders, inputs_of_folders
 from cryobridge.wrappers.cryosparc.options_block import MaskChoice
 from cryobridge.wrappers.cryosparc.recipes import recipes
 from cryobridge.wrappers.formats import mrc

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .server import CryosparcServer, NotLoggedIn, ServerRefused
 from .state_folder import state_folder
-from .v4_login import login_of, no_tokens
+from .v4.login import login_of, no_tokens
 from .versions import checked_url, detect, mismatch, spoken_to, tools_version
 
 
@@ -25,12 +25,12 @@ def connected(url: str, email: str = "", password: str = "") -> tuple[CryosparcS
     # Only here are the tools, and what comes with them, known to be there.
     server: CryosparcServer
     if found.major == 4:
-        from .made_cards import MadeCards
-        from .v4 import V4Server
+        from .v4.adapter import V4Server
+        from .v4.made_cards import MadeCards
 
         server = V4Server(url, login_of(url, email, password), MadeCards(state_folder(url) / "made"))
     else:
-        from .v5 import V5Server
+        from .v5.adapter import V5Server
 
         try:
             server = V5Server(url, email, password)

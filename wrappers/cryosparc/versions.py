@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from cryobridge.schemas.errors import InputInvalid
 
 from .server import ServerRefused, Unreachable
-from .v4_login import license_of_environment
+from .v4.login import license_of_environment
 
 TIMEOUT_S = 10.0
 _MAX_BYTES = 32 * 1024 * 1024

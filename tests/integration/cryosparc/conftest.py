@@ -11,11 +11,11 @@ from support.agent_desk import AgentDesk
 from support.canned_daemon import CannedDaemon
 from support.cryosparc import EMAIL, PASSWORD, QUICK, Standin, surroundings
 
-from cryobridge.wrappers.cryosparc.card_run import CardRun, End
+from cryobridge.wrappers.cryosparc.card.card_run import CardRun, End
+from cryobridge.wrappers.cryosparc.card.new_card import new_card
 from cryobridge.wrappers.cryosparc.documents import CardId, Source
-from cryobridge.wrappers.cryosparc.new_card import new_card
 from cryobridge.wrappers.cryosparc.options_block import CardOptions
-from cryobridge.wrappers.cryosparc.v5 import V5Server
+from cryobridge.wrappers.cryosparc.v5.adapter import V5Server
 
 
 @dataclass

@@ -17,12 +17,12 @@ import pytest
 from support.agent_desk import AgentDesk, at_work, finish_threads, wait_for
 from support.cryosparc import EMAIL, PASSWORD
 
-from cryobridge.wrappers.cryosparc import agent as agent_module
+from cryobridge.wrappers.cryosparc.agent import agent as agent_module
+from cryobridge.wrappers.cryosparc.agent.go_signs import STILL_S
+from cryobridge.wrappers.cryosparc.card.following import SLICE_S
 from cryobridge.wrappers.cryosparc.documents import CardId
-from cryobridge.wrappers.cryosparc.following import SLICE_S
-from cryobridge.wrappers.cryosparc.go_signs import STILL_S
-from cryobridge.wrappers.cryosparc.login import log_in
-from cryobridge.wrappers.cryosparc.v5 import V5Server
+from cryobridge.wrappers.cryosparc.v5.adapter import V5Server
+from cryobridge.wrappers.cryosparc.v5.login import log_in
 
 pytestmark = pytest.mark.shared
 
@@ -157,8 +157,8 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from support.cryosparc import EMAIL, PASSWORD, surroundings
-from cryobridge.wrappers.cryosparc.agent import Agent, AgentSettings
-from cryobridge.wrappers.cryosparc.v5 import V5Server
+from cryobridge.wrappers.cryosparc.agent.agent import Agent, AgentSettings
+from cryobridge.wrappers.cryosparc.v5.adapter import V5Server
 
 class Slow:
     def submit(self, spec):

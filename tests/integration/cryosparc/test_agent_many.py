@@ -10,10 +10,10 @@ import pytest
 from support.agent_desk import AgentDesk, at_work, finish_threads, wait_for
 from support.cryosparc import Standin
 
-from cryobridge.wrappers.cryosparc import agent as agent_module
+from cryobridge.wrappers.cryosparc.agent import agent as agent_module
+from cryobridge.wrappers.cryosparc.agent.turns import Turns
+from cryobridge.wrappers.cryosparc.card.memory import Memory
 from cryobridge.wrappers.cryosparc.documents import CardId
-from cryobridge.wrappers.cryosparc.memory import Memory
-from cryobridge.wrappers.cryosparc.turns import Turns
 
 pytestmark = pytest.mark.shared
 

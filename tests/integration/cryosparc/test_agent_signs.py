@@ -11,11 +11,11 @@ from support.agent_desk import VOLUME, AgentDesk, at_work, finish_threads
 from support.cryosparc import EMAIL, PASSWORD
 
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.wrappers.cryosparc.card_watch import WHOLE_LOOK_S
+from cryobridge.wrappers.cryosparc.agent.card_watch import WHOLE_LOOK_S
+from cryobridge.wrappers.cryosparc.agent.go_signs import AGAIN_S, STILL_S
 from cryobridge.wrappers.cryosparc.documents import CardId
-from cryobridge.wrappers.cryosparc.go_signs import AGAIN_S, STILL_S
 from cryobridge.wrappers.cryosparc.server import ServerRefused
-from cryobridge.wrappers.cryosparc.v5 import V5Server
+from cryobridge.wrappers.cryosparc.v5.adapter import V5Server
 
 pytestmark = pytest.mark.shared
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from cryobridge.wrappers.cryosparc.card_run import End
+from cryobridge.wrappers.cryosparc.card.card_run import End
 from cryobridge.wrappers.cryosparc.documents import CardId, Source
 from cryobridge.wrappers.formats import mrc
 
@@ -127,7 +127,7 @@ def test_a_proxy_whose_server_starts_again_is_waited_for(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     """Nothing is known then: the card is not failed, and what may have been done already is looked for first."""
-    monkeypatch.setattr("cryobridge.wrappers.cryosparc.new_card._SETTLE_S", 0.0)
+    monkeypatch.setattr("cryobridge.wrappers.cryosparc.card.new_card._SETTLE_S", 0.0)
     for operation in OPERATIONS:
         bench.standin.fault(operation, status=status, times=2)
     bench.standin.fault("jobs.create", status=status)

@@ -23,8 +23,8 @@ from cryobridge.bridge.doctor import cryosparc_project
 from cryobridge.bridge.doctor.cryosparc import examine_cryosparc
 from cryobridge.bridge.doctor.finding import Finding, Level
 from cryobridge.wrappers.cryosparc import versions
-from cryobridge.wrappers.cryosparc.login import log_in, token_path
-from cryobridge.wrappers.cryosparc.v5 import V5Server
+from cryobridge.wrappers.cryosparc.v5.adapter import V5Server
+from cryobridge.wrappers.cryosparc.v5.login import log_in, token_path
 
 from .conftest import Bench
 

@@ -13,9 +13,9 @@ from support.agent_desk import AgentDesk, at_work, finish_threads, wait_for
 from support.card_user import LiveSessions
 from support.cryosparc import Standin
 
-from cryobridge.wrappers.cryosparc.agent import Agent
+from cryobridge.wrappers.cryosparc.agent.agent import Agent
+from cryobridge.wrappers.cryosparc.agent.live import LOOK_EVERY_S
 from cryobridge.wrappers.cryosparc.documents import CardId
-from cryobridge.wrappers.cryosparc.live import LOOK_EVERY_S
 
 pytestmark = pytest.mark.shared
 
@@ -209,7 +209,7 @@ def test_a_restart_does_not_repeat(desk: AgentDesk, sessions: LiveSessions) -> N
 def test_a_lost_answer_makes_no_second_card(
     desk: AgentDesk, sessions: LiveSessions, operation: str, drop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cryobridge.wrappers.cryosparc.new_card._SETTLE_S", 0.0)
+    monkeypatch.setattr("cryobridge.wrappers.cryosparc.card.new_card._SETTLE_S", 0.0)
     session_with(desk, sessions)
     desk.standin.fault(operation, drop=drop)
     look(desk, agent_of(desk))

@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 from support.cryosparc import EMAIL, PASSWORD, QUICK
 
-from cryobridge.wrappers.cryosparc import one_try, publishing
-from cryobridge.wrappers.cryosparc.card_run import CardRun, CardSurroundings, End
+from cryobridge.wrappers.cryosparc.card import publishing
+from cryobridge.wrappers.cryosparc.card.card_run import CardRun, CardSurroundings, End
+from cryobridge.wrappers.cryosparc.card.memory import Memory
+from cryobridge.wrappers.cryosparc.card.new_card import new_card
 from cryobridge.wrappers.cryosparc.documents import CardId, Source
-from cryobridge.wrappers.cryosparc.memory import Memory
-from cryobridge.wrappers.cryosparc.new_card import new_card
 from cryobridge.wrappers.cryosparc.options_block import CardOptions
 from cryobridge.wrappers.cryosparc.patience import CardPatience
 from cryobridge.wrappers.cryosparc.server import Unreachable
-from cryobridge.wrappers.cryosparc.sinks import IntoFile
+from cryobridge.wrappers.cryosparc.v5 import one_try
+from cryobridge.wrappers.cryosparc.v5.sinks import IntoFile
 from cryobridge.wrappers.formats.cs_table import read_table, write_table
 
 from .conftest import Bench
@@ -96,7 +97,7 @@ def test_inputs_come_and_outputs_go_through_the_server(apart: Bench, kind: str) 
 def test_a_folder_that_may_only_be_read_is_read_and_written_through_the_server(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cryobridge.wrappers.cryosparc.project_files._can_write", lambda _: False)
+    monkeypatch.setattr("cryobridge.wrappers.cryosparc.card.project_files._can_write", lambda _: False)
     card = bench.card()
     assert bench.run(card) is End.COMPLETED
     (name,) = bench.daemon.jobs
@@ -318,7 +319,7 @@ PEAK = """
     import re, sys
     from pathlib import Path
     from cryobridge.wrappers.cryosparc.documents import CardId
-    from cryobridge.wrappers.cryosparc.v5 import V5Server
+    from cryobridge.wrappers.cryosparc.v5.adapter import V5Server
     def peak():
         # Not ru_maxrss, which a new process has from the one that started it.
         return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])

@@ -10,9 +10,9 @@ import pytest
 from support.cryosparc import QUICK
 from support.made_up_heterogeneity import LATENTS, made_up_heterogeneity
 
-from cryobridge.wrappers.cryosparc.card_run import End
+from cryobridge.wrappers.cryosparc.card.card_run import End
+from cryobridge.wrappers.cryosparc.card.new_card import new_card
 from cryobridge.wrappers.cryosparc.documents import CardId, Source
-from cryobridge.wrappers.cryosparc.new_card import new_card
 from cryobridge.wrappers.cryosparc.options_block import CardOptions
 from cryobridge.wrappers.formats import mrc
 

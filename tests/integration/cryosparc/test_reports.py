@@ -34,19 +34,19 @@ import numpy as np
 import pytest
 from support.cryosparc import EMAIL, PASSWORD, DirectDaemon
 
-from cryobridge.wrappers.cryosparc import foreground, telling
-from cryobridge.wrappers.cryosparc.card_run import CardRun, CardSurroundings, End
+from cryobridge.wrappers.cryosparc.card import foreground, telling
+from cryobridge.wrappers.cryosparc.card.card_run import CardRun, CardSurroundings, End
+from cryobridge.wrappers.cryosparc.card.foreground import run_card
+from cryobridge.wrappers.cryosparc.card.memory import Memory
 from cryobridge.wrappers.cryosparc.connecting import connected
 from cryobridge.wrappers.cryosparc.daemon import JobEnd, OnProgress
 from cryobridge.wrappers.cryosparc.documents import CardId
-from cryobridge.wrappers.cryosparc.foreground import run_card
-from cryobridge.wrappers.cryosparc.login import log_in
-from cryobridge.wrappers.cryosparc.memory import Memory
 from cryobridge.wrappers.cryosparc.patience import CardPatience
 from cryobridge.wrappers.cryosparc.recipes import HALVES
 from cryobridge.wrappers.cryosparc.sent_text import one_line
 from cryobridge.wrappers.cryosparc.server import NotLoggedIn
-from cryobridge.wrappers.cryosparc.v5 import V5Server
+from cryobridge.wrappers.cryosparc.v5.adapter import V5Server
+from cryobridge.wrappers.cryosparc.v5.login import log_in
 
 from .conftest import Bench
 

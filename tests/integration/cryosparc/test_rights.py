@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from cryobridge.wrappers.cryosparc.card_run import End
+from cryobridge.wrappers.cryosparc.card.card_run import End
 
 from .conftest import Bench
 

@@ -14,7 +14,7 @@ from cryobridge.bridge.doctor.cryosparc_project import check_card
 from cryobridge.bridge.doctor.finding import Finding, Level
 from cryobridge.wrappers.cryosparc.documents import CardId
 from cryobridge.wrappers.cryosparc.patience import CardPatience
-from cryobridge.wrappers.cryosparc.v5 import V5Server
+from cryobridge.wrappers.cryosparc.v5.adapter import V5Server
 
 from .conftest import Bench
 
@@ -161,7 +161,7 @@ def test_a_reader_that_goes_away_leaves_nothing_running(bench: Bench) -> None:
 
 
 def test_no_agent_takes_it_for_one_of_its_cards(bench: Bench) -> None:
-    from cryobridge.wrappers.cryosparc.go_signs import is_ours
+    from cryobridge.wrappers.cryosparc.agent.go_signs import is_ours
 
     tried(bench)
     assert not is_ours(bench.server.card(CARD))

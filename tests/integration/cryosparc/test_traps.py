@@ -19,14 +19,14 @@ import pytest
 from support.cryosparc import DirectDaemon
 
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.wrappers.cryosparc import card_run, foreground, telling
-from cryobridge.wrappers.cryosparc.card_run import End
+from cryobridge.wrappers.cryosparc.card import card_run, foreground, telling
+from cryobridge.wrappers.cryosparc.card.card_run import End
+from cryobridge.wrappers.cryosparc.card.foreground import run_card
+from cryobridge.wrappers.cryosparc.card.memory import Memory
+from cryobridge.wrappers.cryosparc.card.new_card import new_card
 from cryobridge.wrappers.cryosparc.daemon import JobEnd, OnProgress
 from cryobridge.wrappers.cryosparc.documents import CardId, Source
-from cryobridge.wrappers.cryosparc.foreground import run_card
-from cryobridge.wrappers.cryosparc.job_folder import Folders, inputs_of_folders
-from cryobridge.wrappers.cryosparc.memory import Memory
-from cryobridge.wrappers.cryosparc.new_card import new_card
+from cryobridge.wrappers.cryosparc.folder.job_folder import Folders, inputs_of_folders
 from cryobridge.wrappers.cryosparc.options_block import CardOptions
 from cryobridge.wrappers.cryosparc.recipes import recipes
 from cryobridge.wrappers.formats import mrc
@@ -163,7 +163,7 @@ def test_3_a_job_that_somebody_completed_meanwhile_does_not_become_failed(bench:
 
 
 def test_3_a_card_without_inputs_fails_in_one_sentence(bench: Bench) -> None:
-    card = new_card(bench.server, "P1", "W1", CardOptions("map.fsc3d"), {}, "cryobridge", card_run.Patience())
+    card = new_card(bench.server, "P1", "W1", CardOptions("map.fsc3d"), {}, "cryobridge", card_run.CardPatience())
     assert bench.run(card) is End.FAILED
     assert bench.daemon.jobs == {}
     assert "volume" in errors_of(bench, card)[0]
@@ -226,7 +226,7 @@ def test_4_an_exception_with_a_text_of_any_length_too(bench: Bench) -> None:
 def test_5_a_new_card_is_one_card_however_the_answers_are_lost(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, operation: str, drop: str
 ) -> None:
-    monkeypatch.setattr("cryobridge.wrappers.cryosparc.new_card._SETTLE_S", 0.0)
+    monkeypatch.setattr("cryobridge.wrappers.cryosparc.card.new_card._SETTLE_S", 0.0)
     bench.standin.fault(operation, drop=drop, times=2)
     if operation == "jobs.find":
         bench.standin.fault("jobs.create", drop="after")
@@ -373,6 +373,6 @@ def test_a_wrong_connection_is_refused_before_a_card_is_made(bench: Bench) -> No
             CardOptions("map.fsc3d"),
             {"volume": Source("J1", "mask")},
             "cryobridge",
-            card_run.Patience(),
+            card_run.CardPatience(),
         )
     assert [job.uid for job in bench.standin.state.jobs.values()] == ["J1"]

@@ -15,13 +15,13 @@ from support.cryosparc_v4 import LICENSE, FakeV4
 from support.cryosparc_v4_deeds import EMAIL, PASSWORD
 
 from cryobridge.schemas.errors import CryobridgeError
-from cryobridge.wrappers.cryosparc.card_run import CardRun, End
+from cryobridge.wrappers.cryosparc.card.card_run import CardRun, End
+from cryobridge.wrappers.cryosparc.card.new_card import new_card
 from cryobridge.wrappers.cryosparc.documents import CardId, Source
-from cryobridge.wrappers.cryosparc.made_cards import MadeCards
-from cryobridge.wrappers.cryosparc.new_card import new_card
 from cryobridge.wrappers.cryosparc.options_block import CardOptions, Go
-from cryobridge.wrappers.cryosparc.v4 import V4Server
-from cryobridge.wrappers.cryosparc.v4_login import V4Login
+from cryobridge.wrappers.cryosparc.v4.adapter import V4Server
+from cryobridge.wrappers.cryosparc.v4.login import V4Login
+from cryobridge.wrappers.cryosparc.v4.made_cards import MadeCards
 
 Scenario = Callable[["V4Bench"], None]
 

@@ -12,12 +12,12 @@ from support.cryosparc import DirectDaemon, surroundings
 from support.cryosparc_v4 import LICENSE
 from support.cryosparc_v4_deeds import EMAIL, PASSWORD
 
-from cryobridge.wrappers.cryosparc.card_run import CardRun, End
-from cryobridge.wrappers.cryosparc.claim import Claim, claim
+from cryobridge.wrappers.cryosparc.card.card_run import CardRun, End
+from cryobridge.wrappers.cryosparc.card.claim import Claim, claim
 from cryobridge.wrappers.cryosparc.documents import CardId
 from cryobridge.wrappers.cryosparc.recipes import InputGroup, Slot
 from cryobridge.wrappers.cryosparc.server import ServerRefused, Unreachable
-from cryobridge.wrappers.cryosparc.v4 import V4Server
+from cryobridge.wrappers.cryosparc.v4.adapter import V4Server
 
 from .v4_bench import Scenario, V4Bench, raises
 

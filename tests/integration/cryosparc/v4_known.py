@@ -13,14 +13,15 @@ from support.cryosparc import DirectDaemon, surroundings
 from support.cryosparc_v4 import LICENSE
 from support.cryosparc_v4_deeds import EMAIL, PASSWORD
 
-from cryobridge.wrappers.cryosparc import card_watch, v4_known
-from cryobridge.wrappers.cryosparc.agent import Agent, AgentSettings
+from cryobridge.wrappers.cryosparc.agent import card_watch
+from cryobridge.wrappers.cryosparc.agent.agent import Agent, AgentSettings
 from cryobridge.wrappers.cryosparc.connecting import check_has_tokens, connected
 from cryobridge.wrappers.cryosparc.documents import CardId
-from cryobridge.wrappers.cryosparc.made_cards import Asked
 from cryobridge.wrappers.cryosparc.server import NotLoggedIn, ServerRefused, Unreachable
-from cryobridge.wrappers.cryosparc.v4 import V4Server
-from cryobridge.wrappers.cryosparc.v4_login import V4Login
+from cryobridge.wrappers.cryosparc.v4 import known as v4_known
+from cryobridge.wrappers.cryosparc.v4.adapter import V4Server
+from cryobridge.wrappers.cryosparc.v4.login import V4Login
+from cryobridge.wrappers.cryosparc.v4.made_cards import Asked
 
 from .v4_bench import V4Bench, raises
 

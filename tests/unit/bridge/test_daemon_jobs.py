@@ -57,7 +57,7 @@ def test_progress_is_passed_on_and_a_job_that_goes_on_has_no_end(daemon: Scripte
 
 
 def test_a_job_that_the_daemon_does_not_know_is_told_from_a_daemon_that_is_away(daemon: ScriptedDaemon) -> None:
-    """After which it is handed over again by its name (`wrappers.cryosparc.following`)."""
+    """After which it is handed over again by its name (`wrappers.cryosparc.card.following`)."""
     daemon.answers["wait"] = lambda _: {
         "type": "error",
         "code": "input_invalid",

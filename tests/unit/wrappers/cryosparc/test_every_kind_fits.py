@@ -20,9 +20,9 @@ from cryobridge.schemas.job import JOB_MODELS, user_kinds
 from cryobridge.schemas.memory import MemoryEstimate, volumes
 from cryobridge.schemas.outputs import REPORT, Output, OutputType
 from cryobridge.schemas.paths import Holds, InputFile, InputFiles
+from cryobridge.wrappers.cryosparc.card.request import _inputs
 from cryobridge.wrappers.cryosparc.options_block import OWN_KEYS
 from cryobridge.wrappers.cryosparc.recipes import Slot, recipe_of, recipes
-from cryobridge.wrappers.cryosparc.request import _inputs
 
 KINDS = user_kinds()
 FIT = re.compile("[A-Za-z0-9_]+")

@@ -1,0 +1,1 @@
+"""The agent: looks for cards that may begin, and brings each to its end."""

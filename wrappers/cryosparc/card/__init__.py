@@ -1,0 +1,1 @@
+"""One card: made, claimed, its inputs found, its job done, its results published."""

@@ -1,0 +1,1 @@
+"""A job's folder read without a server, and results that can be imported."""

@@ -1,0 +1,1 @@
+"""CryoSPARC 5: one HTTP API, through `cryosparc-tools` 5."""
