@@ -102,11 +102,13 @@ def _run_card(options: CardOptions, url: str, email: str, project: str, workspac
     from cryobridge.wrappers.cryosparc.card.card_run import End
     from cryobridge.wrappers.cryosparc.card.foreground import check_finished, run_card
     from cryobridge.wrappers.cryosparc.card.new_card import new_card
+    from cryobridge.wrappers.cryosparc.card.request import check_options
     from cryobridge.wrappers.cryosparc.documents import project_id, workspace_id
     from cryobridge.wrappers.cryosparc.patience import CardPatience
 
     from ..daemon_jobs import DaemonJobs
 
+    check_options(options)
     server = _server(url, email)
     memory, daemon = _memory(server), DaemonJobs()
     project, workspace = project_id(project), workspace_id(workspace)
@@ -138,11 +140,13 @@ def make_card(
 ) -> None:
     """Make a card that a user fills by drag and drop and the agent runs; print its id."""
     from cryobridge.wrappers.cryosparc.card.new_card import new_card
+    from cryobridge.wrappers.cryosparc.card.request import check_options
     from cryobridge.wrappers.cryosparc.documents import project_id, workspace_id
     from cryobridge.wrappers.cryosparc.patience import CardPatience
 
-    server = _server(url, email)
     options = _card_options(kind, given, auto=auto)
+    check_options(options)
+    server = _server(url, email)
     card = new_card(
         server, project_id(project), workspace_id(workspace), options, _connections(given), tag, CardPatience()
     )

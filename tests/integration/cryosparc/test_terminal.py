@@ -118,6 +118,8 @@ def test_7_both_ways_to_name_a_server_in_variables_do_no_harm(environment: dict[
         (["--volume", "J1:nothing"], "P1-J1 has no output 'nothing'"),
         (["--volume", "42"], "'42' is no job of CryoSPARC"),
         (["--job", "map.corect"], "'map.corect' is no job for CryoSPARC"),
+        (["--set", "half_angle=10"], "unknown key 'options.half_angle'; did you mean 'options.half_angle_deg'?"),
+        (["--set", "half_angle_deg=400"], "'options.half_angle_deg'"),
         (["--workspace", "W99"], "workspace"),
         (["--project", "P99"], "P99"),
         (["--url", "http://me:s3cret@host"], "an address holds no user and no password"),

@@ -15,7 +15,7 @@ from cryobridge.schemas.errors import JobRejected
 from cryobridge.schemas.job import JOB_MODELS, check_paths, parse_job
 
 from ..documents import Card
-from ..options_block import read_block
+from ..options_block import CardOptions, read_block
 from ..recipes import CardRecipe, recipe_of, recipes
 from ..server import CryosparcServer
 from .inputs import staged
@@ -69,6 +69,22 @@ def request_of(server: CryosparcServer, card: Card, files: ProjectFiles, request
     job = parse_job(spec, _SOURCE)
     check_paths(job)
     return Request(recipe, job.as_spec(), files.output_folder, tuple(found.notes), found.uids, files)
+
+
+def check_options(asked: CardOptions) -> None:
+    """Check what is asked for as the daemon will, before there is a card or anything is connected.
+
+    Raises
+    ------
+    OptionsInvalid, JobRejected
+        If there is no such job, or no such option.
+    """
+    recipe = recipe_for(asked.kind)
+    connected = {key: Path("/") / key for group in recipe.inputs for _, key in group.feeds}
+    connected |= {} if recipe.project is None else {recipe.project[0]: Path("/")}
+    inputs = _inputs(asked.kind, connected)
+    spec = {"schema": JOB_SCHEMA, "kind": asked.kind, "inputs": inputs, "output": "/output", "options": asked.options}
+    parse_job(spec, "the options")
 
 
 def _inputs(kind: str, paths: Mapping[str, Path]) -> dict[str, Any]:
