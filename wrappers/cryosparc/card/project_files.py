@@ -110,7 +110,7 @@ class ProjectFiles:
             if not any(real.is_relative_to(folder) for folder in self._allowed):
                 raise InputInvalid(
                     f"{found}: leads out of the project, to {real}; copy it into the project, or let the operator "
-                    "allow its folder (also_read)"
+                    "allow its folder (--also-read)"
                 )
         return self._folder
 

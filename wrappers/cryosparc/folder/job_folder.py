@@ -21,7 +21,7 @@ from cryobridge.schemas.errors import InputInvalid
 from ...formats import mrc
 from ...formats.cs_table import UID, Columns, joined, read_table, table_bytes
 from ...formats.whole_file import whole_file, write_all
-from ..card.inputs import Staged
+from ..card.inputs import Staged, wants
 from ..card.project_files import path_inside
 from ..options_block import MaskChoice
 from ..recipes import MASK, OWN_MASKS, PARTICLES, VOLUME, CardRecipe, InputGroup
@@ -178,8 +178,7 @@ class _Search:
         """Slots that are read and the inputs they are for, one for each input."""
         wanted: dict[str, str] = {}
         for slot, key in group.feeds:
-            is_chosen = slot not in OWN_MASKS or self._use_mask in ("auto", slot)
-            if f"{slot}/path" in columns and is_chosen and key not in self._found.paths:
+            if f"{slot}/path" in columns and wants(slot, self._use_mask) and key not in self._found.paths:
                 wanted.setdefault(key, slot)
         return [(slot, key) for key, slot in wanted.items()]
 

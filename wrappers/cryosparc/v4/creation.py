@@ -57,7 +57,7 @@ def found_again(
     """
     after = asked.after
     if after is None or (after and not _is_there(document_of, CardId(asked.project, f"J{after}"))):
-        raise ServerRefused(unknown(asked))
+        raise ServerRefused(_unknown(asked))
     top, misses = newest_of(asked.project) or 0, 0
     for number in range(after + 1, after + 1 + _MOST_JOBS):
         card = CardId(asked.project, f"J{number}")
@@ -71,10 +71,10 @@ def found_again(
         misses = 0
         if asked.mark in (document.get("description") or ""):
             return card
-    raise ServerRefused(unknown(asked))
+    raise ServerRefused(_unknown(asked))
 
 
-def unknown(asked: Asked) -> str:
+def _unknown(asked: Asked) -> str:
     """What a user has to look for."""
     marked = f" that has '{asked.mark}' in its description" if asked.mark else ""
     return (

@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..documents import ENDED, CardId
-from ..server import NotLoggedIn, ServerRefused
+from ..server import NOT_FOUND, NotLoggedIn, ServerRefused
 from .creation import found_again
 from .made_cards import Asked, MadeCards
 
 log = logging.getLogger(__name__)
 
-_NOT_FOUND = 404
 ENDED_EVERY_S = 300.0
 """Cards that have ended are looked at so often, for one that was cleared."""
 REFUSED_S = 60.0
@@ -32,7 +31,7 @@ class KnownCards:
     document_of
         The document of a job; raises `ServerRefused` where there is none.
     newest_of
-        As `v4_creation.newest_job`.
+        As `creation.newest_job`.
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class KnownCards:
         """
         log.debug("%s", error)
         document, at = self._last.get(card, (None, 0.0))
-        if error.status != _NOT_FOUND and time.monotonic() - at < REFUSED_S:
+        if error.status != NOT_FOUND and time.monotonic() - at < REFUSED_S:
             return document
         self._last.pop(card, None)
         return None

@@ -9,21 +9,21 @@ import contextlib
 import hashlib
 import importlib
 import io
-import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
-from cryobridge.schemas.plain_file import open_plain
+import httpx
 
 from ...formats.cs_table import Columns
 from ...formats.whole_file import whole_file
 from ..documents import Card, CardId, LiveSession, Source
 from ..recipes import InputGroup, Slot
+from ..sent_file import opened
 from ..sent_text import one_line, sendable
-from ..server import Abilities, LogLevel, NotLoggedIn, ServerRefused, Unreachable
+from ..server import NOT_FOUND, PASSING, UNAUTHORISED, Abilities, LogLevel, NotLoggedIn, ServerRefused, Unreachable
 from .documents import card_of, columns_of, session_of
 from .one_try import AnswerLost, http_client, poured, without_warnings
 from .sinks import Beginning, IntoFile
@@ -155,20 +155,10 @@ class V5Server:
         with answered("Live sessions cannot be looked for"):
             return [session_of(one) for one in self._pages(self._api.sessions.find, asked)] if projects else []
 
-    def _pages(self, find: Callable[..., Any], asked: Mapping[str, Any]) -> Iterator[Any]:
-        """All that is found, page by page."""
-        after = None
-        while True:
-            page = find(order=1, after=after, limit=_PAGE, **asked)
-            yield from page
-            if len(page) < _PAGE or page[-1].id == after:
-                return
-            after = page[-1].id
-
     def load_input(self, card: CardId, name: str, slots: Sequence[str]) -> Columns:
         """What is connected to an input, the slots under the input's own names."""
         with answered(f"{card}: what is connected to '{name}' cannot be read"):
-            return columns_of(self._api.jobs.load_input(card.project, card.job, name, slots=list(slots) or "all"))
+            return columns_of(self._api.jobs.load_input(card.project, card.job, name, slots=list(slots)))
 
     def load_output(self, card: CardId, name: str) -> Columns:
         """What a job has saved, what was passed through included."""
@@ -195,7 +185,7 @@ class V5Server:
                 self._api.projects.download_file(project, path=path)
             return bytes(beginning.content)
         except ServerRefused as error:
-            if error.status == _NOT_FOUND:
+            if error.status == NOT_FOUND:
                 return None
             raise
 
@@ -246,11 +236,6 @@ class V5Server:
         with answered(f"{card}: cannot be marked failed"):
             self._api.jobs.mark_failed(card.project, card.job, error=one_line(sentence))
 
-    def set_title(self, card: CardId, title: str) -> None:
-        """Call it otherwise."""
-        with answered(f"{card}: its title cannot be changed"):
-            self._api.jobs.set_title(card.project, card.job, title=one_line(title))
-
     def set_description(self, card: CardId, description: str) -> None:
         """Describe it otherwise."""
         with answered(f"{card}: its description cannot be changed"):
@@ -292,7 +277,7 @@ class V5Server:
                 try:
                     self._api.jobs.update_event_log(card.project, card.job, known, text, type=level)
                 except _api_error() as error:
-                    if error.code != _NOT_FOUND:
+                    if error.code != NOT_FOUND:
                         raise
                 else:
                     return
@@ -308,11 +293,6 @@ class V5Server:
         for one in [one for one in list(self._named) if one[0] == card]:
             self._named.pop(one, None)
 
-    def _remember(self, card: CardId, name: str, event: str) -> None:
-        self._named[card, name] = event
-        for one in list(self._named)[:-_MOST_NAMED]:
-            self._named.pop(one, None)
-
     def plot(self, card: CardId, title: str, png: bytes, table: bytes | None) -> None:
         """Add a picture to its log, and the numbers behind it (CSV)."""
         # It travels in the URL.
@@ -325,20 +305,32 @@ class V5Server:
     def upload(self, card: CardId, name: str, content: bytes | Path, *, overwrite: bool) -> None:
         """Write a file into its folder. What arrives is not known to be whole: whoever needs it looks."""
         stream = importlib.import_module("cryosparc.stream").Stream
-        with answered(f"{card}: {name} cannot be uploaded"), _opened(content) as file:
+        with answered(f"{card}: {name} cannot be uploaded"), opened(content) as file:
             path = f"{card.job}/{name}"
             self._api.projects.upload_file(card.project, stream.load(file), path=path, overwrite=overwrite)
+
+    # ---- small things
+
+    def _pages(self, find: Callable[..., Any], asked: Mapping[str, Any]) -> Iterator[Any]:
+        """All that is found, page by page."""
+        after = None
+        while True:
+            page = find(order=1, after=after, limit=_PAGE, **asked)
+            yield from page
+            if len(page) < _PAGE or page[-1].id == after:
+                return
+            after = page[-1].id
+
+    def _remember(self, card: CardId, name: str, event: str) -> None:
+        self._named[card, name] = event
+        for one in list(self._named)[:-_MOST_NAMED]:
+            self._named.pop(one, None)
 
     def _asset(self, card: CardId, filename: str, content: bytes) -> Any:
         stream = importlib.import_module("cryosparc.stream").Stream
         form = filename.rpartition(".")[2]
         body = stream.load(io.BytesIO(content))
         return self._api.assets.upload(card.project, card.job, body, filename=filename, format=form)
-
-
-_UNAUTHORISED, _NOT_FOUND = 401, 404
-_PASSING = (429, 502, 503, 504)
-"""What a proxy says while the server behind it starts again, or a busy server: nothing is known, it may be done."""
 
 
 def _authentication(url: str, email: str, password: str) -> str | tuple[str, str]:
@@ -360,18 +352,16 @@ def _api_error() -> Any:
 @contextlib.contextmanager
 def answered(doing: str) -> Iterator[None]:
     """Say in our own words how a call went that did not go well."""
-    import httpx
-
     try:
         yield
     except _api_error() as error:
-        if error.code == _UNAUTHORISED:
+        if error.code == UNAUTHORISED:
             raise NotLoggedIn(
                 f"{doing}: the server does not take the token any more; log in again: cryobridge cryosparc login"
             ) from error
         detail = error.data.get("detail", error.data) if isinstance(error.data, dict) else error.data
         said = f"{doing}: {one_line(str(detail or error.args[0]))} (HTTP {error.code})"
-        if error.code in _PASSING:
+        if error.code in PASSING:
             raise Unreachable(said) from error
         raise ServerRefused(said, error.code) from error
     except httpx.InvalidURL as error:
@@ -385,12 +375,3 @@ def answered(doing: str) -> Iterator[None]:
         raise ServerRefused(
             f"{doing}: the server and this version of cryosparc-tools do not go together ({said})"
         ) from error
-
-
-@contextlib.contextmanager
-def _opened(content: bytes | Path) -> Iterator[IO[bytes]]:
-    if isinstance(content, bytes):
-        yield io.BytesIO(content)
-        return
-    with os.fdopen(open_plain(content), "rb") as file:
-        yield file

@@ -16,7 +16,6 @@ from ..server import NotLoggedIn
 from ..versions import spoken_to
 
 DEFAULT_DAYS = 14.0
-MOST_DAYS = 365.0
 WARN_DAYS = 3.0
 
 
