@@ -46,7 +46,13 @@ def _job_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--set", "choices", multiple=True, metavar="KEY=VALUE", help="Option of the job, e.g. effort=quick."
             ),
-            click.option("--use-mask", default="auto", help="Mask of the volume that is used where none is connected."),
+            click.option(
+                "--use-mask",
+                default="auto",
+                show_default=True,
+                help="Mask of the volume that is used where none is connected: the first there is (auto), mask_refine, "
+                "mask_fsc, mask_fsc_auto, or none.",
+            ),
         )
     ):
         command = option(command)
