@@ -260,6 +260,15 @@ class _Reach:
                 except InputInvalid:
                     continue
 
+    def check(self, path: Path) -> Path:
+        """Where a path really leads, which is a place that may be read; raises `OSError` where there is nothing."""
+        real = Path(os.path.realpath(path, strict=True))
+        if not any(real.is_relative_to(folder) for folder in self._allowed):
+            raise InputInvalid(
+                f"{path}: leads out of the project, to {real}; if that is right, allow it: --also-read {real.parent}"
+            )
+        return real
+
     def _real(self, columns: Columns, slot: str, table: Path) -> Path:
         column = columns[f"{slot}/path"]
         if column.dtype.kind != "U" or column.ndim != 1:
@@ -273,15 +282,6 @@ class _Reach:
             return self.check(next((one for one in paths if os.path.lexists(one)), paths[-1]))
         except OSError as error:
             raise Incomplete(f"{paths[-1]}: named by {table.name}, but cannot be found ({error.strerror})") from error
-
-    def check(self, path: Path) -> Path:
-        """Where a path really leads, which is a place that may be read; raises `OSError` where there is nothing."""
-        real = Path(os.path.realpath(path, strict=True))
-        if not any(real.is_relative_to(folder) for folder in self._allowed):
-            raise InputInvalid(
-                f"{path}: leads out of the project, to {real}; if that is right, allow it: --also-read {real.parent}"
-            )
-        return real
 
 
 def _candidates(group: InputGroup, tables: JobTables, place: Path, *, by_path: bool) -> list[JobTable]:

@@ -5,7 +5,6 @@ What the client does by itself and must not do here is said in `one_try` (sendin
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib
 import io
@@ -15,20 +14,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx
-
 from ...formats.cs_table import Columns
 from ...formats.whole_file import whole_file
 from ..documents import Card, CardId, LiveSession, Source
 from ..recipes import InputGroup, Slot
 from ..sent_file import opened
 from ..sent_text import one_line, sendable
-from ..server import NOT_FOUND, PASSING, UNAUTHORISED, Abilities, LogLevel, NotLoggedIn, ServerRefused, Unreachable
+from ..server import NOT_FOUND, Abilities, LogLevel, NotLoggedIn, ServerRefused
+from .answers import answered, api_error
 from .documents import card_of, columns_of, session_of
-from .one_try import AnswerLost, http_client, poured, without_warnings
+from .one_try import api_client, poured, without_warnings
 from .sinks import Beginning, IntoFile
 
-API = "/api/cmd"
 TIMEOUT_S = 60.0
 _PAGE = 100
 _FAR = timedelta(days=1)
@@ -66,13 +63,9 @@ class V5Server:
         self._named: dict[tuple[CardId, str], str] = {}
         auth = _authentication(url, email, password)
         with answered(f"{url}: cannot be reached"):
-            client = http_client(f"{url}{API}", timeout_s)
-            api = importlib.import_module("cryosparc.api").APIClient(
-                http_client=client, auth=auth, headers={"User-Agent": "cryobridge"}
-            )
-            self._api: Any = api
-            me = api.users.me()
-            self._version = str(api.config.get_version() or "")
+            self._api: Any = api_client(url, timeout_s, auth)
+            me = self._api.users.me()
+            self._version = str(self._api.config.get_version() or "")
         self._user = next((one.address for one in me.emails), email)
 
     @property
@@ -276,7 +269,7 @@ class V5Server:
             if known is not None:
                 try:
                     self._api.jobs.update_event_log(card.project, card.job, known, text, type=level)
-                except _api_error() as error:
+                except api_error() as error:
                     if error.code != NOT_FOUND:
                         raise
                 else:
@@ -343,35 +336,3 @@ def _authentication(url: str, email: str, password: str) -> str | tuple[str, str
             f"{url}: there is no token, or it has expired; log in: cryobridge cryosparc login --url {url}"
         )
     return str(session.token.access_token)
-
-
-def _api_error() -> Any:
-    return importlib.import_module("cryosparc.errors").APIError
-
-
-@contextlib.contextmanager
-def answered(doing: str) -> Iterator[None]:
-    """Say in our own words how a call went that did not go well."""
-    try:
-        yield
-    except _api_error() as error:
-        if error.code == UNAUTHORISED:
-            raise NotLoggedIn(
-                f"{doing}: the server does not take the token any more; log in again: cryobridge cryosparc login"
-            ) from error
-        detail = error.data.get("detail", error.data) if isinstance(error.data, dict) else error.data
-        said = f"{doing}: {one_line(str(detail or error.args[0]))} (HTTP {error.code})"
-        if error.code in PASSING:
-            raise Unreachable(said) from error
-        raise ServerRefused(said, error.code) from error
-    except httpx.InvalidURL as error:
-        # Nothing was sent, and it would be no other the next time.
-        raise ServerRefused(f"{doing}: {one_line(str(error))}") from error
-    except (httpx.HTTPError, httpx.StreamError, AnswerLost) as error:
-        raise Unreachable(f"{doing}: {error or type(error).__name__}") from error
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        # The client builds its calls from what the server says it can do, and reads its answers into models.
-        said = one_line(str(error))
-        raise ServerRefused(
-            f"{doing}: the server and this version of cryosparc-tools do not go together ({said})"
-        ) from error
