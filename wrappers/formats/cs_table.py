@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,6 +139,28 @@ def joined(own: Columns, passed: Sequence[Columns], name: str) -> Columns:
     return result
 
 
+def table_rows(content: TableContent, rows: int, dtype: np.dtype[np.void]) -> Iterator[NDArray[np.void]]:
+    """The rows that follow a header, few at a time.
+
+    Raises
+    ------
+    InputInvalid
+        If there are more or fewer than it announced; at the end.
+    """
+    left, step = rows, max(1, _CHUNK_BYTES // dtype.itemsize)
+    while left and (raw := content.read(min(left, step) * dtype.itemsize)):
+        whole, cut = divmod(len(raw), dtype.itemsize)
+        if cut:
+            break
+        yield np.frombuffer(raw, dtype, whole)
+        left -= whole
+    if left or content.read(1):
+        raise InputInvalid(
+            f"{content.name}: its header announces {rows} rows, which is not what it holds; it was cut off, copy it "
+            "again"
+        )
+
+
 def slot_of(column: str) -> str:
     """The slot that a column belongs to, e.g. "ctf" of "ctf/df1_A"."""
     return column.partition("/")[0]
@@ -177,20 +199,9 @@ def _header(content: TableContent) -> tuple[int, np.dtype[np.void]]:
 
 def _read_rows(content: TableContent, rows: int, dtype: np.dtype[np.void], names: Sequence[str]) -> Columns:
     parts: dict[str, list[NDArray[np.generic]]] = {name: [np.zeros(0, dtype)[name]] for name in names}
-    left, step = rows, max(1, _CHUNK_BYTES // dtype.itemsize)
-    while left and (raw := content.read(min(left, step) * dtype.itemsize)):
-        whole, cut = divmod(len(raw), dtype.itemsize)
-        if cut:
-            break
-        table = np.frombuffer(raw, dtype, whole)
+    for table in table_rows(content, rows, dtype):
         for name in names:
             parts[name].append(table[name].copy())
-        left -= whole
-    if left or content.read(1):
-        raise InputInvalid(
-            f"{content.name}: its header announces {rows} rows, which is not what it holds; it was cut off, copy it "
-            "again"
-        )
     return {name: _readable(np.concatenate(parts[name]), name, content.name) for name in names}
 
 
