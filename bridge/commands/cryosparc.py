@@ -24,6 +24,8 @@ from .cryosparc_options import PASSWORD, email_option, optional_url_option, url_
 from .nearest import NearestGroup
 
 if TYPE_CHECKING:
+    from cryobridge.wrappers.cryosparc.card.memory import Memory
+    from cryobridge.wrappers.cryosparc.documents import Source
     from cryobridge.wrappers.cryosparc.options_block import CardOptions
     from cryobridge.wrappers.cryosparc.server import CryosparcServer
 
@@ -236,7 +238,7 @@ def _token_expires(url: str, email: str) -> datetime | None:
         return None
 
 
-def _memory(server: CryosparcServer) -> Any:
+def _memory(server: CryosparcServer) -> Memory:
     from cryobridge.wrappers.cryosparc.card.memory import Memory
     from cryobridge.wrappers.cryosparc.state_folder import state_folder
 
@@ -254,7 +256,7 @@ def _card_options(kind: str, given: dict[str, Any], *, auto: bool = False) -> Ca
         raise click.UsageError(error.sentence) from error
 
 
-def _connections(given: dict[str, Any]) -> dict[str, Any]:
+def _connections(given: dict[str, Any]) -> dict[str, Source]:
     from cryobridge.wrappers.cryosparc.documents import source_of
 
     named = {name: given[name] for name in ("volume", "mask", "particles") if given[name]}

@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import Any
 
 from ..documents import CardId
 from ..server import ServerRefused
 from .calls import Calls, answered
+from .documents import Document
 from .made_cards import Asked
 
 _JOB_FOLDER = re.compile(r"J([1-9][0-9]{0,8})")
@@ -37,7 +37,7 @@ def newest_job(calls: Calls, project: str) -> int | None:
 
 
 def found_again(
-    document_of: Callable[[CardId], Any], newest_of: Callable[[str], int | None], asked: Asked
+    document_of: Callable[[CardId], Document], newest_of: Callable[[str], int | None], asked: Asked
 ) -> CardId | None:
     """The card that was asked for; None if it was not made.
 
@@ -83,7 +83,7 @@ def _unknown(asked: Asked) -> str:
     )
 
 
-def _is_there(document_of: Callable[[CardId], Any], card: CardId) -> bool:
+def _is_there(document_of: Callable[[CardId], Document], card: CardId) -> bool:
     try:
         document_of(card)
     except ServerRefused:
