@@ -85,7 +85,12 @@ class DaemonClient:
     @property
     def uid(self) -> int:
         """The user that the daemon runs as, as the kernel knows it."""
-        return wire.peer_uid(self._channel.sock)[1]
+        peer: int = wire.peer_uid(self._channel.sock)[1]
+        if peer == 0 and self.welcome.pid is not None:
+            # Where systemd made the socket it is root's, whoever serves it.
+            with contextlib.suppress(OSError):
+                return Path("/proc", str(self.welcome.pid)).stat().st_uid
+        return peer
 
     def __enter__(self) -> Self:
         return self

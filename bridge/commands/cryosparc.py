@@ -24,6 +24,8 @@ from .cryosparc_options import PASSWORD, email_option, optional_url_option, url_
 from .nearest import NearestGroup
 
 if TYPE_CHECKING:
+    from cryobridge.wrappers.cryosparc.card.memory import Memory
+    from cryobridge.wrappers.cryosparc.documents import Source
     from cryobridge.wrappers.cryosparc.options_block import CardOptions
     from cryobridge.wrappers.cryosparc.server import CryosparcServer
 
@@ -46,7 +48,13 @@ def _job_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--set", "choices", multiple=True, metavar="KEY=VALUE", help="Option of the job, e.g. effort=quick."
             ),
-            click.option("--use-mask", default="auto", help="Mask of the volume that is used where none is connected."),
+            click.option(
+                "--use-mask",
+                default="auto",
+                show_default=True,
+                help="Mask of the volume that is used where none is connected: the first there is (auto), mask_refine, "
+                "mask_fsc, mask_fsc_auto, or none.",
+            ),
         )
     ):
         command = option(command)
@@ -234,7 +242,7 @@ def _token_expires(url: str, email: str) -> datetime | None:
         return None
 
 
-def _memory(server: CryosparcServer) -> Any:
+def _memory(server: CryosparcServer) -> Memory:
     from cryobridge.wrappers.cryosparc.card.memory import Memory
     from cryobridge.wrappers.cryosparc.state_folder import state_folder
 
@@ -252,7 +260,7 @@ def _card_options(kind: str, given: dict[str, Any], *, auto: bool = False) -> Ca
         raise click.UsageError(error.sentence) from error
 
 
-def _connections(given: dict[str, Any]) -> dict[str, Any]:
+def _connections(given: dict[str, Any]) -> dict[str, Source]:
     from cryobridge.wrappers.cryosparc.documents import source_of
 
     named = {name: given[name] for name in ("volume", "mask", "particles") if given[name]}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.card_user import CardUser
 from support.cryosparc import EMAIL, PASSWORD, QUICK, Standin
 from support.cryosparc_station import Station
 
@@ -69,7 +70,7 @@ def test_no_card_is_lost_or_doubled_or_completed_wrongly(station: Station) -> No
 
 def _begun_card(server: V5Server) -> CardId:
     card = new_card(server, "P1", "W1", CardOptions("map.fsc3d"), {"volume": Source("J1", "")}, "cryobridge", QUICK)
-    server.set_title(card, "go")
+    CardUser(server).retitle(card, "go")
     return card
 
 

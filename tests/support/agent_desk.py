@@ -19,19 +19,10 @@ from cryobridge.wrappers.cryosparc.v5.adapter import V5Server
 
 from .card_user import CardUser
 from .cryosparc import EMAIL, PASSWORD, QUICK, Standin, surroundings
+from .fake_pool import Clock
 from .quick_daemon import QuickDaemon
 
 VOLUME = {"volume": Source("J1", "volume")}
-
-
-class Hands:
-    """A clock that is turned by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class AgentDesk:
@@ -43,7 +34,7 @@ class AgentDesk:
         self.server = V5Server(standin.url, EMAIL, PASSWORD, timeout_s=10.0)
         self.user = CardUser(self.server)
         self.daemon = QuickDaemon(takes_s)
-        self.clock = Hands()
+        self.clock = Clock()
 
     def card(
         self,

@@ -33,7 +33,7 @@ class CardUser:
         self._api.jobs.remove_tag(card.project, card.job, tag)
 
     def retitle(self, card: CardId, title: str) -> None:
-        self._server.set_title(card, title)
+        self._api.jobs.set_title(card.project, card.job, title=title)
 
     def describe(self, card: CardId, old: str, new: str) -> None:
         text = self._server.card(card).description

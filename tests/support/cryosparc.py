@@ -1,4 +1,4 @@
-"""A CryoSPARC for tests: the stand-in of the shared folder, spoken to by the client from PyPI; daemons beside it."""
+"""A CryoSPARC for tests: the stand-in of the shared folder, spoken to by the client from PyPI; a daemon beside it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import shutil
 import sys
 import threading
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from cryobridge.bridge.worker.jobs.runner import run_job
-from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable
+from cryobridge.schemas.errors import DaemonUnavailable
 from cryobridge.wrappers.cryosparc.card.card_run import CardSurroundings
 from cryobridge.wrappers.cryosparc.card.memory import Memory
 from cryobridge.wrappers.cryosparc.daemon import JobEnd, OnProgress
 from cryobridge.wrappers.cryosparc.documents import CardId
 from cryobridge.wrappers.cryosparc.patience import CardPatience
+
+from .computed_once import result_of
 
 EMAIL, PASSWORD = "bridge@example.org", "secret"
 QUICK = CardPatience(server_s=20.0, login_s=20.0, daemon_s=5.0, pause_s=0.01, longest_pause_s=0.05)
@@ -99,10 +100,13 @@ class DirectDaemon:
         So many calls fail as if no daemon were there.
     slices
         So many waits pass before a job ends.
+    between
+        Called at each wait for a job, with the number of the wait from 1 on: what happens while it runs.
     """
 
     away: int = 0
     slices: int = 0
+    between: Callable[[int], None] = field(default=lambda _: None)
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -117,6 +121,7 @@ class DirectDaemon:
     def end_of(self, job_id: str, timeout_s: float, on_progress: OnProgress) -> JobEnd | None:
         self._answer()
         job = self.jobs[job_id]
+        self.between(job["waits"] + 1)
         job["waits"] += 1
         on_progress("at work", job["waits"] / (self.slices + 1))
         if job_id in self.cancelled:
@@ -125,7 +130,7 @@ class DirectDaemon:
             return None
         with self.lock:
             if job["end"] is None:
-                job["end"] = _done(job["spec"])
+                job["end"] = result_of(job["spec"])
         end: JobEnd = job["end"]
         return end
 
@@ -137,17 +142,6 @@ class DirectDaemon:
         if self.away > 0:
             self.away -= 1
             raise DaemonUnavailable("no daemon is running; start one with 'cryobridge serve'")
-
-
-def _done(spec: dict[str, Any]) -> JobEnd:
-    steps = run_job(spec, torch.device("cpu"))
-    try:
-        while True:
-            next(steps)
-    except StopIteration:
-        return JobEnd("succeeded", "", "")
-    except CryobridgeError as error:
-        return JobEnd("failed", str(error.code), str(error))
 
 
 def surroundings(server: Any, daemon: Any, folder: Path, **changes: Any) -> CardSurroundings:

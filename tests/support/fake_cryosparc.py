@@ -25,9 +25,7 @@ def card_of(card: CardId = CARD, **changes: Any) -> Card:
         description="",
         status="building",
         directory=card.job,
-        workspaces=("W1",),
         tags=(),
-        parents=(),
         inputs={},
         outputs={},
         complaints=(),
@@ -36,14 +34,14 @@ def card_of(card: CardId = CARD, **changes: Any) -> Card:
     return replace(plain, **changes)
 
 
-def volume_input(*results: str, job: str = "J1", output: str = "volume", required: bool = True) -> CardInput:
+def volume_input(*results: str, job: str = "J1", output: str = "volume") -> CardInput:
     """An input of a card that one output of a job is connected to."""
-    return CardInput("volume", required, (Source(job, output, results),))
+    return CardInput((Source(job, output, results),))
 
 
 def volume_output(*results: str, type_: str = "volume") -> CardOutput:
-    """An output with these results, all of them its own."""
-    return CardOutput(type_, dict.fromkeys(results, False))
+    """An output with these results."""
+    return CardOutput(type_, results)
 
 
 @dataclass
@@ -151,7 +149,7 @@ class FakeCryosparc:
 
     def add_input(self, card: CardId, group: Any) -> None:
         with self._asked("add_input"):
-            self._change(card, inputs=lambda now: now | {group.name: CardInput(group.type, group.required, ())})
+            self._change(card, inputs=lambda now: now | {group.name: CardInput(())})
 
     def add_output(self, card: CardId, name: str, type_: str, slots: Any, title: str, passthrough: str | None) -> None:
         with self._asked("add_output"):
@@ -174,10 +172,6 @@ class FakeCryosparc:
         with self._asked("fail"):
             self._change(card, status=lambda _: "failed")
 
-    def set_title(self, card: CardId, title: str) -> None:
-        with self._asked("set_title"):
-            self._change(card, title=lambda _: title)
-
     def set_description(self, card: CardId, description: str) -> None:
         with self._asked("set_description"):
             self._change(card, description=lambda _: description)
@@ -198,7 +192,7 @@ class FakeCryosparc:
 
     def connect(self, card: CardId, name: str, source: Source) -> None:
         with self._asked("connect"):
-            results = tuple(self.cards[CardId(card.project, source.job)].outputs[source.output].results)
+            results = self.cards[CardId(card.project, source.job)].outputs[source.output].results
             more = Source(source.job, source.output, results)
             one = self.cards[card].inputs[name]
             self._change(card, inputs=lambda now: now | {name: replace(one, sources=(*one.sources, more))})

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import queue
-import shutil
-import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 from cryobridge.schemas.errors import DaemonUnavailable
 from cryobridge.wrappers.cryosparc.daemon import JobEnd, OnProgress
 
-from .cryosparc import _done
-
-_RESULTS: dict[str, Path] = {}
-_MAKING = threading.Lock()
+from .computed_once import result_of
 
 
 class QuickDaemon:
-    """Does jobs one after the other, as they come; knows a request again by its name, as the real one does.
-
-    The first job of a kind in a process is done for real, the others get a copy of its result.
+    """Does jobs one after the other in a thread of its own; knows a request again by its name, as the real one does.
 
     Parameters
     ----------
@@ -80,18 +72,3 @@ class QuickDaemon:
             with self._changed:
                 self._ends.setdefault(name, end)
                 self._changed.notify_all()
-
-
-def result_of(spec: dict[str, Any]) -> JobEnd:
-    """Do a job, or copy what the first of its kind came to."""
-    output = Path(spec["output"])
-    with _MAKING:
-        if spec["kind"] not in _RESULTS:
-            end = _done(spec)
-            if end.state == "succeeded":
-                kept = Path(tempfile.mkdtemp(prefix="result-")) / "out"
-                shutil.copytree(output, kept)
-                _RESULTS[spec["kind"]] = kept
-            return end
-    shutil.copytree(_RESULTS[spec["kind"]], output, dirs_exist_ok=True)
-    return JobEnd("succeeded", "", "")

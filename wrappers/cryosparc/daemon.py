@@ -1,4 +1,4 @@
-"""The daemon as the bridge to CryoSPARC sees it; `bridge.commands` brings the connection."""
+"""The daemon as the bridge to CryoSPARC sees it; `bridge.daemon_jobs` brings the connection."""
 
 from __future__ import annotations
 

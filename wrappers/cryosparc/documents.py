@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from cryobridge.schemas.errors import InputInvalid
@@ -43,20 +43,17 @@ class Source:
 
 @dataclass(frozen=True)
 class CardInput:
-    """An input of a card and what is connected to it."""
+    """An input of a card: what is connected to it."""
 
-    type: str
-    required: bool
     sources: tuple[Source, ...]
 
 
 @dataclass(frozen=True)
 class CardOutput:
-    """An output of a job: its results, and whether each was passed through from an input."""
+    """An output of a job: its type, and which results it has, those that were passed through included."""
 
     type: str
-    results: Mapping[str, bool]
-    passthrough: str | None = None
+    results: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -81,14 +78,11 @@ class Card:
     description: str
     status: str
     directory: str
-    workspaces: tuple[str, ...]
     tags: tuple[str, ...]
-    parents: tuple[str, ...]
     inputs: Mapping[str, CardInput]
     outputs: Mapping[str, CardOutput]
     complaints: tuple[str, ...]
     updated_at: datetime
-    summary: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     @property
     def is_external(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Literal
 from cryobridge.schemas.describe import FieldDescription, KindDescription, describe_kind
 from cryobridge.schemas.envelope import Job
 from cryobridge.schemas.errors import JobRejected
+from cryobridge.schemas.job import JOB_MODELS, user_kinds
 from cryobridge.schemas.outputs import Output
 from cryobridge.schemas.paths import Holds
 
@@ -120,8 +121,6 @@ def recipe_of(model: type[Job]) -> CardRecipe:
 
 def recipes() -> dict[str, CardRecipe]:
     """Every kind that can run as an external job."""
-    from cryobridge.schemas.job import JOB_MODELS, user_kinds
-
     found = {}
     for kind in user_kinds():
         try:

@@ -21,6 +21,9 @@ from .documents import Card, CardId, LiveSession, Source
 from .recipes import InputGroup, Slot
 
 LogLevel = Literal["text", "warning", "error"]
+UNAUTHORISED, NOT_FOUND, CONFLICT = 401, 404, 409
+PASSING = (429, 502, 503, 504)
+"""What a busy server says, or a proxy while the one behind it starts again: nothing is known, it may be done."""
 
 
 class ServerRefused(CryobridgeError):  # noqa: N818
@@ -159,9 +162,6 @@ class CryosparcServer(Protocol):
 
     def fail(self, card: CardId, sentence: str) -> None:
         """Say that it failed, in one short line."""
-
-    def set_title(self, card: CardId, title: str) -> None:
-        """Call it otherwise."""
 
     def set_description(self, card: CardId, description: str) -> None:
         """Describe it otherwise."""

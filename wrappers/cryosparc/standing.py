@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from .documents import GONE, CardId
-from .server import CryosparcServer, ServerRefused
-
-NOT_FOUND = 404
+from .server import NOT_FOUND, CryosparcServer, ServerRefused
 
 
 def standing(server: CryosparcServer, card: CardId) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cryobridge.schemas.errors import InputInvalid
 
-from .numpy_header import MAGIC, NumpyHeader, parsed_numpy_header
+from .numpy_header import MAGIC, parsed_numpy_header
 from .table_content import TableContent, opened_table
 from .whole_file import whole_file, write_all
 
@@ -47,9 +47,8 @@ def read_head(path: Path) -> TableHead:
         If it is no such table.
     """
     with opened_table(path) as content:
-        header = _header(content)
-    names = header.dtype.names if header.dtype is not None else None
-    return TableHead(header.shape[0], names or ())
+        rows, dtype = _header(content)
+    return TableHead(rows, dtype.names or ())
 
 
 def read_table(path: Path, wanted: Collection[str] | None = None) -> Columns:
@@ -68,12 +67,9 @@ def read_table(path: Path, wanted: Collection[str] | None = None) -> Columns:
         If it is no such table, cut off, damaged, or its ids are not its rows' own.
     """
     with opened_table(path) as content:
-        header = _header(content)
-        dtype = header.dtype
-        if dtype is None or dtype.names is None:
-            raise InputInvalid(f"{path}: is a numpy file but no table; give a .cs of CryoSPARC")
-        names = [name for name in dtype.names if wanted is None or _is_wanted(name, wanted)]
-        columns = _read_rows(content, header.shape[0], dtype, names)
+        rows, dtype = _header(content)
+        names = [name for name in dtype.names or () if wanted is None or _is_wanted(name, wanted)]
+        columns = _read_rows(content, rows, dtype, names)
     _check_uids(columns, path)
     return columns
 
@@ -143,14 +139,31 @@ def joined(own: Columns, passed: Sequence[Columns], name: str) -> Columns:
     return result
 
 
+def table_rows(content: TableContent, rows: int, dtype: np.dtype[np.void]) -> Iterator[NDArray[np.void]]:
+    """The rows that follow a header, few at a time.
+
+    Raises
+    ------
+    InputInvalid
+        If there are more or fewer than it announced; at the end.
+    """
+    left, step = rows, max(1, _CHUNK_BYTES // dtype.itemsize)
+    while left and (raw := content.read(min(left, step) * dtype.itemsize)):
+        whole, cut = divmod(len(raw), dtype.itemsize)
+        if cut:
+            break
+        yield np.frombuffer(raw, dtype, whole)
+        left -= whole
+    if left or content.read(1):
+        raise InputInvalid(
+            f"{content.name}: its header announces {rows} rows, which is not what it holds; it was cut off, copy it "
+            "again"
+        )
+
+
 def slot_of(column: str) -> str:
     """The slot that a column belongs to, e.g. "ctf" of "ctf/df1_A"."""
     return column.partition("/")[0]
-
-
-def is_cs_table(head: bytes) -> bool:
-    """Whether a file that begins so is a `.cs`."""
-    return head.startswith((MAGIC, _COMPRESSED_MAGIC))
 
 
 def _check_uids(columns: Columns, path: Path) -> None:
@@ -163,7 +176,8 @@ def _check_uids(columns: Columns, path: Path) -> None:
         raise InputInvalid(f"{path}: two rows have the same 'uid'; export the particles again")
 
 
-def _header(content: TableContent) -> NumpyHeader:
+def _header(content: TableContent) -> tuple[int, np.dtype[np.void]]:
+    """How many rows there are, and what each holds."""
     if content.head.startswith(_COMPRESSED_MAGIC):
         raise InputInvalid(
             f"{content.name}: is a compressed .cs, which only cryosparc-tools can read; export the output in "
@@ -180,25 +194,14 @@ def _header(content: TableContent) -> NumpyHeader:
         raise InputInvalid(f"{content.name}: is a numpy file but no table; give a .cs of CryoSPARC")
     if header.shape[0] > MAX_ROWS:
         raise InputInvalid(f"{content.name}: announces {header.shape[0]} rows; more than {MAX_ROWS} are not read")
-    return header
+    return header.shape[0], dtype
 
 
 def _read_rows(content: TableContent, rows: int, dtype: np.dtype[np.void], names: Sequence[str]) -> Columns:
     parts: dict[str, list[NDArray[np.generic]]] = {name: [np.zeros(0, dtype)[name]] for name in names}
-    left, step = rows, max(1, _CHUNK_BYTES // dtype.itemsize)
-    while left and (raw := content.read(min(left, step) * dtype.itemsize)):
-        whole, cut = divmod(len(raw), dtype.itemsize)
-        if cut:
-            break
-        table = np.frombuffer(raw, dtype, whole)
+    for table in table_rows(content, rows, dtype):
         for name in names:
             parts[name].append(table[name].copy())
-        left -= whole
-    if left or content.read(1):
-        raise InputInvalid(
-            f"{content.name}: its header announces {rows} rows, which is not what it holds; it was cut off, copy it "
-            "again"
-        )
     return {name: _readable(np.concatenate(parts[name]), name, content.name) for name in names}
 
 

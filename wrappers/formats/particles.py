@@ -16,6 +16,7 @@ from cryobridge.schemas.errors import InputInvalid
 
 from ..particles.rotations import angles_of_vectors
 from .compressed import MAGIC_BYTES, is_compressed
+from .cs_table import table_rows
 from .foreign import is_mrc, named_for_what_it_is
 from .numpy_header import MAGIC, parsed_numpy_header
 from .particle_star import ANGLES, MAX_PARTICLES, TABLE, angles_of_star
@@ -186,20 +187,10 @@ def _poses(content: TableContent, rows: int, dtype: np.dtype[np.void]) -> NDArra
     if rows > MAX_PARTICLES:
         raise InputInvalid(f"{content.name}: announces {rows} particles; more than {MAX_PARTICLES} are not read")
     parts = [np.zeros((0, 3))]
-    left, step = rows, max(1, _CHUNK_BYTES // dtype.itemsize)
-    while left and (raw := content.read(min(left, step) * dtype.itemsize)):
-        whole, cut = divmod(len(raw), dtype.itemsize)
-        if cut:
-            break
+    for table in table_rows(content, rows, dtype):
         # What is no number may warn when it is cast; it is refused by whoever asked.
         with np.errstate(all="ignore"):
-            parts.append(np.frombuffer(raw, dtype, whole)[_POSE].astype(np.float64))
-        left -= whole
-    if left or content.read(1):
-        raise InputInvalid(
-            f"{content.name}: its header announces {rows} rows, which is not what it holds; it was cut off, copy it "
-            "again"
-        )
+            parts.append(table[_POSE].astype(np.float64))
     return np.concatenate(parts)
 
 

@@ -42,6 +42,8 @@ _LOCATION = ("micrograph_path", "micrograph_shape", "center_x_frac", "center_y_f
 class RelionTables:
     """The two tables of a particle STAR file, by column (without the leading underscore), and what has to be said.
 
+    Attributes
+    ----------
     slot
         That the poses and shifts come from; empty without any.
     contrast

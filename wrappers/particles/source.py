@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 
 from cryobridge.schemas.errors import InputInvalid
 
-from ..formats.cs_table import Columns, slot_of
+from ..formats.cs_table import UID, Columns, slot_of
 
 ANY = -1
 """A width that a column may choose."""
 LARGEST = 1e18
 """No program writes larger numbers there, and their products would be none in single precision."""
+_LARGEST_COUNT = 2**53
 
 
 class ParticleSource:
@@ -105,7 +106,7 @@ class ParticleSource:
         """Raise `InputInvalid` with the first particle of those that are bad (rows,), if any is."""
         if bad.any():
             row = int(np.flatnonzero(np.atleast_1d(bad))[0])
-            uid = f" (uid {self._columns['uid'][row]})" if "uid" in self._columns else ""
+            uid = f" (uid {self._columns[UID][row]})" if UID in self._columns else ""
             raise InputInvalid(
                 f"{self.name}: '{column}' of particle {row + 1} of {self.rows}{uid} {why}; export the particles again"
             )
@@ -116,9 +117,6 @@ class ParticleSource:
                 f"{self.name}: has no column '{column}'; give the passthrough file of the same job as well"
             )
         return self._columns[column]
-
-
-_LARGEST_COUNT = 2**53
 
 
 def _told(width: tuple[int, ...]) -> str:

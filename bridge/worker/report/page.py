@@ -27,6 +27,8 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 class Figure:
     """A picture (PNG), its title, and one line that says in plain words what it shows.
 
+    Attributes
+    ----------
     table
         The file beside the page that holds its numbers; empty where there is none.
     is_tile

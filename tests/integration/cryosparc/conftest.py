@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.agent_desk import AgentDesk
-from support.canned_daemon import CannedDaemon
-from support.cryosparc import EMAIL, PASSWORD, QUICK, Standin, surroundings
+from support.cryosparc import EMAIL, PASSWORD, QUICK, DirectDaemon, Standin, surroundings
 
 from cryobridge.wrappers.cryosparc.card.card_run import CardRun, End
 from cryobridge.wrappers.cryosparc.card.new_card import new_card
@@ -24,7 +23,7 @@ class Bench:
 
     standin: Standin
     server: V5Server
-    daemon: CannedDaemon
+    daemon: DirectDaemon
     folder: Path
 
     def card(self, kind: str = "map.fsc3d", project: str = "P1", **options: object) -> CardId:
@@ -53,7 +52,7 @@ def make_bench(shared: Path, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
         standin = Standin(shared, tmp_path / f"server{len(made)}", **how)  # type: ignore[arg-type]
         made.append(standin)
         server = V5Server(standin.url, EMAIL, PASSWORD, timeout_s=10.0)
-        return Bench(standin, server, CannedDaemon(), tmp_path / f"memory{len(made)}")
+        return Bench(standin, server, DirectDaemon(), tmp_path / f"memory{len(made)}")
 
     yield make
     for one in made:

@@ -84,7 +84,10 @@ def test_those_beyond_the_bound_begin_later(
     monkeypatch.setattr(agent_module, "MOST_CARDS", 2)
     desk = make_desk(0.0)
     cards = [desk.card(go=True) for _ in range(5)]
-    with at_work(desk.agent()):
+    agent = desk.agent()
+    agent.look()
+    assert len(agent._threads) == 2
+    with at_work(agent):
         for card in cards:
             desk.until(card, "completed")
 

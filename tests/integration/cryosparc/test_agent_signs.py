@@ -138,6 +138,31 @@ def test_a_wrong_option_fails_a_card_in_the_words_of_the_schema_and_it_begins_ag
     assert spec["options"]["half_angle_deg"] == 15
 
 
+def test_a_card_that_is_mended_while_its_end_is_noted_begins_again(
+    desk: AgentDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The change is then in what the agent takes for the card as it was left."""
+    card = desk.card()
+    desk.user.describe(card, "# half_angle_deg", "half_angle_deg = 400\n# what_was half_angle_deg")
+    desk.user.tag(card)
+    agent = desk.agent(clock=desk.clock)
+    changed_at = agent._changed_at
+
+    def late(of: CardId) -> object:
+        desk.user.clear(card)
+        desk.user.describe(card, "half_angle_deg = 400", "half_angle_deg = 15")
+        return changed_at(of)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(agent, "_changed_at", late)
+        agent.look()
+        finish_threads(agent)
+    for _ in range(3):
+        agent.look()
+        finish_threads(agent)
+    assert desk.status(card) == "completed"
+
+
 @pytest.mark.parametrize("sign", ["tag", "title"])
 def test_a_card_that_was_cleared_can_be_mended_before_it_begins_again(desk: AgentDesk, sign: str) -> None:
     card = desk.card(go=sign == "tag")

@@ -284,7 +284,6 @@ def test_9_maps_that_come_out_are_volumes_by_the_standard_and_keep_their_origin(
     with path.open("r+b") as file:
         file.seek(196)
         file.write(struct.pack("<3f", 12.0, -24.0, 36.0))
-    bench.daemon = DirectDaemon()  # type: ignore[assignment]
     card = bench.card("map.lowpass", resolution_A="12")
     assert bench.run(card) is End.COMPLETED
     saved = bench.server.load_output(card, "volume")
@@ -340,7 +339,6 @@ def test_12_a_map_that_is_a_pickle_fails_the_card_and_is_not_unpickled(bench: Be
     names = bench.server.load_output(CardId("P1", "J1"), "volume")
     (bench.standin.project() / str(names["map_half_A/path"][0])).write_bytes(pickle.dumps(Trap(sprung)))
     card = bench.card()
-    bench.daemon = DirectDaemon()  # type: ignore[assignment]
     assert bench.run(card) is End.FAILED
     assert any("map_half_A" in line for line in errors_of(bench, card))
     assert not sprung.exists()

@@ -48,6 +48,8 @@ class AgentSettings:
         Title of the tag that starts a card, and of the one on Live sessions that are to be diagnosed.
     at_once
         Cards that use the daemon at the same time.
+    poll_s
+        So often the server is asked.
     live_every_s
         So often a Live session is diagnosed at most; None: not at all.
     """

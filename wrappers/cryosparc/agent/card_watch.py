@@ -155,10 +155,9 @@ class CardWatch:
         tried = self._tried.get(seen.card.id)
         if tried is None:
             return True
-        if tried.left_at == seen.card.updated_at:
-            return False
-        changed = tried.as_it_was is not None and tried.as_it_was != _contents(seen.card)
-        return changed or self._clock() - seen.since >= AGAIN_S
+        if tried.as_it_was is not None and tried.as_it_was != _contents(seen.card):
+            return True
+        return tried.left_at != seen.card.updated_at and self._clock() - seen.since >= AGAIN_S
 
     def _with_finished_parents(self, wanted: Sequence[_Seen]) -> list[CardId]:
         parents = {parent for seen in wanted for parent in parents_of(seen.card)}

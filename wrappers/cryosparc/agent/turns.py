@@ -1,4 +1,4 @@
-"""Whose turn it is: few cards use the daemon at a time, and projects take turns: fifty of one do not stop another's."""
+"""Whose turn it is: few cards use the daemon at a time, and fifty cards of one project do not stop another's."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ from ..daemon import JobDaemon
 from ..documents import ACTIVE, BUILDING, COMPLETED, ENDED, GONE, RUNNING, Card, CardId
 from ..options_block import read_block
 from ..patience import CardPatience, insist
-from ..server import CryosparcServer, NotLoggedIn, ServerRefused, Unreachable
-from ..standing import NOT_FOUND, standing
+from ..server import NOT_FOUND, CryosparcServer, NotLoggedIn, ServerRefused, Unreachable
+from ..standing import standing
 from .claim import Claim, Claimed, claim, end_claim, moment, read_claim
 from .following import follow
 from .inputs import missing_inputs

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ..documents import Card
-from ..server import CryosparcServer, ServerRefused, Unreachable
+from ..server import CONFLICT, CryosparcServer, ServerRefused, Unreachable
 
 log = logging.getLogger(__name__)
 
 FIRST_NAME = "bridge_claim.json"
 _MOST = 200
 _MAX_BYTES = 10_000
-_CONFLICT = 409
 _READINGS, _READING_PAUSE_S = 3, 0.5
 
 
@@ -161,7 +160,7 @@ def _try(server: CryosparcServer, card: Card, name: str, mine: Claim) -> None:
             raise
         log.warning("%s; it arrived all the same, or another's is there", error)
     except ServerRefused as error:
-        if error.status != _CONFLICT and _read(server, card, name) is None:
+        if error.status != CONFLICT and _read(server, card, name) is None:
             raise
 
 

@@ -9,14 +9,12 @@ import numpy as np
 
 from cryobridge.schemas.errors import InputInvalid
 
-from ...formats.cs_table import Columns, write_table
+from ...formats.cs_table import UID, Columns, write_table
 from ..documents import Card, CardInput
 from ..options_block import MaskChoice
 from ..recipes import MASK, OWN_MASKS, CardRecipe, InputGroup
 from ..server import CryosparcServer
 from .project_files import ProjectFiles
-
-_UID = "uid"
 
 
 @dataclass
@@ -70,7 +68,7 @@ def staged(
     # A mask that was connected for itself goes before those that come with a volume.
     for group in sorted(recipe.inputs, key=lambda one: one.name != MASK):
         there = _there(card.inputs.get(group.name))
-        wanted = [slot.name for slot in group.slots if slot.name in there and _wants(slot.name, use_mask)]
+        wanted = [slot.name for slot in group.slots if slot.name in there and wants(slot.name, use_mask)]
         if wanted:
             columns = server.load_input(card.id, group.name, wanted)
             _take(found, card, group, columns, files)
@@ -83,6 +81,11 @@ def staged(
     if use_mask == "none" and found.paths.pop("mask", None) is not None:
         found.notes = [note for note in found.notes if not note.startswith("mask:")]
     return found
+
+
+def wants(slot: str, use_mask: MaskChoice) -> bool:
+    """Whether a slot of a volume is read: of its own masks only the one that was chosen, or all to take the first."""
+    return slot not in OWN_MASKS or use_mask in ("auto", slot)
 
 
 def _take_project(found: Staged, wanted: tuple[str, bool], stacks: set[str], files: ProjectFiles) -> None:
@@ -101,26 +104,22 @@ def _there(connected: CardInput | None) -> set[str]:
     return set() if connected is None else {result for source in connected.sources for result in source.results}
 
 
-def _wants(slot: str, use_mask: MaskChoice) -> bool:
-    return slot not in OWN_MASKS or use_mask in ("auto", slot)
-
-
 def _take(found: Staged, card: Card, group: InputGroup, columns: Columns, files: ProjectFiles) -> None:
-    if _UID not in columns or len(columns[_UID]) == 0:
+    if UID not in columns or len(columns[UID]) == 0:
         raise InputInvalid(
             f"{card.id}: what is connected to '{group.name}' has no rows; run the job it comes from again"
         )
-    found.uids[group.name] = columns[_UID]
+    found.uids[group.name] = columns[UID]
     if group.type == "particle":
         key = group.feeds[0][1]
         path = files.work / f"{key}.cs"
         write_table(path, columns)
         found.paths[key] = path
-        found.notes.append(f"{key}: {len(columns[_UID])} of them")
+        found.notes.append(f"{key}: {len(columns[UID])} of them")
         return
-    if len(columns[_UID]) != 1:
+    if len(columns[UID]) != 1:
         raise InputInvalid(
-            f"{card.id}: what is connected to '{group.name}' holds {len(columns[_UID])} volumes; connect one of them"
+            f"{card.id}: what is connected to '{group.name}' holds {len(columns[UID])} volumes; connect one of them"
         )
     for slot, key in group.feeds:
         column = columns.get(f"{slot}/path")

@@ -149,11 +149,11 @@ class HeldCard:
 
     def begin(self) -> Remembered:
         """What was known, or the beginning of a new request."""
-        if self.known is None:
-            self.note(Remembered(self.card.project, self.card.job, f"cs-{self.card}-{secrets.token_hex(6)}"))
-        if self.known is None:
-            raise AssertionError("unreachable: it was just noted")
-        return self.known
+        if self.known is not None:
+            return self.known
+        new = Remembered(self.card.project, self.card.job, f"cs-{self.card}-{secrets.token_hex(6)}")
+        self.note(new)
+        return new
 
     def note(self, known: Remembered) -> None:
         """Keep it, on disk, before anything is done that it says."""

@@ -18,14 +18,13 @@ from cryobridge.schemas.errors import BadResult, InputInvalid
 from cryobridge.schemas.result import JobResult
 
 from ...formats import mrc
-from ...formats.cs_table import Columns, read_table
+from ...formats.cs_table import UID, Columns, read_table
 from ..documents import Card
 from ..recipes import CardRecipe, InputGroup, OutputGroup, Slot
 from ..server import CryosparcServer
 from .particle_rows import as_asked, checked_rows, slots_of
 
 log = logging.getLogger(__name__)
-_UID = "uid"
 
 
 @dataclass(frozen=True)
@@ -106,6 +105,12 @@ def planned(recipe: CardRecipe, result: JobResult, placed: Mapping[str, Placed])
     return found
 
 
+def row_id(result: JobResult, output: str) -> int:
+    """The id of the one row of an output, the same whenever the same result is saved."""
+    digests = "".join(sorted(record.sha256 for record in result.outputs.values()))
+    return int.from_bytes(hashlib.sha256(f"{digests} {output}".encode()).digest()[:8], "little")
+
+
 def _in_order(name: str) -> list[tuple[int, str]]:
     """A key by which sample_10 comes after sample_9."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
@@ -133,20 +138,20 @@ def _save_particles(
     table = f"{card.id}: {file.path}"
     columns = read_table(file.local)
     uids = checked_rows(columns, known, table)
-    if set(columns) == {_UID} and passthrough is not None:
+    if set(columns) == {UID} and passthrough is not None:
         columns = _selected(server, card, recipe.input(passthrough), uids)
     slots = slots_of(columns, table)
     server.add_output(card.id, group.name, group.type, slots, group.title, passthrough)
     asked = dict(server.output_fields(card.id, group.name))
-    _save(server, card, group.name, {_UID: uids, **as_asked(columns, asked, table)})
+    _save(server, card, group.name, {UID: uids, **as_asked(columns, asked, table)})
     return f"output '{group.name}': {len(uids)} particles with {', '.join(slot.name for slot in slots)}"
 
 
 def _selected(server: CryosparcServer, card: Card, source: InputGroup, uids: np.ndarray) -> Columns:
     """The first slot of some of the connected particles: an output without any slot of its own is refused."""
     columns = server.load_input(card.id, source.name, [source.slots[0].name])
-    order = np.argsort(columns[_UID], kind="stable")
-    rows = order[np.searchsorted(columns[_UID], uids, sorter=order)]
+    order = np.argsort(columns[UID], kind="stable")
+    rows = order[np.searchsorted(columns[UID], uids, sorter=order)]
     return {name: values[rows] for name, values in columns.items()}
 
 
@@ -165,9 +170,9 @@ def _volume_row(
     unknown = sorted(set(given) - set(fields))
     if unknown:
         raise InputInvalid(f"{card.id}: the server has no column '{unknown[0]}' in its output '{group.name}'")
-    columns: Columns = {_UID: uids if uids is not None else np.array([_number(result, group.name)], np.uint64)}
+    columns: Columns = {UID: uids if uids is not None else np.array([row_id(result, group.name)], np.uint64)}
     for name, dtype in fields.items():
-        if name == _UID:
+        if name == UID:
             continue
         if name not in given:
             raise InputInvalid(
@@ -192,13 +197,6 @@ def _column(value: object, dtype: str, what: str) -> np.ndarray:
     return column
 
 
-def _number(result: JobResult, output: str) -> np.uint64:
-    """A row's id that is the same whenever the same result is saved."""
-    digests = "".join(sorted(record.sha256 for record in result.outputs.values()))
-    raw = hashlib.sha256(f"{digests} {output}".encode()).digest()
-    return np.uint64(int.from_bytes(raw[:8], "little"))
-
-
 def _save(server: CryosparcServer, card: Card, name: str, columns: Columns) -> None:
     """Save a table and read it back: an upload that was cut off is an empty table, and no error."""
     for attempt in range(2):
@@ -216,8 +214,8 @@ def _difference(sent: Columns, kept: Columns) -> str | None:
             return f"column '{column}' is gone"
         if len(kept[column]) != len(values):
             return f"{len(kept[column])} rows for {len(values)}"
-    order = np.argsort(sent[_UID], kind="stable")
-    kept_order = np.argsort(kept[_UID], kind="stable")
+    order = np.argsort(sent[UID], kind="stable")
+    kept_order = np.argsort(kept[UID], kind="stable")
     for column, values in sent.items():
         if not _equal(values[order], kept[column][kept_order]):
             return f"column '{column}' differs"

@@ -72,17 +72,6 @@ class ProjectFiles:
             return found
         return self._fetched(relative, "")
 
-    def _resolved(self, found: Path) -> Path:
-        try:
-            return found.resolve(strict=True)
-        except PermissionError:
-            # In a folder that cannot be looked into; where its links lead cannot be known, so the server is asked.
-            return found.resolve()
-        except (OSError, RuntimeError, ValueError) as error:
-            # Links in a circle are a RuntimeError to pathlib; a name that no file can have is a ValueError.
-            why = getattr(error, "strerror", None) or "its links lead in a circle, or its name cannot be"
-            raise InputInvalid(f"{found}: {why}; the file that {self._card.id} needs is gone") from error
-
     @property
     def output_folder(self) -> Path:
         """Where the daemon leaves its results: in the job's own folder where that can be written to."""
@@ -110,7 +99,7 @@ class ProjectFiles:
             if not any(real.is_relative_to(folder) for folder in self._allowed):
                 raise InputInvalid(
                     f"{found}: leads out of the project, to {real}; copy it into the project, or let the operator "
-                    "allow its folder (also_read)"
+                    "allow its folder (--also-read)"
                 )
         return self._folder
 
@@ -119,6 +108,17 @@ class ProjectFiles:
         """Folder of our own; made at the first call."""
         self._work.mkdir(parents=True, exist_ok=True, mode=0o700)
         return self._work
+
+    def _resolved(self, found: Path) -> Path:
+        try:
+            return found.resolve(strict=True)
+        except PermissionError:
+            # In a folder that cannot be looked into; where its links lead cannot be known, so the server is asked.
+            return found.resolve()
+        except (OSError, RuntimeError, ValueError) as error:
+            # Links in a circle are a RuntimeError to pathlib; a name that no file can have is a ValueError.
+            why = getattr(error, "strerror", None) or "its links lead in a circle, or its name cannot be"
+            raise InputInvalid(f"{found}: {why}; the file that {self._card.id} needs is gone") from error
 
     def _fetched(self, relative: PurePosixPath, why: str) -> Path:
         """A copy of our own, whole or not at all; one that an earlier process has fetched is taken as it is."""

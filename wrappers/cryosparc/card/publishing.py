@@ -63,7 +63,7 @@ class Publishing:
         if self._request.files.writable:
             yield "rights", self._share
         else:
-            for name in [*self._uploaded_names(), RESULT_NAME]:
+            for name in [*sorted(self._result.outputs), RESULT_NAME]:
                 yield f"file {name}", lambda name=name: self._upload(name)  # type: ignore[misc]
         yield "outputs", self._outputs
         yield "checkpoint", lambda: self._server.checkpoint(self._card.id, {"stage": "results"})
@@ -84,9 +84,6 @@ class Publishing:
                 "to read them; the agent and the daemon should be run by one user",
                 "warning",
             )
-
-    def _uploaded_names(self) -> list[str]:
-        return sorted(self._result.outputs)
 
     def _placed(self) -> dict[str, Placed]:
         folder = self._folder

@@ -87,14 +87,14 @@ def check_options(asked: CardOptions) -> None:
     parse_job(spec, "the options")
 
 
-def _inputs(kind: str, paths: Mapping[str, Path]) -> dict[str, Any]:
-    """Inputs as a job has them; what is a list there has one member here."""
-    lists = {field.key for field in describe_kind(JOB_MODELS[kind]).inputs if field.type == "files"}
-    return nested({key: [str(path)] if key in lists else str(path) for key, path in paths.items()})
-
-
 def recipe_for(kind: str) -> CardRecipe:
     """The recipe of a kind; raises `JobRejected` where there is none."""
     if kind not in JOB_MODELS or kind not in recipes():
         raise JobRejected(f"'{kind[:80]}' is no job for CryoSPARC; there are {', '.join(sorted(recipes()))}")
     return recipe_of(JOB_MODELS[kind])
+
+
+def _inputs(kind: str, paths: Mapping[str, Path]) -> dict[str, Any]:
+    """Inputs as a job has them; what is a list there has one member here."""
+    lists = {field.key for field in describe_kind(JOB_MODELS[kind]).inputs if field.type == "files"}
+    return nested({key: [str(path)] if key in lists else str(path) for key, path in paths.items()})

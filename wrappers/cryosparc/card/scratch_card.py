@@ -14,7 +14,7 @@ from ..documents import ACTIVE, BUILDING, COMPLETED, CardId
 from ..options_block import request_mark
 from ..patience import CardPatience, insist
 from ..recipes import VOLUME, InputGroup, Slot
-from ..server import CryosparcServer, ServerRefused
+from ..server import CONFLICT, CryosparcServer, ServerRefused
 from .new_card import made_once
 from .project_files import ProjectFiles
 
@@ -23,8 +23,6 @@ TRIAL_PATIENCE = CardPatience(server_s=20.0, login_s=0.0)
 _FILE = "cryobridge_doctor.txt"
 _INPUT = InputGroup(VOLUME, "volume", "nothing needs to be connected", False, (Slot("map", "blob", False),), ())
 _TRIES = 3
-_CONFLICT = 409
-"""What a server says of a file that is there; one that speaks no HTTP says nothing (0)."""
 
 Step = Callable[[], str]
 T = TypeVar("T")
@@ -142,7 +140,8 @@ class ScratchCard:
         except ServerRefused as error:
             if error.status >= 500:
                 raise
-            how = "" if error.status in (0, _CONFLICT) else f" (HTTP {error.status}, where {_CONFLICT} was expected)"
+            # 0: one that speaks no HTTP.
+            how = "" if error.status in (0, CONFLICT) else f" (HTTP {error.status}, where {CONFLICT} was expected)"
         else:
             raise TrialFailed(
                 f"{card.id}: a file that was there was replaced though it was not to be; two agents could take the "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ from cryobridge.schemas.envelope import JOB_NAME, JOB_SCHEMA, RESULT_NAME, Job
 from cryobridge.schemas.errors import CryobridgeError, InputInvalid
 from cryobridge.schemas.job import check_paths, parse_job
 from cryobridge.schemas.jobfile import load_job
-from cryobridge.schemas.result import JobResult, read_result
+from cryobridge.schemas.result import read_result
 
-from ..card.outputs import Placed, planned
+from ..card.outputs import Placed, planned, row_id
 from ..card.request import recipe_for
 from ..options_block import CardOptions
 from ..recipes import VOLUME, CardRecipe, recipes
@@ -116,7 +115,7 @@ def write_groups(done: FolderJob) -> list[tuple[Path, str]]:
         uids = found.uids.get(group.passthrough or "")
         if group.passthrough == VOLUME:
             files = {**found.handed_on, **files}
-        uid = _number(result, group.name) if uids is None else int(uids[0])
+        uid = row_id(result, group.name) if uids is None else int(uids[0])
         path = write_volume_group(output, group.name, group.type, group.title, files, uid, found.project)
         written.append((path, group.title))
     return written
@@ -153,9 +152,3 @@ def _refuse_foreign(output: Path, folder: Path) -> None:
 
 def _without_run(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in spec.items() if key != "run"}
-
-
-def _number(result: JobResult, output: str) -> int:
-    """A row's id that is the same whenever the same result is written."""
-    digests = "".join(sorted(record.sha256 for record in result.outputs.values()))
-    return int.from_bytes(hashlib.sha256(f"{digests} {output}".encode()).digest()[:8], "little")

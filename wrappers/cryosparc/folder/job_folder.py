@@ -21,7 +21,7 @@ from cryobridge.schemas.errors import InputInvalid
 from ...formats import mrc
 from ...formats.cs_table import UID, Columns, joined, read_table, table_bytes
 from ...formats.whole_file import whole_file, write_all
-from ..card.inputs import Staged
+from ..card.inputs import Staged, wants
 from ..card.project_files import path_inside
 from ..options_block import MaskChoice
 from ..recipes import MASK, OWN_MASKS, PARTICLES, VOLUME, CardRecipe, InputGroup
@@ -178,8 +178,7 @@ class _Search:
         """Slots that are read and the inputs they are for, one for each input."""
         wanted: dict[str, str] = {}
         for slot, key in group.feeds:
-            is_chosen = slot not in OWN_MASKS or self._use_mask in ("auto", slot)
-            if f"{slot}/path" in columns and is_chosen and key not in self._found.paths:
+            if f"{slot}/path" in columns and wants(slot, self._use_mask) and key not in self._found.paths:
                 wanted.setdefault(key, slot)
         return [(slot, key) for key, slot in wanted.items()]
 
@@ -261,6 +260,15 @@ class _Reach:
                 except InputInvalid:
                     continue
 
+    def check(self, path: Path) -> Path:
+        """Where a path really leads, which is a place that may be read; raises `OSError` where there is nothing."""
+        real = Path(os.path.realpath(path, strict=True))
+        if not any(real.is_relative_to(folder) for folder in self._allowed):
+            raise InputInvalid(
+                f"{path}: leads out of the project, to {real}; if that is right, allow it: --also-read {real.parent}"
+            )
+        return real
+
     def _real(self, columns: Columns, slot: str, table: Path) -> Path:
         column = columns[f"{slot}/path"]
         if column.dtype.kind != "U" or column.ndim != 1:
@@ -274,15 +282,6 @@ class _Reach:
             return self.check(next((one for one in paths if os.path.lexists(one)), paths[-1]))
         except OSError as error:
             raise Incomplete(f"{paths[-1]}: named by {table.name}, but cannot be found ({error.strerror})") from error
-
-    def check(self, path: Path) -> Path:
-        """Where a path really leads, which is a place that may be read; raises `OSError` where there is nothing."""
-        real = Path(os.path.realpath(path, strict=True))
-        if not any(real.is_relative_to(folder) for folder in self._allowed):
-            raise InputInvalid(
-                f"{path}: leads out of the project, to {real}; if that is right, allow it: --also-read {real.parent}"
-            )
-        return real
 
 
 def _candidates(group: InputGroup, tables: JobTables, place: Path, *, by_path: bool) -> list[JobTable]:

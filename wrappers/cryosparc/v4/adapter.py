@@ -1,7 +1,7 @@
 """CryoSPARC 4, spoken to through `cryosparc-tools` 4.
 
 What it lacks beside 5: a search for jobs (only cards that were made from here are known, see `made_cards`), tags,
-pictures of jobs and outputs, lines of a log that change, and titles and descriptions that a program can change.
+pictures of jobs and outputs, lines of a log that change, and descriptions that a program can change.
 
 Not tried on a real instance; agrees with the client's source 4.7.1, and with a fake of it in the tests.
 """
@@ -21,7 +21,7 @@ from ...formats.cs_table import Columns, joined
 from ..documents import ACTIVE, Card, CardId, LiveSession, Source, source_of
 from ..options_block import mark_in
 from ..recipes import InputGroup, Slot
-from ..server import Abilities, LogLevel, NotLoggedIn, ServerRefused
+from ..server import NOT_FOUND, Abilities, LogLevel, NotLoggedIn, ServerRefused
 from .calls import TIMEOUT_S, Calls, answered
 from .creation import newest_job
 from .documents import (
@@ -191,7 +191,7 @@ class V4Server:
         with answered(f"{card}: its output '{name}' cannot be read"):
             own, passed = output_tables(self._document(card), name)
         if not own and not passed:
-            raise ServerRefused(f"{card}: nothing is saved in its output '{name}'", 404)
+            raise ServerRefused(f"{card}: nothing is saved in its output '{name}'", NOT_FOUND)
         with tempfile.TemporaryDirectory() as folder:
             tables = []
             for number, path in enumerate([*own, *passed]):
@@ -276,9 +276,6 @@ class V4Server:
         """Say that it failed; why cannot be told here, so it has to stand in its log."""
         self._end(card, "failed")
 
-    def set_title(self, card: CardId, title: str) -> None:
-        """Not done: the client has no such call."""
-
     def set_description(self, card: CardId, description: str) -> None:
         """Not done: the client has no such call, so it is given when the card is made."""
 
@@ -350,7 +347,7 @@ class V4Server:
         with answered(f"{card}: cannot be read"):
             document = self._calls.core("get_job", card.project, card.job)
         if not isinstance(document, dict):
-            raise ServerRefused(f"{card}: there is no such job", 404)
+            raise ServerRefused(f"{card}: there is no such job", NOT_FOUND)
         return document
 
     def _card(self, card: CardId, document: Document) -> Card:

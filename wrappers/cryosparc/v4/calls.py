@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from http.client import HTTPException
 from typing import IO, Any
 
-from ..server import NotLoggedIn, ServerRefused, Unreachable
+from ..server import PASSING, UNAUTHORISED, NotLoggedIn, ServerRefused, Unreachable
 
 CORE_PORT, VIS_PORT = 2, 3
 """From the base port on."""
@@ -31,9 +31,6 @@ MAX_ANSWER_BYTES = 64 << 20
 MAX_TEXT = 400
 _MAX_REFUSAL_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 20
-_UNAUTHORISED = 401
-_PASSING = (429, 502, 503, 504)
-"""What is said by a busy server, or in place of one that starts again: nothing is known, it may be done."""
 
 
 class Broken(Exception):  # noqa: N818 - nothing at which the client would try again
@@ -127,13 +124,13 @@ def answered(doing: str) -> Iterator[None]:
     try:
         yield
     except command.CommandError as error:
-        if error.code == _UNAUTHORISED:
+        if error.code == UNAUTHORISED:
             raise NotLoggedIn(
                 f"{doing}: the server does not take the licence ID; set CRYOSPARC_LICENSE_ID to that of this instance"
             ) from None
         status = error.code if isinstance(error.code, int) and 100 <= error.code < 600 else 0
         said = f"{doing}: {_said(error.data)} (code {error.code})"
-        raise (Unreachable(said) if status in _PASSING else ServerRefused(said, status)) from None
+        raise (Unreachable(said) if status in PASSING else ServerRefused(said, status)) from None
     except Broken as error:
         raise Unreachable(f"{doing}: {error}") from None
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:

@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import Any
 
 from ..documents import CardId
 from ..server import ServerRefused
 from .calls import Calls, answered
+from .documents import Document
 from .made_cards import Asked
 
 _JOB_FOLDER = re.compile(r"J([1-9][0-9]{0,8})")
@@ -37,7 +37,7 @@ def newest_job(calls: Calls, project: str) -> int | None:
 
 
 def found_again(
-    document_of: Callable[[CardId], Any], newest_of: Callable[[str], int | None], asked: Asked
+    document_of: Callable[[CardId], Document], newest_of: Callable[[str], int | None], asked: Asked
 ) -> CardId | None:
     """The card that was asked for; None if it was not made.
 
@@ -57,7 +57,7 @@ def found_again(
     """
     after = asked.after
     if after is None or (after and not _is_there(document_of, CardId(asked.project, f"J{after}"))):
-        raise ServerRefused(unknown(asked))
+        raise ServerRefused(_unknown(asked))
     top, misses = newest_of(asked.project) or 0, 0
     for number in range(after + 1, after + 1 + _MOST_JOBS):
         card = CardId(asked.project, f"J{number}")
@@ -71,10 +71,10 @@ def found_again(
         misses = 0
         if asked.mark in (document.get("description") or ""):
             return card
-    raise ServerRefused(unknown(asked))
+    raise ServerRefused(_unknown(asked))
 
 
-def unknown(asked: Asked) -> str:
+def _unknown(asked: Asked) -> str:
     """What a user has to look for."""
     marked = f" that has '{asked.mark}' in its description" if asked.mark else ""
     return (
@@ -83,7 +83,7 @@ def unknown(asked: Asked) -> str:
     )
 
 
-def _is_there(document_of: Callable[[CardId], Any], card: CardId) -> bool:
+def _is_there(document_of: Callable[[CardId], Document], card: CardId) -> bool:
     try:
         document_of(card)
     except ServerRefused:

@@ -30,7 +30,6 @@ def card_of(card: CardId, document: Document, updated_at: datetime) -> Card:
     KeyError, TypeError
         If the document is of another shape than the client's source says.
     """
-    groups = document["output_result_groups"]
     return Card(
         id=card,
         type=str(document.get("job_type") or document["type"]),
@@ -39,26 +38,17 @@ def card_of(card: CardId, document: Document, updated_at: datetime) -> Card:
         status=str(document["status"]),
         # The client takes it to be so.
         directory=card.job,
-        workspaces=tuple(document.get("workspace_uids") or ()),
         tags=(),
-        parents=tuple(document.get("parents") or ()),
         inputs={
-            str(one["name"]): CardInput(
-                str(one["type"]), int(one.get("count_min") or 0) > 0, tuple(map(_source, one["connections"]))
-            )
+            str(one["name"]): CardInput(tuple(map(_source, one["connections"])))
             for one in document["input_slot_groups"]
         },
         outputs={
-            str(one["name"]): CardOutput(
-                str(one["type"]),
-                {str(result["name"]): bool(result.get("passthrough")) for result in one["contains"]},
-                one.get("passthrough") or None,
-            )
-            for one in groups
+            str(one["name"]): CardOutput(str(one["type"]), tuple(str(result["name"]) for result in one["contains"]))
+            for one in document["output_result_groups"]
         },
         complaints=(),
         updated_at=updated_at,
-        summary={str(one["name"]): one.get("summary") or {} for one in groups},
     )
 
 

@@ -6,16 +6,12 @@ Not tried on a real instance; agrees with the client's source 4.7.1.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from cryobridge.schemas.plain_file import open_plain
-
 from ..documents import CardId
+from ..sent_file import opened
 from ..server import ServerRefused
 from .calls import Calls, answered
 from .tables import copied
@@ -49,7 +45,7 @@ class V4Files:
     def upload(self, card: CardId, name: str, content: bytes | Path, *, overwrite: bool) -> None:
         """Write a file into the folder of a card."""
         query = {"path": f"{card.job}/{name}", **({"overwrite": 1} if overwrite else {})}
-        with answered(f"{card}: {name} cannot be uploaded"), _readable(content) as file:
+        with answered(f"{card}: {name} cannot be uploaded"), opened(content) as file:
             self._calls.send(f"/projects/{card.project}/files", query, file)
 
     def asset(self, card: CardId, filename: str, content: bytes) -> Any:
@@ -68,12 +64,3 @@ class V4Files:
                 "list_project_files", project_uid=project, prefix=str(place.parent), recursive=False
             )
             return place.name in {PurePosixPath(str(one)).name for one in there}
-
-
-@contextlib.contextmanager
-def _readable(content: bytes | Path) -> Iterator[IO[bytes]]:
-    if isinstance(content, bytes):
-        yield io.BytesIO(content)
-        return
-    with os.fdopen(open_plain(content), "rb") as file:
-        yield file

@@ -6,16 +6,15 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from ..documents import ENDED, CardId
-from ..server import NotLoggedIn, ServerRefused
+from ..server import NOT_FOUND, NotLoggedIn, ServerRefused
 from .creation import found_again
+from .documents import Document
 from .made_cards import Asked, MadeCards
 
 log = logging.getLogger(__name__)
 
-_NOT_FOUND = 404
 ENDED_EVERY_S = 300.0
 """Cards that have ended are looked at so often, for one that was cleared."""
 REFUSED_S = 60.0
@@ -32,24 +31,25 @@ class KnownCards:
     document_of
         The document of a job; raises `ServerRefused` where there is none.
     newest_of
-        As `v4_creation.newest_job`.
+        As `creation.newest_job`.
     """
 
     def __init__(
-        self, made: MadeCards, document_of: Callable[[CardId], Any], newest_of: Callable[[str], int | None]
+        self, made: MadeCards, document_of: Callable[[CardId], Document], newest_of: Callable[[str], int | None]
     ) -> None:
         self._made = made
         self._document_of, self._newest_of = document_of, newest_of
         self._ended_at: dict[CardId, float] = {}
-        self._last: dict[CardId, tuple[Any, float]] = {}
+        self._last: dict[CardId, tuple[Document | None, float]] = {}
         self._asked: dict[str, Asked] = {}
 
     def due(self, projects: Collection[str]) -> list[CardId]:
         """Cards of these projects to look at now."""
         return [card for card in self._made.cards(projects) if self._is_due(card)]
 
-    def seen(self, card: CardId) -> Any | None:
+    def seen(self, card: CardId) -> Document | None:
         """Look at a job, and note how it is; None where it is gone."""
+        document: Document | None
         try:
             document = self._document_of(card)
             self._last[card] = (document, time.monotonic())
@@ -96,14 +96,14 @@ class KnownCards:
                 except ServerRefused as error:
                     log.warning("%s", error)
 
-    def _last_known(self, card: CardId, error: ServerRefused) -> Any | None:
+    def _last_known(self, card: CardId, error: ServerRefused) -> Document | None:
         """What a job was like before it could not be read; None once it has been so for long, or is known to be gone.
 
         How the server says that a job is gone is not known, and work must not be given up for a passing trouble.
         """
         log.debug("%s", error)
         document, at = self._last.get(card, (None, 0.0))
-        if error.status != _NOT_FOUND and time.monotonic() - at < REFUSED_S:
+        if error.status != NOT_FOUND and time.monotonic() - at < REFUSED_S:
             return document
         self._last.pop(card, None)
         return None

@@ -50,12 +50,13 @@ def table_of(path: Path, name: str) -> Columns:
         if not head.startswith(_STREAM):
             return read_table(path)
         header = file.read(min(_MAX_HEADER_BYTES, int.from_bytes(head[len(_STREAM) :], "little")))
+    damaged = importlib.import_module("cryosparc.errors").DatasetLoadError
     try:
         rows = json.loads(header)["length"]
         if not isinstance(rows, int) or not 0 <= rows <= MAX_ROWS:
             raise ValueError(f"{rows} rows")
         dataset = _dataset().load(path)
-    except (ValueError, KeyError, TypeError, importlib.import_module("cryosparc.errors").DatasetLoadError) as error:
+    except (ValueError, KeyError, TypeError, damaged) as error:
         raise InputInvalid(f"{name}: what the server sent is no table, or damaged ({error})") from error
     return {column: np.asarray(dataset[column]) for column in dataset.fields()}
 

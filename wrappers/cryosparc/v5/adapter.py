@@ -5,30 +5,27 @@ What the client does by itself and must not do here is said in `one_try` (sendin
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib
 import io
-import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, Any, Literal
-
-from cryobridge.schemas.plain_file import open_plain
+from typing import Any, Literal
 
 from ...formats.cs_table import Columns
 from ...formats.whole_file import whole_file
 from ..documents import Card, CardId, LiveSession, Source
 from ..recipes import InputGroup, Slot
+from ..sent_file import opened
 from ..sent_text import one_line, sendable
-from ..server import Abilities, LogLevel, NotLoggedIn, ServerRefused, Unreachable
+from ..server import NOT_FOUND, Abilities, LogLevel, NotLoggedIn, ServerRefused
+from .answers import answered, api_error
 from .documents import card_of, columns_of, session_of
-from .one_try import AnswerLost, http_client, poured, without_warnings
+from .one_try import api_client, poured, without_warnings
 from .sinks import Beginning, IntoFile
 
-API = "/api/cmd"
 TIMEOUT_S = 60.0
 _PAGE = 100
 _FAR = timedelta(days=1)
@@ -66,13 +63,9 @@ class V5Server:
         self._named: dict[tuple[CardId, str], str] = {}
         auth = _authentication(url, email, password)
         with answered(f"{url}: cannot be reached"):
-            client = http_client(f"{url}{API}", timeout_s)
-            api = importlib.import_module("cryosparc.api").APIClient(
-                http_client=client, auth=auth, headers={"User-Agent": "cryobridge"}
-            )
-            self._api: Any = api
-            me = api.users.me()
-            self._version = str(api.config.get_version() or "")
+            self._api: Any = api_client(url, timeout_s, auth)
+            me = self._api.users.me()
+            self._version = str(self._api.config.get_version() or "")
         self._user = next((one.address for one in me.emails), email)
 
     @property
@@ -155,20 +148,10 @@ class V5Server:
         with answered("Live sessions cannot be looked for"):
             return [session_of(one) for one in self._pages(self._api.sessions.find, asked)] if projects else []
 
-    def _pages(self, find: Callable[..., Any], asked: Mapping[str, Any]) -> Iterator[Any]:
-        """All that is found, page by page."""
-        after = None
-        while True:
-            page = find(order=1, after=after, limit=_PAGE, **asked)
-            yield from page
-            if len(page) < _PAGE or page[-1].id == after:
-                return
-            after = page[-1].id
-
     def load_input(self, card: CardId, name: str, slots: Sequence[str]) -> Columns:
         """What is connected to an input, the slots under the input's own names."""
         with answered(f"{card}: what is connected to '{name}' cannot be read"):
-            return columns_of(self._api.jobs.load_input(card.project, card.job, name, slots=list(slots) or "all"))
+            return columns_of(self._api.jobs.load_input(card.project, card.job, name, slots=list(slots)))
 
     def load_output(self, card: CardId, name: str) -> Columns:
         """What a job has saved, what was passed through included."""
@@ -195,7 +178,7 @@ class V5Server:
                 self._api.projects.download_file(project, path=path)
             return bytes(beginning.content)
         except ServerRefused as error:
-            if error.status == _NOT_FOUND:
+            if error.status == NOT_FOUND:
                 return None
             raise
 
@@ -246,11 +229,6 @@ class V5Server:
         with answered(f"{card}: cannot be marked failed"):
             self._api.jobs.mark_failed(card.project, card.job, error=one_line(sentence))
 
-    def set_title(self, card: CardId, title: str) -> None:
-        """Call it otherwise."""
-        with answered(f"{card}: its title cannot be changed"):
-            self._api.jobs.set_title(card.project, card.job, title=one_line(title))
-
     def set_description(self, card: CardId, description: str) -> None:
         """Describe it otherwise."""
         with answered(f"{card}: its description cannot be changed"):
@@ -291,8 +269,8 @@ class V5Server:
             if known is not None:
                 try:
                     self._api.jobs.update_event_log(card.project, card.job, known, text, type=level)
-                except _api_error() as error:
-                    if error.code != _NOT_FOUND:
+                except api_error() as error:
+                    if error.code != NOT_FOUND:
                         raise
                 else:
                     return
@@ -308,11 +286,6 @@ class V5Server:
         for one in [one for one in list(self._named) if one[0] == card]:
             self._named.pop(one, None)
 
-    def _remember(self, card: CardId, name: str, event: str) -> None:
-        self._named[card, name] = event
-        for one in list(self._named)[:-_MOST_NAMED]:
-            self._named.pop(one, None)
-
     def plot(self, card: CardId, title: str, png: bytes, table: bytes | None) -> None:
         """Add a picture to its log, and the numbers behind it (CSV)."""
         # It travels in the URL.
@@ -325,20 +298,32 @@ class V5Server:
     def upload(self, card: CardId, name: str, content: bytes | Path, *, overwrite: bool) -> None:
         """Write a file into its folder. What arrives is not known to be whole: whoever needs it looks."""
         stream = importlib.import_module("cryosparc.stream").Stream
-        with answered(f"{card}: {name} cannot be uploaded"), _opened(content) as file:
+        with answered(f"{card}: {name} cannot be uploaded"), opened(content) as file:
             path = f"{card.job}/{name}"
             self._api.projects.upload_file(card.project, stream.load(file), path=path, overwrite=overwrite)
+
+    # ---- small things
+
+    def _pages(self, find: Callable[..., Any], asked: Mapping[str, Any]) -> Iterator[Any]:
+        """All that is found, page by page."""
+        after = None
+        while True:
+            page = find(order=1, after=after, limit=_PAGE, **asked)
+            yield from page
+            if len(page) < _PAGE or page[-1].id == after:
+                return
+            after = page[-1].id
+
+    def _remember(self, card: CardId, name: str, event: str) -> None:
+        self._named[card, name] = event
+        for one in list(self._named)[:-_MOST_NAMED]:
+            self._named.pop(one, None)
 
     def _asset(self, card: CardId, filename: str, content: bytes) -> Any:
         stream = importlib.import_module("cryosparc.stream").Stream
         form = filename.rpartition(".")[2]
         body = stream.load(io.BytesIO(content))
         return self._api.assets.upload(card.project, card.job, body, filename=filename, format=form)
-
-
-_UNAUTHORISED, _NOT_FOUND = 401, 404
-_PASSING = (429, 502, 503, 504)
-"""What a proxy says while the server behind it starts again, or a busy server: nothing is known, it may be done."""
 
 
 def _authentication(url: str, email: str, password: str) -> str | tuple[str, str]:
@@ -351,46 +336,3 @@ def _authentication(url: str, email: str, password: str) -> str | tuple[str, str
             f"{url}: there is no token, or it has expired; log in: cryobridge cryosparc login --url {url}"
         )
     return str(session.token.access_token)
-
-
-def _api_error() -> Any:
-    return importlib.import_module("cryosparc.errors").APIError
-
-
-@contextlib.contextmanager
-def answered(doing: str) -> Iterator[None]:
-    """Say in our own words how a call went that did not go well."""
-    import httpx
-
-    try:
-        yield
-    except _api_error() as error:
-        if error.code == _UNAUTHORISED:
-            raise NotLoggedIn(
-                f"{doing}: the server does not take the token any more; log in again: cryobridge cryosparc login"
-            ) from error
-        detail = error.data.get("detail", error.data) if isinstance(error.data, dict) else error.data
-        said = f"{doing}: {one_line(str(detail or error.args[0]))} (HTTP {error.code})"
-        if error.code in _PASSING:
-            raise Unreachable(said) from error
-        raise ServerRefused(said, error.code) from error
-    except httpx.InvalidURL as error:
-        # Nothing was sent, and it would be no other the next time.
-        raise ServerRefused(f"{doing}: {one_line(str(error))}") from error
-    except (httpx.HTTPError, httpx.StreamError, AnswerLost) as error:
-        raise Unreachable(f"{doing}: {error or type(error).__name__}") from error
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        # The client builds its calls from what the server says it can do, and reads its answers into models.
-        said = one_line(str(error))
-        raise ServerRefused(
-            f"{doing}: the server and this version of cryosparc-tools do not go together ({said})"
-        ) from error
-
-
-@contextlib.contextmanager
-def _opened(content: bytes | Path) -> Iterator[IO[bytes]]:
-    if isinstance(content, bytes):
-        yield io.BytesIO(content)
-        return
-    with os.fdopen(open_plain(content), "rb") as file:
-        yield file

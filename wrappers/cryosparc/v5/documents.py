@@ -20,24 +20,18 @@ def card_of(job: Any) -> Card:
         description=job.description,
         status=job.status,
         directory=job.job_dir,
-        workspaces=tuple(job.workspace_uids),
         tags=tuple(job.tags),
-        parents=tuple(job.parents),
         inputs={
             name: CardInput(
-                one.type,
-                one.count_min > 0,
-                tuple(Source(c.job_uid, c.output, tuple(r.result for r in c.results)) for c in one.connections),
+                tuple(Source(c.job_uid, c.output, tuple(r.result for r in c.results)) for c in one.connections)
             )
             for name, one in spec.inputs.root.items()
         },
         outputs={
-            name: CardOutput(one.type, {r.name: r.passthrough for r in one.results}, one.passthrough)
-            for name, one in spec.outputs.root.items()
+            name: CardOutput(one.type, tuple(r.name for r in one.results)) for name, one in spec.outputs.root.items()
         },
         complaints=tuple(".".join(str(part) for part in one.loc) + f" {one.type}" for one in job.build_errors),
         updated_at=job.updated_at,
-        summary={name: one.latest_summary_stats for name, one in spec.outputs.root.items()},
     )
 
 

@@ -16,7 +16,6 @@ from ..server import NotLoggedIn
 from ..versions import spoken_to
 
 DEFAULT_DAYS = 14.0
-MOST_DAYS = 365.0
 WARN_DAYS = 3.0
 
 
@@ -75,15 +74,11 @@ def readable_by_others() -> bool:
 
 def _new_token(url: str, email: str, password: str, days: float, timeout_s: float) -> Any:
     # These need what comes with the tools.
-    from .adapter import API, answered
-    from .one_try import http_client
+    from .answers import answered
+    from .one_try import api_client
 
     with answered(f"{url}: cannot log in"):
-        client = http_client(f"{url}{API}", timeout_s)
-        api: Any = importlib.import_module("cryosparc.api").APIClient(
-            http_client=client, headers={"User-Agent": "cryobridge"}
-        )
-        return api.login(
+        return api_client(url, timeout_s).login(
             grant_type="password",
             username=email,
             password=hashlib.sha256(password.encode()).hexdigest(),

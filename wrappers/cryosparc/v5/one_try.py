@@ -9,6 +9,7 @@ they belong while they arrive (`poured`).
 from __future__ import annotations
 
 import contextlib
+import importlib
 import warnings
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -18,6 +19,7 @@ import httpx
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OK = 200
+_API = "/api/cmd"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -73,10 +75,20 @@ class OneTry(httpx.BaseTransport):
         self._inner.close()
 
 
-def http_client(base_url: str, timeout_s: float) -> httpx.Client:
-    """A client for `cryosparc.api.APIClient` whose waits are bounded."""
+def api_client(url: str, timeout_s: float, auth: str | tuple[str, str] | None = None) -> Any:
+    """The client's `APIClient` for a server, over such a transport and with bounded waits.
+
+    Parameters
+    ----------
+    url
+        As in a browser, without a path.
+    auth
+        A token, or an address and the digest of a password.
+    """
     timeout: Any = httpx.Timeout(timeout_s, connect=min(timeout_s, 20.0))
-    return httpx.Client(base_url=base_url, timeout=timeout, transport=OneTry(httpx.HTTPTransport()))
+    client = httpx.Client(base_url=f"{url}{_API}", timeout=timeout, transport=OneTry(httpx.HTTPTransport()))
+    made = importlib.import_module("cryosparc.api").APIClient
+    return made(http_client=client, auth=auth, headers={"User-Agent": "cryobridge"})
 
 
 def without_warnings() -> None:

@@ -156,19 +156,6 @@ def raw(content: bytes) -> Play:
     return play
 
 
-def trickling(request: BaseHTTPRequestHandler) -> None:
-    request.send_response(200)
-    request.end_headers()
-    for _ in range(1000):
-        request.wfile.write(b" ")
-        request.wfile.flush()
-        time.sleep(0.02)
-
-
-def test_five_answers_with_what_it_can_do(serve: Callable[..., str]) -> None:
-    assert detect(serve(answering(b'{"paths": {}}'))).major == 5
-
-
 def test_four_answers_beside_its_address_with_its_version(serve: Callable[..., str]) -> None:
     for _ in range(20):
         url = serve(answering(b"<html>", 404))
@@ -195,7 +182,6 @@ def test_four_answers_beside_its_address_with_its_version(serve: Callable[..., s
         raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"),
         raw(b"HTTP/1.1 abc\r\n\r\n"),
         raw(b""),
-        trickling,
     ],
 )
 def test_garbage_is_no_cryosparc_and_is_said_in_time(serve: Callable[..., str], play: Play) -> None:

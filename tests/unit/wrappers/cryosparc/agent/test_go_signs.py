@@ -19,7 +19,7 @@ def described(*lines: str, **changes: object) -> Card:
 
 
 def connected(*results: str, **changes: object) -> Card:
-    return described("job = map.fsc3d", inputs={"volume": volume_input(*results)}, parents=("J1",), **changes)
+    return described("job = map.fsc3d", inputs={"volume": volume_input(*results)}, **changes)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_card_waits_for_what_it_needs_until_that_is_finished() -> None:
 def test_what_is_not_connected_is_named() -> None:
     assert lacks_inputs(connected(*HALVES)) is None
     assert lacks_inputs(connected("map_half_A")) == "waits: what is connected to 'volume' has no map_half_B"
-    for inputs in ({}, {"volume": CardInput("volume", True, ())}):
+    for inputs in ({}, {"volume": CardInput(())}):
         assert lacks_inputs(described("job = map.fsc3d", inputs=inputs)) == "waits: input 'volume' is not connected"
 
 
@@ -88,14 +88,9 @@ def test_wrong_options_are_no_lack_of_inputs_and_are_left_to_the_run() -> None:
 
 
 def test_every_parent_must_have_finished() -> None:
-    other = CardInput("mask", False, (Source("J2", "mask", ("mask",)),))
+    other = CardInput((Source("J2", "mask", ("mask",)),))
     card = connected(*HALVES)
     card = replace(card, inputs={**card.inputs, "mask": other})
     statuses = {CardId("P1", "J1"): "completed", CardId("P1", "J2"): "running"}
     assert waits_for(card, statuses.get) == "waits for J2, which is running"
     assert waits_for(card, (statuses | {CardId("P1", "J2"): "completed"}).get) is None
-
-
-def test_a_job_that_is_not_connected_any_more_is_not_waited_for() -> None:
-    card = replace(connected(*HALVES), parents=("J1", "J9"))
-    assert waits_for(card, {CardId("P1", "J1"): "completed"}.get) is None

@@ -51,7 +51,7 @@ def bench(tmp_path: Path) -> Bench:
 def connected(*slots: str, with_mask: bool = False) -> Card:
     inputs = {"volume": volume_input(*slots)}
     if with_mask:
-        inputs["mask"] = CardInput("mask", False, (Source("J2", "mask", ("mask",)),))
+        inputs["mask"] = CardInput((Source("J2", "mask", ("mask",)),))
     return card_of(inputs=inputs)
 
 
@@ -88,7 +88,7 @@ def test_no_mask_means_also_the_one_that_is_connected(bench: Bench) -> None:
     ("card", "sentence"),
     [
         (card_of(), "input 'volume' is not connected"),
-        (card_of(inputs={"volume": CardInput("volume", True, ())}), "input 'volume' is not connected"),
+        (card_of(inputs={"volume": CardInput(())}), "input 'volume' is not connected"),
         (connected("map_half_A", "mask_refine"), "what is connected to 'volume' has no map_half_B"),
     ],
 )
@@ -121,7 +121,7 @@ def test_particles_come_as_one_table_with_all_their_rows(bench: Bench) -> None:
         "alignments3D/psize_A": np.ones(5, np.float32),
     }
     bench.server.connected = {"particles": table}
-    card = card_of(inputs={"particles": CardInput("particle", True, (Source("J1", "particles", ("alignments3D",)),))})
+    card = card_of(inputs={"particles": CardInput((Source("J1", "particles", ("alignments3D",)),))})
     found = bench.stage(card, "map.sampling")
     kept = read_table(found.paths["particles"])
     assert all(np.array_equal(kept[name], values) for name, values in table.items())

@@ -74,17 +74,7 @@ def test_an_input_has_what_is_connected_under_its_own_names() -> None:
     assert (card.title, card.description, card.directory, card.tags) == ("", "", "J2", ())
     (source,) = card.inputs["volume"].sources
     assert (source.job, source.output, source.results) == ("J1", "volume", ("map_half_A", "mask_fsc"))
-    assert card.inputs["volume"].required
-    assert not card.inputs["mask"].required
-    assert card.outputs["volume"].results == {"map": False, "map_half_A": True}
-    assert card.outputs["volume"].passthrough == "volume"
-    assert card.summary == {"volume": {"n": 1}}
-
-
-def test_an_output_that_inherits_nothing_says_so() -> None:
-    groups = document()["output_result_groups"]
-    card = card_of(CARD, document(output_result_groups=[{**groups[0], "passthrough": False}]), NOW)
-    assert card.outputs["volume"].passthrough is None
+    assert (card.outputs["volume"].type, card.outputs["volume"].results) == ("volume", ("map", "map_half_A"))
 
 
 def test_columns_are_those_of_its_own_results() -> None:
