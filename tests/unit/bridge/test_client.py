@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from support.scripted_daemon import ScriptedDaemon, scripted_daemon
 
 from cryobridge.bridge.client import DaemonClient, degradations
+from cryobridge.schemas import wire
 from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable, DeadlineExceeded, JobRejected
 from cryobridge.schemas.requests import AskStatus, CancelJob, SubmitJob, WaitForJob
 
@@ -32,6 +34,17 @@ def test_a_request_gets_its_reply(daemon: ScriptedDaemon) -> None:
         assert client.request(AskStatus()) == {"state": "ready", "uptime_s": 3}
         client.request(CancelJob(job_id="7"))
     assert daemon.requests == [{"type": "status"}, {"type": "cancel", "job_id": "7"}]
+
+
+def test_behind_a_socket_that_systemd_made_the_daemons_user_is_its_processs(
+    daemon: ScriptedDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(daemon.path) as client:
+        monkeypatch.setattr(wire, "peer_uid", lambda _: (1, 77))
+        assert client.uid == 77
+        monkeypatch.setattr(wire, "peer_uid", lambda _: (1, 0))
+        monkeypatch.setattr(Path, "stat", lambda _: os.stat_result((0, 0, 0, 0, 4321, *[0] * 5)))
+        assert client.uid == 4321
 
 
 def test_heartbeats_before_the_reply_are_passed_over(daemon: ScriptedDaemon) -> None:
