@@ -12,18 +12,28 @@ from numpy.typing import NDArray
 from cryobridge.schemas.errors import InputInvalid
 
 from ..formats.cs_table import UID, Columns
-from ..formats.star import Block, StarFile
+from ..formats.particle_star import SUBTOMOGRAM, why_subtomograms
+from ..formats.star import Block
 from . import UID_LABEL
 from .rotations import vectors_of_angles
 from .source import LARGEST
 
 _A_PER_MM = 1e7
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
-_SUBTOMOGRAM = ("rlnCtfImage", "rlnCoordinateZ", "rlnTomoName", "rlnTomoParticleName")
 _CTF_NEEDED = (
     *("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle"),
     *("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"),
 )
+_OF_IMAGES = (
+    *("rlnImageName", "rlnImagePixelSize", "rlnImageSize", "rlnImageDimensionality", "rlnDetectorPixelSize"),
+    *("rlnMagnification", "rlnMicrographName", "rlnCoordinateX", "rlnOpticsGroup"),
+)
+_OF_ALIGNMENT = ("rlnOriginX", "rlnOriginY", "rlnOriginXAngst", "rlnOriginYAngst", "rlnClassNumber", "rlnRandomSubset")
+_OF_CTF = (
+    *("rlnPhaseShift", "rlnCtfScalefactor", "rlnCtfBfactor", "rlnBeamTiltX", "rlnBeamTiltY"),
+    *("rlnOddZernike", "rlnEvenZernike"),
+)
+_READ = frozenset((UID_LABEL, *_ANGLES, *_CTF_NEEDED, *SUBTOMOGRAM, *_OF_IMAGES, *_OF_ALIGNMENT, *_OF_CTF))
 _UNSET_DEG, _MOST_DEG = -999.0, 3600.0
 """RELION's value of an angle that was never set; ten turns, beyond which an angle is a damaged number."""
 _FINEST_A, _COARSEST_A = 1e-3, 1e4
@@ -39,12 +49,18 @@ class CryosparcTable:
 
 
 def cryosparc_table(
-    star: StarFile, name: str, pixel_size_A: float | None = None, box: int | None = None, turned_deg: float = 0.0
+    blocks: Mapping[str, Block],
+    name: str,
+    pixel_size_A: float | None = None,
+    box: int | None = None,
+    turned_deg: float = 0.0,
 ) -> CryosparcTable:
-    """Convert a STAR file.
+    """Convert the tables of a STAR file.
 
     Parameters
     ----------
+    blocks
+        By name; of their columns those that `is_read` names.
     name
         What to call it in messages.
     pixel_size_A, box
@@ -57,8 +73,13 @@ def cryosparc_table(
     InputInvalid
         If there is no table of particles, they are subtomograms, or the pixel size is not known.
     """
-    particles = _particles(star, name)
-    rows = _Rows(particles, _optics(star), name)
+    why = next((why for block in blocks.values() if (why := why_subtomograms(block.columns))), "")
+    if why:
+        raise InputInvalid(
+            f"{name}: holds subtomograms ({why}), which CryoSPARC does not know; give particles of single images"
+        )
+    particles = _particles(blocks, name)
+    rows = _Rows(particles, _optics(blocks), name)
     remarks: list[str] = []
     columns = _images(rows, name, pixel_size_A, box, remarks)
     columns |= _ctf(rows, remarks)
@@ -71,6 +92,11 @@ def cryosparc_table(
             "Coordinates are left out: CryoSPARC counts them in parts of a micrograph, whose size is not in the file."
         )
     return CryosparcTable(columns, tuple(remarks))
+
+
+def is_read(label: str) -> bool:
+    """Whether a conversion has a use for a column, be it to tell what must be refused or is left out."""
+    return label in _READ or label.startswith(("rlnTomo", "rlnMagMat"))
 
 
 class _Rows:
@@ -120,6 +146,9 @@ class _Rows:
 
     def _as_numbers(self, label: str, values: Sequence[str]) -> NDArray[np.float64]:
         try:
+            # Python would pass over them, RELION would end the number there.
+            if any("_" in text for text in values):
+                raise ValueError("an underscore")
             numbers = np.array(values, dtype=np.float64)
         except ValueError as error:
             at = next(row for row, text in enumerate(values) if not _is_number(text))
@@ -135,18 +164,15 @@ class _Rows:
             raise InputInvalid(f"{self._name}: '{label}' in row {int(np.flatnonzero(bad)[0]) + 1} {why}; mend it")
 
 
-def _particles(star: StarFile, name: str) -> Block:
-    block = next((block for block in star.blocks.values() if "rlnImageName" in block.columns), None)
+def _particles(blocks: Mapping[str, Block], name: str) -> Block:
+    block = next((block for block in blocks.values() if "rlnImageName" in block.columns), None)
     if block is None or block.n_rows == 0:
         raise InputInvalid(f"{name}: has no table of particles with 'rlnImageName'; give the particles of RELION")
-    column = next((label for label in _SUBTOMOGRAM if label in block.columns), None)
-    if column is not None:
-        raise InputInvalid(f"{name}: holds subtomograms (column '{column}'), which CryoSPARC does not know")
     return block
 
 
-def _optics(star: StarFile) -> Block | None:
-    return next((block for key, block in star.blocks.items() if key == "optics" and block.n_rows), None)
+def _optics(blocks: Mapping[str, Block]) -> Block | None:
+    return next((block for key, block in blocks.items() if key == "optics" and block.n_rows), None)
 
 
 def _is_number(text: str) -> bool:
@@ -154,7 +180,7 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text
 
 
 def _images(rows: _Rows, name: str, pixel_size_A: float | None, box: int | None, remarks: list[str]) -> Columns:

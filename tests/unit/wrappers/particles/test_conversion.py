@@ -13,8 +13,9 @@ import pytest
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.formats import star
 from cryobridge.wrappers.formats.cs_table import read_table, write_table
+from cryobridge.wrappers.formats.star_columns import read_columns
 from cryobridge.wrappers.particles.from_cryosparc import relion_tables, star_blocks
-from cryobridge.wrappers.particles.from_relion import cryosparc_table
+from cryobridge.wrappers.particles.from_relion import cryosparc_table, is_read
 
 ROWS = 6
 HEAD = "data_\n\nloop_\n_rlnImageName\n_rlnImagePixelSize\n_rlnImageSize\n_rlnAngleRot\n_rlnAngleTilt\n_rlnAnglePsi\n"
@@ -292,7 +293,7 @@ def test_a_number_that_is_none_is_refused_with_its_particle(columns: dict[str, n
 def test_there_and_back_through_a_star_file(columns: dict[str, np.ndarray], tmp_path: Path, turned_deg: float) -> None:
     tables = relion_tables(columns, "t.cs", turned_deg=turned_deg)
     star.write_atomically(tmp_path / "p.star", star_blocks(tables))
-    back = cryosparc_table(star.read(tmp_path / "p.star"), "p.star", turned_deg=-turned_deg).columns
+    back = cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star", turned_deg=-turned_deg).columns
     for name in ("blob/idx", "blob/shape", "alignments3D/split"):
         assert np.array_equal(back[name], columns[name]), name
     for name in ("df1_A", "df2_A", "df_angle_rad", "phase_shift_rad", "accel_kv", "cs_mm", "amp_contrast", "anisomag"):
@@ -310,7 +311,7 @@ def test_relion_3_0_counts_in_pixels_and_gives_the_pixel_size_by_the_detector(tm
         "data_\n\nloop_\n_rlnImageName\n_rlnAngleRot\n_rlnAngleTilt\n_rlnAnglePsi\n_rlnOriginX\n_rlnOriginY\n"
         "_rlnDetectorPixelSize\n_rlnMagnification\n1@a.mrcs 10 20 30 1.5 -2 5.0 10000\n"
     )
-    found = cryosparc_table(star.read(tmp_path / "p.star"), "p.star", box=64).columns
+    found = cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star", box=64).columns
     assert found["blob/psize_A"].tolist() == [5.0]
     assert found["alignments3D/shift"].tolist() == [[1.5, -2.0]]
     assert "ctf/df1_A" not in found
@@ -322,7 +323,7 @@ def test_files_without_groups_get_an_exposure_group_for_each_optics(tmp_path: Pa
         for row, tilt in enumerate((0, 1.5, 0, 1.5))
     )
     (tmp_path / "p.star").write_text(f"{HEAD}{CTF_HEAD}_rlnBeamTiltX\n{rows}")
-    found = cryosparc_table(star.read(tmp_path / "p.star"), "p.star").columns
+    found = cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star").columns
     assert found["ctf/exp_group_id"].tolist() == [1, 2, 1, 2]
     assert np.allclose(found["ctf/tilt_A"][:, 0], [0, 2.7e7 * math.sin(1.5e-3)] * 2, rtol=1e-6)
 
@@ -331,7 +332,7 @@ def test_what_a_ctf_lacks_is_named_and_two_particles_of_one_name_keep_two_ids(tm
     heads = HEAD + CTF_HEAD.replace("_rlnSphericalAberration\n", "")
     rows = "7@a.mrcs 1.0 64 10 20 30 10000 9000 5 300 0.1\n" * 2
     (tmp_path / "p.star").write_text(heads + rows)
-    found = cryosparc_table(star.read(tmp_path / "p.star"), "p.star")
+    found = cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star")
     assert "ctf/df1_A" not in found.columns
     assert any("rlnSphericalAberration" in line for line in found.remarks)
     assert any(line.startswith("1 particles are named like") for line in found.remarks)
@@ -346,6 +347,9 @@ def test_what_a_ctf_lacks_is_named_and_two_particles_of_one_name_keep_two_ids(tm
         ("data_\n\nloop_\n_rlnImageName\n1@a.mrcs\n", "pixel size"),
         ("data_\n\nloop_\n_rlnImageName\n_rlnImagePixelSize\n1@a.mrcs 1.0\n", "how large"),
         ("data_\n\nloop_\n_rlnImageName\n_rlnCtfImage\n1@a.mrcs b.mrc\n", "subtomograms"),
+        ("data_\n\nloop_\n_rlnTomoName\n_rlnTomoParticleName\na b\n", "subtomograms"),
+        ("data_\n\nloop_\n_rlnImageName\n_rlnMicrographName\nsub/a.mrc TS_1.tomostar\n", "subtomograms"),
+        ("data_\n\nloop_\n_rlnImageName\n_rlnImagePixelSize\n1@a.mrcs 1_0\n", "'1_0' in row 1, which is not a number"),
         ("data_\n\nloop_\n_rlnImageName\n_rlnImagePixelSize\n_rlnImageSize\n1@a.mrcs x 64\n", "not a number"),
         ("data_\n\nloop_\n_rlnImageName\n_rlnImagePixelSize\n_rlnImageSize\n1@a.mrcs nan 64\n", "not finite"),
         (f"{HEAD}1@a.mrcs 1.0 64 0 -999 0\n", "rlnAngleTilt' in row 1 is -999"),
@@ -366,7 +370,7 @@ def test_what_a_ctf_lacks_is_named_and_two_particles_of_one_name_keep_two_ids(tm
         (
             "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n_rlnImageSize\n_rlnImageDimensionality\n"
             "1 1.0 64 3\n\ndata_particles\n\nloop_\n_rlnImageName\n_rlnOpticsGroup\n1@a.mrcs 1\n",
-            "not that of images",
+            "subtomograms",
         ),
         (
             "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n_rlnImageSize\n1 1.0 64\n\n"
@@ -378,7 +382,7 @@ def test_what_a_ctf_lacks_is_named_and_two_particles_of_one_name_keep_two_ids(tm
 def test_what_cannot_be_converted_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "p.star").write_text(text)
     with pytest.raises(InputInvalid, match=sentence) as caught:
-        cryosparc_table(star.read(tmp_path / "p.star"), "p.star")
+        cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star")
     assert "p.star" in str(caught.value)
 
 

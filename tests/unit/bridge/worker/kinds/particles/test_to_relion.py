@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,15 @@ def test_memory_is_reckoned_by_the_size_of_the_tables(tmp_path: Path) -> None:
         reckoned.append(job.memory(job.own_box("cpu") or 0, "cpu").host_bytes)
     assert reckoned[0] < 90_000_000
     assert reckoned[1] - reckoned[0] > 10_000_000
+
+
+def test_memory_of_a_packed_table_is_reckoned_by_what_it_unpacks_to(tmp_path: Path) -> None:
+    write_table(tmp_path / "particles.cs", spread_particles(10_000))
+    whole = (tmp_path / "particles.cs").read_bytes()
+    (tmp_path / "particles.cs.gz").write_bytes(gzip.compress(whole))
+    spec = {"schema": "cryobridge/job/1", "kind": KIND, "inputs": {"particles": str(tmp_path / "particles.cs.gz")}}
+    job = parse_job({**spec, "output": str(tmp_path / "out")}, "test")
+    assert job.memory(job.own_box("cpu") or 0, "cpu").host_bytes > 20 * len(whole)
 
 
 def said(result: dict[str, Any]) -> str:
