@@ -15,6 +15,7 @@ from cryobridge.schemas.errors import InputInvalid
 
 from .rotations import angles_of_vectors
 from .source import ANY, ParticleSource
+from .unaligned import said_of_unaligned
 
 Table = dict[str, NDArray[np.generic]]
 Alignment = Literal["refinement", "classes", "none"]
@@ -106,28 +107,17 @@ def _posed(
     turned_deg: float,
     remarks: list[str],
 ) -> Table:
-    """Angles, origins and half-sets; pixel size and half-set are one a particle, whatever the number of classes."""
+    """Angles and origins; the pixel size is one a particle, whatever the number of classes."""
     beyond = np.linalg.norm(pose, axis=1) > _MOST_TURNS * 2 * np.pi
     source.refuse(beyond, f"{slot}/pose", "is no rotation in radians")
     angles = angles_of_vectors(pose, turned_deg)
+    remarks += said_of_unaligned(angles if turned_deg == 0 else angles_of_vectors(pose))
     # Shifts are in pixels of the refinement, which are not those of images that were binned before or after it.
-    origin_A = shift * source.positive(f"{slot}/psize_A")[:, None]
+    origin_A = shift * source.pixel_sizes(f"{slot}/psize_A")[:, None]
     return {
         "rlnAngleRot": angles[:, 0],
         "rlnAngleTilt": angles[:, 1],
         "rlnAnglePsi": angles[:, 2],
         "rlnOriginXAngst": origin_A[:, 0],
         "rlnOriginYAngst": origin_A[:, 1],
-        **_subset(source, f"{slot}/split", remarks),
     }
-
-
-def _subset(source: ParticleSource, column: str, remarks: list[str]) -> Table:
-    split = source.counts(column) if source.has(column) else np.zeros(source.rows, np.int64)
-    if len(np.unique(split)) < 2:
-        remarks.append(
-            "All particles are in one half-set, so 'rlnRandomSubset' is left out; RELION will draw new half-sets."
-        )
-        return {}
-    source.refuse(split > 1, column, "is no half-set (0 or 1)")
-    return {"rlnRandomSubset": split + 1}

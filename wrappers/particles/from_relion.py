@@ -15,8 +15,10 @@ from ..formats.cs_table import UID, Columns
 from ..formats.particle_star import SUBTOMOGRAM, why_subtomograms
 from ..formats.star import Block
 from . import UID_LABEL
+from .half_sets import drawn_half_sets, said_of_torn, torn_apart
 from .rotations import vectors_of_angles
-from .source import LARGEST
+from .source import COARSEST_A, FINEST_A, LARGEST, LARGEST_BOX
+from .unaligned import said_of_unaligned
 
 _A_PER_MM = 1e7
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
@@ -36,8 +38,7 @@ _OF_CTF = (
 _READ = frozenset((UID_LABEL, *_ANGLES, *_CTF_NEEDED, *SUBTOMOGRAM, *_OF_IMAGES, *_OF_ALIGNMENT, *_OF_CTF))
 _UNSET_DEG, _MOST_DEG = -999.0, 3600.0
 """RELION's value of an angle that was never set; ten turns, beyond which an angle is a damaged number."""
-_FINEST_A, _COARSEST_A = 1e-3, 1e4
-_LARGEST_BOX, _LARGEST_INDEX = 16_384, 2**32 - 1
+_LARGEST_INDEX = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,8 @@ def _images(rows: _Rows, name: str, pixel_size_A: float | None, box: int | None,
     sides = rows.numbers("rlnImageSize") if box is None else np.full(rows.count, float(box))
     if sides is None:
         raise InputInvalid(f"{name}: does not say how large the images are; give 'box'")
-    rows.refuse((sides < 1) | (sides > _LARGEST_BOX), "rlnImageSize", "is no size of an image")
+    wrong = (sides < 1) | (sides > LARGEST_BOX) | (sides != np.rint(sides))
+    rows.refuse(wrong, "rlnImageSize", "is no size of an image")
     side = np.rint(sides).astype(np.uint32)
     return {
         UID: _own_uids(rows, remarks),
@@ -223,7 +225,7 @@ def _pixel_size(rows: _Rows, name: str, given_A: float | None) -> NDArray[np.flo
             raise InputInvalid(f"{name}: does not say the pixel size of the images; give 'pixel_size_A'")
         size = 1e4 * detector_um / magnification
     for extreme in (size.min(), size.max()):
-        if not _FINEST_A <= extreme <= _COARSEST_A:
+        if not FINEST_A <= extreme <= COARSEST_A:
             raise InputInvalid(f"{name}: says a pixel size of {extreme:g} A; give 'pixel_size_A'")
     return size
 
@@ -308,6 +310,7 @@ def _alignment(rows: _Rows, images: Columns, turned_deg: float, remarks: list[st
     for axis, label in enumerate(_ANGLES):
         rows.refuse(known[:, axis] == _UNSET_DEG, label, "is -999, which RELION writes where none was found")
         rows.refuse(np.abs(known[:, axis]) > _MOST_DEG, label, "is no angle in degrees")
+    remarks += said_of_unaligned(known)
     pose = vectors_of_angles(known, turned_deg)
     psize_A = images["blob/psize_A"].astype(np.float64)
     shift = np.zeros((rows.count, 2))
@@ -332,8 +335,13 @@ def _alignment(rows: _Rows, images: Columns, turned_deg: float, remarks: list[st
 
 def _split(rows: _Rows, remarks: list[str]) -> NDArray[np.uint32]:
     subset = rows.numbers("rlnRandomSubset")
+    images = np.unique(np.array(rows.texts("rlnImageName")), return_inverse=True)[1].ravel()
     if subset is None:
-        remarks.append("RELION's half-sets are not known; the particles are split one by one, in their order.")
-        return (np.arange(rows.count) % 2).astype(np.uint32)
+        remarks.append(
+            "RELION's half-sets are not known; the particles are split image by image, in their order, with all copies "
+            "of one in the same."
+        )
+        return drawn_half_sets(images).astype(np.uint32)
     rows.refuse((subset != 1) & (subset != 2), "rlnRandomSubset", "is no half-set (1 or 2)")
+    remarks += said_of_torn(torn_apart(images, subset - 1))
     return (subset - 1).astype(np.uint32)

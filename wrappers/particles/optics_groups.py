@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cryobridge.schemas.errors import InputInvalid
 
-from .source import ParticleSource
+from .source import LARGEST_BOX, ParticleSource
 
 Table = dict[str, NDArray[np.generic]]
 
@@ -33,8 +33,12 @@ def optics_groups(source: ParticleSource, remarks: list[str]) -> tuple[Table, ND
         If the images' size is missing, they are not square, or a number cannot be one.
     """
     shape = source.counts("blob/shape", 2)
-    source.refuse((shape[:, 0] != shape[:, 1]) | (shape[:, 0] == 0), "blob/shape", "is not that of a square image")
-    values = {"blob/shape": shape[:, :1].astype(np.float64), "blob/psize_A": source.positive("blob/psize_A")[:, None]}
+    wrong = (shape[:, 0] != shape[:, 1]) | (shape[:, 0] == 0) | (shape[:, 0] > LARGEST_BOX)
+    source.refuse(wrong, "blob/shape", "is not that of a square image")
+    values = {
+        "blob/shape": shape[:, :1].astype(np.float64),
+        "blob/psize_A": source.pixel_sizes("blob/psize_A")[:, None],
+    }
     values |= {column: source.numbers(column)[:, None] for column, _ in _SCALARS if source.has(column)}
     for column, width in (("ctf/tilt_A", 2), ("ctf/anisomag", 4)):
         if source.has(column):

@@ -213,6 +213,57 @@ def test_copies_of_one_image_are_said(columns: dict[str, np.ndarray]) -> None:
     assert any(line.startswith("4 particles have an image") for line in relion_tables(columns, "t.cs").remarks)
 
 
+def test_copies_of_an_image_in_both_half_sets_are_counted(columns: dict[str, np.ndarray]) -> None:
+    columns["blob/idx"][:] = [0, 0, 0, 1, 2, 2]
+    # a.mrc: 0 in half-sets 0 and 1; b.mrc: 0 and 1 in one each.
+    columns["alignments3D/split"][:] = [0, 0, 1, 1, 1, 1]
+    found = relion_tables(columns, "t.cs")
+    assert any(line.startswith("1 images have copies in both half-sets") for line in found.remarks)
+    assert found.particles["rlnRandomSubset"].tolist() == [1, 1, 2, 2, 2, 2]
+
+
+def test_copies_of_an_image_stay_together_where_half_sets_must_be_drawn(
+    columns: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    columns["blob/idx"][:] = [0, 0, 0, 0, 2, 2]
+    columns["alignments3D/split"][:] = 0
+    found = relion_tables(columns, "t.cs")
+    assert found.particles["rlnRandomSubset"].tolist() == [1, 2, 1, 2, 1, 2]
+    assert any("new ones are drawn" in line for line in found.remarks)
+    rows = "".join(f"{number}@a.mrcs 1.0 64 0 {number} 0\n" for number in (4, 4, 9, 9, 4, 7))
+    (tmp_path / "p.star").write_text(HEAD + rows)
+    back = cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star").columns
+    assert back["alignments3D/split"].tolist() == [0, 0, 1, 1, 0, 0]
+
+
+def test_copies_of_an_image_in_both_of_relions_half_sets_are_counted(tmp_path: Path) -> None:
+    head = HEAD + "_rlnRandomSubset\n"
+    (tmp_path / "p.star").write_text(f"{head}1@a.mrcs 1 64 0 9 0 1\n1@a.mrcs 1 64 0 8 0 2\n2@a.mrcs 1 64 0 7 0 2\n")
+    found = cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star")
+    assert any(line.startswith("1 images have copies in both half-sets") for line in found.remarks)
+
+
+@pytest.mark.parametrize("turned_deg", [0.0, -90.0])
+def test_poses_that_a_search_begins_with_are_said(columns: dict[str, np.ndarray], turned_deg: float) -> None:
+    columns["alignments3D/pose"][:] = 0
+    found = relion_tables(columns, "t.cs", turned_deg=turned_deg)
+    assert any(line.startswith("All 6 particles have one and the same view, so they") for line in found.remarks)
+
+
+def test_angles_of_a_2d_classification_are_said(tmp_path: Path) -> None:
+    (tmp_path / "p.star").write_text(f"{HEAD}1@a.mrcs 1.0 64 0 0 30\n2@a.mrcs 1.0 64 0 0 70\n")
+    found = cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star")
+    assert any("not aligned in 3D" in line for line in found.remarks)
+
+
+def test_particles_without_micrographs_are_converted_without_coordinates(columns: dict[str, np.ndarray]) -> None:
+    columns["location/micrograph_path"] = np.array(["J0/m.mrc"] * 5 + [""])
+    found = relion_tables(columns, "t.cs")
+    assert "rlnMicrographName" not in found.particles
+    assert "rlnCoordinateX" not in found.particles
+    assert any(line.startswith("Coordinates are left out") for line in found.remarks)
+
+
 def test_some_dark_particles_among_bright_ones_are_said(columns: dict[str, np.ndarray]) -> None:
     columns["blob/sign"][2] = -1
     assert any(line.startswith("1 of 6 particles are dark") for line in relion_tables(columns, "t.cs").remarks)
@@ -235,9 +286,12 @@ WRONG = [
     ("alignments3D/pose", lambda one: one * 1e9, "no rotation in radians"),
     ("alignments3D/pose", lambda one: np.where(np.arange(ROWS)[:, None] == 4, np.inf, one), "of particle 5 of 6"),
     ("alignments3D/shift", lambda one: one.astype("S8"), "2 numbers a particle"),
-    ("alignments3D/psize_A", lambda one: one * 0, "not above 0"),
+    ("alignments3D/psize_A", lambda one: one * 0, "no pixel size"),
     ("alignments3D/split", lambda one: one + 1, "no half-set"),
-    ("blob/psize_A", lambda one: -one, "not above 0"),
+    ("blob/psize_A", lambda one: -one, "no pixel size"),
+    ("blob/psize_A", lambda one: one * 1e-8, "no pixel size"),
+    ("blob/shape", lambda one: one + 2**20, "square"),
+    ("alignments3D/split", lambda one: one % 2 * 2 + one // 2, "no half-set"),
     ("blob/idx", lambda one: one.astype(float) - 0.5, "no count"),
     ("blob/shape", lambda one: one * np.array([1, 2]), "square"),
     ("blob/path", lambda one: np.arange(ROWS), "a text a particle"),
@@ -356,6 +410,7 @@ def test_what_a_ctf_lacks_is_named_and_two_particles_of_one_name_keep_two_ids(tm
         (f"{HEAD}1@a.mrcs 1.0 64 0 0 0\n2@a.mrcs 1.0 64 0 1e9 0\n", "rlnAngleTilt' in row 2 is no angle"),
         (f"{HEAD}1@a.mrcs 1.0 64 0 0 0\n2@a.mrcs 1.0 64 0 abc 0\n", "'abc' in row 2, which is not a number"),
         (f"{HEAD}1@a.mrcs 1.0 -4 0 0 0\n", "no size of an image"),
+        (f"{HEAD}1@a.mrcs 1.0 64.5 0 0 0\n", "no size of an image"),
         (f"{HEAD}99999999999999999999999@a.mrcs 1.0 64 0 0 0\n", "no image of a stack"),
         (
             "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n_rlnImageSize\n1 1.0 64\n2 1.0 64\n\n"
