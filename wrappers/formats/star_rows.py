@@ -9,6 +9,7 @@ Rows are handed on one by one and none is kept, so a table takes no more memory 
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -65,6 +66,9 @@ def read_tables(
     begun = False
     following = iter(lines)
     for number, line in enumerate(following, 1):
+        if number == 1:
+            # Editors of other systems put it before the first block.
+            line = line.removeprefix(codecs.BOM_UTF8)
         words = line.split()
         if not words or words[0] == b"#":
             # As in RELION a blank line ends the rows, as far as what follows is not plainly another of them.

@@ -15,6 +15,7 @@ from ..formats.cs_table import UID, Columns
 from ..formats.particle_star import SUBTOMOGRAM, why_subtomograms
 from ..formats.star import Block
 from . import UID_LABEL
+from .ctf_bounds import CTF_BOUNDS, MOST_TILT_MRAD, NO_VOLTAGE
 from .half_sets import drawn_half_sets, said_of_torn, torn_apart
 from .rotations import vectors_of_angles
 from .source import COARSEST_A, FINEST_A, LARGEST, LARGEST_BOX
@@ -266,8 +267,13 @@ def _ctf(rows: _Rows, remarks: list[str]) -> Columns:
     if missing:
         remarks.append(f"{', '.join(missing)}: not in the file, so no CTF is written.")
         return {}
+    for _, label, least, most, why in CTF_BOUNDS:
+        rows.refuse((column(label) < least) | (column(label) > most), label, why)
+    if not column("rlnVoltage").all():
+        remarks.append(NO_VOLTAGE)
     # One exposure group has one optics; files of RELION 3.0 have no groups to tell it by.
     tilts_mrad = np.stack([column("rlnBeamTiltX"), column("rlnBeamTiltY")], axis=1)
+    rows.refuse((np.abs(tilts_mrad) > MOST_TILT_MRAD).any(axis=1), "rlnBeamTiltX, rlnBeamTiltY", "is no tilt in mrad")
     matrix = np.stack(
         [column(f"rlnMagMat{a}{b}", default=float(a == b)) - float(a == b) for a in range(2) for b in range(2)], axis=1
     )
@@ -322,6 +328,9 @@ def _alignment(rows: _Rows, images: Columns, turned_deg: float, remarks: list[st
             # RELION 3.0 counts in pixels of the images.
             shift[:, axis] = in_pixels
     split, number = _split(rows, remarks), rows.numbers("rlnClassNumber")
+    if number is not None:
+        wrong = (number < 0) | (number > _LARGEST_INDEX) | (number != np.floor(number))
+        rows.refuse(wrong, "rlnClassNumber", "is no number of a class")
     return {
         "alignments3D/split": split,
         "alignments3D/shift": shift.astype(np.float32),
@@ -343,5 +352,6 @@ def _split(rows: _Rows, remarks: list[str]) -> NDArray[np.uint32]:
         )
         return drawn_half_sets(images).astype(np.uint32)
     rows.refuse((subset != 1) & (subset != 2), "rlnRandomSubset", "is no half-set (1 or 2)")
-    remarks += said_of_torn(torn_apart(images, subset - 1))
-    return (subset - 1).astype(np.uint32)
+    split = subset.astype(np.int64) - 1
+    remarks += said_of_torn(torn_apart(images, split))
+    return split.astype(np.uint32)

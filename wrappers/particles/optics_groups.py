@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cryobridge.schemas.errors import InputInvalid
 
+from .ctf_bounds import CTF_BOUNDS, NO_VOLTAGE
 from .source import LARGEST_BOX, ParticleSource
 
 Table = dict[str, NDArray[np.generic]]
@@ -40,6 +41,11 @@ def optics_groups(source: ParticleSource, remarks: list[str]) -> tuple[Table, ND
         "blob/psize_A": source.pixel_sizes("blob/psize_A")[:, None],
     }
     values |= {column: source.numbers(column)[:, None] for column, _ in _SCALARS if source.has(column)}
+    for column, _, least, most, why in CTF_BOUNDS:
+        if column in values:
+            source.refuse((values[column][:, 0] < least) | (values[column][:, 0] > most), column, why)
+    if not values.get("ctf/accel_kv", np.ones(1)).all():
+        remarks.append(NO_VOLTAGE)
     for column, width in (("ctf/tilt_A", 2), ("ctf/anisomag", 4)):
         if source.has(column):
             values[column] = source.numbers(column, width)

@@ -110,7 +110,8 @@ class ParticleSource:
         values = self._there(column)
         if values.dtype.kind != "U" or values.ndim != 1:
             return np.ones(self.rows, np.bool_)
-        return np.char.strip(values.astype(np.str_), "> ") == ""
+        blank: NDArray[np.bool_] = np.char.strip(values.astype(np.str_), "> ") == ""
+        return blank
 
     def refuse(self, bad: NDArray[np.bool_] | np.bool_, column: str, why: str) -> None:
         """Raise `InputInvalid` with the first particle of those that are bad (rows,), if any is."""

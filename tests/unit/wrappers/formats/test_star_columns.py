@@ -40,6 +40,10 @@ def test_packed_files_and_those_of_other_systems_are_read(
     assert found == {"rlnMicrographName": ["a b.mrc"], "rlnImageName": ["1@a.mrcs"]}
 
 
+def test_a_mark_of_byte_order_is_passed_over(tmp_path: Path) -> None:
+    assert columns_of(tmp_path, b"\xef\xbb\xbf" + TABLE + b"m 1@a g\n")["rlnImageName"] == ["1@a"]
+
+
 def test_single_items_are_a_table_of_one_row(tmp_path: Path) -> None:
     content = b"data_optics\n_rlnOpticsGroup 1\n_rlnImageSize  64 # pixels\n_rlnVoltage 300\n\n" + TABLE
     assert columns_of(tmp_path, content, "optics") == {"rlnOpticsGroup": ["1"], "rlnImageSize": ["64"]}

@@ -264,6 +264,14 @@ def test_particles_without_micrographs_are_converted_without_coordinates(columns
     assert any(line.startswith("Coordinates are left out") for line in found.remarks)
 
 
+def test_a_voltage_of_0_is_said(columns: dict[str, np.ndarray], tmp_path: Path) -> None:
+    columns["ctf/accel_kv"][:] = 0
+    assert any(line.startswith("Particles have a voltage of 0") for line in relion_tables(columns, "t.cs").remarks)
+    (tmp_path / "p.star").write_text(f"{HEAD}{CTF_HEAD}1@a.mrcs 1.0 64 0 0 0 1 1 1 0 2.7 0.1\n")
+    found = cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star")
+    assert any(line.startswith("Particles have a voltage of 0") for line in found.remarks)
+
+
 def test_some_dark_particles_among_bright_ones_are_said(columns: dict[str, np.ndarray]) -> None:
     columns["blob/sign"][2] = -1
     assert any(line.startswith("1 of 6 particles are dark") for line in relion_tables(columns, "t.cs").remarks)
@@ -299,6 +307,9 @@ WRONG = [
     ("blob/path", lambda one: np.array(["J1/../../b.mrc"] * ROWS), "no path of a stack in the project"),
     ("blob/path", lambda one: np.array([""] * ROWS), "no path"),
     ("ctf/accel_kv", lambda one: one * np.nan, "no number"),
+    ("ctf/accel_kv", lambda one: -one, "no voltage"),
+    ("ctf/amp_contrast", lambda one: one * 100, "no amplitude contrast"),
+    ("ctf/cs_mm", lambda one: one * 1e7, "no spherical aberration"),
     ("ctf/anisomag", lambda one: one[:, :3], "4 numbers a particle"),
     ("location/micrograph_shape", lambda one: one[:, 0], "2 numbers a particle"),
 ]
@@ -410,6 +421,11 @@ def test_what_a_ctf_lacks_is_named_and_two_particles_of_one_name_keep_two_ids(tm
         (f"{HEAD}1@a.mrcs 1.0 64 0 0 0\n2@a.mrcs 1.0 64 0 1e9 0\n", "rlnAngleTilt' in row 2 is no angle"),
         (f"{HEAD}1@a.mrcs 1.0 64 0 0 0\n2@a.mrcs 1.0 64 0 abc 0\n", "'abc' in row 2, which is not a number"),
         (f"{HEAD}1@a.mrcs 1.0 -4 0 0 0\n", "no size of an image"),
+        (f"{HEAD}_rlnClassNumber\n1@a.mrcs 1.0 64 0 0 0 1.5\n", "no number of a class"),
+        (f"{HEAD}_rlnClassNumber\n1@a.mrcs 1.0 64 0 0 0 1e15\n", "no number of a class"),
+        (f"{HEAD}{CTF_HEAD}1@a.mrcs 1.0 64 0 0 0 1 1 1 -300 2.7 0.1\n", "no voltage"),
+        (f"{HEAD}{CTF_HEAD}1@a.mrcs 1.0 64 0 0 0 1 1 1 300 2.7 7\n", "no amplitude contrast"),
+        (f"{HEAD}{CTF_HEAD}_rlnBeamTiltX\n1@a.mrcs 1.0 64 0 0 0 1 1 1 300 2.7 0.1 1e5\n", "no tilt in mrad"),
         (f"{HEAD}1@a.mrcs 1.0 64.5 0 0 0\n", "no size of an image"),
         (f"{HEAD}99999999999999999999999@a.mrcs 1.0 64 0 0 0\n", "no image of a stack"),
         (
