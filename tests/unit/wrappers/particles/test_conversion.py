@@ -130,7 +130,8 @@ def test_dark_particles_and_odd_aberrations_are_said(columns: dict[str, np.ndarr
     assert all(word in remarks for word in ("dark on bright", "Trefoil", "Image shifts"))
 
 
-def test_the_most_probable_class_is_taken_only_when_asked_for(columns: dict[str, np.ndarray]) -> None:
+@pytest.mark.parametrize("called", ["alignments_class_", "alignments_class3D_"])
+def test_the_most_probable_class_is_taken_only_when_asked_for(columns: dict[str, np.ndarray], called: str) -> None:
     posterior = np.array([[0.2, 0.8], [0.9, 0.1]] * 3, np.float32)
     poses = np.stack([columns["alignments3D/pose"], -columns["alignments3D/pose"]], axis=1)
     multi = {
@@ -152,9 +153,57 @@ def test_the_most_probable_class_is_taken_only_when_asked_for(columns: dict[str,
     for number in range(2):
         part = {name: values[:, number] for name, values in multi.items() if values.ndim > 1}
         part |= {"psize_A": multi["psize_A"], "split": multi["split"]}
-        old |= {f"alignments_class_{number}/{name}": values for name, values in part.items()}
+        old |= {f"{called}{number}/{name}": values for name, values in part.items()}
     again = relion_tables(old, "t.cs", "classes").particles
     assert all(np.array_equal(again[label], values) for label, values in found.items())
+
+
+def old_class(columns: dict[str, np.ndarray], slot: str, probable: float, psize_A: float) -> dict[str, np.ndarray]:
+    there = {part: columns[f"alignments3D/{part}"] for part in ("pose", "shift", "split")}
+    there |= {"class_posterior": np.full(ROWS, probable), "psize_A": np.full(ROWS, psize_A)}
+    return {f"{slot}/{part}": values for part, values in there.items()}
+
+
+def test_slots_of_the_job_itself_come_before_those_it_passed_through_and_each_class_has_its_pixels(
+    columns: dict[str, np.ndarray],
+) -> None:
+    own = old_class(columns, "alignments_class_2", 0.2, 3.0) | old_class(columns, "alignments_class_5", 0.8, 2.0)
+    passed = old_class(columns, "alignments_class3D_0", 1.0, 9.0)
+    found = relion_tables({**columns, **own, **passed}, "t.cs", "classes")
+    assert found.slot == "alignments_class_2"
+    assert found.particles["rlnClassNumber"].tolist() == [6] * ROWS
+    assert np.allclose(found.particles["rlnOriginXAngst"], 2.0 * columns["alignments3D/shift"][:, 0])
+
+
+def test_one_class_needs_no_probability(columns: dict[str, np.ndarray]) -> None:
+    one = old_class(columns, "alignments_class_0", 1.0, 1.5)
+    del one["alignments_class_0/class_posterior"]
+    found = relion_tables({**columns, **one}, "t.cs", "classes").particles
+    assert np.array_equal(found["rlnAngleRot"], relion_tables(columns, "t.cs").particles["rlnAngleRot"])
+
+
+@pytest.mark.parametrize("era", ["old", "new"])
+def test_particles_of_several_equally_probable_classes_are_counted(columns: dict[str, np.ndarray], era: str) -> None:
+    posterior = np.array([[0.2, 0.4, 0.4], [0.4, 0.4, 0.2], [0.1, 0.1, 0.8], [0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    slot = "alignments3D_multi"
+    if era == "old":
+        for number in range(3):
+            columns |= old_class(columns, f"alignments_class_{number}", 0.0, 1.5)
+            columns[f"alignments_class_{number}/class_posterior"] = posterior[:, number]
+    else:
+        columns[f"{slot}/pose"] = np.stack([columns["alignments3D/pose"]] * 3, axis=1)
+        columns[f"{slot}/shift"] = np.stack([columns["alignments3D/shift"]] * 3, axis=1)
+        columns |= {f"{slot}/class_posterior": posterior, f"{slot}/psize_A": columns["alignments3D/psize_A"]}
+    found = relion_tables(columns, "t.cs", "classes")
+    assert found.particles["rlnClassNumber"].tolist() == [2, 1, 3, 1, 1, 2]
+    assert any(line.startswith("3 particles are as probable in another class") for line in found.remarks)
+
+
+def test_no_classes_at_all_are_refused(columns: dict[str, np.ndarray]) -> None:
+    empty = {"pose": np.zeros((ROWS, 0, 3)), "shift": np.zeros((ROWS, 0, 2)), "class_posterior": np.zeros((ROWS, 0))}
+    columns |= {f"alignments3D_multi/{part}": values for part, values in empty.items()}
+    with pytest.raises(InputInvalid, match="has no classes"):
+        relion_tables(columns, "t.cs", "classes")
 
 
 def test_classes_are_named_where_a_refinement_was_asked_for(columns: dict[str, np.ndarray]) -> None:
