@@ -268,12 +268,14 @@ def _ctf(rows: _Rows, remarks: list[str]) -> Columns:
         remarks.append(f"{', '.join(missing)}: not in the file, so no CTF is written.")
         return {}
     for _, label, least, most, why in CTF_BOUNDS:
-        rows.refuse((column(label) < least) | (column(label) > most), label, why)
+        values = column(label)
+        rows.refuse(np.less(values, least) | np.greater(values, most), label, why)
     if not column("rlnVoltage").all():
         remarks.append(NO_VOLTAGE)
     # One exposure group has one optics; files of RELION 3.0 have no groups to tell it by.
     tilts_mrad = np.stack([column("rlnBeamTiltX"), column("rlnBeamTiltY")], axis=1)
-    rows.refuse((np.abs(tilts_mrad) > MOST_TILT_MRAD).any(axis=1), "rlnBeamTiltX, rlnBeamTiltY", "is no tilt in mrad")
+    steep = np.hypot(tilts_mrad[:, 0], tilts_mrad[:, 1]) > MOST_TILT_MRAD
+    rows.refuse(steep, "rlnBeamTiltX, rlnBeamTiltY", "is no tilt in mrad")
     matrix = np.stack(
         [column(f"rlnMagMat{a}{b}", default=float(a == b)) - float(a == b) for a in range(2) for b in range(2)], axis=1
     )
