@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cryobridge.schemas.errors import InputInvalid
 
+from .foreign import is_mrc, kind_of
 from .numpy_header import MAGIC, NumpyHeader, parsed_numpy_header
 from .table_content import TableContent, opened_table
 from .whole_file import whole_file, write_all
@@ -189,7 +190,8 @@ def _header(content: TableContent) -> NumpyHeader:
             "CryoSPARC, or save the table with numpy, and give that"
         )
     if not content.head.startswith(MAGIC):
-        raise InputInvalid(f"{content.name}: is no .cs of CryoSPARC; give the .cs of a job")
+        what = "an MRC file of a map or of images" if is_mrc(content.head) else kind_of(content.head)
+        raise InputInvalid(f"{content.name}: is {what or 'no .cs of CryoSPARC'}; give the .cs of a job")
     try:
         header = parsed_numpy_header(lambda _, size: content.read(size))
     except ValueError as error:

@@ -135,7 +135,17 @@ def no_columns(path: Path) -> None:
     np.save(path.open("wb"), np.zeros(5, dtype=[]))
 
 
+def pdf(path: Path) -> None:
+    path.write_bytes(b"%PDF-1.4")
+
+
+def images(path: Path) -> None:
+    path.write_bytes(bytes(208) + b"MAP " + bytes(900))
+
+
 BAD = [
+    (pdf, "is a PDF document; give the .cs of a job"),
+    (images, "is an MRC file of a map or of images; give the .cs of a job"),
     (negative_uids, "one whole number"),
     (rows_of_nothing, "damaged"),
     (no_columns, "damaged"),
@@ -147,7 +157,7 @@ BAD = [
     (too_long, "cut off"),
     (compressed, "compressed"),
     (nothing, "no .cs"),
-    (text, "no .cs"),
+    (text, "is a STAR file; give the .cs of a job"),
     (plain_array, "no table"),
     (twice, "same 'uid'"),
     (not_text, "not UTF-8"),
