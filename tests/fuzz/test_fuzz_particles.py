@@ -108,7 +108,7 @@ def test_any_cells_of_a_star_file_are_converted_or_refused(data: st.DataObject) 
     text = "data_particles\n\nloop_\n" + heads + "".join(" ".join(row) + "\n" for row in cells)
     try:
         found = cryosparc_table(
-            star.parse(text.encode(), "p.star"), "p.star", data.draw(st.sampled_from([None, 1.0])), 64
+            star.parse(text.encode(), "p.star").blocks, "p.star", data.draw(st.sampled_from([None, 1.0])), 64
         )
     except InputInvalid as error:
         sentence = str(error)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cryobridge.schemas.errors import InputInvalid
 
+from .foreign import is_mrc, kind_of
 from .numpy_header import MAGIC, parsed_numpy_header
 from .table_content import TableContent, opened_table
 from .whole_file import whole_file, write_all
@@ -70,7 +71,8 @@ def read_table(path: Path, wanted: Collection[str] | None = None) -> Columns:
         rows, dtype = _header(content)
         names = [name for name in dtype.names or () if wanted is None or _is_wanted(name, wanted)]
         columns = _read_rows(content, rows, dtype, names)
-    _check_uids(columns, path)
+    if UID in columns:
+        columns[UID] = _checked_uids(columns[UID], path)
     return columns
 
 
@@ -119,9 +121,9 @@ def joined(own: Columns, passed: Sequence[Columns], name: str) -> Columns:
     Raises
     ------
     InputInvalid
-        If a table has no uids, or lacks a row of the first.
+        If a table has no uids, lacks a row of the first, or says something else than another that was passed through.
     """
-    result = dict(own)
+    result, of_own = dict(own), {slot_of(column) for column in own}
     for number, table in enumerate(passed, 1):
         if UID not in table or UID not in own:
             raise InputInvalid(f"{name}: a table without the column 'uid' cannot be joined; give CryoSPARC's own files")
@@ -135,7 +137,11 @@ def joined(own: Columns, passed: Sequence[Columns], name: str) -> Columns:
                 "file of the same job"
             )
         there = {slot_of(column) for column in result}
-        result |= {column: values[found] for column, values in table.items() if slot_of(column) not in there}
+        for column, values in table.items():
+            if slot_of(column) not in there:
+                result[column] = values[found]
+            elif slot_of(column) not in of_own and column in result:
+                _expect_same(result[column], values[found], column, name, number)
     return result
 
 
@@ -161,19 +167,33 @@ def table_rows(content: TableContent, rows: int, dtype: np.dtype[np.void]) -> It
         )
 
 
+def _expect_same(known: NDArray[np.generic], passed: NDArray[np.generic], column: str, name: str, number: int) -> None:
+    """Refuse a second table that contradicts a first: which of them is of the same job is not known here."""
+    if known.shape == passed.shape and (known.dtype.kind == "U") == (passed.dtype.kind == "U"):
+        with np.errstate(all="ignore"):
+            same = known == passed
+            # What is no number is not equal to itself.
+            same |= (known != known) & (passed != passed)
+        if same.all():
+            return
+    raise InputInvalid(
+        f"{name}: column '{column}' of passthrough table {number} is not that of a passthrough table before it; give "
+        "the one file of the same job"
+    )
+
+
 def slot_of(column: str) -> str:
     """The slot that a column belongs to, e.g. "ctf" of "ctf/df1_A"."""
     return column.partition("/")[0]
 
 
-def _check_uids(columns: Columns, path: Path) -> None:
-    uids = columns.get(UID)
-    if uids is None:
-        return
-    if uids.dtype.kind not in "iu" or uids.ndim != 1:
+def _checked_uids(uids: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
+    """Ids as CryoSPARC has them, of 64 bits without sign: of two sorts they could not be compared exactly."""
+    if uids.dtype.kind not in "iu" or uids.ndim != 1 or (uids.dtype.kind == "i" and bool((uids < np.int8(0)).any())):
         raise InputInvalid(f"{path}: column 'uid' is not one whole number a row; export the particles again")
     if len(np.unique(uids)) != len(uids):
         raise InputInvalid(f"{path}: two rows have the same 'uid'; export the particles again")
+    return uids.astype(np.uint64)
 
 
 def _header(content: TableContent) -> tuple[int, np.dtype[np.void]]:
@@ -184,7 +204,8 @@ def _header(content: TableContent) -> tuple[int, np.dtype[np.void]]:
             "CryoSPARC, or save the table with numpy, and give that"
         )
     if not content.head.startswith(MAGIC):
-        raise InputInvalid(f"{content.name}: is no .cs of CryoSPARC; give the .cs of a job")
+        what = "an MRC file of a map or of images" if is_mrc(content.head) else kind_of(content.head)
+        raise InputInvalid(f"{content.name}: is {what or 'no .cs of CryoSPARC'}; give the .cs of a job")
     try:
         header = parsed_numpy_header(lambda _, size: content.read(size))
     except ValueError as error:

@@ -90,7 +90,7 @@ def _dtype(descr: object) -> np.dtype[np.void] | None:
         dtype = np.dtype(descr)
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError("columns that numpy does not know") from error
-    if dtype.itemsize > MAX_ROW_BYTES:
+    if not 0 < dtype.itemsize <= MAX_ROW_BYTES:
         raise ValueError(f"rows of {dtype.itemsize} bytes")
     return dtype
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,10 @@ from .table_content import TableContent
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 TABLE = "a table of particles (RELION .star or CryoSPARC .cs)"
 MAX_PARTICLES = 10_000_000
-_SUBTOMOGRAM = ("rlnCtfImage", "rlnCoordinateZ", "rlnCenteredCoordinateZAngst")
+SUBTOMOGRAM = ("rlnCtfImage", "rlnCoordinateZ", "rlnCenteredCoordinateZAngst")
 """Columns that only subtomograms have, besides all that begin with `rlnTomo`; RELION 3 has no others."""
 _DIMENSIONS, _MICROGRAPH = "rlnImageDimensionality", "rlnMicrographName"
+_TILT_SERIES = ".tomostar"
 _ANGLES_OF_OTHERS = {
     "cisTEMAnglePsi": "cisTEM",
     "phi": "STOPGAP or emClarity",
@@ -66,6 +67,17 @@ def angles_of_star(content: TableContent, stranger: str | None) -> NDArray[np.fl
     raise InputInvalid(f"{name}: has no table with {ANGLES[0]}; give the particles of a finished refinement")
 
 
+def why_subtomograms(columns: Mapping[str, Sequence[str]]) -> str:
+    """What shows that a table with these columns is of subtomograms or their optics; empty where nothing does."""
+    column = next((label for label in columns if label.startswith("rlnTomo") or label in SUBTOMOGRAM), None)
+    if column is not None:
+        return f"column '{column}'"
+    if "3" in columns.get(_DIMENSIONS, ()):
+        return f"{_DIMENSIONS} 3"
+    series = next((text for text in columns.get(_MICROGRAPH, ()) if text.endswith(_TILT_SERIES)), None)
+    return "" if series is None else f"micrograph '{series[:80]}'"
+
+
 class _Found:
     """What the tables of a file hold, as far as it matters here."""
 
@@ -84,9 +96,9 @@ class _Found:
         names = table.names
         missing = [name for name in ANGLES if name not in names]
         if len(missing) < len(ANGLES):
-            column = next((name for name in names if name.startswith("rlnTomo") or name in _SUBTOMOGRAM), None)
-            if column is not None:
-                self._are_subtomograms(f"column '{column}'")
+            why = why_subtomograms(dict.fromkeys(names, ()))
+            if why:
+                self._are_subtomograms(why)
         others = (program for name, program in _ANGLES_OF_OTHERS.items() if name in names)
         self.program = self.program or next(others, "")
         takers: list[TakeRow] = []
@@ -142,7 +154,7 @@ class _Found:
         def take(_: int, values: Sequence[bytes]) -> None:
             if dimensions is not None and values[dimensions] == b"3":
                 self._are_subtomograms(f"{_DIMENSIONS} 3")
-            if micrograph is not None and values[micrograph].endswith(b".tomostar"):
+            if micrograph is not None and values[micrograph].endswith(_TILT_SERIES.encode()):
                 self._are_subtomograms(f"micrograph '{values[micrograph].decode('utf-8', 'replace')[:80]}'")
 
         return take

@@ -66,7 +66,7 @@ def read_views(path: Path) -> NDArray[np.float64]:
         angles = _angles_of_cs(content) if is_cs else _angles_of_star(content, path)
     if len(angles) == 0:
         raise InputInvalid(f"{path}: holds no particles; give the particles of the refinement")
-    if (complaint := _not_aligned(angles)) is not None:
+    if (complaint := why_not_aligned(angles)) is not None:
         raise InputInvalid(
             f"{path}: {complaint}, so they were not aligned in 3D; give the particles of a finished 3D refinement"
         )
@@ -102,13 +102,8 @@ def read_star_angles(descriptor: int, name: str) -> NDArray[np.float64]:
     return angles
 
 
-def is_cryosparc(path: Path) -> bool:
-    """Whether a file of particles is called a `.cs`, packed or not."""
-    return ".cs" in (suffix.lower() for suffix in path.suffixes)
-
-
-def _not_aligned(angles: NDArray[np.float64]) -> str | None:
-    """What shows that particles with these angles (N, 3) were never aligned; None where nothing does."""
+def why_not_aligned(angles: NDArray[np.float64]) -> str | None:
+    """What shows that particles with these angles (N, 3) were never aligned in 3D; None where nothing does."""
     count = len(angles)
     unset = int(np.count_nonzero((angles == _UNSET_DEG).any(axis=1)))
     if unset:
@@ -124,6 +119,11 @@ def _not_aligned(angles: NDArray[np.float64]) -> str | None:
     if count > 1 and zero > max(1, _FEW_UNALIGNED * count):
         return f"{_of(zero, count)} have angles of exactly 0, which is where a search begins"
     return None
+
+
+def is_cryosparc(path: Path) -> bool:
+    """Whether a file of particles is called a `.cs`, packed or not."""
+    return ".cs" in (suffix.lower() for suffix in path.suffixes)
 
 
 def _directions(angles: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,9 @@ Source = int | str | os.PathLike[str]
 
 MAX_BYTES = 256 << 20
 """Default limit: a particle table of a million rows is about this size."""
+
+_EVERYDAY = re.compile(r"[-+0-9][-+0-9A-Za-z_.@/]*")
+"""Numbers and names of images, which are nearly all cells of a large table and need no closer look."""
 
 
 @dataclass(frozen=True)
@@ -239,6 +243,8 @@ def _columns(content: Mapping[str, object]) -> dict[str, list[object]]:
 def _value(value: object) -> str:
     """One cell as STAR text, quoted where it has to be."""
     text = f"{value:.9g}" if isinstance(value, float) else str(value)
+    if _EVERYDAY.fullmatch(text):
+        return text
     if "\n" in text or ("'" in text and '"' in text):
         raise ValueError(f"{text!r} cannot be written on one line of a STAR file")
     plain = text and not any(mark in text for mark in " \t\"'#;") and text[0] not in "_$[]?."

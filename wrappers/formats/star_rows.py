@@ -9,6 +9,7 @@ Rows are handed on one by one and none is kept, so a table takes no more memory 
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from cryobridge.schemas.errors import InputInvalid
 
 TakeRow = Callable[[int, Sequence[bytes]], None]
 """Takes a row: the number of its line, from 1 on, and its values, one for each column."""
+TakeItem = Callable[[str, str, bytes], None]
+"""Takes a single item: its block, its label without the underscore, and its value."""
 MAX_COLUMNS = 1024
 """RELION knows some 300 labels in all."""
 
@@ -33,8 +36,13 @@ class Table:
     names: list[str] = field(default_factory=list)
 
 
-def read_tables(lines: Iterable[bytes], name: str, begin: Callable[[Table], TakeRow | None]) -> None:
-    """Go through every table of a STAR text, in their order; single items are passed over.
+def read_tables(
+    lines: Iterable[bytes],
+    name: str,
+    begin: Callable[[Table], TakeRow | None],
+    item: TakeItem | None = None,
+) -> None:
+    """Go through every table of a STAR text, in their order.
 
     Parameters
     ----------
@@ -45,6 +53,8 @@ def read_tables(lines: Iterable[bytes], name: str, begin: Callable[[Table], Take
     begin
         Called once for each table when its columns are known, even if it has no rows; gives what takes its rows, or
         None if nobody wants them.
+    item
+        Called for each single item outside of tables; they are passed over without it.
 
     Raises
     ------
@@ -56,6 +66,9 @@ def read_tables(lines: Iterable[bytes], name: str, begin: Callable[[Table], Take
     begun = False
     following = iter(lines)
     for number, line in enumerate(following, 1):
+        if number == 1:
+            # Editors of other systems put it before the first block.
+            line = line.removeprefix(codecs.BOM_UTF8)
         words = line.split()
         if not words or words[0] == b"#":
             # As in RELION a blank line ends the rows, as far as what follows is not plainly another of them.
@@ -79,6 +92,8 @@ def read_tables(lines: Iterable[bytes], name: str, begin: Callable[[Table], Take
             is_block = words[0][:5].lower() == b"data_"
             block = words[0][5:].decode("latin-1") if is_block else block
             loop, in_rows, begun = (None if is_block else Table(block)), False, False
+        elif item is not None and loop is None and words[0].startswith(b"_") and len(words) > 1:
+            item(block, words[0][1:].decode("latin-1"), next(_values(line.split(None, 1)[1])))
     if loop is not None and not begun:
         begin(loop)
 

@@ -18,6 +18,7 @@ from cryobridge.schemas.errors import InputInvalid
 from ..formats.cs_table import UID, Columns
 from . import UID_LABEL
 from .alignments import Alignment, of_alignment
+from .half_sets import drawn_half_sets, said_of_torn, torn_apart
 from .optics_groups import Table, optics_groups
 from .source import ParticleSource
 
@@ -83,10 +84,11 @@ def relion_tables(
         raise InputInvalid(f"{name}: has no images ('blob/path'); give the passthrough file of the same job as well")
     remarks: list[str] = []
     optics, group = optics_groups(source, remarks)
-    particles: Table = {"rlnImageName": _image_names(source, remarks), "rlnOpticsGroup": group}
+    names = _image_names(source)
+    particles: Table = {"rlnImageName": names, "rlnOpticsGroup": group}
     particles |= _of_ctf(source, remarks)
     aligned, slot = of_alignment(source, alignment, turned_deg, remarks)
-    particles |= aligned
+    particles |= aligned | _half_sets(source, slot, names, remarks)
     particles |= _of_location(source, remarks)
     if source.has(UID):
         particles[UID_LABEL] = columns[UID].astype(np.uint64)
@@ -99,19 +101,38 @@ def star_blocks(tables: RelionTables) -> Mapping[str, Mapping[str, object]]:
     return {"optics": _as_text(tables.optics), "particles": _as_text(tables.particles)}
 
 
-def _image_names(source: ParticleSource, remarks: list[str]) -> NDArray[np.generic]:
+def _image_names(source: ParticleSource) -> NDArray[np.str_]:
     paths, numbers = source.texts("blob/path"), source.counts("blob/idx") + 1
     known, which = np.unique(paths, return_inverse=True)
     outside = np.array([".." in PurePosixPath(str(path)).parts or "@" in str(path) for path in known])
     source.refuse(outside[which.ravel()], "blob/path", "is no path of a stack in the project")
-    names = np.char.add(np.char.mod("%06d@", numbers), paths)
-    again = source.rows - len(np.unique(names))
-    if again:
-        remarks.append(
-            f"{again} particles have an image that an earlier one has, as after symmetry expansion: keep the "
-            "half-sets, or copies of one image end up in both."
-        )
+    names: NDArray[np.str_] = np.char.add(np.char.mod("%06d@", numbers), paths)
     return names
+
+
+def _half_sets(source: ParticleSource, slot: str, names: NDArray[np.str_], remarks: list[str]) -> Table:
+    """RELION's half-sets of an alignment; drawn here only where RELION would tear copies of an image apart."""
+    known, images = np.unique(names, return_inverse=True)
+    again = source.rows - len(known)
+    if again:
+        remarks.append(f"{again} particles have an image that an earlier one has, as after symmetry expansion.")
+    column = f"{slot}/split"
+    split = source.counts(column) if slot and source.has(column) else np.zeros(source.rows, np.int64)
+    if len(np.unique(split)) > 1:
+        source.refuse(split > 1, column, "is no half-set (0 or 1)")
+        remarks += said_of_torn(torn_apart(images.ravel(), split))
+        return {"rlnRandomSubset": split + 1}
+    if again and slot:
+        remarks.append(
+            "All particles are in one half-set, so new ones are drawn ('rlnRandomSubset'), with all copies of an image "
+            "in the same; RELION itself would put them into both."
+        )
+        return {"rlnRandomSubset": drawn_half_sets(images.ravel()) + 1}
+    if slot:
+        remarks.append(
+            "All particles are in one half-set, so 'rlnRandomSubset' is left out; RELION will draw new half-sets."
+        )
+    return {}
 
 
 def _of_ctf(source: ParticleSource, remarks: list[str]) -> Table:
@@ -135,6 +156,9 @@ def _of_ctf(source: ParticleSource, remarks: list[str]) -> Table:
 
 def _of_location(source: ParticleSource, remarks: list[str]) -> Table:
     if not all(source.has(f"location/{part}") for part in _LOCATION):
+        return {}
+    if source.is_blank("location/micrograph_path").any():
+        remarks.append("Coordinates are left out: not every particle has a micrograph ('location/micrograph_path').")
         return {}
     shape = source.counts("location/micrograph_shape", 2)
     remarks.append(

@@ -12,22 +12,34 @@ from numpy.typing import NDArray
 from cryobridge.schemas.errors import InputInvalid
 
 from ..formats.cs_table import UID, Columns
-from ..formats.star import Block, StarFile
+from ..formats.particle_star import SUBTOMOGRAM, why_subtomograms
+from ..formats.star import Block
 from . import UID_LABEL
+from .ctf_bounds import CTF_BOUNDS, MOST_TILT_MRAD, NO_VOLTAGE
+from .half_sets import drawn_half_sets, said_of_torn, torn_apart
 from .rotations import vectors_of_angles
-from .source import LARGEST
+from .source import COARSEST_A, FINEST_A, LARGEST, LARGEST_BOX
+from .unaligned import said_of_unaligned
 
 _A_PER_MM = 1e7
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
-_SUBTOMOGRAM = ("rlnCtfImage", "rlnCoordinateZ", "rlnTomoName", "rlnTomoParticleName")
 _CTF_NEEDED = (
     *("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle"),
     *("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"),
 )
+_OF_IMAGES = (
+    *("rlnImageName", "rlnImagePixelSize", "rlnImageSize", "rlnImageDimensionality", "rlnDetectorPixelSize"),
+    *("rlnMagnification", "rlnMicrographName", "rlnCoordinateX", "rlnOpticsGroup"),
+)
+_OF_ALIGNMENT = ("rlnOriginX", "rlnOriginY", "rlnOriginXAngst", "rlnOriginYAngst", "rlnClassNumber", "rlnRandomSubset")
+_OF_CTF = (
+    *("rlnPhaseShift", "rlnCtfScalefactor", "rlnCtfBfactor", "rlnBeamTiltX", "rlnBeamTiltY"),
+    *("rlnOddZernike", "rlnEvenZernike"),
+)
+_READ = frozenset((UID_LABEL, *_ANGLES, *_CTF_NEEDED, *SUBTOMOGRAM, *_OF_IMAGES, *_OF_ALIGNMENT, *_OF_CTF))
 _UNSET_DEG, _MOST_DEG = -999.0, 3600.0
 """RELION's value of an angle that was never set; ten turns, beyond which an angle is a damaged number."""
-_FINEST_A, _COARSEST_A = 1e-3, 1e4
-_LARGEST_BOX, _LARGEST_INDEX = 16_384, 2**32 - 1
+_LARGEST_INDEX = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -39,12 +51,18 @@ class CryosparcTable:
 
 
 def cryosparc_table(
-    star: StarFile, name: str, pixel_size_A: float | None = None, box: int | None = None, turned_deg: float = 0.0
+    blocks: Mapping[str, Block],
+    name: str,
+    pixel_size_A: float | None = None,
+    box: int | None = None,
+    turned_deg: float = 0.0,
 ) -> CryosparcTable:
-    """Convert a STAR file.
+    """Convert the tables of a STAR file.
 
     Parameters
     ----------
+    blocks
+        By name; of their columns those that `is_read` names.
     name
         What to call it in messages.
     pixel_size_A, box
@@ -57,8 +75,13 @@ def cryosparc_table(
     InputInvalid
         If there is no table of particles, they are subtomograms, or the pixel size is not known.
     """
-    particles = _particles(star, name)
-    rows = _Rows(particles, _optics(star), name)
+    why = next((why for block in blocks.values() if (why := why_subtomograms(block.columns))), "")
+    if why:
+        raise InputInvalid(
+            f"{name}: holds subtomograms ({why}), which CryoSPARC does not know; give particles of single images"
+        )
+    particles = _particles(blocks, name)
+    rows = _Rows(particles, _optics(blocks), name)
     remarks: list[str] = []
     columns = _images(rows, name, pixel_size_A, box, remarks)
     columns |= _ctf(rows, remarks)
@@ -71,6 +94,11 @@ def cryosparc_table(
             "Coordinates are left out: CryoSPARC counts them in parts of a micrograph, whose size is not in the file."
         )
     return CryosparcTable(columns, tuple(remarks))
+
+
+def is_read(label: str) -> bool:
+    """Whether a conversion has a use for a column, be it to tell what must be refused or is left out."""
+    return label in _READ or label.startswith(("rlnTomo", "rlnMagMat"))
 
 
 class _Rows:
@@ -120,6 +148,9 @@ class _Rows:
 
     def _as_numbers(self, label: str, values: Sequence[str]) -> NDArray[np.float64]:
         try:
+            # Python would pass over them, RELION would end the number there.
+            if any("_" in text for text in values):
+                raise ValueError("an underscore")
             numbers = np.array(values, dtype=np.float64)
         except ValueError as error:
             at = next(row for row, text in enumerate(values) if not _is_number(text))
@@ -135,18 +166,15 @@ class _Rows:
             raise InputInvalid(f"{self._name}: '{label}' in row {int(np.flatnonzero(bad)[0]) + 1} {why}; mend it")
 
 
-def _particles(star: StarFile, name: str) -> Block:
-    block = next((block for block in star.blocks.values() if "rlnImageName" in block.columns), None)
+def _particles(blocks: Mapping[str, Block], name: str) -> Block:
+    block = next((block for block in blocks.values() if "rlnImageName" in block.columns), None)
     if block is None or block.n_rows == 0:
         raise InputInvalid(f"{name}: has no table of particles with 'rlnImageName'; give the particles of RELION")
-    column = next((label for label in _SUBTOMOGRAM if label in block.columns), None)
-    if column is not None:
-        raise InputInvalid(f"{name}: holds subtomograms (column '{column}'), which CryoSPARC does not know")
     return block
 
 
-def _optics(star: StarFile) -> Block | None:
-    return next((block for key, block in star.blocks.items() if key == "optics" and block.n_rows), None)
+def _optics(blocks: Mapping[str, Block]) -> Block | None:
+    return next((block for key, block in blocks.items() if key == "optics" and block.n_rows), None)
 
 
 def _is_number(text: str) -> bool:
@@ -154,7 +182,7 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text
 
 
 def _images(rows: _Rows, name: str, pixel_size_A: float | None, box: int | None, remarks: list[str]) -> Columns:
@@ -172,7 +200,8 @@ def _images(rows: _Rows, name: str, pixel_size_A: float | None, box: int | None,
     sides = rows.numbers("rlnImageSize") if box is None else np.full(rows.count, float(box))
     if sides is None:
         raise InputInvalid(f"{name}: does not say how large the images are; give 'box'")
-    rows.refuse((sides < 1) | (sides > _LARGEST_BOX), "rlnImageSize", "is no size of an image")
+    wrong = (sides < 1) | (sides > LARGEST_BOX) | (sides != np.rint(sides))
+    rows.refuse(wrong, "rlnImageSize", "is no size of an image")
     side = np.rint(sides).astype(np.uint32)
     return {
         UID: _own_uids(rows, remarks),
@@ -197,7 +226,7 @@ def _pixel_size(rows: _Rows, name: str, given_A: float | None) -> NDArray[np.flo
             raise InputInvalid(f"{name}: does not say the pixel size of the images; give 'pixel_size_A'")
         size = 1e4 * detector_um / magnification
     for extreme in (size.min(), size.max()):
-        if not _FINEST_A <= extreme <= _COARSEST_A:
+        if not FINEST_A <= extreme <= COARSEST_A:
             raise InputInvalid(f"{name}: says a pixel size of {extreme:g} A; give 'pixel_size_A'")
     return size
 
@@ -238,8 +267,15 @@ def _ctf(rows: _Rows, remarks: list[str]) -> Columns:
     if missing:
         remarks.append(f"{', '.join(missing)}: not in the file, so no CTF is written.")
         return {}
+    for _, label, least, most, why in CTF_BOUNDS:
+        values = column(label)
+        rows.refuse(np.less(values, least) | np.greater(values, most), label, why)
+    if not column("rlnVoltage").all():
+        remarks.append(NO_VOLTAGE)
     # One exposure group has one optics; files of RELION 3.0 have no groups to tell it by.
     tilts_mrad = np.stack([column("rlnBeamTiltX"), column("rlnBeamTiltY")], axis=1)
+    steep = np.hypot(tilts_mrad[:, 0], tilts_mrad[:, 1]) > MOST_TILT_MRAD
+    rows.refuse(steep, "rlnBeamTiltX, rlnBeamTiltY", "is no tilt in mrad")
     matrix = np.stack(
         [column(f"rlnMagMat{a}{b}", default=float(a == b)) - float(a == b) for a in range(2) for b in range(2)], axis=1
     )
@@ -282,6 +318,7 @@ def _alignment(rows: _Rows, images: Columns, turned_deg: float, remarks: list[st
     for axis, label in enumerate(_ANGLES):
         rows.refuse(known[:, axis] == _UNSET_DEG, label, "is -999, which RELION writes where none was found")
         rows.refuse(np.abs(known[:, axis]) > _MOST_DEG, label, "is no angle in degrees")
+    remarks += said_of_unaligned(known)
     pose = vectors_of_angles(known, turned_deg)
     psize_A = images["blob/psize_A"].astype(np.float64)
     shift = np.zeros((rows.count, 2))
@@ -293,6 +330,9 @@ def _alignment(rows: _Rows, images: Columns, turned_deg: float, remarks: list[st
             # RELION 3.0 counts in pixels of the images.
             shift[:, axis] = in_pixels
     split, number = _split(rows, remarks), rows.numbers("rlnClassNumber")
+    if number is not None:
+        wrong = (number < 0) | (number > _LARGEST_INDEX) | (number != np.floor(number))
+        rows.refuse(wrong, "rlnClassNumber", "is no number of a class")
     return {
         "alignments3D/split": split,
         "alignments3D/shift": shift.astype(np.float32),
@@ -306,8 +346,14 @@ def _alignment(rows: _Rows, images: Columns, turned_deg: float, remarks: list[st
 
 def _split(rows: _Rows, remarks: list[str]) -> NDArray[np.uint32]:
     subset = rows.numbers("rlnRandomSubset")
+    images = np.unique(np.array(rows.texts("rlnImageName")), return_inverse=True)[1].ravel()
     if subset is None:
-        remarks.append("RELION's half-sets are not known; the particles are split one by one, in their order.")
-        return (np.arange(rows.count) % 2).astype(np.uint32)
+        remarks.append(
+            "RELION's half-sets are not known; the particles are split image by image, in their order, with all copies "
+            "of one in the same."
+        )
+        return drawn_half_sets(images).astype(np.uint32)
     rows.refuse((subset != 1) & (subset != 2), "rlnRandomSubset", "is no half-set (1 or 2)")
-    return (subset - 1).astype(np.uint32)
+    split = subset.astype(np.int64) - 1
+    remarks += said_of_torn(torn_apart(images, split))
+    return split.astype(np.uint32)

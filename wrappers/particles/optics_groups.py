@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from cryobridge.schemas.errors import InputInvalid
 
-from .source import ParticleSource
+from .ctf_bounds import CTF_BOUNDS, NO_VOLTAGE
+from .source import LARGEST_BOX, ParticleSource
 
 Table = dict[str, NDArray[np.generic]]
 
@@ -33,9 +34,18 @@ def optics_groups(source: ParticleSource, remarks: list[str]) -> tuple[Table, ND
         If the images' size is missing, they are not square, or a number cannot be one.
     """
     shape = source.counts("blob/shape", 2)
-    source.refuse((shape[:, 0] != shape[:, 1]) | (shape[:, 0] == 0), "blob/shape", "is not that of a square image")
-    values = {"blob/shape": shape[:, :1].astype(np.float64), "blob/psize_A": source.positive("blob/psize_A")[:, None]}
+    wrong = (shape[:, 0] != shape[:, 1]) | (shape[:, 0] == 0) | (shape[:, 0] > LARGEST_BOX)
+    source.refuse(wrong, "blob/shape", "is not that of a square image")
+    values = {
+        "blob/shape": shape[:, :1].astype(np.float64),
+        "blob/psize_A": source.pixel_sizes("blob/psize_A")[:, None],
+    }
     values |= {column: source.numbers(column)[:, None] for column, _ in _SCALARS if source.has(column)}
+    for column, _, least, most, why in CTF_BOUNDS:
+        if column in values:
+            source.refuse((values[column][:, 0] < least) | (values[column][:, 0] > most), column, why)
+    if not values.get("ctf/accel_kv", np.ones(1)).all():
+        remarks.append(NO_VOLTAGE)
     for column, width in (("ctf/tilt_A", 2), ("ctf/anisomag", 4)):
         if source.has(column):
             values[column] = source.numbers(column, width)

@@ -15,6 +15,10 @@ LARGEST = 1e18
 """No program writes larger numbers there, and their products would be none in single precision."""
 _LARGEST_COUNT = 2**53
 
+FINEST_A, COARSEST_A = 1e-3, 1e4
+"""Of pixels; a STAR file has six digits after the point."""
+LARGEST_BOX = 16_384
+
 
 class ParticleSource:
     """A table of particles that is being converted.
@@ -72,10 +76,10 @@ class ParticleSource:
         self.refuse(bad, column, "holds something that is no number")
         return found
 
-    def positive(self, column: str) -> NDArray[np.float64]:
-        """A column of numbers above 0, (rows,); raises `InputInvalid` as `numbers` does."""
+    def pixel_sizes(self, column: str) -> NDArray[np.float64]:
+        """A column of pixel sizes in Angstrom, (rows,); raises `InputInvalid` as `numbers` does."""
         found = self.numbers(column)
-        self.refuse(found <= 0, column, "is not above 0")
+        self.refuse((found < FINEST_A) | (found > COARSEST_A), column, "is no pixel size in Angstrom")
         return found
 
     def counts(self, column: str, *width: int) -> NDArray[np.int64]:
@@ -101,6 +105,14 @@ class ParticleSource:
         bad = np.array([not text.strip() or not text.isprintable() or {'"', "'"} <= set(text) for text in known])
         self.refuse(bad[which.ravel()], column, "is no path")
         return found
+
+    def is_blank(self, column: str) -> NDArray[np.bool_]:
+        """Whether a text is empty, (rows,): nothing that a job could fill in; all are where it holds no texts."""
+        values = self._there(column)
+        if values.dtype.kind != "U" or values.ndim != 1:
+            return np.ones(self.rows, np.bool_)
+        blank: NDArray[np.bool_] = np.char.strip(values.astype(np.str_), "> ") == ""
+        return blank
 
     def refuse(self, bad: NDArray[np.bool_] | np.bool_, column: str, why: str) -> None:
         """Raise `InputInvalid` with the first particle of those that are bad (rows,), if any is."""

@@ -198,7 +198,11 @@ class V4Server:
                 local = Path(folder, f"{number}.cs")
                 self._files.fetch(card.project, path, local, MAX_BYTES)
                 tables.append(table_of(local, f"{card}: {path}"))
-            return joined(tables[0], tables[1:], f"{card}: output '{name}'")
+            columns = tables[0]
+            # One by one: what comes first is the job's own, and may be in what was passed through as it was before.
+            for table in tables[1:]:
+                columns = joined(columns, [table], f"{card}: output '{name}'")
+            return columns
 
     def output_fields(self, card: CardId, name: str) -> list[tuple[str, str]]:
         """Columns that an output must have, with their types, e.g. ("map/psize_A", "f4")."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cryobridge.schemas.kinds.particles.to_cryosparc import ParticlesToCryosparcJob
-from cryobridge.wrappers.formats import star
 from cryobridge.wrappers.formats.cs_table import table_bytes
-from cryobridge.wrappers.particles.from_relion import cryosparc_table
+from cryobridge.wrappers.formats.star_columns import read_columns
+from cryobridge.wrappers.particles.from_relion import cryosparc_table, is_read
 
 from ...jobs.context import Context
 from ...jobs.folder import REPORT_NAME
@@ -15,18 +15,17 @@ from ...report.page import Report, as_html
 from .two_fold import turn_between
 
 RESULT = "particles.cs"
-_MAX_STAR_BYTES = 4 << 30
 
 
 def run(job: ParticlesToCryosparcJob, context: Context) -> JobSteps:
     """Write the table and the report."""
     folder, options, path = context.folder, job.options, job.inputs.star
-    stars = star.read(path, max_bytes=_MAX_STAR_BYTES)
+    blocks = read_columns(path, is_read)
     turn = turn_between(options.symmetry, "x", "y", job.inputs.map)
     folder.mark("read")
     yield Progress("read", 0.3)
 
-    table = cryosparc_table(stars, str(path), options.pixel_size_A, options.box, turn.degrees)
+    table = cryosparc_table(blocks, str(path), options.pixel_size_A, options.box, turn.degrees)
     remarks = [*table.remarks, *([turn.why] if turn.why else [])]
     remarks.append(
         "Images are named as RELION's are, and taken for bright on dark ('blob/sign' 1); give their folder when the "

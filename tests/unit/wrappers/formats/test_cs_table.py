@@ -123,7 +123,32 @@ def announces_too_much(path: Path) -> None:
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
 
 
+def negative_uids(path: Path) -> None:
+    write_table(path, {"uid": np.array([-1, 2])})
+
+
+def rows_of_nothing(path: Path) -> None:
+    np.save(path.open("wb"), np.zeros(5, dtype=[("blob/path", "S0"), ("alignments3D/pose", "f4", (0,))]))
+
+
+def no_columns(path: Path) -> None:
+    np.save(path.open("wb"), np.zeros(5, dtype=[]))
+
+
+def pdf(path: Path) -> None:
+    path.write_bytes(b"%PDF-1.4")
+
+
+def images(path: Path) -> None:
+    path.write_bytes(bytes(208) + b"MAP " + bytes(900))
+
+
 BAD = [
+    (pdf, "is a PDF document; give the .cs of a job"),
+    (images, "is an MRC file of a map or of images; give the .cs of a job"),
+    (negative_uids, "one whole number"),
+    (rows_of_nothing, "damaged"),
+    (no_columns, "damaged"),
     (uid_of_fractions, "one whole number"),
     (huge_header, "damaged"),
     (announces_too_much, "announces"),
@@ -132,7 +157,7 @@ BAD = [
     (too_long, "cut off"),
     (compressed, "compressed"),
     (nothing, "no .cs"),
-    (text, "no .cs"),
+    (text, "is a STAR file; give the .cs of a job"),
     (plain_array, "no table"),
     (twice, "same 'uid'"),
     (not_text, "not UTF-8"),
@@ -168,3 +193,26 @@ def test_a_row_that_was_not_passed_through_is_refused(uids: list[int]) -> None:
     other = {"uid": np.array(uids, np.uint64), "b/y": np.zeros(len(uids))}
     with pytest.raises(InputInvalid, match="of 3 rows are not in passthrough table 1"):
         joined(own, [other], "t.cs")
+
+
+def test_signed_and_unsigned_ids_are_told_apart_to_the_last_digit(tmp_path: Path) -> None:
+    ids = np.uint64(2**62) + np.arange(50, dtype=np.uint64)
+    write_table(tmp_path / "own.cs", {"uid": ids})
+    write_table(tmp_path / "passed.cs", {"uid": ids[::-1].astype(">i8"), "b/y": np.arange(50)[::-1]})
+    found = joined(read_table(tmp_path / "own.cs"), [read_table(tmp_path / "passed.cs")], "t.cs")
+    assert found["b/y"].tolist() == list(range(50))
+
+
+def test_passthrough_tables_that_contradict_each_other_are_refused_and_copies_are_not() -> None:
+    own = {"uid": np.array([5, 3], np.uint64), "a/x": np.array([50, 30])}
+    one = {"uid": np.array([3, 5], np.uint64), "b/y": np.array([np.nan, 55.0]), "b/z": np.array(["q", "p"])}
+    copy = {
+        "uid": np.array([5, 3, 4], np.uint64),
+        "b/y": np.array([55.0, np.nan, 4.0]),
+        "b/z": np.array(["p", "q", ""]),
+    }
+    assert joined(own, [one, copy], "t.cs")["b/z"].tolist() == ["p", "q"]
+    for column in ("b/y", "b/z"):
+        other = {**copy, column: copy[column][[1, 0, 2]]}
+        with pytest.raises(InputInvalid, match=f"'{column}' of passthrough table 2 is not that"):
+            joined(own, [one, other], "t.cs")

@@ -9,55 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.particle_tables import CTF_HEAD, HEAD, ROWS
 
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.formats import star
-from cryobridge.wrappers.formats.cs_table import read_table, write_table
+from cryobridge.wrappers.formats.cs_table import read_table
+from cryobridge.wrappers.formats.star_columns import read_columns
 from cryobridge.wrappers.particles.from_cryosparc import relion_tables, star_blocks
-from cryobridge.wrappers.particles.from_relion import cryosparc_table
-
-ROWS = 6
-HEAD = "data_\n\nloop_\n_rlnImageName\n_rlnImagePixelSize\n_rlnImageSize\n_rlnAngleRot\n_rlnAngleTilt\n_rlnAnglePsi\n"
-CTF_HEAD = "".join(
-    f"_rln{label}\n"
-    for label in ("DefocusU", "DefocusV", "DefocusAngle", "Voltage", "SphericalAberration", "AmplitudeContrast")
-)
-
-
-@pytest.fixture
-def columns() -> dict[str, np.ndarray]:
-    """Particles of two exposure groups, binned by two after the refinement."""
-    generator = np.random.default_rng(1)
-
-    def draw(*shape: int) -> np.ndarray:
-        return generator.uniform(-1, 1, (ROWS, *shape)).astype(np.float32)
-
-    return {
-        "uid": np.arange(100, 100 + ROWS, dtype=np.uint64),
-        "blob/path": np.array([">J1/a.mrc", ">J1/b.mrc"] * 3),
-        "blob/idx": np.arange(ROWS, dtype=np.uint32),
-        "blob/shape": np.full((ROWS, 2), 64, np.uint32),
-        "blob/psize_A": np.full(ROWS, 3.0, np.float32),
-        "blob/sign": np.ones(ROWS, np.float32),
-        "ctf/exp_group_id": np.array([907, 12, 907, 12, 12, 907], np.uint32),
-        "ctf/accel_kv": np.full(ROWS, 300, np.float32),
-        "ctf/cs_mm": np.full(ROWS, 2.7, np.float32),
-        "ctf/amp_contrast": np.full(ROWS, 0.1, np.float32),
-        "ctf/df1_A": 10_000 + 1000 * draw(),
-        "ctf/df2_A": 9000 + 1000 * draw(),
-        "ctf/df_angle_rad": draw(),
-        "ctf/phase_shift_rad": 1 + draw(),
-        "ctf/tilt_A": np.tile(np.array([[4000.0, -7000.0]], np.float32), (ROWS, 1)),
-        "ctf/anisomag": np.tile(np.array([[0.01, 0.002, -0.003, -0.02]], np.float32), (ROWS, 1)),
-        "alignments3D/pose": 2 * draw(3),
-        "alignments3D/shift": 5 * draw(2),
-        "alignments3D/psize_A": np.full(ROWS, 1.5, np.float32),
-        "alignments3D/split": np.array([0, 1, 1, 0, 1, 0], np.uint32),
-        "location/micrograph_path": np.array(["J0/m.mrc"] * ROWS),
-        "location/micrograph_shape": np.tile(np.array([[4092, 5760]], np.uint32), (ROWS, 1)),
-        "location/center_x_frac": np.linspace(0.1, 0.9, ROWS).astype(np.float32),
-        "location/center_y_frac": np.linspace(0.8, 0.2, ROWS).astype(np.float32),
-    }
+from cryobridge.wrappers.particles.from_relion import cryosparc_table, is_read
 
 
 def test_every_number_follows_its_formula(columns: dict[str, np.ndarray]) -> None:
@@ -114,78 +73,12 @@ def test_one_group_of_two_pixel_sizes_becomes_two(columns: dict[str, np.ndarray]
     assert len(relion_tables(columns, "t.cs").optics["rlnOpticsGroup"]) == 4
 
 
-def test_one_half_set_for_all_is_none(columns: dict[str, np.ndarray]) -> None:
-    columns["alignments3D/split"][:] = 0
-    tables = relion_tables(columns, "t.cs")
-    assert "rlnRandomSubset" not in tables.particles
-    assert any("one half-set" in line for line in tables.remarks)
-
-
 def test_dark_particles_and_odd_aberrations_are_said(columns: dict[str, np.ndarray]) -> None:
     columns["blob/sign"][:] = -1
     columns["ctf/trefoil_A"] = np.full((ROWS, 2), 3.0, np.float32)
     columns["ctf/shift_A"] = np.full((ROWS, 2), 3.0, np.float32)
     remarks = " ".join(relion_tables(columns, "t.cs").remarks)
     assert all(word in remarks for word in ("dark on bright", "Trefoil", "Image shifts"))
-
-
-def test_the_most_probable_class_is_taken_only_when_asked_for(columns: dict[str, np.ndarray]) -> None:
-    posterior = np.array([[0.2, 0.8], [0.9, 0.1]] * 3, np.float32)
-    poses = np.stack([columns["alignments3D/pose"], -columns["alignments3D/pose"]], axis=1)
-    multi = {
-        "class_posterior": posterior,
-        "pose": poses,
-        "shift": np.stack([columns["alignments3D/shift"]] * 2, axis=1),
-        "psize_A": columns["alignments3D/psize_A"],
-        "split": columns["alignments3D/split"],
-    }
-    with_classes = {**columns, **{f"alignments3D_multi/{name}": values for name, values in multi.items()}}
-    best = np.array([1, 0] * 3)
-    expected = relion_tables({**columns, "alignments3D/pose": poses[np.arange(ROWS), best]}, "t.cs").particles
-    found = relion_tables(with_classes, "t.cs", "classes").particles
-    assert np.allclose(found["rlnAngleTilt"], expected["rlnAngleTilt"])
-    assert found["rlnClassNumber"].tolist() == (best + 1).tolist()
-    assert "rlnClassNumber" not in relion_tables(with_classes, "t.cs").particles
-
-    old = dict(columns)
-    for number in range(2):
-        part = {name: values[:, number] for name, values in multi.items() if values.ndim > 1}
-        part |= {"psize_A": multi["psize_A"], "split": multi["split"]}
-        old |= {f"alignments_class_{number}/{name}": values for name, values in part.items()}
-    again = relion_tables(old, "t.cs", "classes").particles
-    assert all(np.array_equal(again[label], values) for label, values in found.items())
-
-
-def test_classes_are_named_where_a_refinement_was_asked_for(columns: dict[str, np.ndarray]) -> None:
-    poses = columns.pop("alignments3D/pose")
-    columns["alignments_class_0/pose"] = poses
-    with pytest.raises(InputInvalid, match="'alignment: classes' takes the most probable one"):
-        relion_tables(columns, "t.cs")
-
-
-def test_the_slot_that_was_taken_is_told(columns: dict[str, np.ndarray]) -> None:
-    assert relion_tables(columns, "t.cs").slot == "alignments3D"
-    without = relion_tables(columns, "t.cs", "none")
-    assert without.slot == ""
-    assert "rlnAngleRot" not in without.particles
-
-
-@pytest.mark.filterwarnings("ignore:Stored array in format 2.0")
-def test_a_hundred_classes_of_an_old_table_are_read(columns: dict[str, np.ndarray], tmp_path: Path) -> None:
-    for number in range(100):
-        columns |= {
-            f"alignments_class_{number}/{field}": columns[f"alignments3D/{field}"] * (number == 70)
-            for field in ("pose", "shift")
-        }
-        columns |= {
-            f"alignments_class_{number}/class_posterior": np.full(ROWS, float(number == 70)),
-            f"alignments_class_{number}/psize_A": columns["alignments3D/psize_A"],
-            f"alignments_class_{number}/split": columns["alignments3D/split"],
-        } | {f"alignments_class_{number}/some_other_field_{one}": np.zeros(ROWS) for one in range(13)}
-    write_table(tmp_path / "t.cs", columns)
-    found = relion_tables(read_table(tmp_path / "t.cs"), "t.cs", "classes").particles
-    assert found["rlnClassNumber"].tolist() == [71] * ROWS
-    assert np.array_equal(found["rlnAngleTilt"], relion_tables(columns, "t.cs").particles["rlnAngleTilt"])
 
 
 def test_a_tilt_without_aberration_is_left_out_and_one_beyond_a_right_angle_refused(
@@ -207,9 +100,26 @@ def test_a_missing_ctf_is_said_by_its_column(columns: dict[str, np.ndarray]) -> 
     assert "rlnSphericalAberration" not in tables.optics
 
 
-def test_copies_of_one_image_are_said(columns: dict[str, np.ndarray]) -> None:
-    columns["blob/idx"][:] = 0
-    assert any(line.startswith("4 particles have an image") for line in relion_tables(columns, "t.cs").remarks)
+def test_angles_of_a_2d_classification_are_said(tmp_path: Path) -> None:
+    (tmp_path / "p.star").write_text(f"{HEAD}1@a.mrcs 1.0 64 0 0 30\n2@a.mrcs 1.0 64 0 0 70\n")
+    found = cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star")
+    assert any("not aligned in 3D" in line for line in found.remarks)
+
+
+def test_particles_without_micrographs_are_converted_without_coordinates(columns: dict[str, np.ndarray]) -> None:
+    columns["location/micrograph_path"] = np.array(["J0/m.mrc"] * 5 + [""])
+    found = relion_tables(columns, "t.cs")
+    assert "rlnMicrographName" not in found.particles
+    assert "rlnCoordinateX" not in found.particles
+    assert any(line.startswith("Coordinates are left out") for line in found.remarks)
+
+
+def test_a_voltage_of_0_is_said(columns: dict[str, np.ndarray], tmp_path: Path) -> None:
+    columns["ctf/accel_kv"][:] = 0
+    assert any(line.startswith("Particles have a voltage of 0") for line in relion_tables(columns, "t.cs").remarks)
+    (tmp_path / "p.star").write_text(f"{HEAD}{CTF_HEAD}1@a.mrcs 1.0 64 0 0 0 1 1 1 0 2.7 0.1\n")
+    found = cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star")
+    assert any(line.startswith("Particles have a voltage of 0") for line in found.remarks)
 
 
 def test_some_dark_particles_among_bright_ones_are_said(columns: dict[str, np.ndarray]) -> None:
@@ -234,9 +144,12 @@ WRONG = [
     ("alignments3D/pose", lambda one: one * 1e9, "no rotation in radians"),
     ("alignments3D/pose", lambda one: np.where(np.arange(ROWS)[:, None] == 4, np.inf, one), "of particle 5 of 6"),
     ("alignments3D/shift", lambda one: one.astype("S8"), "2 numbers a particle"),
-    ("alignments3D/psize_A", lambda one: one * 0, "not above 0"),
+    ("alignments3D/psize_A", lambda one: one * 0, "no pixel size"),
     ("alignments3D/split", lambda one: one + 1, "no half-set"),
-    ("blob/psize_A", lambda one: -one, "not above 0"),
+    ("blob/psize_A", lambda one: -one, "no pixel size"),
+    ("blob/psize_A", lambda one: one * 1e-8, "no pixel size"),
+    ("blob/shape", lambda one: one + 2**20, "square"),
+    ("alignments3D/split", lambda one: one % 2 * 2 + one // 2, "no half-set"),
     ("blob/idx", lambda one: one.astype(float) - 0.5, "no count"),
     ("blob/shape", lambda one: one * np.array([1, 2]), "square"),
     ("blob/path", lambda one: np.arange(ROWS), "a text a particle"),
@@ -244,6 +157,9 @@ WRONG = [
     ("blob/path", lambda one: np.array(["J1/../../b.mrc"] * ROWS), "no path of a stack in the project"),
     ("blob/path", lambda one: np.array([""] * ROWS), "no path"),
     ("ctf/accel_kv", lambda one: one * np.nan, "no number"),
+    ("ctf/accel_kv", lambda one: -one, "no voltage"),
+    ("ctf/amp_contrast", lambda one: one * 100, "no amplitude contrast"),
+    ("ctf/cs_mm", lambda one: one * 1e7, "no spherical aberration"),
     ("ctf/anisomag", lambda one: one[:, :3], "4 numbers a particle"),
     ("location/micrograph_shape", lambda one: one[:, 0], "2 numbers a particle"),
 ]
@@ -292,7 +208,7 @@ def test_a_number_that_is_none_is_refused_with_its_particle(columns: dict[str, n
 def test_there_and_back_through_a_star_file(columns: dict[str, np.ndarray], tmp_path: Path, turned_deg: float) -> None:
     tables = relion_tables(columns, "t.cs", turned_deg=turned_deg)
     star.write_atomically(tmp_path / "p.star", star_blocks(tables))
-    back = cryosparc_table(star.read(tmp_path / "p.star"), "p.star", turned_deg=-turned_deg).columns
+    back = cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star", turned_deg=-turned_deg).columns
     for name in ("blob/idx", "blob/shape", "alignments3D/split"):
         assert np.array_equal(back[name], columns[name]), name
     for name in ("df1_A", "df2_A", "df_angle_rad", "phase_shift_rad", "accel_kv", "cs_mm", "amp_contrast", "anisomag"):
@@ -310,7 +226,7 @@ def test_relion_3_0_counts_in_pixels_and_gives_the_pixel_size_by_the_detector(tm
         "data_\n\nloop_\n_rlnImageName\n_rlnAngleRot\n_rlnAngleTilt\n_rlnAnglePsi\n_rlnOriginX\n_rlnOriginY\n"
         "_rlnDetectorPixelSize\n_rlnMagnification\n1@a.mrcs 10 20 30 1.5 -2 5.0 10000\n"
     )
-    found = cryosparc_table(star.read(tmp_path / "p.star"), "p.star", box=64).columns
+    found = cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star", box=64).columns
     assert found["blob/psize_A"].tolist() == [5.0]
     assert found["alignments3D/shift"].tolist() == [[1.5, -2.0]]
     assert "ctf/df1_A" not in found
@@ -322,7 +238,7 @@ def test_files_without_groups_get_an_exposure_group_for_each_optics(tmp_path: Pa
         for row, tilt in enumerate((0, 1.5, 0, 1.5))
     )
     (tmp_path / "p.star").write_text(f"{HEAD}{CTF_HEAD}_rlnBeamTiltX\n{rows}")
-    found = cryosparc_table(star.read(tmp_path / "p.star"), "p.star").columns
+    found = cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star").columns
     assert found["ctf/exp_group_id"].tolist() == [1, 2, 1, 2]
     assert np.allclose(found["ctf/tilt_A"][:, 0], [0, 2.7e7 * math.sin(1.5e-3)] * 2, rtol=1e-6)
 
@@ -331,7 +247,7 @@ def test_what_a_ctf_lacks_is_named_and_two_particles_of_one_name_keep_two_ids(tm
     heads = HEAD + CTF_HEAD.replace("_rlnSphericalAberration\n", "")
     rows = "7@a.mrcs 1.0 64 10 20 30 10000 9000 5 300 0.1\n" * 2
     (tmp_path / "p.star").write_text(heads + rows)
-    found = cryosparc_table(star.read(tmp_path / "p.star"), "p.star")
+    found = cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star")
     assert "ctf/df1_A" not in found.columns
     assert any("rlnSphericalAberration" in line for line in found.remarks)
     assert any(line.startswith("1 particles are named like") for line in found.remarks)
@@ -346,12 +262,21 @@ def test_what_a_ctf_lacks_is_named_and_two_particles_of_one_name_keep_two_ids(tm
         ("data_\n\nloop_\n_rlnImageName\n1@a.mrcs\n", "pixel size"),
         ("data_\n\nloop_\n_rlnImageName\n_rlnImagePixelSize\n1@a.mrcs 1.0\n", "how large"),
         ("data_\n\nloop_\n_rlnImageName\n_rlnCtfImage\n1@a.mrcs b.mrc\n", "subtomograms"),
+        ("data_\n\nloop_\n_rlnTomoName\n_rlnTomoParticleName\na b\n", "subtomograms"),
+        ("data_\n\nloop_\n_rlnImageName\n_rlnMicrographName\nsub/a.mrc TS_1.tomostar\n", "subtomograms"),
+        ("data_\n\nloop_\n_rlnImageName\n_rlnImagePixelSize\n1@a.mrcs 1_0\n", "'1_0' in row 1, which is not a number"),
         ("data_\n\nloop_\n_rlnImageName\n_rlnImagePixelSize\n_rlnImageSize\n1@a.mrcs x 64\n", "not a number"),
         ("data_\n\nloop_\n_rlnImageName\n_rlnImagePixelSize\n_rlnImageSize\n1@a.mrcs nan 64\n", "not finite"),
         (f"{HEAD}1@a.mrcs 1.0 64 0 -999 0\n", "rlnAngleTilt' in row 1 is -999"),
         (f"{HEAD}1@a.mrcs 1.0 64 0 0 0\n2@a.mrcs 1.0 64 0 1e9 0\n", "rlnAngleTilt' in row 2 is no angle"),
         (f"{HEAD}1@a.mrcs 1.0 64 0 0 0\n2@a.mrcs 1.0 64 0 abc 0\n", "'abc' in row 2, which is not a number"),
         (f"{HEAD}1@a.mrcs 1.0 -4 0 0 0\n", "no size of an image"),
+        (f"{HEAD}_rlnClassNumber\n1@a.mrcs 1.0 64 0 0 0 1.5\n", "no number of a class"),
+        (f"{HEAD}_rlnClassNumber\n1@a.mrcs 1.0 64 0 0 0 1e15\n", "no number of a class"),
+        (f"{HEAD}{CTF_HEAD}1@a.mrcs 1.0 64 0 0 0 1 1 1 -300 2.7 0.1\n", "no voltage"),
+        (f"{HEAD}{CTF_HEAD}1@a.mrcs 1.0 64 0 0 0 1 1 1 300 2.7 7\n", "no amplitude contrast"),
+        (f"{HEAD}{CTF_HEAD}_rlnBeamTiltX\n1@a.mrcs 1.0 64 0 0 0 1 1 1 300 2.7 0.1 1e5\n", "no tilt in mrad"),
+        (f"{HEAD}1@a.mrcs 1.0 64.5 0 0 0\n", "no size of an image"),
         (f"{HEAD}99999999999999999999999@a.mrcs 1.0 64 0 0 0\n", "no image of a stack"),
         (
             "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n_rlnImageSize\n1 1.0 64\n2 1.0 64\n\n"
@@ -366,7 +291,7 @@ def test_what_a_ctf_lacks_is_named_and_two_particles_of_one_name_keep_two_ids(tm
         (
             "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n_rlnImageSize\n_rlnImageDimensionality\n"
             "1 1.0 64 3\n\ndata_particles\n\nloop_\n_rlnImageName\n_rlnOpticsGroup\n1@a.mrcs 1\n",
-            "not that of images",
+            "subtomograms",
         ),
         (
             "data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n_rlnImageSize\n1 1.0 64\n\n"
@@ -378,7 +303,7 @@ def test_what_a_ctf_lacks_is_named_and_two_particles_of_one_name_keep_two_ids(tm
 def test_what_cannot_be_converted_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "p.star").write_text(text)
     with pytest.raises(InputInvalid, match=sentence) as caught:
-        cryosparc_table(star.read(tmp_path / "p.star"), "p.star")
+        cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star")
     assert "p.star" in str(caught.value)
 
 

@@ -14,8 +14,9 @@ from support.spread_particles import spread_particles
 
 from cryobridge.wrappers.formats import star
 from cryobridge.wrappers.formats.cs_table import read_table, write_table
+from cryobridge.wrappers.formats.star_columns import read_columns
 from cryobridge.wrappers.particles.from_cryosparc import RelionTables, relion_tables, star_blocks
-from cryobridge.wrappers.particles.from_relion import cryosparc_table
+from cryobridge.wrappers.particles.from_relion import cryosparc_table, is_read
 
 CTF = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle", "rlnPhaseShift")
 
@@ -80,7 +81,7 @@ def test_starfile_reads_what_was_written(ours: RelionTables, tmp_path: Path) -> 
 
 def test_a_thousand_particles_there_and_back(ours: RelionTables, tmp_path: Path) -> None:
     star.write_atomically(tmp_path / "p.star", star_blocks(ours))
-    back = cryosparc_table(star.read(tmp_path / "p.star"), "p.star").columns
+    back = cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star").columns
     before = spread_particles()
     one, two = (Rotation.from_rotvec(table["alignments3D/pose"]).as_matrix() for table in (before, back))
     assert np.abs(one - two).max() < 1e-6

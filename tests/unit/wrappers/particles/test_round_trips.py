@@ -12,8 +12,9 @@ from scipy.spatial.transform import Rotation
 
 from cryobridge.wrappers.formats import star
 from cryobridge.wrappers.formats.cs_table import read_table, write_table
+from cryobridge.wrappers.formats.star_columns import read_columns
 from cryobridge.wrappers.particles.from_cryosparc import relion_tables, star_blocks
-from cryobridge.wrappers.particles.from_relion import cryosparc_table
+from cryobridge.wrappers.particles.from_relion import cryosparc_table, is_read
 
 ANGLE = st.sampled_from([-180.0, -90.0, 0.0, 90.0, 180.0]) | st.floats(-180, 180)
 TILT = st.sampled_from([0.0, 1e-6, 1e-3, 90.0, 179.999, 180.0]) | st.floats(0, 180)
@@ -61,7 +62,7 @@ def test_vectors_become_the_angles_of_the_transposed_exponential_and_come_back(
     wanted = exponential(pose[0])
     assert np.abs(relion_matrix(angles) - wanted.T).max() < 3e-7
     star.write_atomically(tmp_path / "p.star", star_blocks(tables))
-    back = cryosparc_table(star.read(tmp_path / "p.star"), "p.star").columns
+    back = cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star").columns
     vector = back["alignments3D/pose"][0].astype(np.float64)
     assert np.linalg.norm(vector) < np.pi + 1e-6
     assert np.abs(exponential(vector) - wanted).max() < 1e-6
@@ -79,7 +80,7 @@ def test_angles_become_a_vector_whose_exponential_is_the_transposed_matrix_and_c
         "loop_\n_rlnImageName\n_rlnOpticsGroup\n_rlnAngleRot\n_rlnAngleTilt\n_rlnAnglePsi\n_rlnOriginXAngst\n"
         f"_rlnOriginYAngst\n1@a.mrcs 1 {rot!r} {tilt!r} {psi!r} {shift[0]!r} {shift[1]!r}\n"
     )
-    columns = cryosparc_table(star.read(tmp_path / "p.star"), "p.star").columns
+    columns = cryosparc_table(read_columns(tmp_path / "p.star", is_read), "p.star").columns
     wanted = relion_matrix(np.array([rot, tilt, psi]))
     assert np.abs(exponential(columns["alignments3D/pose"][0].astype(np.float64)) - wanted.T).max() < 1e-6
     back = relion_tables(columns, "p.cs").particles

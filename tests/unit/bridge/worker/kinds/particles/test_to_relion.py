@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import starfile
 from support.map_jobs import run_map_job
-from support.spread_particles import spread_particles
+from support.spread_particles import BINNED_BOX, spread_particles
 
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.job import parse_job
@@ -33,7 +34,9 @@ def project(tmp_path: Path) -> Path:
     folder = tmp_path / "project"
     (folder / "J1").mkdir(parents=True)
     for number in range(3):
-        mrc.write_atomically(folder / f"J1/stack_{number}.mrc", np.full((10, 10, 10), number, np.float32), 2.5)
+        mrc.write_atomically(
+            folder / f"J1/stack_{number}.mrc", np.full((ROWS, BINNED_BOX, BINNED_BOX), number, np.float32), 2.5
+        )
     return folder
 
 
@@ -66,6 +69,15 @@ def test_memory_is_reckoned_by_the_size_of_the_tables(tmp_path: Path) -> None:
         reckoned.append(job.memory(job.own_box("cpu") or 0, "cpu").host_bytes)
     assert reckoned[0] < 90_000_000
     assert reckoned[1] - reckoned[0] > 10_000_000
+
+
+def test_memory_of_a_packed_table_is_reckoned_by_what_it_unpacks_to(tmp_path: Path) -> None:
+    write_table(tmp_path / "particles.cs", spread_particles(10_000))
+    whole = (tmp_path / "particles.cs").read_bytes()
+    (tmp_path / "particles.cs.gz").write_bytes(gzip.compress(whole))
+    spec = {"schema": "cryobridge/job/1", "kind": KIND, "inputs": {"particles": str(tmp_path / "particles.cs.gz")}}
+    job = parse_job({**spec, "output": str(tmp_path / "out")}, "test")
+    assert job.memory(job.own_box("cpu") or 0, "cpu").host_bytes > 20 * len(whole)
 
 
 def said(result: dict[str, Any]) -> str:
@@ -134,15 +146,26 @@ def test_without_the_project_paths_stay_and_that_is_said(tmp_path: Path, columns
         ("J1/../../other/a.mrc", "no path of a stack in the project"),
         ("J1/gone.mrc", "no such stack"),
         ("J1", "no MRC stack"),
+        (".", "no MRC stack"),
+        ("/", "no path inside of the project"),
+        ("n" * 300 + ".mrc", "no path inside of the project"),
+        ("n/" * 3000 + "a.mrc", "no path inside of the project"),
+        ("J1/cut.mrc", "it was cut off"),
+        ("J1/few.mrc", "holds 29 images, and .*particles.cs names number 30 of it"),
+        ("J1/small.mrc", "holds images of 64 x 64 pixels, and .*particles.cs says 128 x 128"),
         ("J1/stack_0.tif", "no MRC stack"),
     ],
 )
 def test_a_stack_that_is_none_of_the_projects_is_one_sentence(
     tmp_path: Path, columns: dict[str, np.ndarray], project: Path, path: str, sentence: str
 ) -> None:
+    (project / "J1/cut.mrc").write_bytes((project / "J1/stack_0.mrc").read_bytes()[:-5])
+    mrc.write_atomically(project / "J1/few.mrc", np.zeros((ROWS - 1, BINNED_BOX, BINNED_BOX), np.float32), 2.5)
+    mrc.write_atomically(project / "J1/small.mrc", np.zeros((ROWS, 64, 64), np.float32), 5.0)
     columns["blob/path"] = np.array([path] * ROWS)
-    with pytest.raises(InputInvalid, match=sentence):
+    with pytest.raises(InputInvalid, match=sentence) as caught:
         run(tmp_path, columns, project=project)
+    assert len(str(caught.value)) < 1000
     assert not (tmp_path / "out").exists()
 
 
