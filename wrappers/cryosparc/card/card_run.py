@@ -161,9 +161,11 @@ class CardRun:
         try:
             return self._around.server.card(self._card)
         except ServerRefused as error:
-            if error.status == NOT_FOUND:
+            if error.status != NOT_FOUND:
+                raise
+            if standing(self._around.server, self._card) == GONE:
                 raise NotWanted(f"it is {GONE}") from error
-            raise
+            raise Unreachable(f"{error}; but it is there") from error
 
     def _look_over(self, card: Card) -> None:
         """Say in our words what is wrong with a card, before the server does in its own."""
@@ -229,6 +231,7 @@ class CardRun:
             status = standing(server, self._card)
             if status in ACTIVE:
                 server.finish(self._card)
+                self._check_ended()
             elif status != COMPLETED:
                 raise NotWanted(f"it is {status}")
 
@@ -256,9 +259,14 @@ class CardRun:
         server = self._around.server
 
         def once() -> None:
-            status = standing(server, self._card)
+            status = self._standing_at_last()
             if status in ACTIVE or status == BUILDING:
-                server.fail(self._card, sentence)
+                try:
+                    server.fail(self._card, sentence)
+                except ServerRefused as error:
+                    self._check_ended(f"{error}, and ")
+                    raise
+                self._check_ended()
 
         self._telling.say(sentence, "error")
         try:
@@ -269,6 +277,21 @@ class CardRun:
         self._cancel()
         self._end(None)
         return End.FAILED
+
+    def _standing_at_last(self) -> str:
+        """Its status; a card that was begun here is not forgotten because the server does not say how it is."""
+        try:
+            return standing(self._around.server, self._card)
+        except ServerRefused as error:
+            if self._known.started:
+                raise Unreachable(str(error)) from error
+            raise
+
+    def _check_ended(self, why: str = "") -> None:
+        """Raise where the card is at work although its end was sent: nothing else would ever end it."""
+        status = standing(self._around.server, self._card)
+        if status in ACTIVE:
+            raise Unreachable(f"{why}{self._card}: is {status} although its end was sent")
 
     def _give_up(self, why: str) -> None:
         self._telling.say(f"given up: {why}", "warning")

@@ -23,9 +23,10 @@ from ...formats.whole_file import whole_file
 from ..documents import Card, CardId, LiveSession, Source
 from ..recipes import InputGroup, Slot
 from ..sent_text import one_line, sendable
-from ..server import Abilities, LogLevel, NotLoggedIn, ServerRefused, Unreachable
+from ..server import Abilities, LogLevel, NotLoggedIn, ServerRefused
+from .answered import NOT_FOUND, answered, api_error
 from .documents import card_of, columns_of, session_of
-from .one_try import AnswerLost, http_client, poured, without_warnings
+from .one_try import http_client, poured, without_warnings
 from .sinks import Beginning, IntoFile
 
 API = "/api/cmd"
@@ -195,7 +196,7 @@ class V5Server:
                 self._api.projects.download_file(project, path=path)
             return bytes(beginning.content)
         except ServerRefused as error:
-            if error.status == _NOT_FOUND:
+            if error.status == NOT_FOUND:
                 return None
             raise
 
@@ -291,8 +292,8 @@ class V5Server:
             if known is not None:
                 try:
                     self._api.jobs.update_event_log(card.project, card.job, known, text, type=level)
-                except _api_error() as error:
-                    if error.code != _NOT_FOUND:
+                except api_error() as error:
+                    if error.code != NOT_FOUND:
                         raise
                 else:
                     return
@@ -336,11 +337,6 @@ class V5Server:
         return self._api.assets.upload(card.project, card.job, body, filename=filename, format=form)
 
 
-_UNAUTHORISED, _NOT_FOUND = 401, 404
-_PASSING = (429, 502, 503, 504)
-"""What a proxy says while the server behind it starts again, or a busy server: nothing is known, it may be done."""
-
-
 def _authentication(url: str, email: str, password: str) -> str | tuple[str, str]:
     """What the server takes: an address with the digest of a password, or a token that was stored."""
     if email and password:
@@ -351,40 +347,6 @@ def _authentication(url: str, email: str, password: str) -> str | tuple[str, str
             f"{url}: there is no token, or it has expired; log in: cryobridge cryosparc login --url {url}"
         )
     return str(session.token.access_token)
-
-
-def _api_error() -> Any:
-    return importlib.import_module("cryosparc.errors").APIError
-
-
-@contextlib.contextmanager
-def answered(doing: str) -> Iterator[None]:
-    """Say in our own words how a call went that did not go well."""
-    import httpx
-
-    try:
-        yield
-    except _api_error() as error:
-        if error.code == _UNAUTHORISED:
-            raise NotLoggedIn(
-                f"{doing}: the server does not take the token any more; log in again: cryobridge cryosparc login"
-            ) from error
-        detail = error.data.get("detail", error.data) if isinstance(error.data, dict) else error.data
-        said = f"{doing}: {one_line(str(detail or error.args[0]))} (HTTP {error.code})"
-        if error.code in _PASSING:
-            raise Unreachable(said) from error
-        raise ServerRefused(said, error.code) from error
-    except httpx.InvalidURL as error:
-        # Nothing was sent, and it would be no other the next time.
-        raise ServerRefused(f"{doing}: {one_line(str(error))}") from error
-    except (httpx.HTTPError, httpx.StreamError, AnswerLost) as error:
-        raise Unreachable(f"{doing}: {error or type(error).__name__}") from error
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        # The client builds its calls from what the server says it can do, and reads its answers into models.
-        said = one_line(str(error))
-        raise ServerRefused(
-            f"{doing}: the server and this version of cryosparc-tools do not go together ({said})"
-        ) from error
 
 
 @contextlib.contextmanager

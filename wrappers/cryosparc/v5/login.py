@@ -75,7 +75,8 @@ def readable_by_others() -> bool:
 
 def _new_token(url: str, email: str, password: str, days: float, timeout_s: float) -> Any:
     # These need what comes with the tools.
-    from .adapter import API, answered
+    from .adapter import API
+    from .answered import answered
     from .one_try import http_client
 
     with answered(f"{url}: cannot log in"):

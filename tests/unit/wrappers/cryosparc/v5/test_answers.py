@@ -15,7 +15,7 @@ from cryosparc.errors import APIError
 
 from cryobridge.schemas.errors import CryobridgeError, InputInvalid
 from cryobridge.wrappers.cryosparc.server import NotLoggedIn, ServerRefused, Unreachable
-from cryobridge.wrappers.cryosparc.v5.adapter import answered
+from cryobridge.wrappers.cryosparc.v5.answered import answered
 from cryobridge.wrappers.cryosparc.v5.one_try import AnswerLost, OneTry
 
 REQUEST = httpx.Request("POST", "http://host/api/cmd/x")
