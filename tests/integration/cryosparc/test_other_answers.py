@@ -5,10 +5,13 @@ Each card ends completed and whole, or failed in one plain sentence, or is left 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.cryosparc import surroundings
 
 from cryobridge.schemas.errors import CryobridgeError
+from cryobridge.wrappers.cryosparc.card import claim
 from cryobridge.wrappers.cryosparc.card.card_run import CardRun, End
 from cryobridge.wrappers.cryosparc.daemon import JobEnd
 from cryobridge.wrappers.cryosparc.documents import ACTIVE, CardId
@@ -42,6 +45,7 @@ STEPS = [
 ]
 """Of each sort one."""
 SHORT = CardPatience(server_s=0.3, login_s=0.3, trouble_s=0.1, daemon_s=1.0, pause_s=0.01, longest_pause_s=0.05)
+LONG = replace(SHORT, server_s=10.0, trouble_s=10.0)
 EVER = 10**6
 
 
@@ -70,15 +74,20 @@ class OtherAnswers:
         self._instead.clear()
 
 
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim, "_READING_PAUSE_S", 0.0)
+
+
 @pytest.fixture
 def instead(bench: Bench) -> OtherAnswers:
     return OtherAnswers(bench)
 
 
-def ended(bench: Bench, card: CardId) -> str:
+def ended(bench: Bench, card: CardId, patience: CardPatience = SHORT) -> str:
     """Run a card, and judge what became of it; its status."""
     around = surroundings(bench.server, bench.daemon, bench.folder)
-    around.patience = SHORT
+    around.patience = patience
     with around.memory.held(card) as held:
         assert held is not None
         said = ""
@@ -104,7 +113,7 @@ def ended(bench: Bench, card: CardId) -> str:
 def test_no_other_answer_leaves_a_card_running_for_ever_or_shows_a_traceback(
     bench: Bench, instead: OtherAnswers, operation: str, times: int
 ) -> None:
-    for answer in list(ANSWERS.values())[:: 1 if times == 1 else 3]:
+    for answer in list(ANSWERS.values())[:: 1 if times == 1 else 4]:
         instead.none()
         card = bench.card()
         instead.of(operation, answer, times)
@@ -119,7 +128,7 @@ def test_a_page_of_a_proxy_is_waited_for_as_a_server_that_is_away(bench: Bench, 
     card = bench.card()
     for operation in OPERATIONS:
         instead.of(operation, ANSWERS["a page"], 2)
-    assert ended(bench, card) == "completed"
+    assert ended(bench, card, LONG) == "completed"
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
@@ -168,7 +177,7 @@ def test_a_server_in_trouble_for_a_moment_costs_nothing(bench: Bench) -> None:
     card = bench.card()
     for operation in OPERATIONS:
         bench.standin.fault(operation, status=500)
-    assert ended(bench, card) == "completed"
+    assert ended(bench, card, LONG) == "completed"
 
 
 def test_an_answer_that_never_comes_is_not_waited_for_for_ever(bench: Bench) -> None:

@@ -55,6 +55,9 @@ class Publishing:
         self._telling = telling
         self._check = check
         self._sleep = sleep
+        # It was none when the job was handed over; the folder lies where others may write.
+        if request.output.is_symlink():
+            raise BadResult(f"{request.output}: somebody put a link in its place; remove it, run it again")
         self._result = read_result(request.output)
         _check_names(self._result.outputs, request.output)
 

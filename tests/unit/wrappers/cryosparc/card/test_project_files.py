@@ -210,3 +210,20 @@ def test_no_path_of_a_dataset_leads_out(place: Place, path: str) -> None:
     else:
         assert found.resolve().is_relative_to(place.project)
         assert found.is_file()
+
+
+def test_results_are_not_written_through_a_link(place: Place) -> None:
+    """Whoever may write into the card's folder would say where the daemon's user writes."""
+    (place.project / CARD.job / "cryobridge").symlink_to(place.outside)
+    with pytest.raises(InputInvalid, match="is a link, and results are not written through one"):
+        _ = place.files().output_folder
+
+
+def test_a_card_whose_folder_leads_out_of_the_project_gets_its_results_through_the_server(place: Place) -> None:
+    job = place.project / CARD.job
+    job.rename(place.outside / "job")
+    job.symlink_to(place.outside / "job")
+    files = place.files()
+    assert files.visible
+    assert not files.writable
+    assert files.output_folder == place.work / "out"
