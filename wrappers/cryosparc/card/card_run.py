@@ -113,11 +113,11 @@ class CardRun:
         except Left:
             return End.LEFT
         except NotWanted as why:
-            if self._held.known is not None:
-                self._give_up(str(why))
-            return End.NOT_WANTED
+            return self._give_up(str(why))
         except (Unreachable, NotLoggedIn):
             raise
+        except ServerRefused as error:
+            return self._refused(str(error))
         except CryobridgeError as error:
             return self._fail(str(error))
         except BaseException as error:
@@ -241,6 +241,15 @@ class CardRun:
 
     # ---- ends
 
+    def _refused(self, sentence: str) -> End:
+        """Fail it, unless it is refused because somebody else ended the card: a kill is often seen so first."""
+        try:
+            status = self._insist(self._standing_at_last)
+        except ServerRefused:
+            return self._fail(sentence)
+        over = status not in ACTIVE and (status != BUILDING or self._known.started)
+        return self._give_up(f"it is {status}") if over else self._fail(sentence)
+
     def _fail_at_last(self, error: BaseException) -> None:
         """Mark it failed although this process ends; who pressed Ctrl-C does not wait for a server that is away."""
         patience, sentence = self._around.patience, "stopped where it ran (Ctrl-C, or its process was ended)"
@@ -293,10 +302,14 @@ class CardRun:
         if status in ACTIVE:
             raise Unreachable(f"{why}{self._card}: is {status} although its end was sent")
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, why: str) -> End:
+        """Stop what is done for a card that somebody else ended, if anything is."""
+        if self._held.known is None:
+            return End.NOT_WANTED
         self._telling.say(f"given up: {why}", "warning")
         self._cancel()
         self._end(None)
+        return End.NOT_WANTED
 
     def _cancel(self) -> None:
         """Have the daemon stop what may have been handed to it."""
