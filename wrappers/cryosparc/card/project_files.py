@@ -91,13 +91,16 @@ class ProjectFiles:
         Raises
         ------
         InputInvalid
-            If a link is there: members of the project could have this user write wherever they like.
+            If a link is there: members of the project could have this user write wherever they like; or a folder of
+            somebody else's.
         """
         if not self.writable:
             return self._work / "out"
         folder = self._folder / self._card.directory / "cryobridge"
         if folder.is_symlink():
             raise InputInvalid(f"{folder}: is a link, and results are not written through one; remove it, start again")
+        if folder.is_dir() and not _can_write(folder):
+            raise InputInvalid(f"{folder}: may not be written to by this user; remove it, start again")
         return folder
 
     def folder_with(self, paths: Sequence[str]) -> Path:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support.fake_cryosparc import CARD, FakeCryosparc, card_of
 
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.wrappers.cryosparc.card import project_files
 from cryobridge.wrappers.cryosparc.card.project_files import MAX_PATH_CHARACTERS, ProjectFiles
 
 CLAIM = ("bridge_claim.json", b'{"owner": "me"}')
@@ -227,3 +228,13 @@ def test_a_card_whose_folder_leads_out_of_the_project_gets_its_results_through_t
     assert files.visible
     assert not files.writable
     assert files.output_folder == place.work / "out"
+
+
+def test_a_folder_of_another_user_in_the_place_of_the_results_is_named(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place.project / CARD.job / "cryobridge").mkdir()
+    files = place.files()
+    monkeypatch.setattr(project_files, "_can_write", lambda folder: folder.name != "cryobridge")
+    with pytest.raises(InputInvalid, match="may not be written to by this user; remove it"):
+        _ = files.output_folder
