@@ -6,6 +6,7 @@ Each card ends completed and whole, or failed in one plain sentence, or is left 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support.cryosparc import surroundings
@@ -191,3 +192,43 @@ def test_a_login_page_says_that_there_is_one(bench: Bench, instead: OtherAnswers
     instead.of("jobs.find_one", ANSWERS["a page"], EVER)
     with pytest.raises(Unreachable, match="does a proxy on the way want a login"):
         bench.server.card(CardId("P1", "J1"))
+
+
+@pytest.mark.parametrize(
+    ("name", "to"),
+    [
+        ("start", "killed"),
+        ("load_input", "killed"),
+        ("add_output", "killed"),
+        ("output_fields", "killed"),
+        ("output_fields", "building"),
+    ],
+)
+def test_a_kill_or_clear_that_shows_in_a_refusal_is_no_failure(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, to: str
+) -> None:
+    """The next call is refused, and says so in words that are nobody's error."""
+    card = bench.card()
+    deed, calls = getattr(bench.server, name), []
+
+    def ended(*given: Any) -> Any:
+        done = deed(*given)
+        if not calls:
+            bench.standin.job(card).status = to
+        calls.append(given)
+        return done
+
+    monkeypatch.setattr(bench.server, name, ended)
+    end = bench.run(card)
+    assert end is End.NOT_WANTED
+    assert bench.standin.job(card).status == to
+    assert [one for one in bench.standin.log_of(card) if one.type == "error"] == []
+    assert f"given up: it is {to}" in bench.standin.said(card)
+
+
+def test_two_outputs_on_one_input_are_one_sentence(bench: Bench) -> None:
+    card = bench.card()
+    connections = bench.standin.job(card).spec.inputs.root["volume"].connections
+    connections.append(connections[0].model_copy(deep=True))
+    assert bench.run(card) is End.FAILED
+    assert "2 outputs are connected to 'volume', which takes one" in bench.standin.said(card)

@@ -13,7 +13,6 @@ import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -129,46 +128,6 @@ def test_2_a_kill_in_the_last_second_stays_a_kill(bench: Bench, monkeypatch: pyt
     assert bench.run(card) is End.NOT_WANTED
     assert bench.standin.job(card).status == "killed"
     assert bench.remembered() == []
-
-
-@pytest.mark.parametrize(
-    ("name", "to"),
-    [
-        ("start", "killed"),
-        ("load_input", "killed"),
-        ("add_output", "killed"),
-        ("output_fields", "killed"),
-        ("output_fields", "building"),
-    ],
-)
-def test_2_a_kill_or_clear_that_shows_in_a_refusal_is_no_failure(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, to: str
-) -> None:
-    """The next call is refused, and says so in words that are nobody's error."""
-    card = bench.card()
-    deed, calls = getattr(bench.server, name), []
-
-    def ended(*given: Any) -> Any:
-        done = deed(*given)
-        if not calls:
-            bench.standin.job(card).status = to
-        calls.append(given)
-        return done
-
-    monkeypatch.setattr(bench.server, name, ended)
-    end = bench.run(card)
-    assert end is End.NOT_WANTED
-    assert bench.standin.job(card).status == to
-    assert errors_of(bench, card) == []
-    assert f"given up: it is {to}" in bench.standin.said(card)
-
-
-def test_2_two_outputs_on_one_input_are_one_sentence(bench: Bench) -> None:
-    card = bench.card()
-    connections = bench.standin.job(card).spec.inputs.root["volume"].connections
-    connections.append(connections[0].model_copy(deep=True))
-    assert bench.run(card) is End.FAILED
-    assert "2 outputs are connected to 'volume', which takes one" in errors_of(bench, card)[0]
 
 
 def test_2_a_card_that_is_cleared_while_it_waits_is_left_alone(bench: Bench) -> None:

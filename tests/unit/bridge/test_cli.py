@@ -16,8 +16,7 @@ from support.scripted_daemon import ScriptedDaemon, scripted_daemon
 from cryobridge import __version__
 from cryobridge.bridge import cli, foreground
 from cryobridge.bridge.commands import daemon as daemon_commands
-from cryobridge.bridge.commands import jobs, kinds, program
-from cryobridge.schemas.errors import InputInvalid
+from cryobridge.bridge.commands import jobs, kinds
 
 JOB = "schema: cryobridge/job/1\nkind: map.fsc3d\ninputs: {half1: a.mrc, half2: b.mrc}\noutput: out\n"
 STATUS: dict[str, Any] = {
@@ -398,14 +397,3 @@ def test_the_exit_code_of_the_worker_is_that_of_run(
 ) -> None:
     monkeypatch.setattr(foreground, "WORKER_MODULE", "no.such.module")
     assert cli.run(["run", str(job_file)]) == 1
-
-
-def test_no_control_character_of_a_foreign_name_reaches_the_terminal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(**_: object) -> None:
-        raise InputInvalid("P1-J1 has no output 'x'; it has \x1b[2Jgone\u202e\rroot")
-
-    monkeypatch.setattr(program.cryobridge_command, "main", fails)
-    assert program.answer(["status"]) == 1
-    assert capsys.readouterr().err == "cryobridge: P1-J1 has no output 'x'; it has ?[2Jgone??root\n"
