@@ -18,6 +18,7 @@ from cryobridge.schemas import wire
 from cryobridge.schemas.errors import InputInvalid, OptionsInvalid
 
 from ..interrupted import interrupted
+from ..terminal import printable
 from .cryosparc_doctor import doctor
 from .cryosparc_folder import folder_options, folder_run, run_on_folder
 from .cryosparc_options import PASSWORD, email_option, optional_url_option, url_option
@@ -224,7 +225,7 @@ def _server(url: str, email: str) -> CryosparcServer:
 
     server, complaint = connected(url, email, os.environ.get(PASSWORD, ""))
     if complaint:
-        click.echo(f"cryobridge: {complaint}", err=True)
+        click.echo(f"cryobridge: {printable(complaint)}", err=True)
     return server
 
 
@@ -290,11 +291,19 @@ def _ended_like_ctrl_c() -> Iterator[None]:
             signal.signal(one, handler)
 
 
+class _Printable(logging.Formatter):
+    """Words of a server, and of whoever wrote on its cards, as lines that no terminal obeys and no other look like."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A line; what follows in the same message is set in."""
+        return "\n    ".join(line and printable(line) for line in super().format(record).splitlines())
+
+
 @contextmanager
 def _talking() -> Iterator[None]:
     """Show what the bridge does, line by line."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_Printable("%(asctime)s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("cryobridge.wrappers.cryosparc")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

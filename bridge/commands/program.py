@@ -12,6 +12,7 @@ from cryobridge.schemas import wire
 from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable
 
 from ..interrupted import interrupted
+from ..terminal import printable
 from . import checking, cryosparc, daemon, jobs
 from .kinds import families
 from .nearest import NearestGroup
@@ -58,9 +59,14 @@ def answer(arguments: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except DaemonUnavailable as error:
-        click.echo(f"cryobridge: {error}", err=True)
+        _complain(error)
         return wire.EXIT_NO_DAEMON
     except CryobridgeError as error:
-        click.echo(f"cryobridge: {error}", err=True)
+        _complain(error)
         return wire.EXIT_FAILED
     return code if isinstance(code, int) else wire.EXIT_OK
+
+
+def _complain(error: CryobridgeError) -> None:
+    """Say what went wrong; names of files and words of servers in it do not reach the terminal as they are."""
+    click.echo("\n".join(line and printable(line) for line in f"cryobridge: {error}".split("\n")), err=True)

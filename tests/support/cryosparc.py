@@ -25,7 +25,7 @@ from cryobridge.wrappers.cryosparc.patience import CardPatience
 from .computed_once import result_of
 
 EMAIL, PASSWORD = "bridge@example.org", "secret"
-QUICK = CardPatience(server_s=20.0, login_s=20.0, daemon_s=5.0, pause_s=0.01, longest_pause_s=0.05)
+QUICK = CardPatience(server_s=20.0, login_s=20.0, trouble_s=0.1, daemon_s=5.0, pause_s=0.01, longest_pause_s=0.05)
 
 
 class Standin:

@@ -15,6 +15,7 @@ GONE = "deleted"
 """What is said of a job that the server does not have any more."""
 ACTIVE = frozenset({RUNNING, WAITING})
 ENDED = frozenset({COMPLETED, KILLED, FAILED})
+STATUSES = ACTIVE | ENDED | {BUILDING, "queued", "launched", "started"}
 
 _PROJECT = re.compile(r"P[1-9][0-9]{0,8}")
 _WORKSPACE = re.compile(r"W[1-9][0-9]{0,8}")

@@ -10,10 +10,12 @@ from typing import TypeVar
 
 from cryobridge.schemas.errors import CryobridgeError
 
-from .server import CryosparcServer, NotLoggedIn, Unreachable
+from .server import CryosparcServer, NotLoggedIn, ServerRefused, Unreachable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+SERVERS_OWN_TROUBLE = 500
+"""Refusals from here on (HTTP) are not about what was asked."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class CardPatience:
         For a server that cannot be reached; counted anew after a wait for a login.
     login_s
         For a token after the old one has expired; work that is finished is kept meanwhile.
+    trouble_s
+        For a server that answers that something went wrong inside of it (HTTP 500 and above).
     daemon_s
         For a daemon that is away; it may be restarting.
     pause_s
@@ -34,6 +38,7 @@ class CardPatience:
 
     server_s: float = 1800.0
     login_s: float = 24 * 3600.0
+    trouble_s: float = 60.0
     daemon_s: float = 600.0
     pause_s: float = 1.0
     longest_pause_s: float = 30.0
@@ -60,17 +65,19 @@ def insist(
     Unreachable, NotLoggedIn
         What came last, once patience is at its end or it is given up.
     ServerRefused
-        At once.
+        At once, if it is no trouble of the server's own.
     """
     begun, pause = clock(), patience.pause_s
     since, last = begun, ""
     while True:
         try:
             return call()
-        except (Unreachable, NotLoggedIn) as error:
+        except (Unreachable, NotLoggedIn, ServerRefused) as error:
+            if isinstance(error, ServerRefused) and error.status < SERVERS_OWN_TROUBLE:
+                raise
             if type(error).__name__ != last:
                 since, last, pause = clock(), type(error).__name__, patience.pause_s
-            bound = patience.login_s if isinstance(error, NotLoggedIn) else patience.server_s
+            bound = _bound(error, patience)
             now = clock() + pause
             if given_up() or now - since > bound or now - begun > patience.login_s + patience.server_s:
                 raise
@@ -79,6 +86,12 @@ def insist(
             pause = min(2 * pause, patience.longest_pause_s)
             if isinstance(error, NotLoggedIn):
                 _log_in_again(server)
+
+
+def _bound(error: CryobridgeError, patience: CardPatience) -> float:
+    if isinstance(error, NotLoggedIn):
+        return patience.login_s
+    return min(patience.trouble_s, patience.server_s) if isinstance(error, ServerRefused) else patience.server_s
 
 
 def _log_in_again(server: CryosparcServer) -> None:

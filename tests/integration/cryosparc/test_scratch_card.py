@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from cryobridge.wrappers.cryosparc.v5.adapter import V5Server
 
 from .conftest import Bench
 
+AT_ONCE = replace(QUICK, trouble_s=0.0)
+"""The doctor does not wait for a server in trouble."""
 pytestmark = pytest.mark.shared
 
 CARD = CardId("P1", "J2")
@@ -36,7 +39,7 @@ OPERATIONS = [
 ]
 
 
-def tried(bench: Bench, patience: CardPatience = QUICK) -> list[Finding]:
+def tried(bench: Bench, patience: CardPatience = AT_ONCE) -> list[Finding]:
     return list(check_card(bench.server, "P1", "W1", None, patience, sleep=lambda s: time.sleep(min(s, 0.02))))
 
 
@@ -152,7 +155,7 @@ def test_ctrl_c_leaves_nothing_running(bench: Bench, monkeypatch: pytest.MonkeyP
 
 
 def test_a_reader_that_goes_away_leaves_nothing_running(bench: Bench) -> None:
-    findings = check_card(bench.server, "P1", "W1", None, QUICK)
+    findings = check_card(bench.server, "P1", "W1", None, AT_ONCE)
     for found in findings:
         if "was started" in found.text:
             break

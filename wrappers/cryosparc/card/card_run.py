@@ -113,11 +113,11 @@ class CardRun:
         except Left:
             return End.LEFT
         except NotWanted as why:
-            if self._held.known is not None:
-                self._give_up(str(why))
-            return End.NOT_WANTED
+            return self._give_up(str(why))
         except (Unreachable, NotLoggedIn):
             raise
+        except ServerRefused as error:
+            return self._refused(str(error))
         except CryobridgeError as error:
             return self._fail(str(error))
         except BaseException as error:
@@ -161,9 +161,11 @@ class CardRun:
         try:
             return self._around.server.card(self._card)
         except ServerRefused as error:
-            if error.status == NOT_FOUND:
+            if error.status != NOT_FOUND:
+                raise
+            if standing(self._around.server, self._card) == GONE:
                 raise NotWanted(f"it is {GONE}") from error
-            raise
+            raise Unreachable(f"{error}; but it is there") from error
 
     def _look_over(self, card: Card) -> None:
         """Say in our words what is wrong with a card, before the server does in its own."""
@@ -229,6 +231,7 @@ class CardRun:
             status = standing(server, self._card)
             if status in ACTIVE:
                 server.finish(self._card)
+                self._check_ended()
             elif status != COMPLETED:
                 raise NotWanted(f"it is {status}")
 
@@ -237,6 +240,15 @@ class CardRun:
         self._end(card)
 
     # ---- ends
+
+    def _refused(self, sentence: str) -> End:
+        """Fail it, unless it is refused because somebody else ended the card: a kill is often seen so first."""
+        try:
+            status = self._insist(self._standing_at_last)
+        except ServerRefused:
+            return self._fail(sentence)
+        over = status not in ACTIVE and (status != BUILDING or self._known.started)
+        return self._give_up(f"it is {status}") if over else self._fail(sentence)
 
     def _fail_at_last(self, error: BaseException) -> None:
         """Mark it failed although this process ends; who pressed Ctrl-C does not wait for a server that is away."""
@@ -256,9 +268,14 @@ class CardRun:
         server = self._around.server
 
         def once() -> None:
-            status = standing(server, self._card)
+            status = self._standing_at_last()
             if status in ACTIVE or status == BUILDING:
-                server.fail(self._card, sentence)
+                try:
+                    server.fail(self._card, sentence)
+                except ServerRefused as error:
+                    self._check_ended(f"{error}, and ")
+                    raise
+                self._check_ended()
 
         self._telling.say(sentence, "error")
         try:
@@ -270,10 +287,29 @@ class CardRun:
         self._end(None)
         return End.FAILED
 
-    def _give_up(self, why: str) -> None:
+    def _standing_at_last(self) -> str:
+        """Its status; a card that was begun here is not forgotten because the server does not say how it is."""
+        try:
+            return standing(self._around.server, self._card)
+        except ServerRefused as error:
+            if self._known.started:
+                raise Unreachable(str(error)) from error
+            raise
+
+    def _check_ended(self, why: str = "") -> None:
+        """Raise where the card is at work although its end was sent: nothing else would ever end it."""
+        status = standing(self._around.server, self._card)
+        if status in ACTIVE:
+            raise Unreachable(f"{why}{self._card}: is {status} although its end was sent")
+
+    def _give_up(self, why: str) -> End:
+        """Stop what is done for a card that somebody else ended, if anything is."""
+        if self._held.known is None:
+            return End.NOT_WANTED
         self._telling.say(f"given up: {why}", "warning")
         self._cancel()
         self._end(None)
+        return End.NOT_WANTED
 
     def _cancel(self) -> None:
         """Have the daemon stop what may have been handed to it."""

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 FIRST_NAME = "bridge_claim.json"
 _MOST = 200
+_MOST_DAMAGED = 10
 _MAX_BYTES = 10_000
 _READINGS, _READING_PAUSE_S = 3, 0.5
 
@@ -82,12 +83,16 @@ def claim(
     ServerRefused
         If the card's folder cannot be written to.
     """
+    damaged = 0
     for number in range(1, _MOST):
         name = _name(number)
         _try(server, card, name, mine)
         found = read_claim(server, card, name, sleep)
         if found is None:
             # Empty or cut off: somebody's try of which only the beginning arrived. It can belong to nobody.
+            damaged += 1
+            if damaged > _MOST_DAMAGED:
+                raise ServerRefused(f"{card.id}: what is written into its folder does not come back as it was ({name})")
             log.warning("%s: %s is damaged; claiming by the next name", card.id, name)
             continue
         is_mine = (found.owner, found.request) == (mine.owner, mine.request)

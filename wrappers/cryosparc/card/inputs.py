@@ -67,7 +67,13 @@ def staged(
     stacks: set[str] = set()
     # A mask that was connected for itself goes before those that come with a volume.
     for group in sorted(recipe.inputs, key=lambda one: one.name != MASK):
-        there = _there(card.inputs.get(group.name))
+        connected = card.inputs.get(group.name)
+        if connected is not None and len(connected.sources) > 1:
+            raise InputInvalid(
+                f"{card.id}: {len(connected.sources)} outputs are connected to '{group.name}', which takes one; "
+                "disconnect the others"
+            )
+        there = _there(connected)
         wanted = [slot.name for slot in group.slots if slot.name in there and wants(slot.name, use_mask)]
         if wanted:
             columns = server.load_input(card.id, group.name, wanted)

@@ -49,7 +49,8 @@ class ProjectFiles:
         self._allowed = [self._folder.resolve(), *(folder.resolve() for folder in also_read)]
         job = self._folder / card.directory
         self.visible = _holds(job / claim[0], claim[1])
-        self.writable = self.visible and _can_write(job)
+        # A link out of the project is somebody else's folder; the server may write there, this user does not.
+        self.writable = self.visible and job.resolve().is_relative_to(self._allowed[0]) and _can_write(job)
 
     def here(self, path: str) -> Path:
         """Where a file of the project can be read from here; it is fetched if it has to be.
@@ -74,8 +75,22 @@ class ProjectFiles:
 
     @property
     def output_folder(self) -> Path:
-        """Where the daemon leaves its results: in the job's own folder where that can be written to."""
-        return self._folder / self._card.directory / "cryobridge" if self.writable else self._work / "out"
+        """Where the daemon leaves its results: in the job's own folder where that can be written to.
+
+        Raises
+        ------
+        InputInvalid
+            If a link is there: members of the project could have this user write wherever they like; or a folder of
+            somebody else's.
+        """
+        if not self.writable:
+            return self._work / "out"
+        folder = self._folder / self._card.directory / "cryobridge"
+        if folder.is_symlink():
+            raise InputInvalid(f"{folder}: is a link, and results are not written through one; remove it, start again")
+        if folder.is_dir() and not _can_write(folder):
+            raise InputInvalid(f"{folder}: may not be written to by this user; remove it, start again")
+        return folder
 
     def folder_with(self, paths: Sequence[str]) -> Path:
         """The project's folder, for a job that reads these files of it by itself.

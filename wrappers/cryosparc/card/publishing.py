@@ -14,6 +14,7 @@ from cryobridge.schemas.plain_file import open_plain, read_plain
 from cryobridge.schemas.result import read_result
 
 from ..documents import Card
+from ..patience import SERVERS_OWN_TROUBLE
 from ..server import CryosparcServer, ServerRefused
 from .figures import PageFigure, figures_of
 from .outputs import Placed, planned, publish
@@ -26,7 +27,6 @@ _CHUNK_BYTES = 1 << 20
 _MAX_TABLE_BYTES = 16 * 1024 * 1024
 UPLOAD_PAUSES_S = (0.5, 5.0, 30.0)
 """Before each further try to send a file; a disk that is full may be cleared meanwhile."""
-_SERVERS_OWN_TROUBLE = 500
 
 Step = tuple[str, Callable[[], None]]
 
@@ -55,6 +55,9 @@ class Publishing:
         self._telling = telling
         self._check = check
         self._sleep = sleep
+        # It was none when the job was handed over; the folder lies where others may write.
+        if request.output.is_symlink():
+            raise BadResult(f"{request.output}: somebody put a link in its place; remove it, run it again")
         self._result = read_result(request.output)
         _check_names(self._result.outputs, request.output)
 
@@ -66,13 +69,13 @@ class Publishing:
             for name in [*sorted(self._result.outputs), RESULT_NAME]:
                 yield f"file {name}", lambda name=name: self._upload(name)  # type: ignore[misc]
         yield "outputs", self._outputs
-        yield "checkpoint", lambda: self._server.checkpoint(self._card.id, {"stage": "results"})
+        yield "checkpoint", lambda: self._adorn(lambda: self._server.checkpoint(self._card.id, {"stage": "results"}))
         figures = figures_of(self._request.output / REPORT_NAME) if REPORT_NAME in self._result.outputs else []
         for number, figure in enumerate(figures, 1):
-            yield f"figure {number}", lambda figure=figure: self._plot(figure)  # type: ignore[misc]
+            yield f"figure {number}", lambda figure=figure: self._adorn(lambda: self._plot(figure))  # type: ignore[misc]
         if figures:
             tile = next((one for one in figures if one.is_tile), figures[0])
-            yield "tile", lambda: self._tile(tile)
+            yield "tile", lambda: self._adorn(lambda: self._tile(tile))
         yield "words", self._words
 
     def _share(self) -> None:
@@ -106,7 +109,7 @@ class Publishing:
             try:
                 self._server.upload(self._card.id, name, source, overwrite=True)
             except ServerRefused as error:
-                if error.status < _SERVERS_OWN_TROUBLE:
+                if error.status < SERVERS_OWN_TROUBLE:
                     raise
                 trouble = f" It says: {error}"
             if self._has_arrived(name, digest):
@@ -138,6 +141,13 @@ class Publishing:
             self._server, self._card, request.recipe, self._result, self._placed(), request.uids, self._check
         ):
             self._telling.say(line)
+
+    def _adorn(self, deed: Callable[[], None]) -> None:
+        """Add what is there to be looked at: where the server refuses it, that is no reason to lose a finished job."""
+        try:
+            deed()
+        except ServerRefused as error:
+            self._telling.say(f"left out: {error}", "warning")
 
     def _plot(self, figure: PageFigure) -> None:
         table = None

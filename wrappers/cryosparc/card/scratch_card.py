@@ -19,7 +19,7 @@ from .new_card import made_once
 from .project_files import ProjectFiles
 
 TITLE = "cryobridge doctor: a test that may be deleted"
-TRIAL_PATIENCE = CardPatience(server_s=20.0, login_s=0.0)
+TRIAL_PATIENCE = CardPatience(server_s=20.0, login_s=0.0, trouble_s=0.0)
 _FILE = "cryobridge_doctor.txt"
 _INPUT = InputGroup(VOLUME, "volume", "nothing needs to be connected", False, (Slot("map", "blob", False),), ())
 _TRIES = 3

@@ -59,7 +59,7 @@ class OneTry(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request once."""
         if request.method in _READS:
-            response = self._inner.handle_request(request)
+            response = _no_page(request, self._inner.handle_request(request))
             sink = _SINK.get()
             return response if sink is None or response.status_code != _OK else _emptied(response, sink)
         try:
@@ -68,7 +68,7 @@ class OneTry(httpx.BaseTransport):
             response.read()
         except httpx.TransportError as error:
             raise AnswerLost(f"{type(error).__name__}: {error}") from error
-        return response
+        return _no_page(request, response)
 
     def close(self) -> None:
         """Close the connections."""
@@ -98,6 +98,21 @@ def without_warnings() -> None:
     """
     warnings.filterwarnings("ignore", module=r"cryosparc(\..*)?")
     warnings.filterwarnings("ignore", message=r"\*\*\* API client")
+
+
+def _no_page(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+    """The answer, which is never a web page: those come from what stands before CryoSPARC, which was then not asked.
+
+    A file of the project may be one.
+    """
+    media = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if media == "text/html" and not (_SINK.get() is not None and b".html" in request.url.query):
+        response.close()
+        raise AnswerLost(
+            f"a web page came in the place of CryoSPARC's answer (HTTP {response.status_code}); "
+            "does a proxy on the way want a login?"
+        )
+    return response
 
 
 def _emptied(response: httpx.Response, sink: Sink) -> httpx.Response:

@@ -125,12 +125,12 @@ def test_a_folder_that_cannot_be_written_to_is_said() -> None:
         tried(server, mine())
 
 
-def test_claims_do_not_go_on_for_ever() -> None:
+def test_where_nothing_comes_back_as_it_was_written_claims_do_not_go_on_for_ever() -> None:
     class Full(FakeCryosparc):
         def read(self, project: str, path: str, limit: int) -> bytes:
             return b""
 
-    with pytest.raises(ServerRefused, match="make a new card"):
+    with pytest.raises(ServerRefused, match="does not come back as it was"):
         tried(Full(), mine())
 
 

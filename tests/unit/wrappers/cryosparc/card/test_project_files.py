@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support.fake_cryosparc import CARD, FakeCryosparc, card_of
 
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.wrappers.cryosparc.card import project_files
 from cryobridge.wrappers.cryosparc.card.project_files import MAX_PATH_CHARACTERS, ProjectFiles
 
 CLAIM = ("bridge_claim.json", b'{"owner": "me"}')
@@ -210,3 +211,30 @@ def test_no_path_of_a_dataset_leads_out(place: Place, path: str) -> None:
     else:
         assert found.resolve().is_relative_to(place.project)
         assert found.is_file()
+
+
+def test_results_are_not_written_through_a_link(place: Place) -> None:
+    """Whoever may write into the card's folder would say where the daemon's user writes."""
+    (place.project / CARD.job / "cryobridge").symlink_to(place.outside)
+    with pytest.raises(InputInvalid, match="is a link, and results are not written through one"):
+        _ = place.files().output_folder
+
+
+def test_a_card_whose_folder_leads_out_of_the_project_gets_its_results_through_the_server(place: Place) -> None:
+    job = place.project / CARD.job
+    job.rename(place.outside / "job")
+    job.symlink_to(place.outside / "job")
+    files = place.files()
+    assert files.visible
+    assert not files.writable
+    assert files.output_folder == place.work / "out"
+
+
+def test_a_folder_of_another_user_in_the_place_of_the_results_is_named(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place.project / CARD.job / "cryobridge").mkdir()
+    files = place.files()
+    monkeypatch.setattr(project_files, "_can_write", lambda folder: folder.name != "cryobridge")
+    with pytest.raises(InputInvalid, match="may not be written to by this user; remove it"):
+        _ = files.output_folder

@@ -51,6 +51,17 @@ def test_a_link_is_left_and_so_is_what_it_leads_to(job: Path, tmp_path: Path) ->
     assert mode(secret) == 0o600
 
 
+def test_a_link_in_the_place_of_the_whole_folder_is_left_too(job: Path, tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    (private / "key").write_bytes(b"1")
+    (private / "key").chmod(0o600)
+    (job / "linked").symlink_to(private)
+    job.chmod(0o777)
+    share(job / "linked", job)
+    assert (mode(private), mode(private / "key")) == (0o700, 0o600)
+
+
 def test_the_group_is_that_of_the_cards_folder(job: Path) -> None:
     if os.getuid() != 0:
         pytest.skip("only root may give files to any group")
@@ -64,5 +75,5 @@ def test_what_belongs_to_another_is_told(job: Path, monkeypatch: pytest.MonkeyPa
         raise PermissionError
 
     job.chmod(0o755)
-    monkeypatch.setattr(Path, "chmod", refuses)
+    monkeypatch.setattr(os, "fchmod", refuses)
     assert job / "cryobridge/map.mrc" in share(job / "cryobridge", job)
