@@ -222,7 +222,7 @@ def test_a_card_that_was_made_by_half_is_completed_by_the_next_agent(
     desk: AgentDesk, sessions: LiveSessions, operation: str
 ) -> None:
     session_with(desk, sessions)
-    desk.standin.fault(operation, status=500)
+    desk.standin.fault(operation, status=422)
     look(desk, agent_of(desk))
     (card,) = cards(desk)
     assert desk.status(card) == "building"
