@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .interrupted import held_back
 from .parent import end_with_parent
 
 WORKER_MODULE = "cryobridge.bridge.worker.run"
@@ -37,12 +38,14 @@ def run_in_foreground(job_file: Path, processes: int = 1, *, keeps_folder: bool 
     if processes > 1:
         work = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), *work]
     command = [sys.executable, "-I", *work]
-    worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_quiet_child)
+    worker: subprocess.Popen[bytes] | None = None
     try:
+        with held_back():
+            worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_quiet_child)
         code = worker.wait()
     except KeyboardInterrupt:
         # torchrun knows no quiet end; its processes end with it.
-        if processes > 1 or not _ends(worker):
+        if worker is not None and (processes > 1 or not _ends(worker)):
             worker.kill()
         raise
     return 128 - code if code < 0 else code

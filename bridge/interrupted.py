@@ -5,6 +5,7 @@ Standard library only, and little of it: it is there before anything else is loa
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,32 @@ def interrupted(how_to_go_on: str | Callable[[], str]) -> Iterator[None]:
     except KeyboardInterrupt:
         words = how_to_go_on if isinstance(how_to_go_on, str) else how_to_go_on()
         raise Interrupted(words) from None
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Let Ctrl-C wait until this is over: in what Python calls after a fork it would be printed and forgotten.
+
+    For the main thread, which alone is told of signals.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        At the end, if it came.
+    """
+    came: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before):
+        # Ignored, as in what a shell runs in the background.
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def ended_by_ctrl_c(words: str = "") -> int:

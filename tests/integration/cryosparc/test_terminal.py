@@ -67,7 +67,9 @@ def test_1_a_signal_in_the_middle_of_run_fails_the_card_and_stops_the_daemons_jo
     bench: Bench, daemon: ScriptedDaemon, environment: dict[str, str], number: int
 ) -> None:
     """Trap 1: with the client's own `run()`, Ctrl-C and SIGTERM mark the job completed."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What runs in the background, or is to outlive its terminal, ignores these, and hands that on.
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         process = subprocess.Popen(
             [*COMMAND, "run", *JOB],
@@ -78,7 +80,8 @@ def test_1_a_signal_in_the_middle_of_run_fails_the_card_and_stops_the_daemons_jo
             start_new_session=True,
         )
     finally:
-        signal.signal(signal.SIGINT, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)
     try:
         wait_until(lambda: any(one["type"] == "wait" for one in daemon.requests), process)
         job = bench.standin.state.jobs["P1", "J2"]
