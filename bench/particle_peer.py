@@ -43,6 +43,7 @@ def parsed(python, command, source, target, *options):
     program = [python, "-c", COMMAND, command, str(source), "-o", str(target), *options]
     subprocess.run(program, check=True, capture_output=True)
     with open(target, "rb") as file:
+        # Written a moment ago by the program that was run here, into a folder of our own.
         return pickle.load(file)
 
 

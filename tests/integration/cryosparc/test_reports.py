@@ -11,9 +11,9 @@ C5    unions of tables lose columns                                       test_c
 C6    the same call fails differently by version                          test_c6_* in test_terminal.py;
                                                                           unit: test_versions.py
 C7    taken for dead for want of a heartbeat; its place given away        test_c7_* here
-C8    which of pose, passthrough and class alignments is meant            unit: wrappers/particles/test_conversion.py
+C8    which of pose, passthrough and class alignments is meant            unit: wrappers/particles/test_alignments.py
 C9    shifts belong to the refinement's box                               unit: wrappers/particles/test_conversion.py
-C10   D groups: another two-fold axis than RELION's                       unit: wrappers/particles/test_rotations.py
+C10   D groups: another two-fold axis than RELION's                       unit: bridge/.../particles/test_two_fold.py
 C11   users will not go through STAR and back                             test_c11_* here
 C12   files not found: waits for ever                                     test_c12_* here
 ====  ==================================================================  ===========================================
