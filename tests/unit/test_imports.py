@@ -22,10 +22,10 @@ LIGHT_SCHEMAS = (*HOOK_SCHEMAS, "bounds", "errors", "fields", "requests", "worke
 MODULES = sorted(path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 CORE_LAYERS = (
-    {"fourier", "nets", "training"},
+    {"fourier", "nets", "training", "particles"},
     {"directional", "volume"},
-    {"relion", "phantoms"},
-    {"correction"},
+    {"relion", "phantoms", "subspace", "landscape"},
+    {"correction", "latent"},
     {"diagnosis"},
 )
 """Packages of `core`, lowest first: each may import those of the layers below its own."""

@@ -168,9 +168,12 @@ class OutputFolder:
         except OSError as error:
             raise CryobridgeError(f"{self.path / name}: cannot be written: {error.strerror}") from error
 
-    def write_tensors(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Write tensors by name under a name ending in .safetensors."""
-        self._write(name, safetensors.torch.save({key: value.cpu().contiguous() for key, value in tensors.items()}))
+    def write_tensors(
+        self, name: str, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+    ) -> None:
+        """Write tensors by name, and texts that describe them, under a name ending in .safetensors."""
+        held = {key: value.cpu().contiguous() for key, value in tensors.items()}
+        self._write(name, safetensors.torch.save(held, None if metadata is None else dict(metadata)))
 
     def write_data(self, name: str, data: bytes) -> None:
         """Write a file of any sort."""

@@ -1,0 +1,148 @@
+"""A finished training of heterogeneity as later jobs find it: its model, latents, particles, epochs.
+
+`model.safetensors`
+    The model's tensors, and its description as JSON in the file's metadata.
+`latents.npz`
+    `z` (N, zdim) and `log_variance` (N, zdim), row i of image i of the particles.
+`particles.npz`
+    The particles that were used, see `wrappers/particles/set_arrays.py`.
+`latents_epoch_<e>.npz`
+    The latents after epoch e, counted from 1, where they were kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cryobridge.core.latent import VolumeModel, model_of
+from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.plain_file import open_plain
+from cryobridge.wrappers.formats.array_file import arrays_bytes, read_arrays
+from cryobridge.wrappers.formats.tensor_file import TensorFile
+from cryobridge.wrappers.particles.particle_set import ParticleSet
+from cryobridge.wrappers.particles.set_arrays import arrays_of, set_of
+
+from ..jobs.folder import OutputFolder
+
+MODEL, LATENTS, PARTICLES = "model.safetensors", "latents.npz", "particles.npz"
+EPOCHS = "latents_epoch_*.npz"
+_EPOCH = re.compile(r"latents_epoch_(\d{1,6})\.npz")
+_DESCRIPTION = "cryobridge"
+_MOST_TABLE_BYTES = 1 << 24
+
+Latents = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LatentRun:
+    """A finished run.
+
+    Attributes
+    ----------
+    path
+        Its folder.
+    model
+        On the device that it was opened for.
+    latents, log_variances
+        (N, zdim) of the particles; the second None where there is none.
+    particles
+        None where a run does not say which they were.
+    epochs
+        Latents by epoch, counted from 1, as far as they were kept; files, so that few are held at a time.
+    """
+
+    path: Path
+    model: VolumeModel
+    latents: Latents
+    log_variances: Latents | None
+    particles: ParticleSet | None
+    epochs: Mapping[int, Path]
+
+    def latents_of_epoch(self, epoch: int) -> Latents:
+        """Latents after an epoch, (N, zdim).
+
+        Raises
+        ------
+        InputInvalid
+            If they were not kept.
+        """
+        if epoch not in self.epochs:
+            kept = ", ".join(map(str, sorted(self.epochs))) or "none"
+            raise InputInvalid(f"{self.path}: latents of epoch {epoch} were not kept (kept: {kept})")
+        return read_arrays(self.epochs[epoch])["z"].astype(np.float32)
+
+
+def write_run(
+    folder: OutputFolder, model: VolumeModel, latents: Latents, log_variances: Latents | None, particles: ParticleSet
+) -> None:
+    """Write the model, the latents and the particles into a job's folder."""
+    tensors, description = model.stored()
+    folder.write_tensors(MODEL, tensors, {_DESCRIPTION: json.dumps(description)})
+    found = {"z": latents} if log_variances is None else {"z": latents, "log_variance": log_variances}
+    folder.write_data(LATENTS, arrays_bytes(found))
+    folder.write_data(PARTICLES, arrays_bytes(arrays_of(particles)))
+
+
+def read_run(path: Path, device: torch.device) -> LatentRun:
+    """Open a finished run.
+
+    Raises
+    ------
+    InputInvalid
+        If a file is missing, damaged, or of another run.
+    """
+    arrays = read_arrays(path / LATENTS)
+    if "z" not in arrays or arrays["z"].ndim != 2 or not np.isfinite(arrays["z"].astype(np.float32)).all():
+        raise InputInvalid(
+            f"{path / LATENTS}: holds no latents 'z' (N, zdim) of finite numbers; run the training again"
+        )
+    latents = arrays["z"].astype(np.float32)
+    variances = arrays.get("log_variance")
+    table = path / PARTICLES
+    particles = set_of(read_arrays(table), table) if table.is_file() else None
+    if particles is not None and len(particles) != len(latents):
+        raise InputInvalid(
+            f"{path}: has latents of {len(latents)} particles, and {len(particles)} particles; run the training again"
+        )
+    model = read_model(path / MODEL, device)
+    if model.zdim != latents.shape[1]:
+        raise InputInvalid(
+            f"{path}: its latents are of {latents.shape[1]} numbers, its model takes {model.zdim}; run it again"
+        )
+    epochs = {
+        int(match[1]): path / name for name in sorted(os.listdir(path)) if (match := _EPOCH.fullmatch(name)) is not None
+    }
+    log_variances = None if variances is None else variances.astype(np.float32)
+    return LatentRun(path, model, latents, log_variances, particles, epochs)
+
+
+def read_model(path: Path, device: torch.device) -> VolumeModel:
+    """Open a stored model.
+
+    Raises
+    ------
+    InputInvalid
+        If it cannot be read, or is no model of heterogeneity.
+    """
+    try:
+        descriptor = open_plain(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputInvalid(f"{path}: cannot be read ({reason}); give the folder of a finished training") from error
+    try:
+        file = TensorFile(descriptor, most_table_bytes=_MOST_TABLE_BYTES)
+        description = dict(json.loads(file.metadata[_DESCRIPTION]))
+        return model_of({name: file.read(name) for name in file.names}, description, device)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise InputInvalid(f"{path}: is no model of heterogeneity, or damaged ({error}); train again") from error
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The latents of many particles, looked at: components, clusters, paths, states."""

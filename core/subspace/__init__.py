@@ -1,0 +1,1 @@
+"""What varies between images, as a linear subspace of volumes: found, tested, and used to encode images."""
