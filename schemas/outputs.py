@@ -29,8 +29,8 @@ OutputType = Literal[
 ]
 """map, half_map, mask, tomogram: volumes (MRC); half_map has a partner of the role half1 or half2 beside it.
 fourier_volume: by Fourier voxel, the origin at the centre of the box, e.g. a 3DFSC (MRC). particles, star: tables of
-particles, other STAR files. images: a stack of images (MRC). arrays: numbers by name (.npz, or cryoDRGN's .pkl). model: a
-network (safetensors). table: CSV. script: for ChimeraX."""
+particles, other STAR files. images: a stack of images (MRC). arrays: numbers by name (.npz, or cryoDRGN's .pkl).
+model: a network (safetensors). table: CSV. script: for ChimeraX."""
 
 
 @dataclass(frozen=True)
