@@ -1,10 +1,11 @@
 """Latents and volumes against a known truth by CPU second: ours, linear and trained, and cryoDRGN, in one run.
 
-    python bench/heterogeneity.py WORK --peer FOLDER [--kinds conf1d twostate ...] [--seeds 1 2 3] [--methods fast linear]
+    python bench/heterogeneity.py WORK --peer FOLDER [--kinds conf1d ...] [--seeds 1 2 3] [--methods fast linear]
 
-FOLDER holds the programs of an environment with cryodrgn, which is run as a program only. Every run is a program with one
-thread, and its CPU seconds are those of the whole process. The peer's settings: the small net (256 and 128 wide), batch 8,
-learning rate 4e-4, 8 epochs, 4 latent dimensions. What is in WORK already is not run again; `table.md` there is the table.
+FOLDER holds the programs of an environment with cryodrgn, which is run as a program only. Every run is a program with
+one thread, and its CPU seconds are those of the whole process. The peer's settings: the small net (256 and 128 wide),
+batch 8, learning rate 4e-4, 8 epochs, 4 latent dimensions. What is in WORK already is not run again; `table.md` there
+is the table.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import os
 import resource
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import mrcfile
@@ -33,7 +35,7 @@ def main():
     parser.add_argument("--peer", type=Path, help="folder of its programs; without it ours runs alone")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["fast", "linear"])
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=["fast", "linear"])
     parser.add_argument("--count", type=int, default=3000)
     given = parser.parse_args()
     rows = []
@@ -42,10 +44,9 @@ def main():
             folder = given.work / f"{kind}_{seed}"
             if not (folder / "data" / "dataset.json").exists():
                 written(folder / "data", kind, given.count, seed)
-            for method in given.methods:
-                rows.append(result_of(folder, method, lambda f=folder, m=method, s=seed: ours(f, m, s)))
+            rows.extend(result_of(folder, method, partial(ours, folder, method, seed)) for method in given.methods)
             if given.peer or (folder / "peer" / "score.json").exists():
-                rows.append(result_of(folder, "peer", lambda f=folder, s=seed: peer(f, given.peer, s)))
+                rows.append(result_of(folder, "peer", partial(peer, folder, given.peer, seed)))
     text = table(rows)
     (given.work / "table.md").write_text(text)
     print(text)
@@ -55,7 +56,7 @@ def result_of(folder, method, run):
     """What was scored before, or is now."""
     place = folder / method / "score.json"
     if not place.exists():
-        (folder / method).mkdir(exist_ok=True)
+        (folder / method).mkdir(parents=True, exist_ok=True)
         found = run()
         place.write_text(json.dumps(found, indent=1) + "\n")
     return {"set": folder.name, "method": method, **json.loads(place.read_text())}

@@ -51,7 +51,7 @@ def probes_of(z, truth, probes):
 
 
 def of_volumes(volumes, truths, mask):
-    """Correlation inside the mask, mean FSC, and of all differences from the mean volume: lists in the probes' order."""
+    """Correlation inside the mask and mean FSC, lists in the probes' order, and correlation of differences."""
     inside = mask > 0.5
     fitted = [volume * np.vdot(volume[inside], true[inside]) / np.vdot(volume[inside], volume[inside])
               for volume, true in zip(volumes, truths, strict=True)]  # fmt: skip

@@ -50,6 +50,7 @@ class Molecule:
         self.cap_atoms = [_cloud(rng, 80, (15, 13, 13), place) for place in places[: max(caps, 1)]]
 
     def atoms(self, t=0.5, cap=0):
+        """Places (K, 3) in Angstrom."""
         turn = Rotation.from_euler("z", (t - 0.5) * self.swing, degrees=True)
         arm = turn.apply(self.arm - self.hinge) + self.hinge
         parts = [self.core, arm]
@@ -59,6 +60,7 @@ class Molecule:
         return np.concatenate(parts)
 
     def volume(self, t, cap, box=MAP_BOX, pixel_A=PIXEL_A * BOX / MAP_BOX):
+        """The map in z, y, x."""
         axis = (np.arange(box) - box / 2) * pixel_A
         x, y, z = (np.exp(-((axis - column[:, None]) ** 2) / (2 * SIGMA_A**2)) for column in self.atoms(t, cap).T)
         return np.einsum("nz,ny,nx->zyx", z, y, x, optimize=True).astype(np.float32)
