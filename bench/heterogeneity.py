@@ -22,7 +22,7 @@ import numpy as np
 from latent_scores import of_latents, of_volumes, probes_of
 from moving_molecule import KINDS, MAP_BOX, written
 
-from cryobridge.wrappers.formats.pickled_arrays import read_pickled_arrays
+from cryobridge.wrappers.formats.pickled_arrays import read_pickled
 
 EPOCHS, ZDIM = 8, 4
 PROGRAM = str(Path(sys.executable).with_name("cryobridge"))
@@ -130,7 +130,7 @@ def peer(folder, programs, seed):
 
 def peer_scored(folder, cryodrgn, prepared, seconds):
     data, here = folder / "data", folder / "peer"
-    z = read_pickled_arrays(here / "train" / f"z.{EPOCHS}.pkl")[0]
+    z = read_pickled(here / "train" / f"z.{EPOCHS}.pkl")[0]
 
     def decode(probes):
         np.savetxt(here / "probes.txt", probes)
