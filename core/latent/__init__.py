@@ -1,5 +1,23 @@
 """Networks between images and volumes: encoders, decoders, what they are trained on, and how they are stored."""
 
+from .film import FilmDecoder, feature_places
+from .film_model import FilmModel, FilmNetwork, FilmShape
+from .film_task import NETWORK, FilmTask, Residuals, information_of
 from .model import Description, ImageEncoder, VolumeModel, model_of, register
 
-__all__ = ["Description", "ImageEncoder", "VolumeModel", "model_of", "register"]
+__all__ = [
+    "NETWORK",
+    "Description",
+    "FilmDecoder",
+    "FilmModel",
+    "FilmNetwork",
+    "FilmShape",
+    "FilmTask",
+    "ImageEncoder",
+    "Residuals",
+    "VolumeModel",
+    "feature_places",
+    "information_of",
+    "model_of",
+    "register",
+]
