@@ -2,7 +2,7 @@
 
 from .film import FilmDecoder, feature_places
 from .film_model import FilmModel, FilmNetwork, FilmShape
-from .film_task import NETWORK, FilmTask, Residuals, information_of
+from .film_task import NETWORK, FilmTask, ImagesToLearn, ShownImages, information_of
 from .model import Description, ImageEncoder, VolumeModel, model_of, register
 
 __all__ = [
@@ -14,7 +14,8 @@ __all__ = [
     "FilmShape",
     "FilmTask",
     "ImageEncoder",
-    "Residuals",
+    "ImagesToLearn",
+    "ShownImages",
     "VolumeModel",
     "feature_places",
     "information_of",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -141,7 +141,7 @@ class FilmModel:
     @torch.no_grad()
     def of_scores(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """The same of scores (N, modes) of the linear model."""
-        found = [self.network.encoder(part / self._score_scale) for part in scores.split(_IMAGES_AT_ONCE)]
+        found = [self.network.encoder(part / self._score_scale) for part in torch.split(scores, _IMAGES_AT_ONCE)]
         return torch.cat([mean for mean, _ in found]), torch.cat([spread for _, spread in found])
 
     def stored(self) -> tuple[dict[str, Tensor], Description]:
@@ -181,7 +181,7 @@ class FilmModel:
         kept = (squared > 0) & (squared <= shape.radius**2)
         kx, ky, kz = kx[kept], ky[kept], kz[kept]
         points = torch.stack([kx, ky, kz], dim=1).float()
-        found = torch.cat([self.network.decoder(z, part[None])[0] for part in points.split(_POINTS_AT_ONCE)])
+        found = torch.cat([self.network.decoder(z, part[None])[0] for part in torch.split(points, _POINTS_AT_ONCE)])
         spectrum = torch.zeros(box, box, box // 2 + 1, dtype=torch.complex64, device=device)
         spectrum[kz % box, ky % box, kx] = torch.view_as_complex(found.contiguous())
         volume: Tensor = torch.fft.fftshift(torch.fft.irfftn(spectrum, s=(box, box, box)))
@@ -189,8 +189,8 @@ class FilmModel:
 
 
 def _film_of(tensors: Mapping[str, Tensor], description: Description) -> VolumeModel:
-    whole = ("zdim", "modes", "box", "features", "width", "layers", "encoder_width")
-    shape = FilmShape(radius=float(description["radius"]), **{name: int(description[name]) for name in whole})
+    sizes = ("zdim", "modes", "box", "features", "width", "layers", "encoder_width")
+    shape = replace(FilmShape(0, 0, 0, float(description["radius"])), **{one: int(description[one]) for one in sizes})
     half_disc(shape.box, shape.radius)
     consensus = tensors[_CONSENSUS]
     if consensus.shape != (shape.box,) * 3:

@@ -3,46 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ..particles import HalfDisc, slice_points
+from ..particles import FourierGrid, HalfDisc, slice_points
 from ..training import Batch, Learned, Network, generator_at
+from .film_model import FilmShape
 
 NETWORK = "network"
-_ORDER, _DRAWS, _KEPT_OUT = 1, 2, 3
+_DRAWS, _KEPT_OUT = 1, 2
+_COMPONENTS = 2.0
+"""Of a Fourier pixel: its real and its imaginary part, each with noise of variance 1."""
 
 
-@dataclass(frozen=True)
-class Residuals:
-    """What N images have beyond their consensus.
+class ShownImages(Protocol):
+    """Some prepared images on the device: (B,), (B, M), (B, M), (B, 3, 3)."""
 
-    disc
-        Of M Fourier pixels.
-    values
-        (N, M) complex64, on the scale of the images' spectra.
-    ctf
-        (N, M).
-    rotations
-        (N, 3, 3), object to view, float32.
-    scores
-        (N, modes) of the linear model, over the deviation of the first.
-    variance
-        Of the noise, mean of its squared modulus at a Fourier pixel.
-    """
+    @property
+    def members(self) -> Tensor:
+        """Which images of the set."""
 
-    disc: HalfDisc
-    values: Tensor
-    ctf: Tensor
-    rotations: Tensor
-    scores: Tensor
-    variance: float
+    @property
+    def spectra(self) -> Tensor:
+        """Recentred, bright on dark, noise of variance 1 in the real and in the imaginary part."""
+
+    @property
+    def ctf(self) -> Tensor:
+        """Values."""
+
+    @property
+    def rotations(self) -> Tensor:
+        """Object to view, float32."""
+
+
+class ImagesToLearn(Protocol):
+    """A set of prepared images, wherever they lie."""
+
+    @property
+    def disc(self) -> HalfDisc:
+        """Fourier pixels of the spectra."""
 
     def __len__(self) -> int:
         """Number of images."""
-        return self.values.shape[0]
+
+    def of(self, members: Tensor) -> ShownImages:
+        """These images (K,)."""
+
+    def batch(self, seed: int, step: int, size: int) -> ShownImages:
+        """The images of a step, the same for a seed and a step; each comes once in `len(self) // size` steps."""
+
+    def held(self) -> list[Tensor]:
+        """Every tensor on the device."""
 
 
 class FilmTask:
@@ -51,34 +64,47 @@ class FilmTask:
     Parameters
     ----------
     learned
-        Holds a `FilmNetwork` under the name `NETWORK`.
-    residuals
-        On the network's device.
+        Holds a `FilmNetwork` of this shape under the name `NETWORK`.
+    images
+        On the network's device, their disc at least as wide as the network's band.
+    scores
+        (N, modes) of the images, over the deviation of the first.
+    consensus
+        (n, n, n), on the scale of the spectra.
     batch, beta
         Images of a step, and the weight of the information in their latents.
     held_out
-        Images that are in no batch; which ones follows from `seed`.
+        Images that nothing is learned from; which ones follows from `seed`.
     """
 
     fixed_shapes = True
 
     def __init__(
-        self, learned: Learned, residuals: Residuals, *, batch: int, beta: float, held_out: int, seed: int
+        self,
+        learned: Learned,
+        shape: FilmShape,
+        images: ImagesToLearn,
+        scores: Tensor,
+        consensus: Tensor,
+        *,
+        batch: int,
+        beta: float,
+        held_out: int,
+        seed: int,
     ) -> None:
-        if len(residuals) - held_out < batch:
-            raise ValueError(f"{len(residuals)} images are fewer than a batch of {batch} and {held_out} kept out")
         self._learned = learned
-        self._residuals = residuals
+        self._images = images
+        self._scores = scores
+        self._consensus = FourierGrid.of(consensus)
         self._batch = batch
         self._beta = beta
-        order = torch.randperm(len(residuals), generator=generator_at(seed, _KEPT_OUT))
-        self._kept_out, self._members = order[:held_out], order[held_out:].sort().values
-        self._pass: tuple[tuple[int, int], Tensor] | None = None
-
-    @property
-    def steps_of_a_pass(self) -> int:
-        """Full batches of a pass."""
-        return len(self._members) // self._batch
+        self._zdim = shape.zdim
+        self._disc = images.disc.within(shape.radius)
+        order = torch.randperm(len(images), generator=generator_at(seed, _KEPT_OUT))
+        self._kept_out = order[:held_out].sort().values
+        counts = torch.ones(len(images))
+        counts[self._kept_out] = 0
+        self._counts = counts.to(scores.device)
 
     @property
     def modules(self) -> Mapping[str, nn.Module]:
@@ -86,70 +112,58 @@ class FilmTask:
         return {name: learner.network for name, learner in self._learned.named.items()}
 
     def batch(self, seed: int, step: int) -> Batch:
-        """The images of a step."""
-        number, place = divmod(step, self.steps_of_a_pass)
-        members = self._order(seed, number)[place * self._batch : (place + 1) * self._batch]
-        zdim = self._network.shape.zdim
-        draws = torch.randn(len(members), zdim, generator=generator_at(seed, _DRAWS, step))
-        return self._samples(members, draws)
-
-    def images_of(self, seed: int, step: int) -> Tensor:
-        """Which images a step is of."""
-        number, place = divmod(step, self.steps_of_a_pass)
-        return self._order(seed, number)[place * self._batch : (place + 1) * self._batch]
+        """The images of a step. Those kept out are in it and do not count, so that all steps are of one size."""
+        shown = self._images.batch(seed, step, self._batch)
+        draws = torch.randn(len(shown.members), self._zdim, generator=generator_at(seed, _DRAWS, step))
+        return self._samples(shown, draws)
 
     def losses(self, name: str, network: Network, batch: Batch) -> Mapping[str, Tensor]:
         """Misfit over the noise, and information of the latents, both in nats for each Fourier pixel."""
         misfit, information = self._of(network, batch)
-        pixels = len(self._residuals.disc)
-        return {"data": misfit.mean() / pixels, "kl": self._beta * information.mean() / pixels}
+        pixels = len(self._disc)
+        counts = batch["counts"]
+        return {"data": (counts * misfit).mean() / pixels, "kl": self._beta * (counts * information).mean() / pixels}
 
     def held_out(self) -> Batch | None:
         """The images kept out, decoded at their mean latents."""
         if not len(self._kept_out):
             return None
-        return self._samples(self._kept_out, torch.zeros(len(self._kept_out), self._network.shape.zdim))
+        shown = self._images.of(self._kept_out.to(self._scores.device))
+        return self._samples(shown, torch.zeros(len(self._kept_out), self._zdim))
 
     def score(self, name: str, network: Network, batch: Batch) -> Tensor:
         """Misfit and information less the misfit of the consensus alone, in nats an image; below 0 is better."""
         misfit, information = self._of(network, batch)
-        alone = batch["residual"].square().sum(dim=(1, 2)) / self._residuals.variance
-        return (misfit + information - alone).mean()
+        return (misfit + information - _in_nats(batch["residual"])).mean()
 
     def tensors(self) -> Iterator[Tensor]:
         """What the batches are taken from."""
-        residuals = self._residuals
-        yield from (residuals.values, residuals.ctf, residuals.rotations, residuals.scores)
-        yield from (residuals.disc.points, residuals.disc.radii)
+        yield from self._images.held()
+        yield from (self._scores, self._counts, self._consensus.values, self._disc.points, self._disc.radii)
 
-    @property
-    def _network(self) -> nn.Module:
-        return self._learned.named[NETWORK].network
-
-    def _order(self, seed: int, number: int) -> Tensor:
-        if self._pass is None or self._pass[0] != (seed, number):
-            mixed = torch.randperm(len(self._members), generator=generator_at(seed, _ORDER, number))
-            self._pass = ((seed, number), self._members[mixed])
-        return self._pass[1]
-
-    def _samples(self, members: Tensor, draws: Tensor) -> dict[str, Tensor]:
-        residuals = self._residuals
-        device = residuals.values.device
-        chosen = members.to(device)
+    def _samples(self, shown: ShownImages, draws: Tensor) -> dict[str, Tensor]:
+        members, count = shown.members.to(self._scores.device), len(self._disc)
+        points, ctf = slice_points(self._disc, shown.rotations), shown.ctf[:, :count]
+        residual = shown.spectra[:, :count] - ctf * self._consensus.sample(points)
         return {
-            "scores": residuals.scores[chosen],
-            "draws": draws.to(device),
-            "points": slice_points(residuals.disc, residuals.rotations[chosen]),
-            "ctf": residuals.ctf[chosen],
-            "residual": torch.view_as_real(residuals.values[chosen]),
+            "scores": self._scores[members],
+            "counts": self._counts[members],
+            "draws": draws.to(self._scores.device),
+            "points": points,
+            "ctf": ctf,
+            "residual": torch.view_as_real(residual),
         }
 
     def _of(self, network: Network, batch: Batch) -> tuple[Tensor, Tensor]:
         """Misfit and information of each image, in nats, (B,)."""
         found, mean, log_variance = network(batch["scores"], batch["draws"], batch["points"])
-        missed = batch["ctf"][..., None] * found - batch["residual"]
-        misfit = missed.square().sum(dim=(1, 2)) / self._residuals.variance
+        misfit = _in_nats(batch["ctf"][..., None] * found - batch["residual"])
         return misfit, information_of(mean, log_variance).sum(dim=1)
+
+
+def _in_nats(missed: Tensor) -> Tensor:
+    """Half of the squares over their variance of 1, summed: (B,) of (B, M, 2)."""
+    return missed.square().sum(dim=(1, 2)) / _COMPONENTS
 
 
 def information_of(mean: Tensor, log_variance: Tensor) -> Tensor:

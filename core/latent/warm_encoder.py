@@ -25,14 +25,12 @@ class WarmEncoder(nn.Module):
     def __init__(self, modes: int, zdim: int, width: int) -> None:
         super().__init__()
         self._zdim = zdim
-        self.network = nn.Sequential(
-            nn.Linear(modes, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2 * zdim)
-        )
-        last = self.network[-1]
+        last = nn.Linear(width, 2 * zdim)
         with torch.no_grad():
             last.weight.mul_(_LAST_LAYER)
             last.bias.mul_(_LAST_LAYER)
             last.bias[zdim:] += _FIRST_LOG_VARIANCE
+        self.network = nn.Sequential(nn.Linear(modes, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), last)
 
     def forward(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Both (B, zdim), of scores (B, modes) over the deviation of the first."""
