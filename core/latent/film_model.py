@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -190,7 +190,8 @@ class FilmModel:
 
 def _film_of(tensors: Mapping[str, Tensor], description: Description) -> VolumeModel:
     sizes = ("zdim", "modes", "box", "features", "width", "layers", "encoder_width")
-    shape = replace(FilmShape(0, 0, 0, float(description["radius"])), **{one: int(description[one]) for one in sizes})
+    given: dict[str, Any] = {one: int(description[one]) for one in sizes}
+    shape = FilmShape(radius=float(description["radius"]), **given)
     half_disc(shape.box, shape.radius)
     consensus = tensors[_CONSENSUS]
     if consensus.shape != (shape.box,) * 3:
