@@ -66,7 +66,7 @@ class FilmTask:
     images
         On the network's device, their disc at least as wide as the network's band.
     scores
-        (N, modes) of the images, over the deviation of the first.
+        (N, modes) of the images, of the linear model.
     consensus
         (n, n, n), on the scale of the spectra.
     noise
