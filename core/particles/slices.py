@@ -6,7 +6,7 @@ the row vector (kx, ky, 0) A of the object's spectrum (projection-slice theorem)
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -146,22 +146,27 @@ def volume_of_grid(values: Tensor, box: int) -> Tensor:
     return volume / (kernel[:, None, None] * kernel[None, :, None] * kernel[None, None, :])
 
 
-def _corners(scaled: Tensor, side: int) -> list[tuple[Tensor, Tensor]]:
+def _corners(scaled: Tensor, side: int) -> Iterator[tuple[Tensor, Tensor]]:
     """For each of the eight voxels around points (Q, 3): its place in the flat half grid, and its share (Q,)."""
     half = side // 2 + 1
-    base = torch.floor(scaled)
-    far = scaled - base
-    whole = base.long()
-    inside = (scaled.abs() < side // 2 - 1).all(dim=1)
-    found = []
-    for x, y, z in itertools.product((0, 1), repeat=3):
-        column = (whole[:, 0] + x).clamp(0, half - 1)
-        place = (((whole[:, 2] + z) % side) * side + (whole[:, 1] + y) % side) * half + column
-        share = torch.where(inside, 1.0, 0.0)
-        for axis, up in enumerate((x, y, z)):
-            share = share * (far[:, axis] if up else 1 - far[:, axis])
-        found.append((place, share))
-    return found
+    x, y, z = scaled.T.contiguous()
+    inside = torch.maximum(torch.maximum(x.abs(), y.abs()), z.abs()) < side // 2 - 1
+    lows = [torch.where(inside, torch.floor(axis), 0.0) for axis in (x, y, z)]
+    far_x, far_y, far_z = (axis - low for axis, low in zip((x, y, z), lows, strict=True))
+    column, row, plane = (low.long() for low in lows)
+    kept = inside.float()
+    columns = ((column, kept * (1 - far_x)), (column + 1, kept * far_x))
+    rows = ((_wrapped(row, side) * half, 1 - far_y), (_wrapped(row + 1, side) * half, far_y))
+    planes = ((_wrapped(plane, side) * (side * half), 1 - far_z), (_wrapped(plane + 1, side) * (side * half), far_z))
+    for plane_at, plane_share in planes:
+        for row_at, row_share in rows:
+            line, share = plane_at + row_at, plane_share * row_share
+            for column_at, column_share in columns:
+                yield line + column_at, share * column_share
+
+
+def _wrapped(place: Tensor, side: int) -> Tensor:
+    return torch.where(place < 0, place + side, place)
 
 
 def _about_z(angle: Tensor) -> Tensor:
