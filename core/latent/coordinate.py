@@ -13,7 +13,7 @@ from .model import Description, VolumeModel, register
 from .published import NetworkShape, PublishedNetwork
 
 NAME = "coordinate"
-_SHAPE, _VOXEL, _NORM, _CORNERS = "network", "voxel_size_A", "norm", "corners"
+_SHAPE, _VOXEL, _NORM, _SCALE, _CORNERS = "network", "voxel_size_A", "norm", "scale", "corners"
 _POINTS_AT_ONCE = 1 << 16
 _IMAGES_AT_ONCE = 256
 
@@ -33,8 +33,10 @@ class CoordinateModel:
     voxel_size_A
         Of its volumes.
     norm
-        What the spectra that it learned from were divided by. Volumes are multiplied with it; who encodes spectra that
-        were divided by another number gives them times that number over this one.
+        What the transforms of images were divided by before it learned from them; volumes are multiplied with it.
+    scale
+        What `encode` multiplies spectra with, whose noise has variance 1 in the real and in the imaginary part, so
+        that they are as those that it learned from.
     corners
         Whether volumes have what the network says beyond Nyquist, where it learned nothing. Those that cryoDRGN
         decodes in the domain hartley do.
@@ -43,12 +45,19 @@ class CoordinateModel:
     name = NAME
 
     def __init__(
-        self, network: PublishedNetwork, voxel_size_A: float, norm: float = 1.0, *, corners: bool = False
+        self,
+        network: PublishedNetwork,
+        voxel_size_A: float,
+        *,
+        norm: float = 1.0,
+        scale: float = 1.0,
+        corners: bool = False,
     ) -> None:
         self.network = network.eval().requires_grad_(False)
         self.shape = network.shape
         self.voxel_size_A = voxel_size_A
         self.norm = norm
+        self.scale = scale
         self.corners = corners
 
     @property
@@ -76,7 +85,7 @@ class CoordinateModel:
         points = _half_of_spectrum(box, device, corners=self.corners)
         latents = z.to(device, torch.float32)
         values = torch.zeros(len(latents), box, box, box, device=device)
-        for part in points.split(max(1, _POINTS_AT_ONCE // max(len(latents), 1))):
+        for part in torch.split(points, max(1, _POINTS_AT_ONCE // max(len(latents), 1))):
             spectra = self.network.decoder((part.float() / box)[None], latents)
             real, imaginary = spectra[..., 0], spectra[..., 1]
             # The origin is its own mate, and is real.
@@ -102,10 +111,11 @@ class CoordinateModel:
                 "images of an object; train with 'encoder: resid' to encode others"
             )
         count = len(self.network.points)
-        found = [
-            self.network.encode(_padded(torch.view_as_real(some), count)[:, None], _padded(part, count, 1)[:, None])
-            for some, part in zip(spectra.split(_IMAGES_AT_ONCE), ctf.split(_IMAGES_AT_ONCE), strict=True)
-        ]
+        found = []
+        for first in range(0, len(spectra), _IMAGES_AT_ONCE):
+            part = slice(first, first + _IMAGES_AT_ONCE)
+            seen = _padded(torch.view_as_real(spectra[part]) * self.scale, count)
+            found.append(self.network.encode(seen[:, None], _padded(ctf[part], count)[:, None]))
         return torch.cat([mean for mean, _ in found]), torch.cat([variance for _, variance in found])
 
     def stored(self) -> tuple[dict[str, Tensor], Description]:
@@ -115,9 +125,8 @@ class CoordinateModel:
             for name, value in self.network.state_dict().items()
             if name.split(".")[0] in ("encoder", "decoder")
         }
-        description = {"model": NAME, _SHAPE: self.shape.as_json(), _VOXEL: self.voxel_size_A, _NORM: self.norm}
-        description[_CORNERS] = self.corners
-        return tensors, description
+        numbers = {_VOXEL: self.voxel_size_A, _NORM: self.norm, _SCALE: self.scale, _CORNERS: self.corners}
+        return tensors, {"model": NAME, _SHAPE: self.shape.as_json(), **numbers}
 
     def held(self) -> list[Tensor]:
         """Every tensor on the device."""
@@ -133,9 +142,9 @@ class CoordinateModel:
             If a tensor or a value is missing, or does not fit.
         """
         shape = NetworkShape.of_json(dict(description[_SHAPE]))
-        voxel_size_A, norm = float(description[_VOXEL]), float(description[_NORM])
-        if not (voxel_size_A > 0 and norm > 0):
-            raise ValueError(f"its voxel size is {voxel_size_A} A and its norm {norm}; both are above 0")
+        voxel_size_A, norm, scale = (float(description[key]) for key in (_VOXEL, _NORM, _SCALE))
+        if not min(voxel_size_A, norm, scale) > 0:
+            raise ValueError(f"its voxel size, norm and scale are {voxel_size_A}, {norm}, {scale}, not all above 0")
         network = PublishedNetwork(shape, whole_disc(shape.box), torch.Generator())
         expected = network.state_dict()
         for name, value in expected.items():
@@ -145,7 +154,8 @@ class CoordinateModel:
                 raise ValueError(f"{name} is {there}, expected {tuple(value.shape)}")
         network.load_state_dict({name: tensors[name] for name in expected})
         device = next(iter(tensors.values())).device
-        return cls(network.to(device), voxel_size_A, norm, corners=bool(description[_CORNERS]))
+        numbers = {_NORM: norm, _SCALE: scale}
+        return cls(network.to(device), voxel_size_A, corners=bool(description[_CORNERS]), **numbers)
 
     @property
     def _device(self) -> torch.device:
@@ -185,16 +195,14 @@ def _inverse_hartley(values: Tensor) -> Tensor:
     """Real volumes (B, n, n, n) of Hartley transforms, both with their origin at the centre."""
     axes = (1, 2, 3)
     full = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(values, dim=axes), dim=axes), dim=axes)
-    return (full.real - full.imag) / values[0].numel()
+    found: Tensor = (full.real - full.imag) / values[0].numel()
+    return found
 
 
-def _padded(values: Tensor, count: int, axis: int = 1) -> Tensor:
+def _padded(values: Tensor, count: int) -> Tensor:
     """Values (N, M, ...) for so many pixels: cut, or filled up with zeros."""
-    if values.shape[axis] >= count:
-        return values.narrow(axis, 0, count)
-    missing = list(values.shape)
-    missing[axis] = count - values.shape[axis]
-    return torch.cat([values, values.new_zeros(missing)], dim=axis)
+    missing = values.new_zeros(len(values), max(0, count - values.shape[1]), *values.shape[2:])
+    return torch.cat([values[:, :count], missing], dim=1)
 
 
 def _of(tensors: Mapping[str, Tensor], description: Description) -> VolumeModel:

@@ -204,9 +204,7 @@ def _film_of(tensors: Mapping[str, Tensor], description: Description) -> VolumeM
     linear = model_of(_of(tensors, _LINEAR), description["linear"], consensus.device)
     if linear.zdim != shape.modes:
         raise ValueError(f"its linear model has {linear.zdim} modes, expected {shape.modes}")
-    return FilmModel(
-        network, linear, consensus, float(description["score_scale"]), float(description["voxel_size_A"])
-    )
+    return FilmModel(network, linear, consensus, float(description["score_scale"]), float(description["voxel_size_A"]))
 
 
 def _of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -7,30 +7,30 @@ from .decoder import CoordinateDecoder
 from .encoders import hartley_values, spectra_of_hartley
 from .encodings import PositionalEncoding, frequencies
 from .learned_rows import LearnedRows
-from .losses import PublishedLoss, beta_schedule, divergence
+from .losses import PublishedLoss, beta_schedule, divergence, divergence_by_number
 from .network import PublishedNetwork
 from .pose_table import PoseTable, quaternions_of, rotations_of_quaternions, rotations_of_s2s2, s2s2_of
 from .shape import Activation, Domain, EncoderKind, EncodingKind, NetworkShape
-from .task import NETWORK, Epochs, PublishedTask, TrainingImages
+from .task import PreparedBatch, PreparedSource, PublishedTask
 
 __all__ = [
-    "NETWORK",
     "Activation",
     "CoordinateDecoder",
     "Domain",
     "EncoderKind",
     "EncodingKind",
-    "Epochs",
     "LearnedRows",
     "NetworkShape",
     "PoseTable",
     "PositionalEncoding",
+    "PreparedBatch",
+    "PreparedSource",
     "PublishedLoss",
     "PublishedNetwork",
     "PublishedTask",
-    "TrainingImages",
     "beta_schedule",
     "divergence",
+    "divergence_by_number",
     "frequencies",
     "hartley_values",
     "quaternions_of",

@@ -43,7 +43,7 @@ class LearnedRows(nn.Module):
         if not (self.training and torch.is_grad_enabled()):
             return rows
         rows = rows.detach().requires_grad_()
-        rows.register_hook(partial(self._learn, members[learns], learns))
+        rows.register_hook(partial(self._learn, members[learns], learns))  # type: ignore[no-untyped-call]
         return rows
 
     @torch.no_grad()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 _SCHEDULES = {
@@ -41,9 +40,14 @@ def beta_schedule(beta: float | str) -> Callable[[int], float]:
     return rising
 
 
+def divergence_by_number(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of normal distributions (B, zdim) from the standard one, in nats: (B, zdim)."""
+    return -0.5 * (1 + log_variance - mean * mean - log_variance.exp())
+
+
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Kullback-Leibler divergence (B,) of normal distributions (B, zdim) from the standard one, in nats."""
-    return -0.5 * (1 + log_variance - mean * mean - log_variance.exp()).sum(dim=1)
+    """Summed over the numbers of a latent: (B,)."""
+    return divergence_by_number(mean, log_variance).sum(dim=1)
 
 
 @dataclass(frozen=True)

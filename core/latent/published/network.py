@@ -71,6 +71,13 @@ class PublishedNetwork(nn.Module):
         mean, log_variance = found.chunk(2, dim=1)
         return mean, log_variance
 
+    def latents_of(self, spectra: Tensor, ctf: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
+        """As `encode`, of images that are moved first by the shifts that were learned for members (B, T)."""
+        if self.poses is not None:
+            _, shifts = self.poses(members, torch.zeros_like(members, dtype=torch.bool))
+            spectra = moved(spectra, self.disc, shifts)
+        return self.encode(spectra, ctf)
+
     def forward(
         self,
         spectra: Tensor,

@@ -1,9 +1,8 @@
-"""The published training as a task: shuffled images, epoch by epoch."""
+"""The published training as a task: images in batches, each once in a pass over them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -14,99 +13,108 @@ from ...training import Batch, Network, generator_at
 from .losses import PublishedLoss, beta_schedule
 from .network import PublishedNetwork
 
-NETWORK = "network"
 _ORDER, _NOISE, _KEPT_OUT = 1, 2, 3
 
 
-class TrainingImages(Protocol):
+class PreparedBatch(Protocol):
+    """Some prepared images on the device."""
+
+    @property
+    def members(self) -> Tensor:
+        """(B,) which images of the set."""
+
+    @property
+    def spectra(self) -> Tensor:
+        """(B, M) complex64, recentred, bright on dark."""
+
+    @property
+    def ctf(self) -> Tensor:
+        """(B, M) values."""
+
+    @property
+    def rotations(self) -> Tensor:
+        """(B, 3, 3) object to view."""
+
+
+class PreparedSource(Protocol):
     """Images of particles as a training takes them."""
 
     @property
     def disc(self) -> HalfDisc:
-        """Their Fourier pixels."""
+        """Their Fourier pixels: all below Nyquist."""
 
     def __len__(self) -> int:
         """How many there are, N."""
 
-    def seen(self, members: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Spectra (K, M) complex64, CTF (K, M) and rotations (K, 3, 3) of members (K,), on the device."""
+    def of(self, members: Tensor) -> PreparedBatch:
+        """These images (K,)."""
 
-    def held(self) -> Iterable[Tensor]:
+    def batch(self, seed: int, step: int, size: int) -> PreparedBatch:
+        """The images of a step, the same for a seed and a step; each comes once in `len(self) // size` steps."""
+
+    def held(self) -> list[Tensor]:
         """What lies on the device."""
 
 
-@dataclass(frozen=True)
-class Epochs:
-    """How long a training goes on, and what changes on the way.
-
-    Attributes
-    ----------
-    batch
-        Objects in a step.
-    pose_rest
-        Epochs before poses learn.
-    """
-
-    batch: int
-    pose_rest: int = 0
-
-
 class PublishedTask:
-    """Learn latents and a volume for each from images of known poses.
+    """Learn latents, and a volume for each of them, from images of known poses.
 
     Parameters
     ----------
     network
-        On the device.
+        On the device of the images.
     images
         Of the particles.
     objects
-        (G, T) which T images show each object; (N, 1) where every image shows its own.
+        (G, T) which T images show each object; None where every image shows its own.
     loss
         What is made small.
-    epochs
-        How long.
+    batch
+        Objects of a step.
+    scale
+        What spectra are multiplied with, so that values of the Hartley transform have about the variance 1.
+    pose_rest
+        Passes before poses learn.
     held_out
-        How many objects are kept out of the training.
-    seed
-        Of which these are.
+        How many objects are kept out of the training; which ones follows from `seed`.
 
     Raises
     ------
     ValueError
-        If there are fewer objects than a batch has.
+        If nothing is left to learn from.
     """
 
     def __init__(
         self,
         network: PublishedNetwork,
-        images: TrainingImages,
-        objects: Tensor,
+        images: PreparedSource,
+        objects: Tensor | None,
         loss: PublishedLoss,
-        epochs: Epochs,
         *,
+        batch: int,
+        scale: float = 1.0,
+        pose_rest: int = 0,
         held_out: int = 0,
         seed: int = 0,
     ) -> None:
-        order = torch.randperm(len(objects), generator=generator_at(seed, _KEPT_OUT))
-        self._kept_out, self._used = order[:held_out], order[held_out:].sort().values
-        if len(self._used) < epochs.batch:
-            raise ValueError(
-                f"there are {len(self._used)} particles to learn from, fewer than a batch of {epochs.batch}; choose a "
-                "smaller batch"
-            )
+        self._in_runs = objects is None and held_out == 0
+        self._objects = torch.arange(len(images))[:, None] if objects is None else objects
+        order = torch.randperm(len(self._objects), generator=generator_at(seed, _KEPT_OUT))
+        self._kept_out, self._used = order[:held_out].sort().values, order[held_out:].sort().values
+        if not len(self._used):
+            raise ValueError("there are no particles left to learn from; keep fewer out of the training")
         self._network = network
         self._images = images
-        self._objects = objects
         self._loss = loss
         self._beta = beta_schedule(loss.beta)
-        self._epochs = epochs
-        self._orders: dict[tuple[int, int], Tensor] = {}
+        self._size = batch
+        self._scale = scale
+        self._pose_rest = pose_rest
 
     @property
     def modules(self) -> Mapping[str, nn.Module]:
         """The one network."""
-        return {NETWORK: self._network}
+        return {"network": self._network}
 
     @property
     def fixed_shapes(self) -> bool:
@@ -114,19 +122,22 @@ class PublishedTask:
         return self._network.poses is None and self._network.latents is None
 
     @property
-    def steps_of_epoch(self) -> float:
-        """Steps in which every object is seen once; a step may hold the end of one epoch and the start of another."""
-        return len(self._used) / self._epochs.batch
+    def steps_of_pass(self) -> int:
+        """Steps in which every object comes once, but for those that fill no batch."""
+        return max(1, len(self._used) // self._size)
 
     def batch(self, seed: int, step: int) -> Batch:
-        """The next objects of an order that is drawn anew for each epoch."""
-        size, count = self._epochs.batch, len(self._used)
-        first = step * size
-        places = range(first, first + size)
-        chosen = torch.stack([self._order(seed, place // count)[place % count] for place in places])
-        learns = torch.tensor([place // count >= self._epochs.pose_rest for place in places])
-        noise = torch.randn(size, self._network.shape.zdim, generator=generator_at(seed, _NOISE, step))
-        return self._samples(self._used[chosen], noise, learns, self._beta(first))
+        """The next objects of an order that is drawn anew for each pass."""
+        now, place = divmod(step, self.steps_of_pass)
+        if self._in_runs:
+            shown = self._images.batch(seed, step, self._size)
+            objects = shown.members
+        else:
+            order = torch.randperm(len(self._used), generator=generator_at(seed, _ORDER, now))
+            objects = self._used[order[place * self._size : (place + 1) * self._size]]
+            shown = self._shown(objects)
+        noise = torch.randn(len(objects), self._network.shape.zdim, generator=generator_at(seed, _NOISE, step))
+        return self._samples(objects, shown, noise, self._beta(step * self._size), learns=now >= self._pose_rest)
 
     def losses(self, name: str, network: Network, batch: Batch) -> Mapping[str, Tensor]:
         """How far images are off, and the divergence of the latents where there are some that have one."""
@@ -134,16 +145,15 @@ class PublishedTask:
         terms = {"data": self._loss.data(predicted, seen)}
         if self._network.encoder is not None:
             pixels = 2 * len(self._images.disc)
-            terms["divergence"] = self._loss.regular(mean, log_variance, batch["beta"], pixels)
+            terms["kl"] = self._loss.regular(mean, log_variance, batch["beta"], pixels)
         return terms
 
     def held_out(self) -> Batch | None:
         """The objects that were kept out, each at the mean of its latent."""
         if not len(self._kept_out):
             return None
-        count = len(self._kept_out)
-        learns = torch.zeros(count, dtype=torch.bool)
-        return self._samples(self._kept_out, torch.zeros(count, self._network.shape.zdim), learns, 0.0)
+        noise = torch.zeros(len(self._kept_out), self._network.shape.zdim)
+        return self._samples(self._kept_out, self._shown(self._kept_out), noise, 0.0, learns=False)
 
     def score(self, name: str, network: Network, batch: Batch) -> Tensor:
         """How far their images are off."""
@@ -154,25 +164,36 @@ class PublishedTask:
         """The images."""
         return self._images.held()
 
-    def _order(self, seed: int, epoch: int) -> Tensor:
-        if (seed, epoch) not in self._orders:
-            # A step needs the orders of at most two epochs.
-            self._orders = {key: value for key, value in self._orders.items() if key == (seed, epoch - 1)}
-            self._orders[seed, epoch] = torch.randperm(len(self._used), generator=generator_at(seed, _ORDER, epoch))
-        return self._orders[seed, epoch]
+    @torch.no_grad()
+    def latents(self, size: int) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the variance (G, zdim) of the latents of all objects, on the CPU, `size` at a time."""
+        was = self._network.training
+        self._network.eval()
+        found = [self._latents_of(objects) for objects in torch.split(torch.arange(len(self._objects)), size)]
+        self._network.train(was)
+        means, log_variances = zip(*found, strict=True)
+        return torch.cat(means).float().cpu(), torch.cat(log_variances).float().cpu()
 
-    def _samples(self, objects: Tensor, noise: Tensor, learns: Tensor, beta: float) -> Batch:
-        members = self._objects[objects]
-        spectra, ctf, rotations = self._images.seen(members.flatten())
-        device, shape = spectra.device, members.shape
+    def _latents_of(self, objects: Tensor) -> tuple[Tensor, Tensor]:
+        if self._network.latents is not None:
+            rows = self._network.latents.values[objects.to(self._network.points.device)]
+            return rows, torch.zeros_like(rows)
+        batch = self._samples(objects, self._shown(objects), torch.zeros(len(objects), 0), 0.0, learns=False)
+        return self._network.latents_of(batch["spectra"], batch["ctf"], batch["members"])
+
+    def _shown(self, objects: Tensor) -> PreparedBatch:
+        return self._images.of(self._objects[objects].flatten().to(self._network.points.device))
+
+    def _samples(self, objects: Tensor, shown: PreparedBatch, noise: Tensor, beta: float, *, learns: bool) -> Batch:
+        device, shape = shown.spectra.device, (len(objects), self._objects.shape[1])
         return {
-            "spectra": torch.view_as_real(spectra).unflatten(0, shape),
-            "ctf": ctf.unflatten(0, shape),
-            "rotations": rotations.float().unflatten(0, shape),
-            "members": members.to(device),
+            "spectra": (torch.view_as_real(shown.spectra) * self._scale).view(*shape, -1, 2),
+            "ctf": shown.ctf.view(*shape, -1),
+            "rotations": shown.rotations.view(*shape, 3, 3),
+            "members": shown.members.to(device).view(shape),
             "objects": objects.to(device),
             "noise": noise.to(device),
-            "learns": learns.to(device),
+            "learns": torch.full((len(objects),), learns, device=device),
             "beta": torch.full((len(objects),), beta, device=device),
         }
 
