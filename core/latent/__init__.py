@@ -1,6 +1,7 @@
 """Networks between images and volumes: encoders, decoders, what they are trained on, and how they are stored."""
 
 from .agreement import shared_variance
+from .coordinate import CoordinateModel, whole_disc
 from .film import FilmDecoder, feature_places
 from .film_model import FilmModel, FilmNetwork, FilmShape
 from .film_task import NETWORK, FilmTask, ImagesToLearn, ShownImages, information_of
@@ -9,6 +10,7 @@ from .model import Description, ImageEncoder, VolumeModel, model_of, register
 
 __all__ = [
     "NETWORK",
+    "CoordinateModel",
     "Description",
     "FilmDecoder",
     "FilmModel",
@@ -25,4 +27,5 @@ __all__ = [
     "model_of",
     "register",
     "shared_variance",
+    "whole_disc",
 ]

@@ -78,7 +78,7 @@ class HalfSums:
         return self.halves[0].grid(_IMAGINARY), self.halves[1].grid(_IMAGINARY)
 
 
-def spectrum_of_sums(grid: Tensor, regularisation: float = 1.0) -> Tensor:
+def spectrum_of_sums(grid: Tensor, regularisation: float = 0.3) -> Tensor:
     """The spectrum (n, n, n // 2 + 1) of sums (3, n, n, n // 2 + 1), DC first.
 
     Parameters
@@ -99,7 +99,7 @@ def spectrum_of_sums(grid: Tensor, regularisation: float = 1.0) -> Tensor:
     return torch.where(regularised > 0, values / regularised.clamp(min=1e-30), torch.zeros_like(values))
 
 
-def volume_of_sums(grid: Tensor, regularisation: float = 1.0) -> Tensor:
+def volume_of_sums(grid: Tensor, regularisation: float = 0.3) -> Tensor:
     """The map (n, n, n) in z, y, x of sums (3, n, n, n // 2 + 1); see `spectrum_of_sums`."""
     return volume_of_grid(spectrum_of_sums(grid, regularisation), grid.shape[1])
 

@@ -74,7 +74,7 @@ class ImageSource(Protocol):
         """These images (K,), in this order."""
 
     def batch(self, seed: int, step: int, size: int) -> ImageBatch:
-        """The images of a step of a training, steps counted from 0: the same for a seed and a step, whatever was before.
+        """The images of a training's step, counted from 0: the same for a seed and a step, whatever was before.
 
         Every image comes once in an epoch of `len(source) // size` steps, but for those that are left over.
         """

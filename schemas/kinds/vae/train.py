@@ -6,11 +6,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
-from ...envelope import Job, Options
+from ...envelope import Job
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 from ...particle_images import ImageInputs, ImageOptions
 from ...paths import Holds, RunFolder
+from ...published_vae import PublishedVaeOptions
 from ...training import TrainingOptions
 
 USUAL_BOX = 128
@@ -56,7 +57,7 @@ class LatentTraining(TrainingOptions):
     held_out: int = Field(0, ge=0, le=65536, description="images kept out of training to watch the loss")
 
 
-class TrainOptions(ImageOptions):
+class TrainOptions(ImageOptions, PublishedVaeOptions):
     """Options of `vae.train`."""
 
     method: Literal["fast", "published"] = Field(
