@@ -29,12 +29,15 @@ class ContrastFound:
         Whether the backprojection is more than images give whose poses mean nothing; None where too few were there.
     remarks
         What a reader must know, in sentences.
+    probe
+        The measures; None where there were too few images for any.
     """
 
     contrast: Contrast
     flipped: bool
     poses_fit: bool | None
     remarks: tuple[str, ...]
+    probe: ImageProbe | None
 
 
 def contrast_of(probe: ImageProbe, chosen: ContrastChoice, stated: Contrast | None, *, has_ctf: bool) -> ContrastFound:
@@ -79,7 +82,7 @@ def contrast_of(probe: ImageProbe, chosen: ContrastChoice, stated: Contrast | No
             f"as well (mean FSC {probe.agreement:.2f} and {probe.shuffled:.2f}). Poses, CTF or the order of the images "
             "do not fit; nothing that follows can be relied upon."
         )
-    return ContrastFound(contrast, flipped, fit, tuple(remarks))
+    return ContrastFound(contrast, flipped, fit, tuple(remarks), probe)
 
 
 def _seen(probe: ImageProbe) -> Contrast | None:
