@@ -8,6 +8,7 @@ import numpy as np
 
 from .clusters import k_means
 from .components import Numbers, principal_components
+from .neighbours import neighbours
 
 _CLUSTERS = 8
 _SAMPLE = 20_000
@@ -49,7 +50,7 @@ class LinearMap:
         return result
 
 
-def agreement(first: Numbers, second: Numbers, neighbours: int = 15, seed: int = 0) -> LatentAgreement:
+def agreement(first: Numbers, second: Numbers, nearest: int = 15, seed: int = 0) -> LatentAgreement:
     """Compare latents (N, d) and (N, e) of the same particles; of very many a sample that `seed` draws."""
     if len(first) > _SAMPLE:
         drawn = np.sort(np.random.default_rng(seed).choice(len(first), _SAMPLE, replace=False))
@@ -57,7 +58,7 @@ def agreement(first: Numbers, second: Numbers, neighbours: int = 15, seed: int =
     one, two = first - first.mean(axis=0), second - second.mean(axis=0)
     canonical = np.linalg.svd(_whitened(one).T @ _whitened(two), compute_uv=False)
     return LatentAgreement(
-        np.clip(canonical, 0.0, 1.0), _procrustes(one, two), _overlap(one, two, neighbours), _rand(one, two, seed)
+        np.clip(canonical, 0.0, 1.0), _procrustes(one, two), _overlap(one, two, nearest), _rand(one, two, seed)
     )
 
 
@@ -83,12 +84,9 @@ def _procrustes(one: Numbers, two: Numbers) -> float:
     return float(np.linalg.svd(one.T @ two, compute_uv=False).sum() / max(float(size), 1e-300)) ** 2
 
 
-def _overlap(one: Numbers, two: Numbers, neighbours: int) -> float:
-    from scipy.spatial import cKDTree
-
-    count = min(neighbours, len(one) - 1)
-    # Each in units of its own spread, so that a dimension that merely grew counts no more than before.
-    found = [np.sort(cKDTree(points).query(points, count + 1)[1][:, 1:], axis=1) for points in (one, two)]
+def _overlap(one: Numbers, two: Numbers, most: int) -> float:
+    count = min(most, len(one) - 1)
+    found = [neighbours(points, count)[1] for points in (one, two)]
     both = np.concatenate(found, axis=1)
     both.sort(axis=1)
     return float((both[:, 1:] == both[:, :-1]).sum() / (count * len(one)))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .neighbours import neighbours
+
 Numbers = NDArray[np.float64]
 
 LOW_PERCENTILE, HIGH_PERCENTILE = 5.0, 95.0
@@ -86,7 +88,4 @@ def traversal(components: Components, points: Numbers, component: int, count: in
 
 def nearest(points: Numbers, targets: Numbers) -> NDArray[np.int64]:
     """Which of points (N, d) lies nearest to each target (K, d), (K,)."""
-    from scipy.spatial import cKDTree
-
-    _, found = cKDTree(points).query(targets)
-    return np.asarray(found, np.int64).reshape(len(targets))
+    return neighbours(points, 1, targets)[1][:, 0]

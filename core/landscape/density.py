@@ -5,21 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from .components import Numbers
+from .neighbours import neighbours
 
 _NEIGHBOURS = 20
 
 
-def log_density(points: Numbers, neighbours: int = _NEIGHBOURS) -> Numbers:
+def log_density(points: Numbers, neighbour: int = _NEIGHBOURS) -> Numbers:
     """Logarithm of the density (N,) about each of points (N, d), to a constant: -d ln(distance to the k-th neighbour).
 
     References
     ----------
     Loftsgaarden & Quesenberry 1965, doi 10.1214/aoms/1177700079.
     """
-    from scipy.spatial import cKDTree
-
-    count = min(neighbours, len(points) - 1)
-    distances = np.asarray(cKDTree(points).query(points, [count + 1])[0])[:, 0]
+    distances = neighbours(points, min(neighbour, len(points) - 1))[0][:, -1]
     result: Numbers = -points.shape[1] * np.log(np.maximum(distances, 1e-12))
     return result
 
@@ -34,4 +32,4 @@ def rank_correlation(first: Numbers, second: Numbers) -> float:
     ranks = [rankdata(column[known]) for column in (first, second)]
     if min(float(np.ptp(rank)) for rank in ranks) == 0:
         return 0.0
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])

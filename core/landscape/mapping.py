@@ -15,6 +15,7 @@ Fit = Literal["linear", "quadratic", "network"]
 _HELD_OUT = 5
 """One in so many is kept out, to judge by."""
 _FEWEST_FOR_NETWORK = 100
+_HIDDEN = (64, 64)
 _FEWEST_HELD_OUT = 10
 
 
@@ -75,10 +76,12 @@ def _predicted(way: Fit, seed: int, latents: Numbers, scores: Numbers) -> Callab
             MLPRegressor(hidden_layer_sizes=(64, 64), alpha=1e-3, max_iter=400, early_stopping=True, random_state=seed)
         ],
     }
-    model = make_pipeline(StandardScaler(), *steps[way]).fit(latents, (scores - centre) / scale)
+    # A single coordinate is a list to the network, not a table of one column.
+    wanted = ((scores - centre) / scale).squeeze()
+    model = make_pipeline(StandardScaler(), *steps[way]).fit(latents, wanted)
 
-    def predict(wanted: Numbers) -> Numbers:
-        found = np.asarray(model.predict(wanted), np.float64).reshape(len(wanted), scores.shape[1])
+    def predict(points: Numbers) -> Numbers:
+        found = np.asarray(model.predict(points), np.float64).reshape(len(points), scores.shape[1])
         result: Numbers = found * scale + centre
         return result
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .components import Numbers
+from .neighbours import neighbours
 
 
 @dataclass(frozen=True)
@@ -55,25 +56,23 @@ def graph_path(
     """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import dijkstra
-    from scipy.spatial import cKDTree
 
     most = min(most_neighbours, len(points) - 1)
-    distances, neighbours = cKDTree(points).query(points, most + 1)
-    distances, neighbours = distances[:, 1:], neighbours[:, 1:]
+    distances, members = neighbours(points, most)
     wanted = min(math.ceil(average_neighbours * len(points)), distances.size)
     cut = float(np.partition(distances.ravel(), wanted - 1)[wanted - 1])
     rows, columns = np.nonzero(distances <= cut)
     # Points at the same place are joined too: a sparse matrix would take an edge of length 0 for none.
     lengths = np.maximum(distances[rows, columns], 1e-12)
-    graph = csr_array((lengths, (rows, neighbours[rows, columns])), shape=(len(points),) * 2)
-    members, total = [int(anchors[0])], 0.0
+    graph = csr_array((lengths, (rows, members[rows, columns])), shape=(len(points),) * 2)
+    way, total = [int(anchors[0])], 0.0
     for start, end in itertools.pairwise(anchors):
-        reached, before = dijkstra(graph, directed=False, indices=int(start), return_predecessors=True)
-        if not np.isfinite(reached[end]):
+        reached, before = dijkstra(graph, directed=False, indices=[int(start)], return_predecessors=True)
+        if not np.isfinite(reached[0, end]):
             raise ValueError(f"particle {end} cannot be reached from particle {start}")
         leg = [int(end)]
         while leg[-1] != start:
-            leg.append(int(before[leg[-1]]))
-        members += leg[::-1][1:]
-        total += float(reached[end])
-    return GraphPath(np.array(members, np.int64), total, cut)
+            leg.append(int(before[0, leg[-1]]))
+        way += leg[::-1][1:]
+        total += float(reached[0, end])
+    return GraphPath(np.array(way, np.int64), total, cut)
