@@ -1,4 +1,4 @@
-"""Strips of pictures of many volumes: shaded surfaces, sections, and what differs from the mean, side by side.
+"""Pictures of many volumes side by side: shaded surfaces, sections, and what differs from the mean.
 
 A picture is made of a volume at once, so that volumes need not be held together.
 """
