@@ -7,11 +7,13 @@ from .histograms import resolution_histogram
 from .sections import fsc3d_slices
 from .slices import orthoslices, section_rows, spread_slices
 from .sphere import resolution_sphere, signal_sphere, view_density
+from .strips import difference_strip, volume_strip
 from .training import loss_curve
 
 __all__ = [
     "amplitude_ratios",
     "change_map",
+    "difference_strip",
     "directional_curves",
     "fsc3d_slices",
     "fsc_curves",
@@ -24,4 +26,5 @@ __all__ = [
     "signal_sphere",
     "spread_slices",
     "view_density",
+    "volume_strip",
 ]
