@@ -1,4 +1,4 @@
-"""`vae.volumes` writes the volumes that the model has at the latents that were asked for, and says where none belong."""
+"""`vae.volumes` writes the volumes that the model has at the latents asked for, and says where none belong."""
 
 from __future__ import annotations
 
