@@ -69,7 +69,7 @@ class Start:
 
     def model(self, network: FilmNetwork) -> FilmModel:
         """The model with a trained network."""
-        return FilmModel(network, self.linear, self.consensus, self.images.pixel_size_A)
+        return FilmModel(network, self.linear)
 
     def held(self) -> Iterator[Tensor]:
         """Every tensor on the device."""
