@@ -1,5 +1,6 @@
 """Images of particles: their spectra, CTF, poses, and the slices of a volume that they are."""
 
+from .cropping import downsampled_images, downsampled_volume
 from .ctf import Ctf, ctf_values, wavelength_A
 from .disc import HalfDisc, half_disc
 from .slices import FourierGrid, SliceSums, rotations_of_angles, slice_points, volume_of_grid
@@ -11,6 +12,8 @@ __all__ = [
     "HalfDisc",
     "SliceSums",
     "ctf_values",
+    "downsampled_images",
+    "downsampled_volume",
     "half_disc",
     "image_spectra",
     "images_of",
