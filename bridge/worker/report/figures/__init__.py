@@ -4,6 +4,7 @@ from .amplitudes import amplitude_ratios
 from .changes import change_map
 from .curves import directional_curves, fsc_curves, guinier
 from .histograms import resolution_histogram
+from .particle_tables import ctf_curve, defocus_histogram
 from .sections import fsc3d_slices
 from .slices import orthoslices, section_rows, spread_slices
 from .sphere import resolution_sphere, signal_sphere, view_density
@@ -12,6 +13,8 @@ from .training import loss_curve
 __all__ = [
     "amplitude_ratios",
     "change_map",
+    "ctf_curve",
+    "defocus_histogram",
     "directional_curves",
     "fsc3d_slices",
     "fsc_curves",
