@@ -58,7 +58,8 @@ class LinearScorer:
 
     def scores(self, images: SeenImages) -> Scores:
         """The posterior of images whose spectra are not residuals; on any disc of the volumes' box that reaches far
-        enough."""
+        enough.
+        """
         seen = images.within(self.radius)
         pixels, volumes = len(seen.disc), self._table.shape[1] // 2
         scale = self._noise[seen.disc.shells].rsqrt()
