@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from cryobridge.schemas.errors import InputInvalid
 
 from ..formats.pickled_arrays import read_pickled
 from ..formats.torch_archive import read_named_tensors
+from ..particles.given_tables import with_poses
 from ..particles.particle_set import ParticleSet
 from ..particles.reading import read_particles
 from .config import PICKLE, YAML, PeerConfig, read_config
@@ -193,17 +194,19 @@ def _particles(folder: Path, config: PeerConfig, epoch: int | None, count: int |
     stack = _found(folder, data.get("particles"))
     if stack is None:
         return None
-    named = "" if epoch is None else f".{epoch}"
-    learned = folder / f"{_POSES}{named}.pkl"
-    poses = learned if data.get("do_pose_sgd") and learned.is_file() else _found(folder, data.get("poses"))
+    learned = folder / (f"{_POSES}.pkl" if epoch is None else f"{_POSES}.{epoch}.pkl")
+    selection = _found(folder, data.get("ind"))
     try:
         particles = read_particles(
             stack,
-            poses=poses,
+            poses=_found(folder, data.get("poses")),
             ctf=_found(folder, data.get("ctf")),
-            selection=_found(folder, data.get("ind")),
+            selection=selection,
             datadir=_found(folder, data.get("datadir")),
         )
+        if data.get("do_pose_sgd") and learned.is_file():
+            # From its second checkpoint on the file has shifts that were divided by the box once too often.
+            particles = replace(particles, rotations=with_poses(particles, learned, selection).rotations)
     except InputInvalid:
         return None
     return particles if count is None or len(particles) == count else None
