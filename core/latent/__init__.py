@@ -6,7 +6,7 @@ from .film import FilmDecoder, feature_places
 from .film_model import FilmModel, FilmNetwork, FilmShape
 from .film_task import NETWORK, FilmTask, ImagesToLearn, ShownImages, information_of
 from .model import Description, ImageEncoder, VolumeModel, model_of, register
-from .places import Ends, Nearness, grid, line, nearness, principal_components
+from .places import Ends, Nearness, latent_grid, latent_line, nearness, principal_components
 
 __all__ = [
     "NETWORK",
@@ -25,10 +25,10 @@ __all__ = [
     "ShownImages",
     "VolumeModel",
     "feature_places",
-    "grid",
     "half_spectrum_points",
     "information_of",
-    "line",
+    "latent_grid",
+    "latent_line",
     "model_of",
     "nearness",
     "principal_components",
