@@ -64,6 +64,11 @@ def train_published(
         If the loss stops being finite again and again.
     """
     seed = job.options.seed if seed is None else seed
+    if context.ranks.count > 1 and (job.options.learn_poses or job.options.encoder == "table"):
+        raise InputInvalid(
+            "poses and tables of latents are learned on one device; give one under 'run', or leave 'learn_poses' and "
+            "'encoder: table' out"
+        )
     training = published_training(job.options, seed, len(images))
     objects = objects_of(particles, job.options)
     network = _network(job, context, particles, images, 0 if objects is None else len(objects), seed)
