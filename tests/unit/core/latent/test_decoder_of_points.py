@@ -8,28 +8,26 @@ import pytest
 import torch
 
 from cryobridge.core.latent import half_spectrum_points
-from cryobridge.core.latent.published import CoordinateDecoder, DecoderOfPoints, NetworkShape
+from cryobridge.core.latent.published import Activation, CoordinateDecoder, DecoderOfPoints, Domain, NetworkShape
 
 BOX = 8
 
 
-def decoder(zdim: int, domain: str, activation: str) -> CoordinateDecoder:
-    shape = NetworkShape.of_json(
-        {
-            "box": BOX,
-            "zdim": zdim,
-            "encoder": "none",
-            "encoder_layers": 1,
-            "encoder_width": 8,
-            "encoder_radius": 3.0,
-            "decoder_layers": 3,
-            "decoder_width": 16,
-            "encoding": "gaussian",
-            "encoding_count": 4,
-            "feature_sigma": 0.5,
-            "domain": domain,
-            "activation": activation,
-        }
+def decoder(zdim: int, domain: Domain, activation: Activation) -> CoordinateDecoder:
+    shape = NetworkShape(
+        box=BOX,
+        zdim=zdim,
+        encoder="none",
+        encoder_layers=1,
+        encoder_width=8,
+        encoder_radius=3.0,
+        decoder_layers=3,
+        decoder_width=16,
+        encoding="gaussian",
+        encoding_count=4,
+        feature_sigma=0.5,
+        domain=domain,
+        activation=activation,
     )
     torch.manual_seed(4)
     return CoordinateDecoder(shape, torch.Generator().manual_seed(4))
@@ -40,7 +38,7 @@ def decoder(zdim: int, domain: str, activation: str) -> CoordinateDecoder:
     list(itertools.product([0, 3], ["fourier", "hartley"], ["relu", "leaky_relu"])),
 )
 @torch.no_grad()
-def test_it_is_the_decoder_of_training(zdim: int, domain: str, activation: str) -> None:
+def test_it_is_the_decoder_of_training(zdim: int, domain: Domain, activation: Activation) -> None:
     trained = decoder(zdim, domain, activation)
     points = half_spectrum_points(BOX, torch.device("cpu")).float()
     z = torch.randn(2, zdim, generator=torch.Generator().manual_seed(5))
