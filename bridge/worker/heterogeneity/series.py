@@ -159,7 +159,8 @@ def write_series(
     count = len(series.z)
     for number, raw in enumerate(decoded(run.model, series.latents, context.device)):
         volume = finishing.of(raw)
-        look(volume)
+        # Density that was made dark is looked at bright, or it has no surface.
+        look(-volume if finishing.invert else volume)
         if write:
             context.folder.write_map(series.names[number], volume, finishing.voxel_size_A, finishing.position)
         yield Progress(
@@ -168,9 +169,12 @@ def write_series(
         )
 
 
-def write_script(context: Context, name: str, series: Series, levels: Sequence[float]) -> None:
-    """Write a script that shows a series, where its volumes can be told apart."""
-    context.folder.write_text(name, chimerax.series(list(zip(series.names, levels, strict=True))))
+def write_script(
+    context: Context, name: str, names: Sequence[str], levels: Sequence[float], finishing: Finishing
+) -> None:
+    """Write a script that shows volumes one after the other, contoured at the levels of bright density."""
+    sign = -1.0 if finishing.invert else 1.0
+    context.folder.write_text(name, chimerax.series([(one, sign * at) for one, at in zip(names, levels, strict=True)]))
 
 
 def z_text(z: NDArray[np.float64]) -> str:
