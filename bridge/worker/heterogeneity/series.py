@@ -144,8 +144,6 @@ def write_series(
     finishing: Finishing,
     look: Callable[[Tensor], None],
     done: tuple[float, float],
-    *,
-    write: bool = True,
 ) -> Steps:
     """Decode the volumes of a series, write them, their latents and a script, and hand each to `look`.
 
@@ -153,16 +151,13 @@ def write_series(
     ----------
     done
         How much of the job is done before and after.
-    write
-        False where volumes are looked at only.
     """
     count = len(series.z)
     for number, raw in enumerate(decoded(run.model, series.latents, context.device)):
         volume = finishing.of(raw)
         # Density that was made dark is looked at bright, or it has no surface.
         look(-volume if finishing.invert else volume)
-        if write:
-            context.folder.write_map(series.names[number], volume, finishing.voxel_size_A, finishing.position)
+        context.folder.write_map(series.names[number], volume, finishing.voxel_size_A, finishing.position)
         yield Progress(
             f"{series.prefix.strip('_')}: volume {number + 1} of {count}",
             done[0] + (done[1] - done[0]) * (number + 1) / count,
