@@ -56,7 +56,7 @@ def covariates_of(particles: ParticleSet | None) -> Columns:
     if (particles.micrograph >= 0).any() and len(np.unique(particles.micrograph)) > 1:
         found["micrograph"] = np.where(particles.micrograph >= 0, particles.micrograph.astype(np.float64), np.nan)
     if len(np.unique(particles.optics_group)) > 1:
-        found["optics group"] = particles.optics_group + 1.0
+        found["optics group"] = particles.optics_group.astype(np.float64) + 1
     return found
 
 

@@ -105,8 +105,8 @@ def _doubts(found: LandscapeFindings) -> list[str]:
     told = float(found.every.held_out_r2[0])
     if np.isfinite(told) and told < _POOR:
         return [
-            f"Latents tell only {percent(max(told, 0.0))} of the first component of volumes kept out of the fit: do not "
-            "trust single particles' places among the volumes."
+            f"Latents tell only {percent(max(told, 0.0))} of the first component of volumes kept out of the fit: do "
+            "not trust single particles' places among the volumes."
         ]
     return []
 
@@ -115,9 +115,9 @@ def _passage(job: VaeLandscapeJob, found: LandscapeFindings) -> methods.Passage:
     options = job.options
     return methods.Passage(
         f"Volumes at the centres of {len(found.states)} clusters of latents were compared inside a mask by principal "
-        f"components, {found.scores.shape[1]} of them, and joined by {options.linkage} linkage into {found.count} states "
-        f"({words.MAKING.short}); maps of a state are the mean and standard deviation of its volumes, weighted by "
-        "particles.",
+        f"components, {found.scores.shape[1]} of them, and joined by {options.linkage} linkage into {found.count} "
+        f"states ({words.MAKING.short}); maps of a state are the mean and standard deviation of its volumes, weighted "
+        "by particles.",
         (words.MAKING,),
     )
 
