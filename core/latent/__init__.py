@@ -1,12 +1,14 @@
 """Networks between images and volumes: encoders, decoders, what they are trained on, and how they are stored."""
 
+from .agreement import shared_variance
 from .coordinate import CoordinateModel, whole_disc
 from .evaluation import PointDecoder, half_spectrum_points, spectra_of_latents, volumes_of_spectra
 from .film import FilmDecoder, feature_places
 from .film_model import FilmModel, FilmNetwork, FilmShape
 from .film_task import NETWORK, FilmTask, ImagesToLearn, ShownImages, information_of
-from .model import Description, ImageEncoder, VolumeModel, model_of, register
-from .places import Ends, Nearness, grid, line, nearness, principal_components
+from .linear import LinearModel
+from .model import Description, ImageEncoder, SliceModel, VolumeModel, model_of, register
+from .places import Ends, Nearness, latent_grid, latent_line, nearness, principal_components
 
 __all__ = [
     "NETWORK",
@@ -20,19 +22,22 @@ __all__ = [
     "FilmTask",
     "ImageEncoder",
     "ImagesToLearn",
+    "LinearModel",
     "Nearness",
     "PointDecoder",
     "ShownImages",
+    "SliceModel",
     "VolumeModel",
     "feature_places",
-    "grid",
     "half_spectrum_points",
     "information_of",
-    "line",
+    "latent_grid",
+    "latent_line",
     "model_of",
     "nearness",
     "principal_components",
     "register",
+    "shared_variance",
     "spectra_of_latents",
     "volumes_of_spectra",
     "whole_disc",

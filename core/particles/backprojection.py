@@ -13,7 +13,8 @@ from .slices import SliceSums, slice_points, volume_of_grid
 CtfUse = Literal["multiply", "flip"]
 """multiply: sums of C Y over sums of C^2, least squares. flip: phases flipped only, sums of sign(C) Y over counts."""
 
-_POINTS_AT_ONCE = 1 << 19
+_POINTS_AT_ONCE = 1 << 20
+"""Or an eighth of the voxels, where there are more of these: each addition goes once over the whole grid."""
 _IMAGINARY = 1
 
 
@@ -57,10 +58,10 @@ class HalfSums:
         weights
             (N, M) or (N, 1), such as those of dose and tilt; 1 if None.
         """
-        step = max(1, _POINTS_AT_ONCE // max(1, len(disc)))
+        step = max(1, max(_POINTS_AT_ONCE, self.box**3 // 8) // max(1, len(disc)))
         for number, sums in enumerate(self.halves):
             members = (half == number).nonzero().flatten()
-            for some in members.split(step):
+            for some in torch.split(members, step):
                 weight = None if weights is None else weights[some]
                 values = self._values(spectra[some], ctf[some], weight)
                 sums.add(slice_points(disc, rotations[some]), values, _IMAGINARY)

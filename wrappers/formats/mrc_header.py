@@ -98,8 +98,8 @@ class MrcHeader:
         return math.prod(self.stored_shape) * self.dtype.itemsize
 
 
-def parsed_header(raw: bytes, name: str) -> MrcHeader:
-    """Read the 1024 bytes of a header; `name` is for messages.
+def parsed_header(raw: bytes, name: str, most_sections: int = MAX_AXIS) -> MrcHeader:
+    """Read the 1024 bytes of a header; `name` is for messages, stacks may have more sections than maps.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def parsed_header(raw: bytes, name: str) -> MrcHeader:
     nx, ny, nz, mode = struct.unpack_from(order + "4i", raw, 0)
     if mode not in _MODES:
         raise InputInvalid(f"{name}: MRC mode {mode} is not read here (0, 1, 2, 6 and 12 are); convert it to mode 2")
-    if not all(0 < n <= MAX_AXIS for n in (nx, ny, nz)):
+    if not (0 < nx <= MAX_AXIS and 0 < ny <= MAX_AXIS and 0 < nz <= most_sections):
         raise InputInvalid(f"{name}: the header announces {nx} x {ny} x {nz} voxels; it is damaged or no map")
     axes = struct.unpack_from(order + "3i", raw, 64)
     if axes == (0, 0, 0):  # some programs leave them unset and mean the usual order
@@ -166,6 +166,36 @@ def header_bytes(
     label = b"cryobridge"
     struct.pack_into("<i", raw, 220, 1)
     raw[224:304] = label.ljust(80)
+    return bytes(raw)
+
+
+@dataclass(frozen=True)
+class StackStatistics:
+    """Of all pixels of a stack: least, most, mean, and the standard deviation."""
+
+    least: float
+    most: float
+    mean: float
+    deviation: float
+
+
+def stack_header_bytes(
+    count: int, box: int, pixel_size_A: float, statistics: StackStatistics, *, half_precision: bool
+) -> bytes:
+    """The header of a stack of square images (count, box, box), little-endian float32, or float16 (mode 12)."""
+    raw = bytearray(HEADER_BYTES)
+    struct.pack_into("<4i", raw, 0, box, box, count, 12 if half_precision else 2)
+    struct.pack_into("<3i", raw, 28, box, box, count)
+    struct.pack_into("<6f", raw, 40, box * pixel_size_A, box * pixel_size_A, count * pixel_size_A, 90.0, 90.0, 90.0)
+    struct.pack_into("<3i", raw, 64, 1, 2, 3)
+    struct.pack_into("<3f", raw, 76, statistics.least, statistics.most, statistics.mean)
+    # Space group 0: images, and no volume.
+    struct.pack_into("<2i", raw, 88, 0, 0)
+    struct.pack_into("<i", raw, 108, 20140)
+    raw[208:216] = b"MAP \x44\x44\x00\x00"
+    struct.pack_into("<f", raw, 216, statistics.deviation)
+    struct.pack_into("<i", raw, 220, 1)
+    raw[224:304] = b"cryobridge".ljust(80)
     return bytes(raw)
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cryobridge.core.particles import HalfDisc, probed
+from cryobridge.core.particles import HalfDisc, ImageProbe, probed
 from cryobridge.core.training import generator_at
 from cryobridge.schemas.particle_images import ImageOptions
 from cryobridge.wrappers.particles.particle_set import Contrast, ParticleSet
@@ -57,6 +57,8 @@ class PreparedImages:
         Whether a backprojection is more than what poses give that mean nothing; None where that is not known.
     remarks
         What a reader must know of how they were prepared, in sentences.
+    probe
+        Measures of the quick backprojection; None where there were too few images.
     """
 
     disc: HalfDisc
@@ -69,6 +71,7 @@ class PreparedImages:
     contrast: Contrast
     poses_fit: bool | None
     remarks: tuple[str, ...]
+    probe: ImageProbe | None = None
 
     def __len__(self) -> int:
         """Number of images, N."""
@@ -167,6 +170,7 @@ def prepare_images(
         found.contrast,
         found.poses_fit,
         _remarks(recipe, found),
+        found.probe,
     )
 
 
@@ -179,7 +183,7 @@ def stream_images(
     yield Progress(f"read {len(some)} of {len(particles)} images to look at", 0.5)
     found, noise = _looked_at(recipe, some, options)
     ready = replace(recipe, factor=_factor(found, noise), flipped=found.flipped)
-    return StreamedImages(ready, noise, found.contrast, found.poses_fit, _remarks(recipe, found))
+    return StreamedImages(ready, noise, replace(found, remarks=_remarks(recipe, found)))
 
 
 def _probe_members(count: int) -> NDArray[np.int64]:
@@ -196,9 +200,9 @@ def _looked_at(recipe: Preparation, some: ImageBatch, options: ImageOptions) -> 
     has_ctf = recipe.particles.ctf is not None
     noise = noise_deviation(recipe.disc, some.spectra)
     if len(some) < _FEWEST_PROBED:
-        stated = recipe.particles.contrast if options.contrast == "auto" else options.contrast
-        words = "There are too few images to find their contrast; they are taken as {}."
-        return ContrastFound(stated or "bright", False, None, (words.format(stated or "bright"),)), noise
+        taken = (recipe.particles.contrast if options.contrast == "auto" else options.contrast) or "bright"
+        words = (f"There are too few images to find their contrast; they are taken as {taken}.",)
+        return ContrastFound(taken, False, None, words, words, None), noise
     band = recipe.disc.within(min(_PROBE_RADIUS, float(recipe.disc.radii[-1])))
     probe = probed(
         band, some.spectra[:, : len(band)], some.ctf[:, : len(band)], some.rotations, generator_at(len(some))

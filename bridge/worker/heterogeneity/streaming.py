@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from cryobridge.core.particles import HalfDisc
-from cryobridge.wrappers.particles.particle_set import Contrast
 
+from .contrast import ContrastFound
 from .image_source import ImageBatch, order_of_epoch, steps_per_epoch
 from .preparation import Preparation
 
@@ -31,8 +31,10 @@ class StreamedImages:
     ----------
     recipe
         How they are prepared.
-    noise, contrast, poses_fit, remarks
-        As of `PreparedImages`.
+    noise
+        What spectra are divided by, as `recipe` does.
+    found
+        What was found about their contrast; its remarks are all that a reader must know of their preparation.
     buffer
         Images that are held at a time for batches.
     chunk
@@ -43,14 +45,14 @@ class StreamedImages:
         self,
         recipe: Preparation,
         noise: float,
-        contrast: Contrast,
-        poses_fit: bool | None,
-        remarks: tuple[str, ...],
+        found: ContrastFound,
         *,
         buffer: int = _BUFFER_IMAGES,
         chunk: int = _CHUNK_IMAGES,
     ) -> None:
-        self.noise, self.contrast, self.poses_fit, self.remarks = noise, contrast, poses_fit, remarks
+        self.noise, self.contrast, self.poses_fit = noise, found.contrast, found.poses_fit
+        self.remarks, self.doubts, self.probe = found.remarks, found.doubts, found.probe
+        self.found = found
         self._recipe, self._buffer, self._chunk = recipe, buffer, chunk
         self._order: tuple[tuple[int, int, int], Tensor] | None = None
         self._loaded: tuple[tuple[int, int, int, int], ImageBatch] | None = None
@@ -69,6 +71,11 @@ class StreamedImages:
     def pixel_size_A(self) -> float:
         """Of the prepared images."""
         return self._recipe.pixel_size_A
+
+    @property
+    def chunk(self) -> int:
+        """How many images are best read at once."""
+        return self._recipe.chunk
 
     def __len__(self) -> int:
         """Number of images, N."""
@@ -118,7 +125,7 @@ class StreamedImages:
         width = max(1, self._buffer // size) * size
         parts = [
             part[order_of_epoch(len(part), _seed(seed, _IN_BUFFER + number), epoch)]
-            for number, part in enumerate(members.split(width))
+            for number, part in enumerate(torch.split(members, width))
         ]
         self._order = key, torch.cat(parts)
         return self._order[1]
