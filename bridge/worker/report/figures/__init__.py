@@ -14,9 +14,11 @@ from .latents import (
     over_epochs,
     variance_explained,
 )
+from .particle_tables import ctf_curve, defocus_histogram
 from .sections import fsc3d_slices
 from .slices import orthoslices, section_rows, spread_slices
 from .sphere import resolution_sphere, signal_sphere, view_density
+from .strips import difference_strip, volume_strip
 from .surfaces import picture_strip, section_picture, surface_level, surface_picture
 from .training import loss_curve
 
@@ -24,6 +26,9 @@ __all__ = [
     "amplitude_ratios",
     "bars",
     "change_map",
+    "ctf_curve",
+    "defocus_histogram",
+    "difference_strip",
     "directional_curves",
     "fsc3d_slices",
     "fsc_curves",
@@ -47,4 +52,5 @@ __all__ = [
     "surface_picture",
     "variance_explained",
     "view_density",
+    "volume_strip",
 ]

@@ -47,8 +47,7 @@ class Done:
 def done(folder: Path, truth: SimulatedParticles, **options: Any) -> Done:
     """Write the particles and run the job."""
     table = truth.write(folder / "in")
-    inputs = {"particles": str(table)}
-    result = run_map_job(KIND, inputs, folder / "out", OPTIONS | options)
+    result, _ = run_map_job(KIND, folder / "out", {"particles": table}, OPTIONS | options)
     return Done(truth, folder / "out", result)
 
 
