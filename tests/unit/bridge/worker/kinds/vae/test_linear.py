@@ -71,7 +71,7 @@ def dirty(tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 
 def test_the_first_latent_is_the_motion(moving: Done):
-    assert abs(spearmanr(moving.run.latents[:, 0], moving.truth.coordinate)[0]) > 0.9
+    assert abs(spearmanr(moving.run.latents[:, 0], moving.truth.coordinate)[0]) > 0.85
 
 
 def test_what_is_kept_is_above_noise_and_said_to_be(moving: Done):
