@@ -82,7 +82,7 @@ class VaeLandscapeJob(Job):
     outputs: ClassVar[tuple[Output, ...]] = (
         Output("states.npz", "arrays", "states", "of each particle its state, cluster and 'volume_pc'; for vae.select"),
         Output("state_*_indices.npz", "arrays", "indices", "particles of a state, for vae.select"),
-        Output("states.csv", "table", "states", "particles, volumes and spread of each state"),
+        Output("states.csv", "table", "counts", "particles, volumes and spread of each state"),
         Output("volumes.csv", "table", "volumes", "of each volume its centre, particles, state and components"),
         Output("components.csv", "table", "components", "variance between volumes along each component"),
         Output("state_*_mean.mrc", "map", "mean", "mean of a state's volumes"),

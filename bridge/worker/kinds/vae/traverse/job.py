@@ -29,7 +29,6 @@ from ....jobs.folder import REPORT_NAME
 from ....jobs.runner import JobSteps
 from ....loop import Progress
 from ....report import figures, methods
-from ....report.citations import CRYODRGN
 from ....report.page import Report, as_html
 from ....report.quantities import angstrom
 from ..volumes.finishing import Finishing
@@ -160,6 +159,6 @@ def _passage(job: VaeTraverseJob) -> methods.Passage:
     return methods.Passage(
         "Volumes were made along the shortest way between anchors in a graph that joins the latent of each particle to "
         f"at most {options.most_neighbours} nearest others, {options.average_neighbours:g} on average "
-        f"({CRYODRGN.short}).",
-        (CRYODRGN,),
+        f"({words.CRYODRGN.short}).",
+        (words.CRYODRGN,),
     )
