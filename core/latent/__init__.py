@@ -7,8 +7,8 @@ from .film import FilmDecoder, feature_places
 from .film_model import FilmModel, FilmNetwork, FilmShape
 from .film_task import NETWORK, FilmTask, ImagesToLearn, ShownImages, information_of
 from .linear import LinearModel, linear_of
-from .model import Description, ImageEncoder, VolumeModel, model_of, register
-from .places import Ends, Nearness, grid, line, nearness, principal_components
+from .model import Description, ImageEncoder, SliceModel, VolumeModel, model_of, register
+from .places import Ends, Nearness, latent_grid, latent_line, nearness, principal_components
 
 __all__ = [
     "NETWORK",
@@ -26,12 +26,13 @@ __all__ = [
     "Nearness",
     "PointDecoder",
     "ShownImages",
+    "SliceModel",
     "VolumeModel",
     "feature_places",
-    "grid",
     "half_spectrum_points",
     "information_of",
-    "line",
+    "latent_grid",
+    "latent_line",
     "linear_of",
     "model_of",
     "nearness",

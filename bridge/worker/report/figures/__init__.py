@@ -1,6 +1,7 @@
 """All figures of reports, each a function from tensors or numbers to the bytes of a PNG."""
 
 from .amplitudes import amplitude_ratios
+from .beside import densities_beside, latents_beside, value_histogram
 from .changes import change_map
 from .curves import directional_curves, fsc_curves, guinier
 from .histograms import resolution_histogram
@@ -14,6 +15,7 @@ from .latents import (
     over_epochs,
     variance_explained,
 )
+from .particle_tables import ctf_curve, defocus_histogram
 from .sections import fsc3d_slices
 from .slices import orthoslices, section_rows, spread_slices
 from .sphere import resolution_sphere, signal_sphere, view_density
@@ -25,6 +27,9 @@ __all__ = [
     "amplitude_ratios",
     "bars",
     "change_map",
+    "ctf_curve",
+    "defocus_histogram",
+    "densities_beside",
     "difference_strip",
     "directional_curves",
     "fsc3d_slices",
@@ -32,6 +37,7 @@ __all__ = [
     "guinier",
     "latent_histogram",
     "latent_map",
+    "latents_beside",
     "latents_by_cluster",
     "latents_by_value",
     "loss_curve",
@@ -47,6 +53,7 @@ __all__ = [
     "spread_slices",
     "surface_level",
     "surface_picture",
+    "value_histogram",
     "variance_explained",
     "view_density",
     "volume_strip",
