@@ -15,6 +15,7 @@ from .latents import (
     variance_explained,
 )
 from .sections import fsc3d_slices
+from .selection import selected_points, shares_of_groups
 from .slices import orthoslices, section_rows, spread_slices
 from .sphere import resolution_sphere, signal_sphere, view_density
 from .strips import picture_strip, section_picture, surface_level, surface_picture
@@ -41,6 +42,8 @@ __all__ = [
     "resolution_sphere",
     "section_picture",
     "section_rows",
+    "selected_points",
+    "shares_of_groups",
     "signal_sphere",
     "spread_slices",
     "surface_level",
