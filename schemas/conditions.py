@@ -16,7 +16,9 @@ MAX_CHARACTERS = 2000
 MAX_DEPTH = 40
 """Brackets and nots inside of each other."""
 
-_TOKEN = re.compile(r"\s*(?:(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)|([A-Za-z_]\w*)|(<=|>=|==|!=|<|>|\(|\)|-))")
+_TOKEN = re.compile(
+    r"\s*(?:(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)|([A-Za-z_]\w*)|(<=|>=|==|!=|<|>|\(|\)|-))"
+)
 _WORDS = ("and", "or", "not")
 
 

@@ -97,9 +97,7 @@ def star_of_rows(star: StarRows, rows: NDArray[np.int64], added: Mapping[str, Se
     parts: list[bytes] = []
     for at, line in enumerate(star.lines):
         if at == first:
-            parts += [
-                f"_{name} #{len(star.columns) + number}\n".encode() for number, name in enumerate(added or (), 1)
-            ]
+            parts += [f"_{name} #{len(star.columns) + number}\n".encode() for number, name in enumerate(added or (), 1)]
         if at not in every:
             parts.append(line)
         elif at in more:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.plain_file import read_bounded
 from cryobridge.wrappers.formats.array_file import read_arrays
+from cryobridge.wrappers.formats.pickled_arrays import read_pickled
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 
 Values = dict[str, NDArray[np.float64]]
@@ -86,7 +87,7 @@ def values_of_file(path: Path, count: int) -> Values:
     InputInvalid
         If it cannot be read, or nothing in it is about N particles.
     """
-    arrays = _table(path) if path.suffix.lower() == ".csv" else read_arrays(path)
+    arrays = _arrays(path)
     found = {
         name: column
         for raw, array in arrays.items()
@@ -96,8 +97,8 @@ def values_of_file(path: Path, count: int) -> Values:
     if not found:
         lengths = ", ".join(str(length) for length in sorted({len(array) for array in arrays.values() if array.ndim}))
         raise InputInvalid(
-            f"{path}: says nothing of {count} particles (it holds arrays of length {lengths or 'none'}); give values of "
-            "the same run"
+            f"{path}: says nothing of {count} particles (it holds arrays of length {lengths or 'none'}); give "
+            "values of the same run"
         )
     return found
 
@@ -122,6 +123,17 @@ def expect_column(values: Mapping[str, NDArray[np.float64]], name: str, what: st
     raise InputInvalid(f"{what}: there is no column '{name}'{more}; there are {known}")
 
 
+def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        return _table(path)
+    if suffix != ".pkl":
+        return read_arrays(path)
+    # cryoDRGN's files hold no names: latents are z.N.pkl, coordinates umap.pkl, clusters labels.pkl.
+    values = [np.asarray(value) for value in read_pickled(path)]
+    return {path.name.partition(".")[0]: values[0]} if values else {}
+
+
 def _columns(name: str, array: NDArray[np.generic]) -> Iterator[tuple[str, NDArray[np.float64]]]:
     if array.ndim == 1:
         yield name, array.astype(np.float64)
@@ -142,7 +154,9 @@ def _in_short(values: Mapping[str, NDArray[np.float64]]) -> Iterator[str]:
 
 def _table(path: Path) -> dict[str, NDArray[np.generic]]:
     """The columns of a CSV table whose first row are names; those that hold no numbers are left out."""
-    rows = list(csv.reader(io.StringIO(read_bounded(path, _MOST_CSV_BYTES, is_a="a table has a row for each particle"))))
+    rows = list(
+        csv.reader(io.StringIO(read_bounded(path, _MOST_CSV_BYTES, is_a="a table has a row for each particle")))
+    )
     if len(rows) < 2 or len(set(map(len, rows))) != 1 or len(rows[0]) > _MOST_COLUMNS:
         raise InputInvalid(f"{path}: is no table with a row of names and rows of as many values; write it again")
     found: dict[str, NDArray[np.generic]] = {}

@@ -175,6 +175,4 @@ class _Cs:
         twice = next((name for name in added if name in self.columns), None)
         if twice is not None:
             raise InputInvalid(f"{self.path}: has the column '{twice}' already; leave out 'with_latents'")
-        return rows_bytes(
-            recfunctions.append_fields(kept, list(added), list(added.values()), usemask=False)
-        )
+        return rows_bytes(recfunctions.append_fields(kept, list(added), list(added.values()), usemask=False))

@@ -60,7 +60,7 @@ class SelectInputs(Inputs):
     run: TrainedRun | None = Field(
         None,
         validation_alias=AliasChoices("run", "workdir"),
-        description="folder of a finished vae.train or vae.linear, or of a cryoDRGN run: whose particles are chosen from",
+        description="folder of a finished vae.train or vae.linear, or of a cryoDRGN run; its particles are chosen from",
     )
     particles: Annotated[InputFile, Holds("particles", parts=("images", "?ctf", "?views", "?location"))] | None = Field(
         None,
@@ -73,13 +73,13 @@ class SelectInputs(Inputs):
     values: InputFiles | None = Field(
         None,
         validation_alias=AliasChoices("values", "analysis", "labels"),
-        description="numbers of each particle, to choose by: analysis.npz of vae.analyze, assignments of vae.landscape, "
-        "latents (.npz), a table (.csv), or labels of cryoDRGN (.pkl)",
+        description="numbers of each particle, to choose by: analysis.npz of vae.analyze, assignments of "
+        "vae.landscape, latents (.npz), a table (.csv), or labels of cryoDRGN (.pkl)",
     )
     indices: InputFile | None = Field(
         None,
         validation_alias=AliasChoices("indices", "ind"),
-        description="particles by number, from 0 on, in the order of their table (.npz, .npy, .txt, or cryoDRGN's .pkl)",
+        description="particles by number, from 0 on in the order of their table (.npz, .npy, .txt, cryoDRGN's .pkl)",
     )
     lasso: InputFile | None = Field(
         None, description="corners of an outline in the plane of two columns, two numbers a row (.csv, .txt, .json)"
@@ -126,8 +126,7 @@ class SelectOptions(Options):
 
 
 class VaeSelectJob(Job):
-    """Select particles by clusters, an outline, a condition, nearness, or at random, and write them for RELION or
-    CryoSPARC with every column of their source."""
+    """Select particles by what was found of them, and write them for RELION or CryoSPARC with every column kept."""
 
     outputs: ClassVar[tuple[Output, ...]] = (
         Output("selected.star", "particles", "selected_star", "selected particles, for RELION", always=False),

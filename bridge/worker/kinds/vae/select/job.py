@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from cryobridge.schemas.conditions import parse_condition
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.kinds.vae.select import SelectOptions, VaeSelectJob, numbers_of
-from cryobridge.wrappers.cryodrgn.tables import pickled_indices
+from cryobridge.schemas.kinds.vae.select import SelectInputs, SelectOptions, VaeSelectJob, numbers_of
 from cryobridge.wrappers.formats.array_file import arrays_bytes
+from cryobridge.wrappers.formats.pickled_arrays import pickled
+from cryobridge.wrappers.particles.given_tables import selected_rows
 from cryobridge.wrappers.particles.particle_set import ParticleSet
-from cryobridge.wrappers.particles.reading import read_particles
-from cryobridge.wrappers.particles.selections import read_indices
+from cryobridge.wrappers.particles.reading import read_table_set
+from cryobridge.wrappers.particles.table_choice import TableChoice
 
 from ....heterogeneity.choosing import Mask, drawn, inside, meets, nearest, read_outline
 from ....heterogeneity.particle_values import (
@@ -78,8 +79,8 @@ def run(job: VaeSelectJob, context: Context) -> JobSteps:
     numbers = {"indices": rows[chosen], "rest": rows[rest], "members": chosen, "rest_members": rest}
     folder.write_data("selection.npz", arrays_bytes(numbers))
     if options.legacy:
-        folder.write_data("ind.pkl", pickled_indices(rows[chosen]))
-        folder.write_data("ind_inverse.pkl", pickled_indices(rows[rest]))
+        folder.write_data("ind.pkl", pickled(rows[chosen]))
+        folder.write_data("ind_inverse.pkl", pickled(rows[rest]))
     counts = counts_of(particles, clusters, selected)
     folder.write_text("counts.csv", counts_table(counts))
     folder.mark("write")
@@ -110,14 +111,14 @@ def _read(job: VaeSelectJob, context: Context) -> _Read:
         trained = read_run(given.run, context.device)
         if trained.particles is None and given.particles is None:
             raise InputInvalid(f"{given.run}: does not say which particles it was trained on; give them as 'particles'")
-        particles = trained.particles or read_particles(given.particles or Path(), passthrough=given.passthrough or ())
+        particles = trained.particles or _table(given)
         latents = trained.latents
         if len(latents) != len(particles):
             raise InputInvalid(
                 f"{given.particles}: holds {len(particles)} particles, and the run has latents of {len(latents)}"
             )
     elif given.particles is not None:
-        particles = read_particles(given.particles, passthrough=given.passthrough or ())
+        particles = _table(given)
     else:
         raise InputInvalid("no particles: give the folder of a run, or a table of particles")
     values = values_of_set(particles)
@@ -126,6 +127,12 @@ def _read(job: VaeSelectJob, context: Context) -> _Read:
     for path in given.values or ():
         values |= values_of_file(path, len(particles))
     return _Read(particles, latents, values, _source(job, particles))
+
+
+def _table(given: SelectInputs) -> ParticleSet:
+    """The particles of the table; their images are not looked at, and what it does not say is left out."""
+    choice = TableChoice(images=False)
+    return read_table_set(given.particles or Path(), given.passthrough or (), choice)
 
 
 def _source(job: VaeSelectJob, particles: ParticleSet) -> SourceTable | None:
@@ -144,12 +151,13 @@ def _choose(job: VaeSelectJob, found: _Read, outline: NDArray[np.float64] | None
     options, values, count = job.options, found.values, len(found.particles)
     chosen = np.ones(count, np.bool_)
     if job.inputs.indices is not None:
-        wanted = read_indices(job.inputs.indices)
+        there = len(found.particles) if found.source is None else len(found.source)
+        wanted = selected_rows(job.inputs.indices, there, found.particles.name)
         lost = ~np.isin(wanted, found.particles.rows)
         if lost.any():
             raise InputInvalid(
-                f"{job.inputs.indices}: names particle {int(wanted[lost][0])}, which is none of the {count} (counted "
-                "from 0 on, in the order of their table)"
+                f"{job.inputs.indices}: names particle {int(wanted[lost][0])}, which is none of the {count} that the "
+                "run used; indices count from 0 on, in the order of their table"
             )
         chosen &= np.isin(found.particles.rows, wanted)
     if options.clusters is not None:

@@ -53,9 +53,7 @@ def report_of(chosen: Chosen, device: torch.device) -> tuple[Report, dict[str, f
     facts = {
         "rules": _rules(chosen.job),
         "particles": f"{number} selected, {count - number} others",
-        **{
-            f"SCF* of the views, {name}": in_digits(value) for name, value in scores.items()
-        },
+        **{f"SCF* of the views, {name}": in_digits(value) for name, value in scores.items()},
     }
     paragraphs, references = methods.write([methods.Passage(_method(chosen, number, count))])
     page = Report(
@@ -65,8 +63,8 @@ def report_of(chosen: Chosen, device: torch.device) -> tuple[Report, dict[str, f
         figures=[*_scatter(chosen), *_shares(chosen.counts, number / count), *views],
         statements=[
             *chosen.remarks,
-            "Particles were chosen by what was found in their images: a map of them shows what they were chosen for, in "
-            "part whether it is there or not. Judge it by half-maps that were refined anew.",
+            "Particles were chosen by what was found in their images: a map of them shows what they were chosen for, "
+            "in part whether it is there or not. Judge it by half-maps that were refined anew.",
         ],
         warnings=warnings,
         methods=paragraphs,
@@ -125,15 +123,18 @@ def _views(chosen: Chosen, device: torch.device) -> tuple[list[Figure], dict[str
         views = torch.from_numpy(np.ascontiguousarray(rotations[rows, 2, ::-1])).to(device)
         scores[name] = sampling_compensation(views).scf_star
         density = view_density(views.float(), directions).cpu()
-        made.append(Figure(title, figures.view_density(directions.cpu(), density), readings.view_density(density.tolist())))
+        made.append(
+            Figure(title, figures.view_density(directions.cpu(), density), readings.view_density(density.tolist()))
+        )
     return made, scores
 
 
 def _views_warning(scores: Mapping[str, float]) -> list[str]:
     if scores and scores["all"] - scores["selected"] > _MUCH_WORSE:
         return [
-            f"The selected particles see the object less evenly than all of them do (SCF* {in_digits(scores['selected'])} "
-            f"against {in_digits(scores['all'])}; few particles alone lower it): what distinguishes them may be the view."
+            "The selected particles see the object less evenly than all of them do (SCF* "
+            f"{in_digits(scores['selected'])} against {in_digits(scores['all'])}; few particles alone lower it): what "
+            "distinguishes them may be the view."
         ]
     return []
 

@@ -44,9 +44,7 @@ def write_tables(
         raise InputInvalid("with_latents: there are no latents; give the folder of a run")
     written = latents if job.options.with_latents else None
     parts = {"selected": selected, "rest": ~selected}
-    prepared = {
-        name: _passed(job, source, particles.rows[members]) for name, members in parts.items() if members.any()
-    }
+    prepared = {name: _passed(job, source, particles.rows[members]) for name, members in parts.items() if members.any()}
     for name, passed in prepared.items():
         members = parts[name]
         _write(folder, f"{name}{source.ending}", source, particles, written, members)
@@ -96,10 +94,11 @@ def _said(source: SourceTable, particles: ParticleSet) -> Iterator[str]:
         )
     if source.ending == ".star":
         yield (
-            "Every row is as in the source, so paths of stacks are as they stand there: start RELION in the same project."
+            "Every row is as in the source, so paths of stacks are as they stand there: start RELION in the same "
+            "project."
         )
     else:
         yield (
-            "Every row is as in the source, so paths of stacks begin at the folder of the CryoSPARC project: import the "
-            "group (.csg) into that project with Import Result Group."
+            "Every row is as in the source, so paths of stacks begin at the folder of the CryoSPARC project: import "
+            "the group (.csg) into that project with Import Result Group."
         )
