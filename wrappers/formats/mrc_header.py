@@ -98,8 +98,8 @@ class MrcHeader:
         return math.prod(self.stored_shape) * self.dtype.itemsize
 
 
-def parsed_header(raw: bytes, name: str) -> MrcHeader:
-    """Read the 1024 bytes of a header; `name` is for messages.
+def parsed_header(raw: bytes, name: str, most_sections: int = MAX_AXIS) -> MrcHeader:
+    """Read the 1024 bytes of a header; `name` is for messages, stacks may have more sections than maps.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def parsed_header(raw: bytes, name: str) -> MrcHeader:
     nx, ny, nz, mode = struct.unpack_from(order + "4i", raw, 0)
     if mode not in _MODES:
         raise InputInvalid(f"{name}: MRC mode {mode} is not read here (0, 1, 2, 6 and 12 are); convert it to mode 2")
-    if not all(0 < n <= MAX_AXIS for n in (nx, ny, nz)):
+    if not (0 < nx <= MAX_AXIS and 0 < ny <= MAX_AXIS and 0 < nz <= most_sections):
         raise InputInvalid(f"{name}: the header announces {nx} x {ny} x {nz} voxels; it is damaged or no map")
     axes = struct.unpack_from(order + "3i", raw, 64)
     if axes == (0, 0, 0):  # some programs leave them unset and mean the usual order

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 MAGIC = b"\x93NUMPY"
-MAX_HEADER_BYTES = 1 << 18
-"""A table of CryoSPARC before 4.5 with a slot for each of a hundred classes has a third of this."""
-MAX_ROW_BYTES = 1 << 16
+MAX_HEADER_BYTES = 1 << 22
+"""A table of CryoSPARC before 4.5 with a slot for each of a hundred classes has 90 kB; thousands of columns are met."""
+MAX_ROW_BYTES = 1 << 20
 _MAX_DEPTH = 8
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}
 _TOKEN = re.compile(r"\s*(?:('[^'\\\n]*'|\"[^\"\\\n]*\")|(\d{1,18})(?!\d)|(True|False)\b|([][(){},:]))")

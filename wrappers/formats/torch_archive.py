@@ -14,20 +14,19 @@ import io
 import math
 import os
 import pickle
-import pickletools
-import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.plain_file import open_plain
+
+from .pickle_program import BROKEN_PICKLE, PickleProgram, check_memo, expect_plain
 
 MAX_BYTES = 1 << 30
 """The largest network of the field that is trained on maps is a tenth of this."""
@@ -50,21 +49,7 @@ _DTYPES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
-_BROKEN = (
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    RecursionError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+_BROKEN = (*BROKEN_PICKLE, zipfile.BadZipFile, zlib.error)
 """What a damaged archive or a senseless program ends in, on the way through zipfile, pickle and torch."""
 
 
@@ -156,37 +141,12 @@ class _PassedOver:
     def __setstate__(self, _: object) -> None: ...
 
 
-def _with_plain_keys(load: Callable[[Any], None], first: int, step: int) -> Callable[[_Program], None]:
-    """Load with keys that cost nothing to look up: a tuple of tuples, each of them twice, would take for ever."""
-
-    def loaded(self: _Program) -> None:
-        stack: list[Any] = vars(self)["stack"]
-        _expect_plain(stack[first::step])
-        load(self)
-
-    return loaded
-
-
-class _Program(pickle._Unpickler):
+class _Program(PickleProgram):
     """Runs the pickle of an archive with no more than this class gives it.
 
     What a program may call are bound methods, which it cannot change as it could a function or a class. What it has
     them make is counted: a short program could otherwise copy one thing a million times.
     """
-
-    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
-        **pickle._Unpickler.dispatch,
-        **{
-            code[0]: _with_plain_keys(pickle._Unpickler.dispatch[code[0]], first, step)
-            for code, first, step in (
-                (pickle.SETITEM, -2, 2),
-                (pickle.SETITEMS, 0, 2),
-                (pickle.DICT, 0, 2),
-                (pickle.ADDITEMS, 0, 1),
-                (pickle.FROZENSET, 0, 1),
-            )
-        },
-    }
 
     def __init__(self, program: bytes, archive: zipfile.ZipFile, root: str, name: str) -> None:
         super().__init__(io.BytesIO(program))
@@ -240,7 +200,7 @@ class _Program(pickle._Unpickler):
         if self._entries_left < 0:
             raise pickle.UnpicklingError("more than any network holds")
         for part in content:
-            _expect_plain([*part] if isinstance(part, dict) else [key for key, _ in part])
+            expect_plain([*part] if isinstance(part, dict) else [key for key, _ in part])
         return _Table(*content)
 
     def _make_tensor(self, storage: object, offset: object, shape: object, strides: object, *_: object) -> _Holder:
@@ -282,7 +242,7 @@ def _read(file: _Archived, size: int, name: str) -> object:
         if programs[0].file_size > _MAX_PROGRAM_BYTES:
             raise InputInvalid(f"{name}: its table of contents is {programs[0].file_size} bytes; it is no network")
         program = archive.read(programs[0])
-        _check_memo(program)
+        check_memo(program)
         return _Program(program, archive, root, name).load()
 
 
@@ -296,19 +256,6 @@ def _table(saved: object, within: str, name: str) -> dict[str, Tensor]:
     if not isinstance(table, dict) or not table or len(found) < len(table):
         raise InputInvalid(f"{name}: holds no table of weights ({within}); it is no checkpoint of a network")
     return found
-
-
-def _check_memo(program: bytes) -> None:
-    """Refuse a place in the unpickler's memory that no program of this length needs: it would be made up to there."""
-    for operation, place, _ in pickletools.genops(program):
-        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and (place is None or not 0 <= place <= len(program)):
-            raise pickle.UnpicklingError("a place out of reach")
-
-
-def _expect_plain(keys: Iterable[object]) -> None:
-    """Refuse keys of tables that are neither text nor numbers."""
-    if not all(key is None or isinstance(key, str | int | float) for key in keys):
-        raise pickle.UnpicklingError("a key that is no name")
 
 
 def _whole(values: object) -> tuple[int, ...]:

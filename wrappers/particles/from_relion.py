@@ -17,8 +17,9 @@ from ..formats.star import Block
 from . import UID_LABEL
 from .ctf_bounds import CTF_BOUNDS, MOST_TILT_MRAD, NO_VOLTAGE
 from .half_sets import drawn_half_sets, said_of_torn, torn_apart
+from .relion_rows import RelionRows, optics_block, particles_block, pixel_sizes
 from .rotations import vectors_of_angles
-from .source import COARSEST_A, FINEST_A, LARGEST, LARGEST_BOX
+from .source import LARGEST_BOX
 from .unaligned import said_of_unaligned
 
 _A_PER_MM = 1e7
@@ -80,8 +81,8 @@ def cryosparc_table(
         raise InputInvalid(
             f"{name}: holds subtomograms ({why}), which CryoSPARC does not know; give particles of single images"
         )
-    particles = _particles(blocks, name)
-    rows = _Rows(particles, _optics(blocks), name)
+    particles = particles_block(blocks, name)
+    rows = RelionRows(particles, optics_block(blocks), name)
     remarks: list[str] = []
     columns = _images(rows, name, pixel_size_A, box, remarks)
     columns |= _ctf(rows, remarks)
@@ -101,91 +102,7 @@ def is_read(label: str) -> bool:
     return label in _READ or label.startswith(("rlnTomo", "rlnMagMat"))
 
 
-class _Rows:
-    """Columns of the particles, and those of their optics groups by particle."""
-
-    def __init__(self, particles: Block, optics: Block | None, name: str) -> None:
-        self._name = name
-        self._columns = particles.columns
-        self._optics: Mapping[str, Sequence[str]] = {} if optics is None else optics.columns
-        self.count = particles.n_rows
-        self.group = self._group()
-
-    def _group(self) -> NDArray[np.int64]:
-        """Row of the optics table of each particle; all 0 without one."""
-        groups = self._optics.get("rlnOpticsGroup", ())
-        if not self._optics or ("rlnOpticsGroup" not in self._columns and len(groups) < 2):
-            return np.zeros(self.count, np.int64)
-        numbers = self._as_numbers("rlnOpticsGroup", groups).tolist()
-        known = {number: row for row, number in enumerate(numbers)}
-        if len(known) < len(numbers):
-            raise InputInvalid(f"{self._name}: its optics table has two groups of one number; mend 'rlnOpticsGroup'")
-        own = self._as_numbers("rlnOpticsGroup", self.texts("rlnOpticsGroup")).tolist()
-        lost = next((number for number in own if number not in known), None)
-        if lost is not None:
-            raise InputInvalid(
-                f"{self._name}: particles are of optics group {lost:g}, which its optics table does not have"
-            )
-        return np.array([known[number] for number in own], np.int64)
-
-    def has(self, label: str) -> bool:
-        """Whether particles or optics groups have a column."""
-        return label in self._columns or label in self._optics
-
-    def numbers(self, label: str) -> NDArray[np.float64] | None:
-        """A column of numbers by particle, its own before its optics group's; None where neither has it."""
-        if label in self._columns:
-            return self._as_numbers(label, self._columns[label])
-        if label in self._optics:
-            return self._as_numbers(label, self._optics[label])[self.group]
-        return None
-
-    def texts(self, label: str) -> Sequence[str]:
-        """A column of texts of the particles; raises `InputInvalid` where it is missing."""
-        if label not in self._columns:
-            raise InputInvalid(f"{self._name}: column '{label}' is missing; give the particles of RELION")
-        return self._columns[label]
-
-    def _as_numbers(self, label: str, values: Sequence[str]) -> NDArray[np.float64]:
-        try:
-            # Python would pass over them, RELION would end the number there.
-            if any("_" in text for text in values):
-                raise ValueError("an underscore")
-            numbers = np.array(values, dtype=np.float64)
-        except ValueError as error:
-            at = next(row for row, text in enumerate(values) if not _is_number(text))
-            raise InputInvalid(
-                f"{self._name}: column '{label}' holds {values[at][:40]!r} in row {at + 1}, which is not a number"
-            ) from error
-        self.refuse(~(np.abs(numbers) <= LARGEST), label, "is not finite, or larger than any such number")
-        return numbers
-
-    def refuse(self, bad: NDArray[np.bool_], label: str, why: str) -> None:
-        """Raise `InputInvalid` with the first row that is bad, if any is."""
-        if bad.any():
-            raise InputInvalid(f"{self._name}: '{label}' in row {int(np.flatnonzero(bad)[0]) + 1} {why}; mend it")
-
-
-def _particles(blocks: Mapping[str, Block], name: str) -> Block:
-    block = next((block for block in blocks.values() if "rlnImageName" in block.columns), None)
-    if block is None or block.n_rows == 0:
-        raise InputInvalid(f"{name}: has no table of particles with 'rlnImageName'; give the particles of RELION")
-    return block
-
-
-def _optics(blocks: Mapping[str, Block]) -> Block | None:
-    return next((block for key, block in blocks.items() if key == "optics" and block.n_rows), None)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text
-
-
-def _images(rows: _Rows, name: str, pixel_size_A: float | None, box: int | None, remarks: list[str]) -> Columns:
+def _images(rows: RelionRows, name: str, pixel_size_A: float | None, box: int | None, remarks: list[str]) -> Columns:
     numbers, paths = [], []
     for row, entry in enumerate(rows.texts("rlnImageName"), 1):
         number, at, path = entry.partition("@")
@@ -193,7 +110,7 @@ def _images(rows: _Rows, name: str, pixel_size_A: float | None, box: int | None,
             raise InputInvalid(f"{name}: {entry[:80]!r} in row {row} is no image of a stack (number@stack)")
         numbers.append(int(number) - 1)
         paths.append(path)
-    size_A = _pixel_size(rows, name, pixel_size_A)
+    size_A = pixel_sizes(rows, name, pixel_size_A)
     dimensions = rows.numbers("rlnImageDimensionality")
     if dimensions is not None:
         rows.refuse(dimensions != 2, "rlnImageDimensionality", "is not that of images; give particles of images")
@@ -215,23 +132,7 @@ def _images(rows: _Rows, name: str, pixel_size_A: float | None, box: int | None,
     }
 
 
-def _pixel_size(rows: _Rows, name: str, given_A: float | None) -> NDArray[np.float64]:
-    if given_A is not None:
-        return np.full(rows.count, given_A)
-    size = rows.numbers("rlnImagePixelSize")
-    if size is None:
-        # RELION 3.0: detector pixels in micrometres, and the magnification.
-        detector_um, magnification = rows.numbers("rlnDetectorPixelSize"), rows.numbers("rlnMagnification")
-        if detector_um is None or magnification is None or bool((magnification <= 0).any()):
-            raise InputInvalid(f"{name}: does not say the pixel size of the images; give 'pixel_size_A'")
-        size = 1e4 * detector_um / magnification
-    for extreme in (size.min(), size.max()):
-        if not FINEST_A <= extreme <= COARSEST_A:
-            raise InputInvalid(f"{name}: says a pixel size of {extreme:g} A; give 'pixel_size_A'")
-    return size
-
-
-def _own_uids(rows: _Rows, remarks: list[str]) -> NDArray[np.uint64]:
+def _own_uids(rows: RelionRows, remarks: list[str]) -> NDArray[np.uint64]:
     """The ids that the particles had in CryoSPARC, where they came from there; else new ones."""
     if not rows.has(UID_LABEL):
         return _uids(rows.texts("rlnImageName"))
@@ -256,7 +157,7 @@ def _uids(names: Sequence[str]) -> NDArray[np.uint64]:
     return found
 
 
-def _ctf(rows: _Rows, remarks: list[str]) -> Columns:
+def _ctf(rows: RelionRows, remarks: list[str]) -> Columns:
     count = rows.count
 
     def column(label: str, factor: float = 1.0, default: float = 0.0) -> NDArray[np.float64]:
@@ -309,7 +210,7 @@ def _ctf(rows: _Rows, remarks: list[str]) -> Columns:
     }
 
 
-def _alignment(rows: _Rows, images: Columns, turned_deg: float, remarks: list[str]) -> Columns:
+def _alignment(rows: RelionRows, images: Columns, turned_deg: float, remarks: list[str]) -> Columns:
     angles = [rows.numbers(label) for label in _ANGLES]
     if any(one is None for one in angles):
         remarks.append("The particles have no angles, so no alignments are written.")
@@ -344,7 +245,7 @@ def _alignment(rows: _Rows, images: Columns, turned_deg: float, remarks: list[st
     }
 
 
-def _split(rows: _Rows, remarks: list[str]) -> NDArray[np.uint32]:
+def _split(rows: RelionRows, remarks: list[str]) -> NDArray[np.uint32]:
     subset = rows.numbers("rlnRandomSubset")
     images = np.unique(np.array(rows.texts("rlnImageName")), return_inverse=True)[1].ravel()
     if subset is None:

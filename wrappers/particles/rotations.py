@@ -62,3 +62,15 @@ def euler_angles(matrices: Array) -> Array:
     psi = np.where(along, upright, np.arctan2(a[:, 1, 2], -a[:, 0, 2]))
     degrees: Array = np.degrees(np.stack([rot, tilt, psi], axis=1))
     return degrees
+
+
+def matrices_of_angles(angles: Array) -> Array:
+    """RELION's matrices A (N, 3, 3), object to view, of rot, tilt, psi in degrees (N, 3)."""
+    matrices: Array = Rotation.from_euler("ZYZ", angles, degrees=True).as_matrix().transpose(0, 2, 1)
+    return np.ascontiguousarray(matrices)
+
+
+def matrices_of_vectors(vectors: Array) -> Array:
+    """RELION's matrices A (N, 3, 3), object to view, of CryoSPARC's rotation vectors (N, 3)."""
+    matrices: Array = Rotation.from_rotvec(vectors).as_matrix().transpose(0, 2, 1)
+    return np.ascontiguousarray(matrices)
