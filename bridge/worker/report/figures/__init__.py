@@ -18,7 +18,7 @@ from .sections import fsc3d_slices
 from .selection import selected_points, shares_of_groups
 from .slices import orthoslices, section_rows, spread_slices
 from .sphere import resolution_sphere, signal_sphere, view_density
-from .strips import picture_strip, section_picture, surface_level, surface_picture
+from .surfaces import picture_strip, section_picture, surface_level, surface_picture
 from .training import loss_curve
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Strips of pictures of many volumes: shaded surfaces, sections, and what differs from the mean, side by side.
+"""Pictures of many volumes side by side: shaded surfaces, sections, and what differs from the mean.
 
 A picture is made of a volume at once, so that volumes need not be held together.
 """
@@ -36,7 +36,7 @@ def surface_picture(volume: Tensor | Array, level: float, seen_along: Seen = "z"
     hit = np.asarray(solid.any(axis=0))
     depth = np.asarray(solid.argmax(axis=0))
     rows, columns = np.indices(depth.shape)
-    slopes = [slope[depth, rows, columns] for slope in np.gradient(turned)]
+    slopes = [np.asarray(np.gradient(turned, axis=axis))[depth, rows, columns] for axis in range(3)]
     # The density falls outwards, and the first axis counts away from the viewer.
     normal = np.stack([-slopes[2], -slopes[1], slopes[0]])
     normal /= np.maximum(np.linalg.norm(normal, axis=0), 1e-30)
