@@ -18,6 +18,7 @@ from .sections import fsc3d_slices
 from .selection import selected_points, shares_of_groups
 from .slices import orthoslices, section_rows, spread_slices
 from .sphere import resolution_sphere, signal_sphere, view_density
+from .strips import difference_strip, volume_strip
 from .surfaces import picture_strip, section_picture, surface_level, surface_picture
 from .training import loss_curve
 
@@ -25,6 +26,7 @@ __all__ = [
     "amplitude_ratios",
     "bars",
     "change_map",
+    "difference_strip",
     "directional_curves",
     "fsc3d_slices",
     "fsc_curves",
@@ -50,4 +52,5 @@ __all__ = [
     "surface_picture",
     "variance_explained",
     "view_density",
+    "volume_strip",
 ]
