@@ -57,21 +57,20 @@ class FilmDecoder(nn.Module):
         What a coefficient of one is worth.
     width, layers
         Of the network.
-    reduced
-        Whether its matrices are multiplied in bfloat16. Features, weights and what comes out stay in float32.
+
+    Notes
+    -----
+    Features and what comes out are in float32 whatever the layers between are computed in.
     """
 
     places: Tensor
     scale: Tensor
 
-    def __init__(
-        self, places: Tensor, box: int, zdim: int, scale: float, *, width: int, layers: int, reduced: bool
-    ) -> None:
+    def __init__(self, places: Tensor, box: int, zdim: int, scale: float, *, width: int, layers: int) -> None:
         super().__init__()
         self.register_buffer("places", places)
         self.register_buffer("scale", torch.tensor(float(scale)))
         self._box = box
-        self._reduced = reduced
         self.first = nn.Linear(2 * places.shape[0], width)
         self.film = nn.Sequential(nn.Linear(zdim, width // 2), nn.SiLU(), nn.Linear(width // 2, 2 * width))
         self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
@@ -91,13 +90,13 @@ class FilmDecoder(nn.Module):
         """
         # Of a point and its Friedel mate only one is ever shown; the other is its conjugate.
         mate = torch.where(points[..., :1] < 0, -1.0, 1.0)
-        phase = (points * mate) @ self.places.T * (2 * math.pi / self._box)
-        features = torch.cat([torch.sin(phase), torch.cos(phase)], dim=-1)
-        with torch.autocast(points.device.type, torch.bfloat16, enabled=self._reduced):
-            scale, shift = self.film(z)[:, None].chunk(2, dim=-1)
-            seen = nn.functional.silu(self.first(features) * (1 + scale) + shift)
-            for layer in self.hidden:
-                seen = seen + nn.functional.silu(layer(seen))
+        with torch.autocast(points.device.type, enabled=False):
+            phase = (points * mate) @ self.places.T * (2 * math.pi / self._box)
+            features = torch.cat([torch.sin(phase), torch.cos(phase)], dim=-1)
+        scale, shift = self.film(z)[:, None].chunk(2, dim=-1)
+        seen = nn.functional.silu(self.first(features) * (1 + scale) + shift)
+        for layer in self.hidden:
+            seen = seen + nn.functional.silu(layer(seen))
         with torch.autocast(points.device.type, enabled=False):
             found = self.last(seen.float()) * self.scale
         return torch.cat([found[..., :1], found[..., 1:] * mate], dim=-1)

@@ -30,8 +30,6 @@ class FilmShape:
         Of the volumes in voxels, and of the band that the network knows, in cycles per box.
     features, width, layers, encoder_width
         Of the network.
-    reduced
-        Whether matrices are multiplied in bfloat16.
     """
 
     zdim: int
@@ -42,7 +40,6 @@ class FilmShape:
     width: int = 128
     layers: int = 3
     encoder_width: int = 64
-    reduced: bool = False
 
 
 class FilmNetwork(nn.Module):
@@ -52,9 +49,7 @@ class FilmNetwork(nn.Module):
         super().__init__()
         self.shape = shape
         self.encoder = WarmEncoder(shape.modes, shape.zdim, shape.encoder_width)
-        self.decoder = FilmDecoder(
-            places, shape.box, shape.zdim, scale, width=shape.width, layers=shape.layers, reduced=shape.reduced
-        )
+        self.decoder = FilmDecoder(places, shape.box, shape.zdim, scale, width=shape.width, layers=shape.layers)
 
     @classmethod
     def new(cls, shape: FilmShape, places: Tensor, scale: float, seed: int) -> FilmNetwork:
@@ -76,7 +71,8 @@ class FilmNetwork(nn.Module):
         points
             (B, M, 3) in x, y, z, cycles per box.
         """
-        mean, log_variance = self.encoder(scores)
+        with torch.autocast(scores.device.type, enabled=False):
+            mean, log_variance = self.encoder(scores)
         z = mean + torch.exp(0.5 * log_variance) * draws
         return self.decoder(z, points), mean, log_variance
 
@@ -92,8 +88,6 @@ class FilmModel:
         Whose scores of an image the network's encoder takes.
     consensus
         (n, n, n) in z, y, x, that the decoder's deviations are added to.
-    score_scale
-        Deviation of the first score; all are divided by it.
     voxel_size_A
         Of the volumes.
     """
@@ -101,12 +95,11 @@ class FilmModel:
     name = FILM
 
     def __init__(
-        self, network: FilmNetwork, linear: VolumeModel, consensus: Tensor, score_scale: float, voxel_size_A: float
+        self, network: FilmNetwork, linear: VolumeModel, consensus: Tensor, voxel_size_A: float
     ) -> None:
         self.network = network.eval()
         self.linear = linear
         self._consensus = consensus
-        self._score_scale = score_scale
         self._voxel_size_A = voxel_size_A
 
     @property
@@ -141,7 +134,7 @@ class FilmModel:
     @torch.no_grad()
     def of_scores(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """The same of scores (N, modes) of the linear model."""
-        found = [self.network.encoder(part / self._score_scale) for part in torch.split(scores, _IMAGES_AT_ONCE)]
+        found = [self.network.encoder(part) for part in torch.split(scores, _IMAGES_AT_ONCE)]
         return torch.cat([mean for mean, _ in found]), torch.cat([spread for _, spread in found])
 
     def stored(self) -> tuple[dict[str, Tensor], Description]:
@@ -161,7 +154,6 @@ class FilmModel:
             "width": shape.width,
             "layers": shape.layers,
             "encoder_width": shape.encoder_width,
-            "score_scale": self._score_scale,
             "voxel_size_A": self._voxel_size_A,
             "linear": described,
         }
@@ -204,7 +196,7 @@ def _film_of(tensors: Mapping[str, Tensor], description: Description) -> VolumeM
     linear = model_of(_of(tensors, _LINEAR), description["linear"], consensus.device)
     if linear.zdim != shape.modes:
         raise ValueError(f"its linear model has {linear.zdim} modes, expected {shape.modes}")
-    return FilmModel(network, linear, consensus, float(description["score_scale"]), float(description["voxel_size_A"]))
+    return FilmModel(network, linear, consensus, float(description["voxel_size_A"]))
 
 
 def _of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

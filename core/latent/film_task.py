@@ -14,8 +14,6 @@ from .film_model import FilmShape
 
 NETWORK = "network"
 _DRAWS, _KEPT_OUT = 1, 2
-_COMPONENTS = 2.0
-"""Of a Fourier pixel: its real and its imaginary part, each with noise of variance 1."""
 
 
 class ShownImages(Protocol):
@@ -27,7 +25,7 @@ class ShownImages(Protocol):
 
     @property
     def spectra(self) -> Tensor:
-        """Recentred, bright on dark, noise of variance 1 in the real and in the imaginary part."""
+        """Recentred, bright on dark."""
 
     @property
     def ctf(self) -> Tensor:
@@ -68,9 +66,11 @@ class FilmTask:
     images
         On the network's device, their disc at least as wide as the network's band.
     scores
-        (N, modes) of the images, over the deviation of the first.
+        (N, modes) of the images, of the linear model.
     consensus
         (n, n, n), on the scale of the spectra.
+    noise
+        (S + 1,) variance by shell of the real and imaginary parts of spectra, at least to the network's band.
     batch, beta
         Images of a step, and the weight of the information in their latents.
     held_out
@@ -87,6 +87,7 @@ class FilmTask:
         scores: Tensor,
         consensus: Tensor,
         *,
+        noise: Tensor,
         batch: int,
         beta: float,
         held_out: int,
@@ -100,6 +101,7 @@ class FilmTask:
         self._beta = beta
         self._zdim = shape.zdim
         self._disc = images.disc.within(shape.radius)
+        self._sharpness = noise[self._disc.shells].rsqrt()
         order = torch.randperm(len(images), generator=generator_at(seed, _KEPT_OUT))
         self._kept_out = order[:held_out].sort().values
         counts = torch.ones(len(images))
@@ -136,21 +138,30 @@ class FilmTask:
         misfit, information = self._of(network, batch)
         return (misfit + information - _in_nats(batch["residual"])).mean()
 
+    @torch.no_grad()
+    def not_finite(self, network: Network, seed: int, step: int) -> Tensor:
+        """Which images of a step have a misfit that is not finite, (K,) on the CPU."""
+        shown = self._images.batch(seed, step, self._batch)
+        misfit, _ = self._of(network, self._samples(shown, torch.zeros(len(shown.members), self._zdim)))
+        found: Tensor = shown.members[~torch.isfinite(misfit)].cpu()
+        return found
+
     def tensors(self) -> Iterator[Tensor]:
         """What the batches are taken from."""
         yield from self._images.held()
-        yield from (self._scores, self._counts, self._consensus.values, self._disc.points, self._disc.radii)
+        yield from (self._scores, self._counts, self._consensus.values, self._sharpness)
+        yield from (self._disc.points, self._disc.radii)
 
     def _samples(self, shown: ShownImages, draws: Tensor) -> dict[str, Tensor]:
         members, count = shown.members.to(self._scores.device), len(self._disc)
         points, ctf = slice_points(self._disc, shown.rotations), shown.ctf[:, :count]
-        residual = shown.spectra[:, :count] - ctf * self._consensus.sample(points)
+        residual = (shown.spectra[:, :count] - ctf * self._consensus.sample(points)) * self._sharpness
         return {
             "scores": self._scores[members],
             "counts": self._counts[members],
             "draws": draws.to(self._scores.device),
             "points": points,
-            "ctf": ctf,
+            "ctf": ctf * self._sharpness,
             "residual": torch.view_as_real(residual),
         }
 
@@ -162,8 +173,8 @@ class FilmTask:
 
 
 def _in_nats(missed: Tensor) -> Tensor:
-    """Half of the squares over their variance of 1, summed: (B,) of (B, M, 2)."""
-    return missed.square().sum(dim=(1, 2)) / _COMPONENTS
+    """Half of the squares, summed, of numbers of variance 1: (B,) of (B, M, 2)."""
+    return 0.5 * missed.square().sum(dim=(1, 2))
 
 
 def information_of(mean: Tensor, log_variance: Tensor) -> Tensor:

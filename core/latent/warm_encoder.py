@@ -33,7 +33,7 @@ class WarmEncoder(nn.Module):
         self.network = nn.Sequential(nn.Linear(modes, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), last)
 
     def forward(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Both (B, zdim), of scores (B, modes) over the deviation of the first."""
+        """Both (B, zdim), of scores (B, modes), whose first has a deviation of about 1."""
         change, log_variance = self.network(scores).chunk(2, dim=-1)
         kept = scores[:, : self._zdim]
         start = nn.functional.pad(kept, (0, self._zdim - kept.shape[1]))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..particles import FourierGrid, volume_of_grid
+from ..particles import FourierGrid
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class BandGrid:
         axis = torch.fft.fftfreq(self.side, 1 / self.side, device=device) / self.padding
         half = torch.arange(self.side // 2 + 1, device=device) / self.padding
         squared = axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + half**2
-        return squared.sqrt().reshape(-1)
+        found: Tensor = squared.sqrt()
+        return found.reshape(-1)
 
     def inside(self, device: torch.device | str) -> Tensor:
         """(V,) bool: voxels within the radius."""
@@ -76,18 +77,37 @@ class BandGrid:
         return torch.cat([table.real, table.imag], dim=1)
 
     def volumes_of(self, table: Tensor) -> Tensor:
-        """Volumes (K, n, n, n) of a table (V, 2 K), zero beyond the radius."""
-        count = table.shape[1] // 2
-        kept = table * self.inside(table.device)[:, None]
-        values = torch.complex(kept[:, :count], kept[:, count:])
-        side = self.padding * self.box
-        places = torch.fft.fftfreq(self.side, 1 / self.side, device=table.device).long() % side
+        """Volumes (K, n, n, n) of spectra (V, 2 K) without padding, zero beyond the radius."""
+        kept = self._complex(table * self.inside(table.device)[:, None])
+        places = torch.fft.fftfreq(self.side, 1 / self.side, device=table.device).long() % self.box
         found = []
-        for column in values.T:
-            grid = torch.zeros(side, side, side // 2 + 1, dtype=torch.complex64, device=table.device)
+        for column in kept.T:
+            grid = torch.zeros(self.box, self.box, self.box // 2 + 1, dtype=torch.complex64, device=table.device)
             grid[places[:, None], places, : self.side // 2 + 1] = column.reshape(self.shape)
-            found.append(volume_of_grid(grid, self.box))
+            found.append(torch.fft.fftshift(torch.fft.irfftn(grid, s=(self.box,) * 3)))
         return torch.stack(found)
+
+    def in_space(self, table: Tensor, factor: Tensor) -> Tensor:
+        """Spectra (V, 2 K) without padding, times a factor (L, L, L) in real space, L the `side`, and within the radius.
+
+        The grid's own voxels cover the box in z, y, x at a coarse sampling, the centre at L // 2.
+        """
+        side = (self.side,) * 3
+        volumes = torch.fft.irfftn(self._complex(table).T.reshape(-1, *self.shape), s=side, dim=(1, 2, 3))
+        spectra = torch.fft.rfftn(volumes * torch.fft.ifftshift(factor), dim=(1, 2, 3)).reshape(-1, len(self)).T
+        return torch.cat([spectra.real, spectra.imag], dim=1) * self.inside(table.device)[:, None]
+
+    def coarse_radii(self, device: torch.device | str) -> tuple[Tensor, Tensor]:
+        """Of the voxels in real space: distance from the centre in boxes (L, L, L), and sinc^2 along each axis."""
+        axis = torch.arange(self.side, device=device) / self.side - 0.5
+        kernel = torch.sinc(axis) ** 2
+        distance = (axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis**2).sqrt()
+        return distance, kernel[:, None, None] * kernel[None, :, None] * kernel
+
+    @staticmethod
+    def _complex(table: Tensor) -> Tensor:
+        count = table.shape[1] // 2
+        return torch.complex(table[:, :count], table[:, count:])
 
     def mated(self, sums: Tensor, odd: slice) -> Tensor:
         """Sums (V, channels) with what Friedel mates add to the plane x = 0; `odd` channels are imaginary parts."""

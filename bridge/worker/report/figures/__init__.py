@@ -14,6 +14,7 @@ from .latents import (
     over_epochs,
     variance_explained,
 )
+from .particle_tables import ctf_curve, defocus_histogram
 from .sections import fsc3d_slices
 from .selection import selected_points, shares_of_groups
 from .slices import orthoslices, section_rows, spread_slices
@@ -26,6 +27,8 @@ __all__ = [
     "amplitude_ratios",
     "bars",
     "change_map",
+    "ctf_curve",
+    "defocus_histogram",
     "difference_strip",
     "directional_curves",
     "fsc3d_slices",
