@@ -4,6 +4,7 @@ from .agreement import LatentAgreement, LinearMap, agreement, linear_map
 from .clusters import Clusters, Labels, hierarchical_order, k_means
 from .components import Components, Numbers, nearest, principal_components, traversal
 from .density import log_density, rank_correlation
+from .embedding import umap_of
 from .mapping import ScoreMap, mapped
 from .paths import GraphPath, direct_path, graph_path
 from .states import Linkage, StateMaps, states_of
@@ -36,5 +37,6 @@ __all__ = [
     "rank_correlation",
     "states_of",
     "traversal",
+    "umap_of",
     "volume_space",
 ]

@@ -29,6 +29,8 @@ class ContrastFound:
         Whether the backprojection is more than images give whose poses mean nothing; None where too few were there.
     remarks
         What a reader must know, in sentences.
+    doubts
+        Those of them that say that something may be wrong.
     probe
         The measures; None where there were too few images for any.
     """
@@ -37,6 +39,7 @@ class ContrastFound:
     flipped: bool
     poses_fit: bool | None
     remarks: tuple[str, ...]
+    doubts: tuple[str, ...]
     probe: ImageProbe | None
 
 
@@ -55,21 +58,12 @@ def contrast_of(probe: ImageProbe, chosen: ContrastChoice, stated: Contrast | No
         Whether there is a CTF whose phases could be flipped.
     """
     seen = _seen(probe)
-    remarks: list[str] = []
-    if chosen != "auto":
-        contrast: Contrast = chosen
-        if seen is not None and seen != chosen:
-            remarks.append(
-                f"Particles are taken as {chosen}, as asked for, but a backprojection of {probe.images} images shows "
-                f"them {seen}: if volumes come out inverted, set contrast to {seen}."
-            )
-    else:
-        contrast, words = _found(probe, seen, stated)
-        remarks.append(words)
+    contrast: Contrast = chosen if chosen != "auto" else seen or stated or "bright"
+    words, doubts = _of_contrast(probe, chosen, seen, stated)
     gain = probe.flipped - probe.agreement
     flipped = has_ctf and probe.images >= _FEWEST_IMAGES and gain > _LEAST_GAIN
     if flipped:
-        remarks.append(
+        doubts.append(
             f"Phases were flipped in these images already (half-maps agree better by {gain:.2f} in mean FSC when the "
             "signs of the CTF are left out): the CTF is used by its size only."
         )
@@ -77,12 +71,12 @@ def contrast_of(probe: ImageProbe, chosen: ContrastChoice, stated: Contrast | No
     if probe.images >= _FEWEST_IMAGES:
         fit = max(probe.agreement, probe.flipped if flipped else probe.agreement) - probe.shuffled > _LEAST_GAIN
     if fit is False:
-        remarks.append(
+        doubts.append(
             f"The backprojection of {probe.images} images is noise: with poses dealt out at random its half-maps agree "
             f"as well (mean FSC {probe.agreement:.2f} and {probe.shuffled:.2f}). Poses, CTF or the order of the images "
             "do not fit; nothing that follows can be relied upon."
         )
-    return ContrastFound(contrast, flipped, fit, tuple(remarks), probe)
+    return ContrastFound(contrast, flipped, fit, (*words, *doubts), tuple(doubts), probe)
 
 
 def _seen(probe: ImageProbe) -> Contrast | None:
@@ -94,23 +88,24 @@ def _seen(probe: ImageProbe) -> Contrast | None:
     return "bright" if probe.skewness > 0 else "dark"
 
 
-def _found(probe: ImageProbe, seen: Contrast | None, stated: Contrast | None) -> tuple[Contrast, str]:
+def _of_contrast(
+    probe: ImageProbe, chosen: ContrastChoice, seen: Contrast | None, stated: Contrast | None
+) -> tuple[list[str], list[str]]:
+    """What is said of the contrast: plain words, and doubts."""
     by = f"by a backprojection of {probe.images} images (skewness {probe.skewness:+.2f})"
-    if seen is None and stated is None:
-        return "bright", (
-            f"Whether particles are bright or dark could not be told {by}, and the table does not say; they are taken "
-            "as bright. Set contrast if volumes come out inverted."
-        )
+    turn = "set contrast if volumes come out inverted"
+    if chosen != "auto":
+        if seen is None or seen == chosen:
+            return [], []
+        return [], [f"Particles are taken as {chosen}, as asked for, but are {seen} {by}; {turn}."]
     if seen is None:
-        taken = stated or "bright"
-        return taken, (
-            f"Particles are {taken}, as the table says; a check {by} gave no clear answer. Set contrast if volumes "
-            "come out inverted."
-        )
+        why = "the table does not say" if stated is None else f"the table says that they are {stated}"
+        return [], [
+            f"Whether particles are bright or dark could not be told {by}; {why}, so they are taken as "
+            f"{stated or 'bright'}; {turn}."
+        ]
     if stated is None or stated == seen:
-        agrees = ", as the table says" if stated == seen else ""
-        return seen, f"Particles are {seen}, found {by}{agrees}."
-    return seen, (
-        f"Particles are {seen}, found {by}, but the table says that they are {stated}: the images were followed. Set "
-        "contrast if volumes come out inverted."
-    )
+        return [f"Particles are {seen}, found {by}{'' if stated is None else ', as the table says'}."], []
+    return [], [
+        f"Particles are {seen}, found {by}, but the table says that they are {stated}: the images were followed; {turn}."
+    ]

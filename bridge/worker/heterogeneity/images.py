@@ -200,9 +200,9 @@ def _looked_at(recipe: Preparation, some: ImageBatch, options: ImageOptions) -> 
     has_ctf = recipe.particles.ctf is not None
     noise = noise_deviation(recipe.disc, some.spectra)
     if len(some) < _FEWEST_PROBED:
-        stated = recipe.particles.contrast if options.contrast == "auto" else options.contrast
-        words = "There are too few images to find their contrast; they are taken as {}."
-        return ContrastFound(stated or "bright", False, None, (words.format(stated or "bright"),), None), noise
+        taken = (recipe.particles.contrast if options.contrast == "auto" else options.contrast) or "bright"
+        words = (f"There are too few images to find their contrast; they are taken as {taken}.",)
+        return ContrastFound(taken, False, None, words, words, None), noise
     band = recipe.disc.within(min(_PROBE_RADIUS, float(recipe.disc.radii[-1])))
     probe = probed(
         band, some.spectra[:, : len(band)], some.ctf[:, : len(band)], some.rotations, generator_at(len(some))

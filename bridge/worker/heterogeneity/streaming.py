@@ -51,7 +51,7 @@ class StreamedImages:
         chunk: int = _CHUNK_IMAGES,
     ) -> None:
         self.noise, self.contrast, self.poses_fit = noise, found.contrast, found.poses_fit
-        self.remarks, self.probe = found.remarks, found.probe
+        self.remarks, self.doubts, self.probe = found.remarks, found.doubts, found.probe
         self._recipe, self._buffer, self._chunk = recipe, buffer, chunk
         self._order: tuple[tuple[int, int, int], Tensor] | None = None
         self._loaded: tuple[tuple[int, int, int, int], ImageBatch] | None = None

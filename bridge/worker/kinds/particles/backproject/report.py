@@ -87,10 +87,10 @@ def page(job: ParticlesBackprojectJob, outcome: Outcome, remarks: Sequence[str])
         f"agree to {angstrom(found.resolution_A)} (FSC 0.143).",
         facts=_facts(job, outcome),
         figures=shown,
-        statements=[_HALVES[outcome.halves]],
+        statements=list(dict.fromkeys([_HALVES[outcome.halves], *remarks])),
         methods=paragraphs,
         verdict=judged(images, found),
-        warnings=list(dict.fromkeys([*remarks, *readings.alarms(figure.reading for figure in shown)])),
+        warnings=list(dict.fromkeys([*images.doubts, *readings.alarms(figure.reading for figure in shown)])),
         references=references,
     )
     return as_html(report)
@@ -173,13 +173,14 @@ def _facts(job: ParticlesBackprojectJob, outcome: Outcome) -> dict[str, str]:
 def _passages(options: BackprojectOptions, outcome: Outcome) -> list[methods.Passage]:
     found = outcome.found
     ctf = {
-        "multiply": "multiplied with their CTF, and the sums divided by those of its squares",
-        "flip": "flipped in their phases, and the sums divided by their counts",
+        "multiply": ("multiplied with their CTF", "those of its squares"),
+        "flip": ("flipped in their phases", "their counts"),
     }[options.ctf_use]
     passages = [
         methods.Passage(
-            f"{len(outcome.images)} images were recentred, {ctf}, after they were put back into Fourier space by "
-            f"trilinear interpolation; {options.regularisation:g} mean counts were added to the counts."
+            f"{len(outcome.images)} images were recentred, {ctf[0]} and put back into Fourier space by trilinear "
+            f"interpolation; the sums were divided by {ctf[1]}, to which {options.regularisation:g} of their mean was "
+            "added."
         ),
         methods.fsc(
             masked=found.mask is not None and not found.agreed.mask_hurts, randomised_from_A=found.randomised_from_A

@@ -183,7 +183,7 @@ class NetworkTraining:
             learned,
             network.shape,
             self.start.images,
-            self.start.scaled_scores,
+            self.start.scores,
             self.start.consensus,
             noise=self.start.noise,
             batch=self.options.batch,
@@ -256,7 +256,7 @@ class NetworkTraining:
         epoch = len(course.record.losses) // self._steps
         network = learned.named[NETWORK].network
         with torch.no_grad():
-            mean, log_variance = network.encoder(self.start.scaled_scores)  # type: ignore[operator,union-attr]
+            mean, log_variance = network.encoder(self.start.scores)  # type: ignore[operator]
             information = information_of(mean, log_variance).mean(dim=0)
         if epoch % self.schedule.keep_every == 0:
             course.latents[epoch] = mean.cpu()
