@@ -67,14 +67,13 @@ class BandGrid:
         return found.reshape(-1)
 
     def table_of(self, volumes: Tensor) -> Tensor:
-        """Spectra (V, 2 K) float32 of volumes (K, n, n, n): K real parts, then K imaginary parts."""
-        columns = []
-        for volume in volumes:
-            values = FourierGrid.of(volume, self.padding).values
-            places = torch.fft.fftfreq(self.side, 1 / self.side, device=values.device).long() % values.shape[0]
-            columns.append(values[places][:, places][:, :, : self.side // 2 + 1].reshape(-1))
-        table = torch.stack(columns, dim=1)
-        return torch.cat([table.real, table.imag], dim=1)
+        """Table (V, 2 K) float32 to sample volumes (K, n, n, n) from: K real parts, then K imaginary parts."""
+        return self._cropped([FourierGrid.of(volume, self.padding).values for volume in volumes])
+
+    def spectra_of(self, volumes: Tensor) -> Tensor:
+        """Spectra (V, 2 K) without padding of volumes (K, n, n, n), to be compared and added; zero beyond the radius."""
+        found = self._cropped([torch.fft.rfftn(torch.fft.ifftshift(volume.float())) for volume in volumes])
+        return found * self.inside(found.device)[:, None]
 
     def volumes_of(self, table: Tensor) -> Tensor:
         """Volumes (K, n, n, n) of spectra (V, 2 K) without padding, zero beyond the radius."""
@@ -103,6 +102,14 @@ class BandGrid:
         kernel = torch.sinc(axis) ** 2
         distance = (axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis**2).sqrt()
         return distance, kernel[:, None, None] * kernel[None, :, None] * kernel
+
+    def _cropped(self, spectra: list[Tensor]) -> Tensor:
+        columns = []
+        for values in spectra:
+            places = torch.fft.fftfreq(self.side, 1 / self.side, device=values.device).long() % values.shape[0]
+            columns.append(values[places][:, places][:, :, : self.side // 2 + 1].reshape(-1))
+        table = torch.stack(columns, dim=1)
+        return torch.cat([table.real, table.imag], dim=1)
 
     @staticmethod
     def _complex(table: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ def consensus_of(images: SeenImages) -> tuple[Consensus, Tensor]:
     box, device = images.disc.box, images.spectra.device
     noise = noise_of_shells(images.spectra, images.disc)
     data, weight = consensus_sums(images, noise)
-    radii = _grid_shells(box, device)
+    radii = grid_shells(box, device)
     power = _prior_power(data, weight, radii, len(noise))
     values = data / (weight + 2 / power[radii.clamp(max=len(power) - 1)])
     values[radii >= len(power)] = 0
@@ -82,6 +82,15 @@ def consensus_sums(images: SeenImages, noise: Tensor) -> tuple[Tensor, Tensor]:
     return torch.complex(real, imaginary), weight
 
 
+def grid_shells(box: int, device: torch.device) -> Tensor:
+    """Shell of each voxel of a half grid (n, n, n // 2 + 1), DC first."""
+    axis = torch.fft.fftfreq(box, 1 / box, device=device)
+    half = torch.arange(box // 2 + 1, device=device)
+    squared = axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + half**2
+    found: Tensor = squared.sqrt()
+    return found.round().long()
+
+
 def _prior_power(data: Tensor, weight: Tensor, shells: Tensor, count: int) -> Tensor:
     seen = (weight > 0) & (shells < count)
     at = shells[seen]
@@ -92,11 +101,3 @@ def _prior_power(data: Tensor, weight: Tensor, shells: Tensor, count: int) -> Te
     by_noise = total.index_add(0, at, 2 / weight[seen])
     power = (bare - by_noise) / hits
     return power.clamp_min(_LEAST_POWER * float(power.max()))
-
-
-def _grid_shells(box: int, device: torch.device) -> Tensor:
-    axis = torch.fft.fftfreq(box, 1 / box, device=device)
-    half = torch.arange(box // 2 + 1, device=device)
-    squared = axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + half**2
-    found: Tensor = squared.sqrt()
-    return found.round().long()

@@ -216,8 +216,7 @@ class SubspaceFit:
     def _ordered(self, basis: Tensor, noise: Tensor, history: Sequence[float]) -> Subspace:
         """Orthonormal spectra by falling eigenvalue."""
         modes = basis.shape[1] // 2
-        weights = self.grid.weights(basis.device).sqrt()[:, None]
-        stacked = torch.cat([basis[:, :modes] * weights, basis[:, modes:] * weights]).double()
+        stacked = real_columns(self.grid, basis)
         values, vectors = torch.linalg.eigh(stacked.T @ stacked)
         values, vectors = values.flip(0).clamp_min(1e-30), vectors.flip(1)
         turn = (vectors / values.sqrt()).float()
@@ -252,6 +251,13 @@ def posterior(slices: Tensor, data: Tensor, precision: Tensor) -> tuple[Tensor, 
     mean = (covariance @ sides[:, :, None])[:, :, 0]
     determinant = 2 * lower.diagonal(dim1=1, dim2=2).log().sum(dim=1) - torch.logdet(precision)
     return mean, covariance, 0.5 * ((mean * sides).sum(dim=1) - determinant)
+
+
+def real_columns(grid: BandGrid, table: Tensor) -> Tensor:
+    """Spectra (V, 2 K) as columns (2 V, K) float64, whose inner products are those of the volumes, up to a factor."""
+    count = table.shape[1] // 2
+    weights = grid.weights(table.device).sqrt()[:, None]
+    return torch.cat([table[:, :count] * weights, table[:, count:] * weights]).double()
 
 
 def default_radius(box: int) -> float:

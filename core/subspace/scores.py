@@ -57,8 +57,7 @@ class LinearScorer:
         self._noise = noise
 
     def scores(self, images: SeenImages) -> Scores:
-        """The posterior of images whose spectra are not residuals; on any disc of the volumes' box that reaches far
-        enough."""
+        """The posterior of images, not residuals, on any disc of the volumes' box that reaches far enough."""
         seen = images.within(self.radius)
         pixels, volumes = len(seen.disc), self._table.shape[1] // 2
         scale = self._noise[seen.disc.shells].rsqrt()
