@@ -35,7 +35,7 @@ _RETIRED: dict[str, str] = {
     "uninvert_data": "give 'contrast', bright or dark, or leave both out: it is found from the images",
     "no_window": "give 'window: false'",
     "no_amp": "give 'amp: false'",
-    "no_analysis": "give 'analysis: false'",
+    "no_analysis": "analysis is a job of its own, vae.analyze; leave it out",
 }
 """Options of cryoDRGN that have no place here, and what there is instead."""
 
@@ -190,10 +190,9 @@ class VaeTrainJob(Job):
         Output("latents.npz", "arrays", "latents", "z and log_variance of each particle"),
         Output("particles.npz", "arrays", "particles", "the particles that were used"),
         Output("latents_epoch_*.npz", "arrays", "epoch", "latents after an epoch, counted from 1", always=False),
-        Output("consensus.mrc", "map", "consensus", "the volume of all particles, which latents deviate from"),
+        Output("consensus.mrc", "map", "consensus", "the volume of all particles; published: that of the mean latent"),
         Output("volume_*.mrc", "map", "volume", "a volume along the first component of the latents", always=False),
         Output("training.csv", "table", "training", "losses by epoch"),
-        Output("latents.csv", "table", "table", "latents by particle, with defocus and view", always=False),
         REPORT,
     )
 

@@ -1,1 +1,5 @@
-"""`vae.train`: what varies between particles, by the fast method or the published one."""
+"""`vae.train`: a model of what varies between particles, trained on their images."""
+
+from .job import run
+
+__all__ = ["run"]

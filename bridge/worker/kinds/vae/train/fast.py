@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from cryobridge.core.latent import LinearModel, shared_variance
 from cryobridge.core.subspace import default_radius
@@ -34,12 +35,15 @@ class FastModel:
         Of the first seed.
     linear
         The linear model that it began with, for comparison.
+    scores
+        (N, modes) of all images, on the device.
     agreement
         Share of the variance of the first seed's latents that each other seed's tell, 0 to 1.
     """
 
     trained: TrainedModel
     linear: LinearModel
+    scores: Tensor
     agreement: Sequence[float]
 
 
@@ -143,7 +147,7 @@ def _result(
     training: LatentTraining,
     schedule: Schedule,
     used: dict[str, Any],
-    clear: Any,
+    clear: Callable[[], None],
 ) -> FastModel:
     (start, first), others = found[0], found[1:]
     mean = torch.from_numpy(first.latents)
@@ -163,7 +167,7 @@ def _result(
         seeds=seeds,
         clear=clear,
     )
-    return FastModel(trained, start.linear, agreement)
+    return FastModel(trained, start.linear, start.scores, agreement)
 
 
 def _seeds(options: TrainOptions) -> range:
