@@ -143,7 +143,8 @@ class FilmModel:
         linear, described = self.linear.stored()
         tensors = {f"{_NETWORK}{name}": value.detach().cpu() for name, value in self.network.state_dict().items()}
         tensors |= {f"{_LINEAR}{name}": value for name, value in linear.items()}
-        tensors[_CONSENSUS] = self._consensus.cpu()
+        # The linear model holds the same one; files of tensors take no two that share their memory.
+        tensors[_CONSENSUS] = self._consensus.cpu().clone()
         description: Description = {
             "model": FILM,
             "zdim": shape.zdim,
