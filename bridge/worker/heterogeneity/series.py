@@ -115,7 +115,7 @@ class SeriesLook:
 
     def differ_from_A(self, finishing: Finishing) -> list[float]:
         """Resolution at which the FSC of each two neighbours falls below 0.5; that of the grid where it never does."""
-        return [resolution(curve, finishing.box, finishing.voxel_size_A, HALF) for curve in self.curves]
+        return [resolution(curve, finishing.voxel_size_A, HALF, box=finishing.box) for curve in self.curves]
 
     def _level(self, volume: Tensor) -> float:
         if not self.levels:

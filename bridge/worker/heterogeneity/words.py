@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from ..report.citations import by_doi
+from ..report.citations import CRYODRGN, by_doi
 from ..report.methods import Passage
 
-CRYODRGN = by_doi(
-    "Zhong et al. 2021",
-    "Zhong, Bepler, Berger, Davis. CryoDRGN: reconstruction of heterogeneous cryo-EM structures using neural networks. "
-    "Nat. Methods 18 (2021).",
-    "10.1038/s41592-020-01049-4",
-)
 UMAP = by_doi(
     "McInnes et al. 2018",
     "McInnes, Healy, Saul, Grossberger. UMAP: Uniform Manifold Approximation and Projection. J. Open Source Softw. 3 "
@@ -29,7 +23,7 @@ CAVEATS = (
     "particles, refine them anew, and compare half-maps.",
     "k-means cuts any cloud into clusters, and a tree into states: that there are so many says nothing of how many "
     "there are in the molecule.",
-    "Distances and densities of latents are those of the model's own coordinates: free energies cannot be read off them.",
+    "Distances and densities of latents are those of the model's own coordinates; no free energies are read off them.",
 )
 """What may not be concluded from latents."""
 

@@ -147,7 +147,7 @@ def _volumes(
             before += len(one.z)
     if made.series:
         context.folder.write_text("neighbours.csv", neighbour_table(made.series, finishing))
-        made.volumes = volume_components(found, made.series[0][1])
+        made.volumes = volume_components(found, made.series)
         _write_numbers(context, found, made)
     return {}
 
