@@ -8,7 +8,7 @@ from .film_model import FilmModel, FilmNetwork, FilmShape
 from .film_task import NETWORK, FilmTask, ImagesToLearn, ShownImages, information_of
 from .linear import LinearModel
 from .model import Description, ImageEncoder, VolumeModel, model_of, register
-from .places import Ends, Nearness, grid, line, nearness, principal_components
+from .places import Ends, Nearness, latent_grid, latent_line, nearness, principal_components
 
 __all__ = [
     "NETWORK",
@@ -28,10 +28,10 @@ __all__ = [
     "ShownImages",
     "VolumeModel",
     "feature_places",
-    "grid",
     "half_spectrum_points",
     "information_of",
-    "line",
+    "latent_grid",
+    "latent_line",
     "model_of",
     "nearness",
     "principal_components",

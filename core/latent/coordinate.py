@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from ..particles import HalfDisc, half_disc
+from .evaluation import half_spectrum_points, spectra_of_latents, volumes_of_spectra
 from .model import Description, VolumeModel, register
-from .published import NetworkShape, PublishedNetwork
+from .published import DecoderOfPoints, NetworkShape, PublishedNetwork
 
 NAME = "coordinate"
 _SHAPE, _VOXEL, _NORM, _SCALE, _CORNERS = "network", "voxel_size_A", "norm", "scale", "corners"
-_POINTS_AT_ONCE = 1 << 16
 _IMAGES_AT_ONCE = 256
 
 
@@ -81,18 +81,10 @@ class CoordinateModel:
 
         Half of their spectra is worked out; the other half are its conjugates.
         """
-        device, box = self._device, self.box
-        points = _half_of_spectrum(box, device, corners=self.corners)
-        latents = z.to(device, torch.float32)
-        values = torch.zeros(len(latents), box, box, box, device=device)
-        for part in torch.split(points, max(1, _POINTS_AT_ONCE // max(len(latents), 1))):
-            spectra = self.network.decoder((part.float() / box)[None], latents)
-            real, imaginary = spectra[..., 0], spectra[..., 1]
-            # The origin is its own mate, and is real.
-            _place(values, -part, real + imaginary)
-            _place(values, part, real - imaginary)
-        volumes: Tensor = _inverse_hartley(values) * self.norm
-        return volumes
+        latents = z.to(self._device, torch.float32)
+        points = half_spectrum_points(self.box, self._device, corners=self.corners)
+        spectra = spectra_of_latents(DecoderOfPoints(self.network.decoder, self.box), latents, points)
+        return volumes_of_spectra(spectra, points, self.box) * self.norm
 
     @torch.no_grad()
     def encode(self, spectra: Tensor, ctf: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,43 +152,6 @@ class CoordinateModel:
     @property
     def _device(self) -> torch.device:
         return next(self.network.parameters()).device
-
-
-def _half_of_spectrum(box: int, device: torch.device, *, corners: bool) -> Tensor:
-    """Whole frequencies (P, 3) in x, y, z of which all others of a real volume's spectrum are mates, and the origin.
-
-    Those with z < 0, or z = 0 and y < 0, or z = y = 0 and x <= 0; without corners, none farther than Nyquist, where
-    rounding decides of those at Nyquist as it does for cryoDRGN.
-    """
-    half = box // 2
-    axis = torch.arange(-half, half + 1, device=device)
-    z, y, x = torch.meshgrid(axis[: half + 1], axis, axis, indexing="ij")
-    kept = (z < 0) | (y < 0) | ((y == 0) & (x <= 0))
-    if not corners:
-        squares = (axis.double() / box).float() ** 2
-        squared = squares[None, None] + squares[None, :, None] + squares[: half + 1, None, None]
-        kept &= squared <= 0.25
-    return torch.stack([x, y, z], dim=-1)[kept]
-
-
-def _place(values: Tensor, points: Tensor, found: Tensor) -> None:
-    """Put values (B, P) at whole frequencies (P, 3) into spectra (B, n, n, n) whose origin is their centre.
-
-    Frequencies of n/2 lie beyond the last voxel, and are left out.
-    """
-    side = values.shape[-1]
-    places = points + side // 2
-    within = ((places >= 0) & (places < side)).all(dim=1)
-    x, y, z = places[within].unbind(dim=1)
-    values[:, z, y, x] = found[:, within].to(values.dtype)
-
-
-def _inverse_hartley(values: Tensor) -> Tensor:
-    """Real volumes (B, n, n, n) of Hartley transforms, both with their origin at the centre."""
-    axes = (1, 2, 3)
-    full = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(values, dim=axes), dim=axes), dim=axes)
-    found: Tensor = (full.real - full.imag) / values[0].numel()
-    return found
 
 
 def _padded(values: Tensor, count: int) -> Tensor:

@@ -94,9 +94,7 @@ class FilmModel:
 
     name = FILM
 
-    def __init__(
-        self, network: FilmNetwork, linear: VolumeModel, consensus: Tensor, voxel_size_A: float
-    ) -> None:
+    def __init__(self, network: FilmNetwork, linear: VolumeModel, consensus: Tensor, voxel_size_A: float) -> None:
         self.network = network.eval()
         self.linear = linear
         self._consensus = consensus

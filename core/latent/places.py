@@ -55,13 +55,13 @@ class Nearness:
         return off
 
 
-def line(start: Tensor, end: Tensor, count: int) -> Tensor:
+def latent_line(start: Tensor, end: Tensor, count: int) -> Tensor:
     """Latents (count, zdim) at equal steps from one (zdim,) to another, both included."""
     along = torch.linspace(0.0, 1.0, count, dtype=torch.float64)[:, None]
     return (start.double() * (1 - along) + end.double() * along).float()
 
 
-def grid(latents: Tensor, axes: Sequence[Ends], *, components: bool) -> Tensor:
+def latent_grid(latents: Tensor, axes: Sequence[Ends], *, components: bool) -> Tensor:
     """Latents (K, zdim) at every point of a grid, the last axis fastest, the others at the particles' mean.
 
     Parameters

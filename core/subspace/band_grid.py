@@ -71,7 +71,7 @@ class BandGrid:
         return self._cropped([FourierGrid.of(volume, self.padding).values for volume in volumes])
 
     def spectra_of(self, volumes: Tensor) -> Tensor:
-        """Spectra (V, 2 K) without padding of volumes (K, n, n, n), to be compared and added; zero beyond the radius."""
+        """Spectra (V, 2 K) without padding of volumes (K, n, n, n), to be compared; zero beyond the radius."""
         found = self._cropped([torch.fft.rfftn(torch.fft.ifftshift(volume.float())) for volume in volumes])
         return found * self.inside(found.device)[:, None]
 
@@ -87,7 +87,7 @@ class BandGrid:
         return torch.stack(found)
 
     def in_space(self, table: Tensor, factor: Tensor) -> Tensor:
-        """Spectra (V, 2 K) without padding, times a factor (L, L, L) in real space, L the `side`, and within the radius.
+        """Spectra (V, 2 K) without padding times a factor (L, L, L) in real space, within the radius; L is the `side`.
 
         The grid's own voxels cover the box in z, y, x at a coarse sampling, the centre at L // 2.
         """
@@ -134,16 +134,19 @@ class SparseSlices:
     Parameters
     ----------
     points
-        (..., 3) in x, y, z, cycles per box, all within the grid's radius.
+        (..., 3) in x, y, z, cycles per box; beyond the grid there is nothing.
     """
 
     def __init__(self, grid: BandGrid, points: Tensor) -> None:
         scaled = points.reshape(-1, 3) * grid.padding
         self.flipped = scaled[:, 0] < 0
         scaled = torch.where(self.flipped[:, None], -scaled, scaled)
-        base = torch.floor(scaled)
-        shares = _shares(scaled - base)
         side, half = grid.side, grid.side // 2 + 1
+        # Poses that allow for another pixel size may lead beyond the grid.
+        inside = (scaled.abs() < side // 2 - 1).all(dim=1)
+        scaled = scaled * inside[:, None]
+        base = torch.floor(scaled)
+        shares = _shares(scaled - base) * inside[:, None]
         x, y, z = base.int().unbind(dim=1)
         shift = side // 2
         # Before the coordinates wrap around, so that the voxels around a cell are at fixed distances.

@@ -145,6 +145,12 @@ class SubspaceFit:
         *_, last = self.steps(modes, iterations, seed=seed, order=order)
         return last
 
+    def latents(self, subspace: Subspace) -> Tensor:
+        """Latents (N, K) of the images that are fitted on, in the units of the eigenvalues."""
+        scale = subspace.eigenvalues.sqrt()
+        mean, _, _, _ = self._expected(self._blocks, subspace.basis * scale.repeat(2), subspace.noise)
+        return mean * scale
+
     def _noise(self, blocks: Sequence[_Block]) -> Tensor:
         total = sum(block.residuals.square().sum(dim=1).reshape(-1, len(self._disc)).sum(dim=0) for block in blocks)
         return shell_means(0.5 * torch.as_tensor(total) / self._count, self._disc)

@@ -107,5 +107,6 @@ def _of_contrast(
     if stated is None or stated == seen:
         return [f"Particles are {seen}, found {by}{'' if stated is None else ', as the table says'}."], []
     return [], [
-        f"Particles are {seen}, found {by}, but the table says that they are {stated}: the images were followed; {turn}."
+        f"Particles are {seen}, found {by}, but the table says that they are {stated}: the images were followed; "
+        f"{turn}."
     ]

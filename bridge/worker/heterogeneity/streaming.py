@@ -52,6 +52,7 @@ class StreamedImages:
     ) -> None:
         self.noise, self.contrast, self.poses_fit = noise, found.contrast, found.poses_fit
         self.remarks, self.doubts, self.probe = found.remarks, found.doubts, found.probe
+        self.found = found
         self._recipe, self._buffer, self._chunk = recipe, buffer, chunk
         self._order: tuple[tuple[int, int, int], Tensor] | None = None
         self._loaded: tuple[tuple[int, int, int, int], ImageBatch] | None = None

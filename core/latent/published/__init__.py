@@ -3,7 +3,7 @@
 Source: Zhong et al. 2021, Nature Methods 18, 176 (cryoDRGN). Written from its papers and its documents, not its code.
 """
 
-from .decoder import CoordinateDecoder
+from .decoder import CoordinateDecoder, DecoderOfPoints
 from .encoders import hartley_values, spectra_of_hartley
 from .encodings import PositionalEncoding, frequencies
 from .learned_rows import LearnedRows
@@ -16,6 +16,7 @@ from .task import PreparedBatch, PreparedSource, PublishedTask
 __all__ = [
     "Activation",
     "CoordinateDecoder",
+    "DecoderOfPoints",
     "Domain",
     "EncoderKind",
     "EncodingKind",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .encodings import PositionalEncoding
-from .layers import HiddenLayers, activation_of
+from .layers import LEAK, HiddenLayers, activation_of
 from .shape import NetworkShape
 
 
@@ -68,3 +68,55 @@ class CoordinateDecoder(nn.Module):
             hidden = hidden.expand(len(latents), -1, -1)
         found: Tensor = self.last(self.hidden(self.activation(hidden)))
         return found
+
+
+class DecoderOfPoints:
+    """A decoder as it is evaluated at many latents: a `PointDecoder` for points with z <= 0 of a box.
+
+    The skip over a layer is one with it, as x + W x + b = (W + 1) x + b.
+
+    Parameters
+    ----------
+    decoder
+        Trained.
+    box
+        That points are counted in, as cycles per box.
+    """
+
+    def __init__(self, decoder: CoordinateDecoder, box: int) -> None:
+        self._decoder = decoder
+        self._box = box
+        same = torch.eye(self.width, device=decoder.of_position.weight.device)
+        self._hidden = [(layer.weight.detach() + same, layer.bias.detach()) for layer in decoder.hidden.linears]
+        self._slope = 0.0 if isinstance(decoder.activation, nn.ReLU) else LEAK
+
+    @property
+    def width(self) -> int:
+        """Numbers that it holds for a point."""
+        return self._decoder.of_position.out_features
+
+    def prepared(self, points: Tensor) -> Tensor:
+        """The first layer at points (P, 3), (1, P, width); of the domain hartley at their mates too, (2, P, width)."""
+        places = points / self._box
+        both = torch.stack([places, -places]) if self._decoder.is_hartley else places[None]
+        found: Tensor = self._decoder.of_position(self._decoder.encoding(both))
+        return found
+
+    def values(self, prepared: Tensor, z: Tensor) -> Tensor:
+        """Spectrum (B, P) complex64 of latents (B, zdim)."""
+        decoder = self._decoder
+        hidden = prepared[None].clone() if decoder.of_latent is None else prepared + decoder.of_latent(z)[:, None, None]
+        self._activated(hidden)
+        for weight, bias in self._hidden:
+            hidden = self._activated(nn.functional.linear(hidden, weight, bias))
+        found = decoder.last(hidden).float()
+        if decoder.is_hartley:
+            here, mate = found[..., 0].unbind(dim=1)
+            return torch.complex(0.5 * (here + mate), 0.5 * (mate - here)).expand(len(z), -1)
+        return torch.view_as_complex(found[:, 0].contiguous()).expand(len(z), -1)
+
+    def _activated(self, values: Tensor) -> Tensor:
+        """The activation in place: what is worked out here is needed once, and memory is what takes the time."""
+        if self._slope:
+            return nn.functional.leaky_relu_(values, self._slope)
+        return values.relu_()

@@ -8,10 +8,13 @@ from torch import Tensor, nn
 
 from .shape import Activation
 
+LEAK = 0.01
+"""Slope of a leaky activation below 0."""
+
 
 def activation_of(name: Activation) -> nn.Module:
     """The function after a layer."""
-    return nn.ReLU() if name == "relu" else nn.LeakyReLU(0.01)
+    return nn.ReLU() if name == "relu" else nn.LeakyReLU(LEAK)
 
 
 class HiddenLayers(nn.Module):
@@ -32,6 +35,11 @@ class HiddenLayers(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(count))
         self.activation = activation_of(activation)
         self.skips = skips
+
+    @property
+    def linears(self) -> list[nn.Linear]:
+        """The layers, without skips and activations."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
 
     def forward(self, values: Tensor) -> Tensor:
         """Values (..., width) after all layers."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryobridge.core.latent import Ends, grid, line
+from cryobridge.core.latent import Ends, latent_grid, latent_line
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.vae.volumes import DEFAULT_GRID, VaeVolumesJob
 from cryobridge.schemas.latents import MOST_VOLUMES, GridAxis, grid_axis
@@ -56,7 +56,7 @@ def chosen_latents(job: VaeVolumesJob, run: LatentRun, latents: NDArray[np.float
         start, end = (
             _latent(value, name, run) for value, name in ((options.z_start, "z_start"), (options.z_end, "z_end"))
         )
-        between = line(torch.from_numpy(start[0]), torch.from_numpy(end[0]), options.count)
+        between = latent_line(torch.from_numpy(start[0]), torch.from_numpy(end[0]), options.count)
         return ChosenLatents(between.numpy(), "a straight line between two latents")
     if options.particles is not None:
         return _of_particles(options.particles, run, latents)
@@ -85,7 +85,7 @@ def _on_grid(job: VaeVolumesJob, run: LatentRun, latents: NDArray[np.float32]) -
     ends = [_ends(axis, job.options.count) for axis in axes]
     _expect_few(int(np.prod([one.count for one in ends], dtype=float)))
     try:
-        found = grid(torch.from_numpy(latents), ends, components=axes[0].is_component)
+        found = latent_grid(torch.from_numpy(latents), ends, components=axes[0].is_component)
     except ValueError as error:
         raise InputInvalid(f"grid: {error}; name others") from error
     return ChosenLatents(found.numpy(), f"a grid along {', '.join(texts)}", follow=len(axes) == 1)
