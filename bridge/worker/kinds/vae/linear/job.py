@@ -25,7 +25,7 @@ from ....jobs.context import Context
 from ....jobs.folder import REPORT_NAME, OutputFolder
 from ....jobs.runner import JobSteps
 from ....loop import Progress, scaled
-from .fitted import Fitted, fitted
+from .fitted import fitted
 from .report import Outcome, association_table, page
 
 _READ, _FITTED, _SCORED = 0.3, 0.8, 0.95

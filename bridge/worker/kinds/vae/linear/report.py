@@ -151,8 +151,8 @@ def _figures(outcome: Outcome) -> list[Figure]:
                 "eigenvalue over the null's first",
                 {"null": 1.0, "kept above": NULL_FACTOR},
             ),
-            "Variance of the particles along each mode, over that of the first mode of the same residuals permuted over "
-            "the poses. What lies at the null's level is noise.",
+            "Variance of the particles along each mode, over that of the first mode of the same residuals permuted "
+            "over the poses. What lies at the null's level is noise.",
             "modes.csv",
         ),
         Figure("Volumes along the modes", _strip(outcome), _STRIP_READING, is_tile=True),
