@@ -47,6 +47,8 @@ def run(job: VaeTrainJob, context: Context) -> JobSteps:
         image_source(particles, job.options, box=box, radius=radius, device=context.device),
     )
     yield from context.remarked([*particles.remarks, *images.remarks])
+    if context.leads:
+        context.folder.open()
     context.folder.mark("read")
     made = yield from scaled(_PREPARED, _TRAINED, _made(job, context, particles, images))
     if not context.leads:
