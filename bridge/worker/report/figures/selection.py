@@ -10,6 +10,7 @@ import numpy as np
 from .canvas import AFTER, BEFORE, COLOURS, QUIET, Array, array, label, png, sheet, tidy
 
 _SHOWN_POINTS = 20_000
+_MOST_NAMED = 8
 
 
 def selected_points(points: Array, selected: Array, names: tuple[str, str], outline: Array | None = None) -> bytes:
@@ -32,13 +33,19 @@ def selected_points(points: Array, selected: Array, names: tuple[str, str], outl
 
 
 def shares_of_groups(panels: Sequence[tuple[str, Sequence[str], Array]], mean: float) -> bytes:
-    """Which share of each group is selected: panels of a title, names (K,) and shares (K,); the mean as a line."""
+    """Which share of each group is selected: panels of a title, names (K,) and shares (K,); the mean as a line.
+
+    Names of more than a few are left out: those of micrographs would lie over each other.
+    """
     figure = sheet(7.2, 2.2 * len(panels))
     grid = figure.subplots(len(panels), 1, squeeze=False)
     for axes, (title, names, shares) in zip(grid[:, 0], panels, strict=True):
         axes.bar(np.arange(len(names)), 100 * array(shares), color=COLOURS[0])
         axes.axhline(100 * mean, color=BEFORE, linestyle="--", linewidth=1.0)
-        axes.set_xticks(np.arange(len(names)), [label(name) for name in names], fontsize=8)
+        if len(names) <= _MOST_NAMED:
+            axes.set_xticks(np.arange(len(names)), [label(name) for name in names], fontsize=8)
+        else:
+            axes.set_xticks([])
         axes.set_ylim(0, 105)
         tidy(axes, title)
         axes.set_ylabel("% selected", fontsize=9)

@@ -15,7 +15,7 @@ from cryobridge.core.fourier import fibonacci_directions
 from cryobridge.schemas.kinds.vae.select import VaeSelectJob
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 
-from ....heterogeneity.choosing import Mask
+from ....heterogeneity.choosing import Mask, drawn
 from ....heterogeneity.particle_values import Values
 from ....report import figures, methods, readings
 from ....report.page import Figure, Report
@@ -27,9 +27,10 @@ _MOST_VIEWS = 100_000
 _MOST_BARS = 40
 _UNLIKELY = 0.001
 """Ours: chance of a difference between groups, below which it is told as a warning."""
-_MUCH_WORSE = 0.1
-"""Ours: fall of SCF* from all particles to the selected ones that is told as a warning."""
+_MUCH_WORSE = 0.05
+"""Ours: by how much SCF* of the selected particles is below that of as many at random before it is a warning."""
 _HALVES = "half-set"
+_SETS = {"selected": "selected", "all": "all", "as_many": "as many at random"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def report_of(chosen: Chosen, device: torch.device) -> tuple[Report, dict[str, f
     facts = {
         "rules": _rules(chosen.job),
         "particles": f"{number} selected, {count - number} others",
-        **{f"SCF* of the views, {name}": in_digits(value) for name, value in scores.items()},
+        **{f"SCF* of the views, {_SETS[name]}": in_digits(value) for name, value in scores.items()},
     }
     paragraphs, references = methods.write([methods.Passage(_method(chosen, number, count))])
     page = Report(
@@ -106,7 +107,10 @@ def _shares(counts: Sequence[GroupCount], mean: float) -> list[Figure]:
 
 
 def _views(chosen: Chosen, device: torch.device) -> tuple[list[Figure], dict[str, float]]:
-    """Figures of the views of the selected particles and of all, and SCF* of each."""
+    """Figures of the views of the selected particles and of all, and SCF* of each and of as many drawn from all.
+
+    SCF* falls with the number of views, so the selected ones are judged by as many others.
+    """
     rotations = chosen.particles.rotations
     if rotations is None:
         return [], {}
@@ -116,12 +120,15 @@ def _views(chosen: Chosen, device: torch.device) -> tuple[list[Figure], dict[str
     for name, title, members in (
         ("selected", "Views of the selected particles", chosen.selected),
         ("all", "Views of all particles", every),
+        ("as_many", "", drawn(every, int(chosen.selected.sum()), 0)),
     ):
         rows = np.flatnonzero(members)
         rows = rows[:: max(1, -(-len(rows) // _MOST_VIEWS))]
         # The third row of each rotation, from x, y, z to the z, y, x of directions.
         views = torch.from_numpy(np.ascontiguousarray(rotations[rows, 2, ::-1])).to(device)
         scores[name] = sampling_compensation(views).scf_star
+        if not title:
+            continue
         density = view_density(views.float(), directions).cpu()
         made.append(
             Figure(title, figures.view_density(directions.cpu(), density), readings.view_density(density.tolist()))
@@ -130,11 +137,11 @@ def _views(chosen: Chosen, device: torch.device) -> tuple[list[Figure], dict[str
 
 
 def _views_warning(scores: Mapping[str, float]) -> list[str]:
-    if scores and scores["all"] - scores["selected"] > _MUCH_WORSE:
+    if scores and scores["as_many"] - scores["selected"] > _MUCH_WORSE:
         return [
-            "The selected particles see the object less evenly than all of them do (SCF* "
-            f"{in_digits(scores['selected'])} against {in_digits(scores['all'])}; few particles alone lower it): what "
-            "distinguishes them may be the view."
+            "The selected particles see the object less evenly than as many drawn at random (SCF* "
+            f"{in_digits(scores['selected'])} against {in_digits(scores['as_many'])}): what distinguishes them may be "
+            "the view."
         ]
     return []
 

@@ -249,6 +249,20 @@ def test_a_selection_of_one_half_set_is_a_warning(star: Path, tmp_path: Path) ->
     assert "does not take the same share of each half-set" in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_a_selection_of_one_view_is_a_warning_and_one_at_random_is_not(star: Path, tmp_path: Path) -> None:
+    rows = []
+    for row in range(400):
+        # Half of the particles are seen from all sides, the others from the top.
+        tilt = np.degrees(np.arccos(1 - 2 * (row + 0.5) / 400)) if row % 2 else 2.0
+        rows.append(f"000001@stack.mrcs mic.mrc 1 {137.5 * row % 360:.3f} {tilt:.3f} 0 0 0 10000 10000 0 1 odd\n")
+    table = tmp_path / "views.star"
+    table.write_text(HEAD + "".join(rows))
+    select(tmp_path / "top", {"particles": table}, where="tilt_deg < 10")
+    assert "see the object less evenly" in (tmp_path / "top" / "report.html").read_text()
+    select(tmp_path / "some", {"particles": table}, random=200)
+    assert "see the object less evenly" not in (tmp_path / "some" / "report.html").read_text()
+
+
 @pytest.fixture
 def cryosparc(tmp_path: Path) -> dict[str, Path]:
     """Particles of CryoSPARC in two files, that of the other slots in another order."""
@@ -309,7 +323,17 @@ def test_relion_takes_the_selected_particles(trained: Path, star: Path, tmp_path
     shutil.copy(tmp_path / "out" / "selected.star", tmp_path / "selected.star")
     # A star handler keeps what it knows, and the program that makes maps takes poses, CTF and images of it.
     for command in (
-        ["relion_star_handler", "--i", "selected.star", "--o", "again.star", "--select", "rlnDefocusU", "--minval", "0"],
+        [
+            "relion_star_handler",
+            "--i",
+            "selected.star",
+            "--o",
+            "again.star",
+            "--select",
+            "rlnDefocusU",
+            "--minval",
+            "0",
+        ],
         ["relion_reconstruct", "--i", "selected.star", "--o", "map.mrc", "--ctf"],
     ):
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
