@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from support.small_stacks import BOX, COUNT, Truth, cs_columns, numbered_images, star31, star_table, write_stack
 
 from cryobridge.schemas.errors import InputInvalid
@@ -287,3 +289,23 @@ def test_passthrough_files_are_of_cryosparc_alone(tmp_path: Path) -> None:
     path = _star(star31(TRUTH, NAMES))(tmp_path)["particles"]
     with pytest.raises(InputInvalid, match="nothing was passed through"):
         read_particles(path, passthrough=[path])
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_a_damaged_table_or_header_is_a_set_or_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    path = _star(star31(TRUTH, NAMES))(folder)["particles"]
+    damaged = data.draw(st.sampled_from([path, folder / "a.mrcs"]))
+    raw = bytearray(damaged.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, min(len(raw), 2000) - 1))] = data.draw(st.integers(0, 255))
+    damaged.write_bytes(bytes(raw))
+    said = [""]
+    try:
+        assert read_particles(path).box > 0
+    except InputInvalid as error:
+        said.append(str(error))
+    assert "\n" not in said[-1]
