@@ -188,7 +188,12 @@ def _group(blocks: Mapping[str, Block], rows: RelionRows, row: int) -> str:
 
 
 def _pixel_sizes(
-    rows: RelionRows, images: _NamedImages, found: FoundStacks | None, choice: TableChoice, path: Path, remarks: list[str]
+    rows: RelionRows,
+    images: _NamedImages,
+    found: FoundStacks | None,
+    choice: TableChoice,
+    path: Path,
+    remarks: list[str],
 ) -> NDArray[np.float64]:
     """Of each image: what was given, what the table says, what the stacks' headers say."""
     says = rows.has("rlnImagePixelSize") or (rows.has("rlnDetectorPixelSize") and rows.has("rlnMagnification"))
