@@ -1,6 +1,6 @@
 """Images of particles: their spectra, CTF, poses, and the slices of a volume that they are."""
 
-from .backprojection import CtfUse, HalfSums, exposure_weights, spectrum_of_sums, volume_of_sums
+from .backprojection import CtfUse, HalfSums, best_regularisation, exposure_weights, spectrum_of_sums, volume_of_sums
 from .ctf import Ctf, ctf_values, wavelength_A
 from .disc import HalfDisc, half_disc
 from .probe import ImageProbe, probed
@@ -15,6 +15,7 @@ __all__ = [
     "HalfSums",
     "ImageProbe",
     "SliceSums",
+    "best_regularisation",
     "ctf_values",
     "exposure_weights",
     "half_disc",
