@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, model_validator
@@ -17,6 +18,7 @@ from ...training import TrainingOptions
 USUAL_BOX = 128
 _KERNEL_BYTES = 400_000_000
 _SMALLEST_BOX = 16
+_FEWEST_STEPS, _MOST_EPOCHS = 400, 40
 
 _FAST: dict[str, dict[str, Any]] = {
     "cpu": {"epochs": 3, "batch": 16, "learning_rate": 1e-3},
@@ -91,7 +93,7 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
         ge=1,
         le=10_000,
         validation_alias=AliasChoices("epochs", "num_epochs", "n"),
-        description="passes over the particles",
+        description="passes over the particles; fast: more for fewer than some thousand",
     )
     batch: int | None = Field(
         None,
@@ -156,9 +158,11 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
             precision="bfloat16" if self.amp else "float32",
         )
 
-    def fast_epochs(self, device: str) -> int:
-        """Passes of the fast method."""
-        return int(self.defaults_on(device)["epochs"]) if self.epochs is None else self.epochs
+    def fast_epochs(self, device: str, steps: int) -> int:
+        """Passes of the fast method, of so many steps each: few particles are shown more often."""
+        if self.epochs is not None:
+            return self.epochs
+        return max(int(self.defaults_on(device)["epochs"]), min(_MOST_EPOCHS, math.ceil(_FEWEST_STEPS / steps)))
 
     def box_of(self, stored: int) -> int:
         """Box of the model for images of a stored box."""

@@ -60,14 +60,14 @@ def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Gener
     """
     options, device = job.options, context.device
     training = options.fast_training(device.type, len(images))
-    steps = len(images) // training.batch
-    training = training.model_copy(update={"held_out_every": max(1, steps)})
+    steps = max(1, len(images) // training.batch)
+    training = training.model_copy(update={"held_out_every": steps})
     _check(options, training, images, context)
     earlier = _earlier(job, images, device)
     radius = band_of(options, images)
     bands = Bands(options.latent_dimensions, min(default_radius(images.box), radius), radius)
     schedule = Schedule(
-        options.fast_epochs(device.type),
+        options.fast_epochs(device.type, steps),
         options.checkpoint,
         BETA if options.beta is None else float(options.beta),
         options.checkpoint_every_s,
