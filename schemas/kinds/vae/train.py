@@ -197,6 +197,11 @@ class VaeTrainJob(Job):
         Output("consensus.mrc", "map", "consensus", "the volume of all particles; published: that of the mean latent"),
         Output("volume_*.mrc", "map", "volume", "a volume along the first component of the latents", always=False),
         Output("training.csv", "table", "training", "losses by epoch"),
+        Output("z*.pkl", "arrays", "legacy_latents", "latents as cryoDRGN has them", always=False),
+        Output("weights*.pkl", "arrays", "legacy_weights", "the network as cryoDRGN has it", always=False),
+        Output("pose.pkl", "arrays", "legacy_poses", "poses as cryoDRGN has them", always=False),
+        Output("ctf.pkl", "arrays", "legacy_ctf", "CTF as cryoDRGN has it", always=False),
+        Output("config.yaml", "table", "legacy_config", "settings as cryoDRGN has them", always=False),
         REPORT,
     )
 

@@ -19,6 +19,7 @@ from cryobridge.wrappers.particles.reading import read_particles
 
 from ....heterogeneity.image_source import ImageSource
 from ....heterogeneity.images import image_source
+from ....heterogeneity.peer_layout import write_peer_layout
 from ....heterogeneity.run_folder import write_run
 from ....heterogeneity.trained import EpochLoss, TrainedModel
 from ....jobs.context import Context
@@ -61,6 +62,8 @@ def run(job: VaeTrainJob, context: Context) -> JobSteps:
         along = along_first_component(trained.model, trained.latents)
         consensus = _consensus(made, trained)
     _write(context, trained, used, along, consensus)
+    if job.options.legacy:
+        context.folder.remark(write_peer_layout(context.folder, trained, used, job.options))
     findings = TrainingFindings(
         job, used, images, trained, along, made if isinstance(made, FastModel) else None, context.folder.seconds
     )
