@@ -7,7 +7,7 @@ from .film import FilmDecoder, feature_places
 from .film_model import FilmModel, FilmNetwork, FilmShape
 from .film_task import NETWORK, FilmTask, ImagesToLearn, ShownImages, information_of
 from .linear import LinearModel, linear_of
-from .model import Description, ImageEncoder, VolumeModel, model_of, register
+from .model import Description, ImageEncoder, SliceModel, VolumeModel, model_of, register
 from .places import Ends, Nearness, latent_grid, latent_line, nearness, principal_components
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Nearness",
     "PointDecoder",
     "ShownImages",
+    "SliceModel",
     "VolumeModel",
     "feature_places",
     "half_spectrum_points",

@@ -110,6 +110,17 @@ class CoordinateModel:
             found.append(self.network.encode(seen[:, None], _padded(ctf[part], count)[:, None]))
         return torch.cat([mean for mean, _ in found]), torch.cat([variance for _, variance in found])
 
+    @property
+    def reach(self) -> float:
+        """Frequencies that it learned, in cycles per box: those below Nyquist."""
+        return self.box / 2
+
+    @torch.no_grad()
+    def slices(self, z: Tensor, points: Tensor) -> Tensor:
+        """Spectra (N, M) of latents (N, zdim) at points (N, M, 3), see `SliceModel`."""
+        found = self.network.decoder(points / self.box, z.to(points))
+        return torch.view_as_complex(found.contiguous()) / self.scale
+
     def stored(self) -> tuple[dict[str, Tensor], Description]:
         """What to store: tensors on the CPU, and the description."""
         tensors = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..particles import half_disc
+from ..particles import FourierGrid, half_disc
 from .film import FilmDecoder
 from .linear import LinearModel
 from .model import Description, VolumeModel, model_of, register
@@ -131,6 +132,18 @@ class FilmModel:
         found = [self.network.encoder(part) for part in torch.split(scores, _IMAGES_AT_ONCE)]
         return torch.cat([mean for mean, _ in found]), torch.cat([spread for _, spread in found])
 
+    @property
+    def reach(self) -> float:
+        """Frequencies that the network knows, in cycles per box."""
+        return self.network.shape.radius
+
+    @torch.no_grad()
+    def slices(self, z: Tensor, points: Tensor) -> Tensor:
+        """Spectra (N, M) of latents (N, zdim) at points (N, M, 3), see `SliceModel`."""
+        deviation = torch.view_as_complex(self.network.decoder(z.to(points), points).contiguous())
+        known = points.square().sum(dim=-1) <= self.reach**2
+        return self._slicer.sample(points) + torch.where(known, deviation, 0)
+
     def stored(self) -> tuple[dict[str, Tensor], Description]:
         """What to store: tensors on the CPU, and the description."""
         shape = self.network.shape
@@ -154,6 +167,10 @@ class FilmModel:
     def held(self) -> list[Tensor]:
         """Every tensor on the device."""
         return [*self.network.parameters(), *self.network.buffers(), *self.linear.held()]
+
+    @functools.cached_property
+    def _slicer(self) -> FourierGrid:
+        return FourierGrid.of(self._consensus)
 
     def _deviation(self, z: Tensor) -> Tensor:
         shape = self.network.shape

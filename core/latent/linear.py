@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..particles import half_disc
+from ..particles import FourierGrid, half_disc
 from ..subspace import BandGrid, Consensus, LinearScorer, SeenImages, Subspace
 from .model import Description, register
 
@@ -119,6 +119,20 @@ class LinearModel:
         found = self._scorer.scores(SeenImages(disc, spectra[:, :band], ctf[:, :band], rotations.float()))
         return found.mean, found.variance.log()
 
+    @property
+    def reach(self) -> float:
+        """Frequencies at which particles differ, in cycles per box."""
+        return self.radius
+
+    @torch.no_grad()
+    def slices(self, z: Tensor, points: Tensor) -> Tensor:
+        """Spectra (N, M) of latents (N, K) at points (N, M, 3), see `SliceModel`."""
+        consensus, *components = self._slicers
+        found = consensus.sample(points)
+        for number, component in enumerate(components):
+            found = found + z[:, number, None].to(points) * component.sample(points)
+        return found
+
     def stored(self) -> tuple[dict[str, Tensor], Description]:
         """Tensors on the CPU, and the description."""
         tensors = {name: value.cpu().contiguous() for name, value in self._tensors.items()}
@@ -127,6 +141,10 @@ class LinearModel:
     def held(self) -> list[Tensor]:
         """Every tensor on the device."""
         return list(self._tensors.values())
+
+    @functools.cached_property
+    def _slicers(self) -> list[FourierGrid]:
+        return [FourierGrid.of(volume) for volume in (self.consensus, *self.components())]
 
     @functools.cached_property
     def _scorer(self) -> LinearScorer:

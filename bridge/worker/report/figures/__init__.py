@@ -1,6 +1,7 @@
 """All figures of reports, each a function from tensors or numbers to the bytes of a PNG."""
 
 from .amplitudes import amplitude_ratios
+from .beside import densities_beside, latents_beside, value_histogram
 from .changes import change_map
 from .curves import directional_curves, fsc_curves, guinier
 from .histograms import resolution_histogram
@@ -29,6 +30,7 @@ __all__ = [
     "change_map",
     "ctf_curve",
     "defocus_histogram",
+    "densities_beside",
     "difference_strip",
     "directional_curves",
     "fsc3d_slices",
@@ -36,6 +38,7 @@ __all__ = [
     "guinier",
     "latent_histogram",
     "latent_map",
+    "latents_beside",
     "latents_by_cluster",
     "latents_by_value",
     "loss_curve",
@@ -53,6 +56,7 @@ __all__ = [
     "spread_slices",
     "surface_level",
     "surface_picture",
+    "value_histogram",
     "variance_explained",
     "view_density",
     "volume_strip",

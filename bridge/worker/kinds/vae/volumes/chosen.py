@@ -30,13 +30,8 @@ class ChosenLatents:
     follow: bool = True
 
 
-def chosen_latents(job: VaeVolumesJob, run: LatentRun, latents: NDArray[np.float32]) -> ChosenLatents:
+def chosen_latents(job: VaeVolumesJob, run: LatentRun) -> ChosenLatents:
     """What the job asks for.
-
-    Parameters
-    ----------
-    latents
-        (N, zdim) of the run's particles, of the epoch that was asked for.
 
     Raises
     ------
@@ -59,8 +54,8 @@ def chosen_latents(job: VaeVolumesJob, run: LatentRun, latents: NDArray[np.float
         between = latent_line(torch.from_numpy(start[0]), torch.from_numpy(end[0]), options.count)
         return ChosenLatents(between.numpy(), "a straight line between two latents")
     if options.particles is not None:
-        return _of_particles(options.particles, run, latents)
-    return _on_grid(job, run, latents)
+        return _of_particles(options.particles, run)
+    return _on_grid(job, run)
 
 
 def _latent(value: tuple[float, ...], name: str, run: LatentRun) -> NDArray[np.float32]:
@@ -69,7 +64,8 @@ def _latent(value: tuple[float, ...], name: str, run: LatentRun) -> NDArray[np.f
     return np.array([value], dtype=np.float32)
 
 
-def _of_particles(members: tuple[int, ...], run: LatentRun, latents: NDArray[np.float32]) -> ChosenLatents:
+def _of_particles(members: tuple[int, ...], run: LatentRun) -> ChosenLatents:
+    latents = run.latents
     if max(members) >= len(latents):
         raise InputInvalid(
             f"particles: {max(members)} is not among the {len(latents)} of {run.path}, which are counted from 0"
@@ -77,7 +73,8 @@ def _of_particles(members: tuple[int, ...], run: LatentRun, latents: NDArray[np.
     return ChosenLatents(latents[list(members)], f"latents of {len(members)} particles", follow=False)
 
 
-def _on_grid(job: VaeVolumesJob, run: LatentRun, latents: NDArray[np.float32]) -> ChosenLatents:
+def _on_grid(job: VaeVolumesJob, run: LatentRun) -> ChosenLatents:
+    latents = run.latents
     texts = job.options.grid or DEFAULT_GRID
     axes = [grid_axis(text) for text in texts]
     if len(latents) < 2:

@@ -28,14 +28,13 @@ _LEAST_PARTICLES = 10
 def run(job: VaeVolumesJob, context: Context) -> JobSteps:
     """Write the volumes, their latents, what is found out about them, and the report."""
     folder, options = context.folder, job.options
-    found = read_run(job.inputs.run, context.device)
-    latents = found.latents if options.epoch is None else found.latents_of_epoch(options.epoch)
-    chosen, finishing = chosen_latents(job, found, latents), finishing_of(options, found)
+    found = read_run(job.inputs.run, context.device, options.epoch)
+    chosen, finishing = chosen_latents(job, found), finishing_of(options, found)
     count = len(chosen.z)
     expect_room_on_disk(folder.path, count, finishing.box)
     together = together_at_most(found.model.box, context.device)
-    near = near_particles(chosen.z, latents)
-    yield from context.remarked(doubts(near, chosen.z, options.first_number))
+    near = near_particles(chosen.z, found.latents)
+    yield from context.remarked([*found.remarks, *doubts(near, chosen.z, options.first_number)])
     folder.mark("read")
     yield Progress(f"read a model of {found.model.zdim} latents and box {found.model.box}", 0.02)
 

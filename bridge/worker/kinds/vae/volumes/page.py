@@ -8,8 +8,8 @@ from cryobridge.core.latent import Nearness
 from cryobridge.schemas.kinds.vae.volumes import VaeVolumesJob
 
 from ....heterogeneity.run_folder import LatentRun, Latents
+from ....heterogeneity.words import CRYODRGN
 from ....report import figures, methods
-from ....report.citations import CRYODRGN
 from ....report.page import Figure, Report
 from ....report.quantities import angstrom, percent
 from .chosen import ChosenLatents
@@ -78,7 +78,7 @@ def page_of(
         figures=_figures(finishing, names, findings),
         statements=STATEMENTS,
         methods=paragraphs,
-        warnings=doubts(near, chosen.z, job.options.first_number),
+        warnings=[*run.remarks, *doubts(near, chosen.z, job.options.first_number)],
         references=references,
     )
 
