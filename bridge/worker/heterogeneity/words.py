@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from ..report.citations import CRYODRGN, by_doi
+from ..report.citations import by_doi
 from ..report.methods import Passage
 
+CRYODRGN = by_doi(
+    "Zhong et al. 2021",
+    "Zhong, Bepler, Berger, Davis. CryoDRGN: reconstruction of heterogeneous cryo-EM structures using neural networks. "
+    "Nat. Methods 18 (2021).",
+    "10.1038/s41592-020-01049-4",
+)
 UMAP = by_doi(
     "McInnes et al. 2018",
     "McInnes, Healy, Saul, Grossberger. UMAP: Uniform Manifold Approximation and Projection. J. Open Source Softw. 3 "

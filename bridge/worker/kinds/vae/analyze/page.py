@@ -21,7 +21,7 @@ from ....heterogeneity.training_curve import training_panels
 from ....report import figures, methods
 from ....report.page import Report
 from ....report.quantities import angstrom, percent
-from ...vae.volumes.finishing import Finishing
+from ..volumes.finishing import Finishing
 from .findings import LatentFindings, VolumeComponents
 
 _AGREE = 0.8
