@@ -7,7 +7,7 @@ and opened by whoever has the file.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -45,6 +45,7 @@ class VolumeModel(Protocol):
         """Every tensor on the device, to be moved while another needs it."""
 
 
+@runtime_checkable
 class ImageEncoder(Protocol):
     """Latents of images."""
 
@@ -60,6 +61,21 @@ class ImageEncoder(Protocol):
             (N, M) values.
         rotations
             (N, 3, 3) object to view.
+        """
+
+
+@runtime_checkable
+class SliceModel(Protocol):
+    """What images of a latent are, before the CTF."""
+
+    @property
+    def reach(self) -> float:
+        """Frequencies that it knows, in cycles per box."""
+
+    def slices(self, z: Tensor, points: Tensor) -> Tensor:
+        """Spectra (N, M) complex64 of latents (N, zdim) where pixels lie, (N, M, 3) in x, y, z, cycles per box.
+
+        In the units of spectra whose noise has variance 1 in the real and in the imaginary part, as in training.
         """
 
 

@@ -6,7 +6,7 @@ the row vector (kx, ky, 0) A of the object's spectrum (projection-slice theorem)
 
 from __future__ import annotations
 
-import itertools
+import functools
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 
 from .disc import HalfDisc
+
+_LINEAR, _ZEROS_OUTSIDE = 0, 0
+"""Codes of torch for how `grid_sample` interpolates, and what lies outside."""
 
 
 def rotations_of_angles(angles_deg: Tensor) -> Tensor:
@@ -71,13 +74,15 @@ class FourierGrid:
         side = self.values.shape[0]
         scaled = points.reshape(-1, 3) * (side / self.box)
         flipped = scaled[:, 0] < 0
-        scaled = torch.where(flipped[:, None], -scaled, scaled)
-        table = torch.view_as_real(self.values).reshape(-1, 2)
-        found = torch.zeros(scaled.shape[0], 2, device=points.device)
-        for index, share in _corners(scaled, side):
-            found.addcmul_(table.index_select(0, index), share[:, None])
-        found[:, 1] = torch.where(flipped, -found[:, 1], found[:, 1])
-        return torch.view_as_complex(found).reshape(points.shape[:-1])
+        places, inside = _places(torch.where(flipped[:, None], -scaled, scaled), side)
+        found = torch.nn.functional.grid_sample(self._channels, places, align_corners=True).reshape(2, -1) * inside
+        imaginary = torch.where(flipped, -found[1], found[1])
+        return torch.complex(found[0], imaginary).reshape(points.shape[:-1])
+
+    @functools.cached_property
+    def _channels(self) -> Tensor:
+        """(1, 2, P, P, P // 2 + 1) real and imaginary parts, the origin at P // 2 of the first two axes."""
+        return torch.view_as_real(torch.fft.fftshift(self.values, dim=(0, 1))).permute(3, 0, 1, 2)[None].contiguous()
 
 
 class SliceSums:
@@ -117,8 +122,16 @@ class SliceSums:
         if odd is not None:
             flat = flat.clone()
             flat[:, odd] = torch.where(flipped, -flat[:, odd], flat[:, odd])
-        for index, share in _corners(scaled, self.side):
-            self.sums.index_add_(0, index, flat * share[:, None])
+        places, inside = _places(scaled, self.side)
+        half, channels = self.side // 2 + 1, flat.shape[1]
+        # The adjoint of trilinear sampling, in one pass over the points.
+        spread = torch.ops.aten.grid_sampler_3d_backward(
+            (flat * inside[:, None]).T.reshape(1, channels, 1, 1, -1).contiguous(),
+            self.sums.new_zeros(()).expand(1, channels, self.side, self.side, half),
+            places,
+            *(_LINEAR, _ZEROS_OUTSIDE, True, [True, False]),
+        )[0]
+        self.sums += torch.fft.ifftshift(spread[0], dim=(1, 2)).reshape(channels, -1).T
 
     def grid(self, odd: int | None = None) -> Tensor:
         """The sums as (channels, P, P, P // 2 + 1), DC first, with what Friedel mates add to the plane kx = 0."""
@@ -146,22 +159,16 @@ def volume_of_grid(values: Tensor, box: int) -> Tensor:
     return volume / (kernel[:, None, None] * kernel[None, :, None] * kernel[None, None, :])
 
 
-def _corners(scaled: Tensor, side: int) -> list[tuple[Tensor, Tensor]]:
-    """For each of the eight voxels around points (Q, 3): its place in the flat half grid, and its share (Q,)."""
-    half = side // 2 + 1
-    base = torch.floor(scaled)
-    far = scaled - base
-    whole = base.long()
+def _places(scaled: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Points (Q, 3), x >= 0, as `grid_sample` takes them on a half grid with its origin at (side // 2, side // 2, 0).
+
+    And which of them lie inside the grid, (Q,) as 0 or 1.
+    """
     inside = (scaled.abs() < side // 2 - 1).all(dim=1)
-    found = []
-    for x, y, z in itertools.product((0, 1), repeat=3):
-        column = (whole[:, 0] + x).clamp(0, half - 1)
-        place = (((whole[:, 2] + z) % side) * side + (whole[:, 1] + y) % side) * half + column
-        share = torch.where(inside, 1.0, 0.0)
-        for axis, up in enumerate((x, y, z)):
-            share = share * (far[:, axis] if up else 1 - far[:, axis])
-        found.append((place, share))
-    return found
+    last = scaled.new_tensor([side // 2, side - 1, side - 1])
+    start = scaled.new_tensor([0, side // 2, side // 2])
+    places = (scaled + start) * (2.0 / last) - 1.0
+    return places.reshape(1, 1, 1, -1, 3), inside.float()
 
 
 def _about_z(angle: Tensor) -> Tensor:

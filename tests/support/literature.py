@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cryobridge.bridge.worker.heterogeneity import words as heterogeneity
 from cryobridge.bridge.worker.kinds.map.correct import words as correct
 from cryobridge.bridge.worker.kinds.map.diagnose import words as diagnose
 from cryobridge.bridge.worker.report import citations
@@ -16,7 +17,7 @@ def works_in(*modules: object) -> list[Citation]:
     )
 
 
-ALL_WORKS = works_in(citations, correct, diagnose)
+ALL_WORKS = works_in(citations, correct, diagnose, heterogeneity)
 
 
 def cites_what_it_names(passage: Passage) -> None:

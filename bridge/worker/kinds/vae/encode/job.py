@@ -1,0 +1,159 @@
+"""The steps of `vae.encode`."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cryobridge.core.latent import ImageEncoder, VolumeModel, whole_disc
+from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.kinds.vae.encode import VaeEncodeJob
+from cryobridge.wrappers.formats import mrc
+from cryobridge.wrappers.particles.particle_set import ParticleSet
+from cryobridge.wrappers.particles.reading import read_particles
+
+from ....heterogeneity.image_source import ImageSource
+from ....heterogeneity.images import stream_images
+from ....heterogeneity.run_folder import LatentRun, read_run, write_run
+from ....jobs.context import Context
+from ....jobs.folder import REPORT_NAME
+from ....jobs.runner import JobSteps
+from ....loop import Progress, scaled
+from ....report.page import as_html
+from .comparison import Comparison, comparison_of
+from .explained import ExplainedImages, explained
+from .page import STATEMENTS, page_of
+from .tables import image_table
+
+CONSENSUS = "consensus.mrc"
+_SAME_EXTENT = 5e-3
+"""Of the extent of the model's volumes: with more, frequencies are off by a pixel before Nyquist."""
+_READ, _ENCODED = 0.1, 0.95
+
+
+def run(job: VaeEncodeJob, context: Context) -> JobSteps:
+    """Write latents of the images, how well the model explains each, and how they compare with the run's own."""
+    folder = context.folder
+    trained = read_run(job.inputs.run, context.device, job.options.epoch)
+    encoder = encoder_of(trained)
+    particles = _particles(job)
+    expect_same_extent(particles, trained)
+    images = yield from scaled(
+        0.0,
+        _READ,
+        stream_images(
+            particles,
+            job.options,
+            box=trained.model.box,
+            radius=float(whole_disc(trained.model.box).radii[-1]),
+            device=context.device,
+        ),
+    )
+    yield from context.remarked([*trained.remarks, *particles.remarks, *images.remarks])
+    folder.mark("read")
+    with context.parking.holding(trained.model.held):
+        found = yield from scaled(_READ, _ENCODED, encoded(trained.model, encoder, images, job.options.batch))
+    folder.mark("encode")
+    compared = comparison_of(found, trained.latents)
+    yield from context.remarked(compared.doubts())
+    _write(context, trained, particles, found, compared)
+    folder.write_text(REPORT_NAME, as_html(page_of(job, trained, particles, found, compared)))
+    return folder.finish(metrics=_metrics(found, compared), statements=STATEMENTS)
+
+
+def encoder_of(trained: LatentRun) -> ImageEncoder:
+    """The run's model as one that encodes images.
+
+    Raises
+    ------
+    InputInvalid
+        If it has no encoder of single images, or no latents.
+    """
+    model = trained.model
+    # A network of positions may have been trained without an encoder, or with one of several images of an object.
+    if not isinstance(model, ImageEncoder) or not getattr(model, "encodes", True):
+        raise InputInvalid(
+            f"{trained.path}: its model has no encoder of single images; give a run of vae.linear, or of vae.train "
+            "with an encoder"
+        )
+    if model.zdim == 0:
+        raise InputInvalid(f"{trained.path}: its model has no latents to find; give a run that has")
+    return model
+
+
+def expect_same_extent(particles: ParticleSet, trained: LatentRun) -> None:
+    """Refuse images of another extent than the model's volumes; any pixel size is fine as long as they cover the same.
+
+    Raises
+    ------
+    InputInvalid
+        If their extents differ by more than rounding.
+    """
+    model = trained.model
+    wanted_A = model.box * model.voxel_size_A
+    pixel_A = float(np.median(particles.pixel_size_A))
+    found_A = particles.box * pixel_A
+    if abs(found_A - wanted_A) > _SAME_EXTENT * wanted_A:
+        needed = 2 * round(wanted_A / pixel_A / 2)
+        raise InputInvalid(
+            f"{particles.name}: images of {particles.box} pixels of {pixel_A:.4g} A cover {found_A:.1f} A, volumes of "
+            f"{trained.path} {wanted_A:.1f} A; extract them with a box of {needed} pixels"
+        )
+
+
+def encoded(
+    model: VolumeModel, encoder: ImageEncoder, images: ImageSource, batch: int
+) -> Generator[Progress, None, ExplainedImages]:
+    """Latents of all images, and how well the model explains each."""
+    parts = []
+    done = 0
+    for some in images.iterate(batch):
+        mean, log_variance = encoder.encode(some.spectra, some.ctf, some.rotations)
+        parts.append(explained(model, images.disc, some, mean, log_variance))
+        done += len(some)
+        yield Progress(f"encoded {done} of {len(images)} images", done / len(images))
+    return ExplainedImages.joined(parts)
+
+
+def _particles(job: VaeEncodeJob) -> ParticleSet:
+    given = job.inputs
+    return read_particles(
+        given.particles,
+        passthrough=given.passthrough or (),
+        poses=given.poses,
+        ctf=given.ctf,
+        selection=given.selection,
+        datadir=given.datadir,
+        pixel_size_A=job.options.pixel_size_A,
+    )
+
+
+def _write(
+    context: Context, trained: LatentRun, particles: ParticleSet, found: ExplainedImages, compared: Comparison
+) -> None:
+    folder = context.folder
+    write_run(folder, trained.model, found.latents, found.log_variances, particles)
+    folder.write_text("images.csv", image_table(particles, found, compared))
+    consensus = trained.path / CONSENSUS
+    if consensus.is_file():
+        volume, header = mrc.read(consensus)
+        folder.write_map(CONSENSUS, torch.from_numpy(volume), header.voxel_size_A[2], header.position)
+
+
+def _metrics(found: ExplainedImages, compared: Comparison) -> dict[str, float | int]:
+    values: dict[str, float | int] = {
+        "images": len(found.latents),
+        "misfit": _rounded(found.misfit),
+        "correlation": _rounded(found.correlation),
+        "scale": round(found.scale, 4),
+    }
+    if compared.near is not None:
+        values["off_the_data"] = int(compared.near.off_data.sum())
+    return values
+
+
+def _rounded(values: NDArray[np.float32]) -> float:
+    return round(float(np.median(values)), 5)

@@ -1,0 +1,198 @@
+"""What the network of the fast method begins with: consensus, linear model, scores of all images."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cryobridge.core.latent import FilmModel, FilmNetwork, FilmShape, LinearModel, feature_places, linear_of
+from cryobridge.core.subspace import Consensus, SeenImages, Subspace, SubspaceFit, consensus_of, shell_means
+from cryobridge.core.training import Parking, Ranks, generator_at
+from cryobridge.schemas.errors import CryobridgeError
+
+from ....heterogeneity.image_source import ImageSource
+from ....jobs.checkpoint import Checkpoint, Checkpoints
+from ....loop import Progress
+
+FITTED_IMAGES = 20_000
+"""As many are enough for a consensus and a few modes of low frequencies; the scores are of all images."""
+MOST_MODES = 8
+_IMAGES_AT_ONCE = 1024
+_SOME, _PLACES = 11, 12
+_NOISE, _SCALE = "noise_by_shell", "scale"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a network is trained on.
+
+    Attributes
+    ----------
+    images
+        All of them.
+    linear
+        The linear model, on the device.
+    scores
+        (N, modes) of all images, on the device.
+    noise
+        (S + 1,) variance by shell of the real and imaginary parts of spectra.
+    shape
+        Of the network.
+    scale
+        Deviation of a coefficient from the consensus, where it is largest.
+    earlier
+        The model whose networks are trained on; None for new ones.
+    """
+
+    images: ImageSource
+    linear: LinearModel
+    scores: Tensor
+    noise: Tensor
+    shape: FilmShape
+    scale: float
+    earlier: FilmModel | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything is."""
+        return self.scores.device
+
+    @property
+    def consensus(self) -> Tensor:
+        """(n, n, n) in z, y, x."""
+        return self.linear.consensus
+
+    def network(self, seed: int) -> FilmNetwork:
+        """The network that a training of this seed begins with."""
+        places = feature_places(self.consensus, self.shape.features, generator_at(seed, _PLACES))
+        network = FilmNetwork.new(self.shape, places, self.scale, seed)
+        if self.earlier is not None:
+            network.load_state_dict(self.earlier.network.state_dict())
+        return network
+
+    def model(self, network: FilmNetwork) -> FilmModel:
+        """The model with a trained network."""
+        return FilmModel(network, self.linear)
+
+    def held(self) -> Iterator[Tensor]:
+        """Every tensor on the device."""
+        yield from self.images.held()
+        yield from self.linear.held()
+        yield from (self.scores, self.noise)
+
+
+@dataclass(frozen=True)
+class Bands:
+    """What of the images is used: latents of so many numbers, and reaches in cycles per box.
+
+    linear_radius, radius
+        Of the linear model and of the network.
+    """
+
+    zdim: int
+    linear_radius: float
+    radius: float
+
+
+@dataclass
+class Starting:
+    """Finds what a network begins with, once: a training that goes on after an interruption begins with the same.
+
+    Parameters
+    ----------
+    images
+        All of them.
+    seed
+        Of the linear model.
+    name
+        Of its checkpoint.
+    ranks
+        Processes that train together; all begin with what the first of them found.
+    earlier
+        A model whose linear part is kept and whose networks are trained on; None to begin anew.
+    """
+
+    images: ImageSource
+    bands: Bands
+    seed: int
+    name: str
+    device: torch.device
+    checkpoints: Checkpoints
+    parking: Parking
+    ranks: Ranks
+    earlier: FilmModel | None = None
+
+    def result(self) -> Generator[Progress | None, None, Start]:
+        """Find the consensus, the linear model and the scores; progress goes from 0 to 1."""
+        with self.parking.holding(self.images.held):
+            kept = self.checkpoints.read(self.name) if self.earlier is None else _of_earlier(self.earlier)
+            if kept is None:
+                kept = yield from self._found()
+                # A full disk costs the chance to go on from it, not the training itself.
+                with contextlib.suppress(CryobridgeError):
+                    self.checkpoints.write(self.name, kept)
+            tensors = {name: value.to(self.device) for name, value in kept.tensors.items()}
+            noise, scale = tensors.pop(_NOISE), float(tensors.pop(_SCALE))
+            linear = linear_of(tensors, dict(kept.note))
+            scores = torch.empty(len(self.images), linear.zdim, device=self.device)
+            for part in self.images.iterate(_IMAGES_AT_ONCE):
+                scores[part.members], _ = linear.encode(part.spectra, part.ctf, part.rotations)
+                yield Progress("scores of all images", 0.9)
+        shape = FilmShape(self.bands.zdim, linear.zdim, self.images.box, self.bands.radius)
+        return Start(self.images, linear, scores, noise, shape, scale, self.earlier)
+
+    def _found(self) -> Generator[Progress | None, None, Checkpoint]:
+        some = _some(self.images, self.seed, self.device)
+        yield Progress("finding the consensus", 0.0)
+        consensus, residuals = consensus_of(some)
+        held = [consensus.volume, consensus.noise, consensus.prior_power, residuals, some.spectra, some.ctf]
+        with self.parking.holding(lambda: held):
+            modes = min(self.bands.zdim, MOST_MODES)
+            fit = SubspaceFit(some.with_spectra(residuals), self.bands.linear_radius, consensus.prior_power)
+            for number, found in enumerate(fit.steps(modes, seed=self.seed), 1):
+                subspace = found
+                yield Progress(f"linear subspace of {modes} modes, iteration {number}", 0.2 + 0.1 * number)
+        noise = consensus.noise.clone()
+        noise[: len(subspace.noise)] = subspace.noise
+        tensors, description = LinearModel.of(consensus, subspace, self.images.pixel_size_A).stored()
+        tensors |= {_NOISE: noise, _SCALE: torch.tensor(_scale(some, consensus, subspace))}
+        return Checkpoint(self._agreed(tensors), description)
+
+    def _agreed(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the first rank found, on all of them: sums on a GPU differ from run to run, and so do axes."""
+        shared = {name: value.to(self.device, copy=True) for name, value in tensors.items()}
+        if self.ranks.count > 1:
+            for value in shared.values():
+                value.mul_(self.ranks.count if self.ranks.index == 0 else 0)
+            self.ranks.mean_(list(shared.values()))
+        return shared
+
+
+def _of_earlier(model: FilmModel) -> Checkpoint:
+    tensors, description = model.linear.stored()
+    known = {_NOISE: tensors["noise"], _SCALE: model.network.decoder.scale.cpu()}
+    return Checkpoint(tensors | known, description)
+
+
+def _some(images: ImageSource, seed: int, device: torch.device) -> SeenImages:
+    """The images that the linear model is fitted on: all, or a random part of very many."""
+    count = len(images)
+    if count <= FITTED_IMAGES:
+        members = torch.arange(count, device=device)
+    else:
+        drawn = torch.randperm(count, generator=generator_at(seed, _SOME))[:FITTED_IMAGES]
+        members = drawn.sort().values.to(device)
+    shown = images.of(members)
+    return SeenImages(images.disc, shown.spectra, shown.ctf, shown.rotations)
+
+
+def _scale(images: SeenImages, consensus: Consensus, subspace: Subspace) -> float:
+    """Deviation of a coefficient: by how much the modes lower the variance of residuals, where they do most."""
+    shells = len(subspace.noise)
+    seen = shell_means(images.ctf.square().mean(dim=0), images.disc)[:shells]
+    excess = (consensus.noise[:shells] - subspace.noise) / seen.clamp_min(1e-3)
+    return float(excess[1:].max().clamp_min(1e-6 * consensus.noise[1:].mean()).sqrt())

@@ -1,0 +1,126 @@
+"""`vae.encode` finds latents of images that the model never saw, and says which of them it does not know."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+from support.blob_model import blob_run
+from support.literature import cites_what_it_names
+from support.map_jobs import run_map_job
+from support.simulated_particles import SimulatedParticles, simulate
+
+from cryobridge.bridge.worker.kinds.vae.encode.comparison import comparison_of
+from cryobridge.bridge.worker.kinds.vae.encode.explained import ExplainedImages
+from cryobridge.bridge.worker.kinds.vae.encode.page import passage
+from cryobridge.schemas.errors import InputInvalid
+
+pytestmark = pytest.mark.slow
+
+COUNT = 400
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished vae.linear of one set, and its particles."""
+    where = tmp_path_factory.mktemp("encode")
+    table = simulate("conf1d", COUNT, snr=1.0, seed=1).write(where / "old")
+    run_map_job("vae.linear", where / "trained", {"particles": table}, {"contrast": "bright"})
+    return where
+
+
+def encode(folder: Path, output: Path, particles: SimulatedParticles) -> tuple[dict[str, Any], Path]:
+    table = particles.write(output.with_name(f"{output.name}_particles"))
+    inputs = {"particles": table, "run": folder / "trained"}
+    result, _ = run_map_job("vae.encode", output, inputs, {"contrast": "bright"})
+    return result, output
+
+
+def latents(run: Path) -> np.ndarray:
+    with np.load(run / "latents.npz") as found:
+        return np.asarray(found["z"])
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_training_images_get_their_latents_again(folder: Path, tmp_path: Path) -> None:
+    result, output = encode(folder, tmp_path / "again", simulate("conf1d", COUNT, snr=1.0, seed=1))
+    before, after = latents(folder / "trained"), latents(output)
+    assert np.corrcoef(before[:, 0], after[:, 0])[0, 1] > 0.995
+    assert result["metrics"]["scale"] == pytest.approx(1, abs=0.1)
+    assert result["metrics"]["misfit"] == pytest.approx(1, abs=0.3)
+    assert not any("strong as in the training" in line for line in result["statements"])
+
+
+def test_new_images_of_the_molecule_get_latents_that_tell_its_state(folder: Path, tmp_path: Path) -> None:
+    new = simulate("conf1d", COUNT, snr=1.0, seed=2)
+    result, output = encode(folder, tmp_path / "new", new)
+    assert abs(spearmanr(latents(output)[:, 0], new.coordinate).statistic) > 0.9
+    assert not any("where the training had no particles" in line for line in result["statements"])
+    found = rows(output / "images.csv")
+    assert [row["number"] for row in found[:3]] == ["0", "1", "2"]
+    assert "lie where the training had particles" in (output / "report.html").read_text()
+
+
+def test_what_it_wrote_is_a_run(folder: Path, tmp_path: Path) -> None:
+    _, output = encode(folder, tmp_path / "new", simulate("conf1d", 60, snr=1.0, seed=3))
+    result, _ = run_map_job("vae.volumes", tmp_path / "volumes", {"run": output}, {"count": 2})
+    assert result["metrics"]["volumes"] == 2
+
+
+def test_junk_fits_worse_than_particles(folder: Path, tmp_path: Path) -> None:
+    new = simulate("conf1d", COUNT, snr=1.0, seed=4, junk_share=0.3)
+    _, output = encode(folder, tmp_path / "junk", new)
+    correlation = np.array([float(row["correlation"]) for row in rows(output / "images.csv")])
+    assert np.median(correlation[~new.junk]) > np.median(correlation[new.junk]) + 0.1
+
+
+def test_images_of_finer_pixels_are_the_same_images(folder: Path, tmp_path: Path) -> None:
+    fine = simulate("conf1d", COUNT, box=48, pixel_size_A=3.0, snr=1.0, seed=5)
+    _, output = encode(folder, tmp_path / "fine", fine)
+    assert abs(spearmanr(latents(output)[:, 0], fine.coordinate).statistic) > 0.85
+
+
+def test_images_of_another_extent_are_refused_with_the_box_to_take(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputInvalid, match=r"cover 120\.0 A, volumes of .* 144\.0 A; extract them with a box of 48"):
+        encode(folder, tmp_path / "wide", simulate("conf1d", 30, box=40, pixel_size_A=3.0, seed=6))
+    assert not (tmp_path / "wide").exists()
+
+
+def test_a_model_without_an_encoder_is_refused(folder: Path, tmp_path: Path) -> None:
+    trained = blob_run(tmp_path / "blobs", np.zeros((20, 2)))
+    inputs = {"particles": folder / "old" / "particles.star", "run": trained}
+    with pytest.raises(InputInvalid, match="its model has no encoder of single images"):
+        run_map_job("vae.encode", tmp_path / "out", inputs)
+
+
+def found(z: np.ndarray, scale: float) -> ExplainedImages:
+    ones = np.ones(len(z), np.float32)
+    return ExplainedImages(z.astype(np.float32), z.astype(np.float32), ones, ones, scale * ones, ones)
+
+
+def test_other_latents_are_told_from_the_same() -> None:
+    drawn = np.random.default_rng(7).standard_normal((600, 2)).astype(np.float32)
+    assert comparison_of(found(drawn[:300], 1.0), drawn[300:]).doubts() == []
+    said = " ".join(comparison_of(found(4 + 2 * drawn[:300], 0.5), drawn[300:]).doubts())
+    assert "where the training had no particles" in said
+    assert "The mean of z1 is +4" in said
+    assert re.search(r"z2 spreads (1\.[89]|2\.[012]) times as far", said)
+    assert "Particles are 0.50 times as strong" in said
+
+
+def test_few_latents_are_not_compared() -> None:
+    drawn = np.random.default_rng(8).standard_normal((30, 2)).astype(np.float32)
+    assert comparison_of(found(drawn[:5] + 9, 1.0), drawn).near is None
+
+
+def test_the_methods_cite_what_they_name() -> None:
+    cites_what_it_names(passage(7, 2))
