@@ -18,6 +18,7 @@ from ...training import TrainingOptions
 USUAL_BOX = 128
 _KERNEL_BYTES = 400_000_000
 _SMALLEST_BOX = 16
+_PUBLISHED_BATCH = 16
 _FEWEST_STEPS, _MOST_EPOCHS = 400, 40
 
 _FAST: dict[str, dict[str, Any]] = {
@@ -218,4 +219,7 @@ class VaeTrainJob(Job):
         """Sums and spectra of every mode on padded grids; images take half of what is free, or are read in chunks."""
         modes = self.options.latent_dimensions
         grids = 24 + 3 * modes + modes * (modes + 1) / 2
-        return MemoryEstimate(REPORT_BYTES + volumes(12, box), _KERNEL_BYTES + volumes(grids, box))
+        step = (
+            self.options.network_bytes(box, self.options.batch or _PUBLISHED_BATCH) if self.options.is_published else 0
+        )
+        return MemoryEstimate(REPORT_BYTES + volumes(12, box), _KERNEL_BYTES + volumes(grids, box) + step)

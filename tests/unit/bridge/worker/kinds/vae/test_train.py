@@ -55,9 +55,7 @@ def spec_of(table: Path, output: Path, **options: Any) -> dict[str, Any]:
     }
 
 
-def test_latents_tell_the_two_states_apart(
-    trained: tuple[Path, dict[str, Any]], particles: SimulatedParticles
-) -> None:
+def test_latents_tell_the_two_states_apart(trained: tuple[Path, dict[str, Any]], particles: SimulatedParticles) -> None:
     z = read_run(trained[0], CPU).latents
     first = (z - z.mean(0)) @ np.linalg.svd(z - z.mean(0), full_matrices=False)[2][0]
     truth = particles.coordinate > 0.5
@@ -153,9 +151,7 @@ def test_seeds_are_compared(table: Path, tmp_path: Path) -> None:
     assert result["seeds"] == {"network 1": 0, "network 2": 1}
 
 
-def test_an_earlier_training_is_gone_on_with(
-    table: Path, tmp_path: Path, trained: tuple[Path, dict[str, Any]]
-) -> None:
+def test_an_earlier_training_is_gone_on_with(table: Path, tmp_path: Path, trained: tuple[Path, dict[str, Any]]) -> None:
     inputs = {"particles": table, "load": trained[0]}
     result, _ = run_map_job("vae.train", tmp_path / "run", inputs, {**OPTIONS, "epochs": 1})
     assert result["metrics"]["loss_first"] < trained[1]["metrics"]["loss_first"]

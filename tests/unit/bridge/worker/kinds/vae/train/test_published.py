@@ -15,7 +15,7 @@ from support.simulated_particles import SimulatedParticles, simulate
 
 from cryobridge.bridge.worker.heterogeneity.run_folder import read_run
 from cryobridge.bridge.worker.jobs.runner import run_job
-from cryobridge.bridge.worker.kinds.vae.train.published import objects_of, published_training
+from cryobridge.bridge.worker.kinds.vae.train.published_setup import objects_of, published_training
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.vae.train import TrainOptions
 from cryobridge.wrappers.cryodrgn import read_peer_run
