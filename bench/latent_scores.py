@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.stats import spearmanr
+from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
@@ -12,8 +13,9 @@ from sklearn.preprocessing import StandardScaler
 def of_latents(z, truth):
     """Scores by name of latents (N, d); 5-fold where something is fitted. Particles that are junk do not count."""
     kept = ~truth["is_junk"] if "is_junk" in truth else np.ones(len(z), bool)
-    z, t, state = StandardScaler().fit_transform(z[kept]), truth["t"][kept], truth["state"][kept]
-    first = (z - z.mean(0)) @ np.linalg.svd(z - z.mean(0), full_matrices=False)[2][0]
+    z, t, state = z[kept], truth["t"][kept], truth["state"][kept]
+    first = PCA(1).fit_transform(z)[:, 0]
+    z = StandardScaler().fit_transform(z)
     found = {}
     if np.ptp(t) > 0:
         found["t, first component"] = abs(spearmanr(first, t)[0])
