@@ -1,5 +1,43 @@
 """Networks between images and volumes: encoders, decoders, what they are trained on, and how they are stored."""
 
+from .agreement import shared_variance
+from .coordinate import CoordinateModel, whole_disc
+from .evaluation import PointDecoder, half_spectrum_points, spectra_of_latents, volumes_of_spectra
+from .film import FilmDecoder, feature_places
+from .film_model import FilmModel, FilmNetwork, FilmShape
+from .film_task import NETWORK, FilmTask, ImagesToLearn, ShownImages, information_of
+from .linear import LinearModel
 from .model import Description, ImageEncoder, VolumeModel, model_of, register
+from .places import Ends, Nearness, latent_grid, latent_line, nearness, principal_components
 
-__all__ = ["Description", "ImageEncoder", "VolumeModel", "model_of", "register"]
+__all__ = [
+    "NETWORK",
+    "CoordinateModel",
+    "Description",
+    "Ends",
+    "FilmDecoder",
+    "FilmModel",
+    "FilmNetwork",
+    "FilmShape",
+    "FilmTask",
+    "ImageEncoder",
+    "ImagesToLearn",
+    "LinearModel",
+    "Nearness",
+    "PointDecoder",
+    "ShownImages",
+    "VolumeModel",
+    "feature_places",
+    "half_spectrum_points",
+    "information_of",
+    "latent_grid",
+    "latent_line",
+    "model_of",
+    "nearness",
+    "principal_components",
+    "register",
+    "shared_variance",
+    "spectra_of_latents",
+    "volumes_of_spectra",
+    "whole_disc",
+]

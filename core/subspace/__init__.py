@@ -1,1 +1,49 @@
-"""What varies between images, as a linear subspace of volumes: found, tested, and used to encode images."""
+"""The linear part of heterogeneity: consensus, residuals, the subspace they vary in, and whether it is real."""
+
+from .associations import explained_by_group, explained_by_number, explained_by_view
+from .band_grid import BandGrid, SparseSlices
+from .consensus import Consensus, consensus_of, consensus_sums
+from .controls import NULL_FACTOR, AgainstNoise, low_passed, pose_tangents, share_within, shared_directions
+from .fit import ITERATIONS, MODES, Subspace, SubspaceFit, default_radius, posterior
+from .images import SeenImages, noise_of_shells, shell_means
+from .junk import CLEAR_SPLIT, Split, agreement, split_of
+from .neighbours import NEIGHBOURS, local_volume, nearest
+from .repair import Repaired, repair_pass
+from .scores import LinearScorer, Scores
+
+__all__ = [
+    "CLEAR_SPLIT",
+    "ITERATIONS",
+    "MODES",
+    "NEIGHBOURS",
+    "NULL_FACTOR",
+    "AgainstNoise",
+    "BandGrid",
+    "Consensus",
+    "LinearScorer",
+    "Repaired",
+    "Scores",
+    "SeenImages",
+    "SparseSlices",
+    "Split",
+    "Subspace",
+    "SubspaceFit",
+    "agreement",
+    "consensus_of",
+    "consensus_sums",
+    "default_radius",
+    "explained_by_group",
+    "explained_by_number",
+    "explained_by_view",
+    "local_volume",
+    "low_passed",
+    "nearest",
+    "noise_of_shells",
+    "pose_tangents",
+    "posterior",
+    "repair_pass",
+    "share_within",
+    "shared_directions",
+    "shell_means",
+    "split_of",
+]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..particles import FourierGrid, volume_of_grid
+from ..particles import FourierGrid
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class BandGrid:
         axis = torch.fft.fftfreq(self.side, 1 / self.side, device=device) / self.padding
         half = torch.arange(self.side // 2 + 1, device=device) / self.padding
         squared = axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + half**2
-        return squared.sqrt().reshape(-1)
+        found: Tensor = squared.sqrt()
+        return found.reshape(-1)
 
     def inside(self, device: torch.device | str) -> Tensor:
         """(V,) bool: voxels within the radius."""
@@ -66,28 +68,54 @@ class BandGrid:
         return found.reshape(-1)
 
     def table_of(self, volumes: Tensor) -> Tensor:
-        """Spectra (V, 2 K) float32 of volumes (K, n, n, n): K real parts, then K imaginary parts."""
+        """Table (V, 2 K) float32 to sample volumes (K, n, n, n) from: K real parts, then K imaginary parts."""
+        return self._cropped([FourierGrid.of(volume, self.padding).values for volume in volumes])
+
+    def spectra_of(self, volumes: Tensor) -> Tensor:
+        """Spectra (V, 2 K) without padding of volumes (K, n, n, n), to be compared; zero beyond the radius."""
+        found = self._cropped([torch.fft.rfftn(torch.fft.ifftshift(volume.float())) for volume in volumes])
+        return found * self.inside(found.device)[:, None]
+
+    def volumes_of(self, table: Tensor) -> Tensor:
+        """Volumes (K, n, n, n) of spectra (V, 2 K) without padding, zero beyond the radius."""
+        kept = self._complex(table * self.inside(table.device)[:, None])
+        places = torch.fft.fftfreq(self.side, 1 / self.side, device=table.device).long() % self.box
+        found = []
+        for column in kept.T:
+            grid = torch.zeros(self.box, self.box, self.box // 2 + 1, dtype=torch.complex64, device=table.device)
+            grid[places[:, None], places, : self.side // 2 + 1] = column.reshape(self.shape)
+            found.append(torch.fft.fftshift(torch.fft.irfftn(grid, s=(self.box,) * 3)))
+        return torch.stack(found)
+
+    def in_space(self, table: Tensor, factor: Tensor) -> Tensor:
+        """Spectra (V, 2 K) without padding times a factor (L, L, L) in real space, within the radius; L is the `side`.
+
+        The grid's own voxels cover the box in z, y, x at a coarse sampling, the centre at L // 2.
+        """
+        side = (self.side,) * 3
+        volumes = torch.fft.irfftn(self._complex(table).T.reshape(-1, *self.shape), s=side, dim=(1, 2, 3))
+        spectra = torch.fft.rfftn(volumes * torch.fft.ifftshift(factor), dim=(1, 2, 3)).reshape(-1, len(self)).T
+        return torch.cat([spectra.real, spectra.imag], dim=1) * self.inside(table.device)[:, None]
+
+    def coarse_radii(self, device: torch.device | str) -> tuple[Tensor, Tensor]:
+        """Of the voxels in real space: distance from the centre in boxes (L, L, L), and sinc^2 along each axis."""
+        axis = torch.arange(self.side, device=device) / self.side - 0.5
+        kernel = torch.sinc(axis) ** 2
+        distance = (axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis**2).sqrt()
+        return distance, kernel[:, None, None] * kernel[None, :, None] * kernel
+
+    def _cropped(self, spectra: list[Tensor]) -> Tensor:
         columns = []
-        for volume in volumes:
-            values = FourierGrid.of(volume, self.padding).values
+        for values in spectra:
             places = torch.fft.fftfreq(self.side, 1 / self.side, device=values.device).long() % values.shape[0]
             columns.append(values[places][:, places][:, :, : self.side // 2 + 1].reshape(-1))
         table = torch.stack(columns, dim=1)
         return torch.cat([table.real, table.imag], dim=1)
 
-    def volumes_of(self, table: Tensor) -> Tensor:
-        """Volumes (K, n, n, n) of a table (V, 2 K), zero beyond the radius."""
+    @staticmethod
+    def _complex(table: Tensor) -> Tensor:
         count = table.shape[1] // 2
-        kept = table * self.inside(table.device)[:, None]
-        values = torch.complex(kept[:, :count], kept[:, count:])
-        side = self.padding * self.box
-        places = torch.fft.fftfreq(self.side, 1 / self.side, device=table.device).long() % side
-        found = []
-        for column in values.T:
-            grid = torch.zeros(side, side, side // 2 + 1, dtype=torch.complex64, device=table.device)
-            grid[places[:, None], places, : self.side // 2 + 1] = column.reshape(self.shape)
-            found.append(volume_of_grid(grid, self.box))
-        return torch.stack(found)
+        return torch.complex(table[:, :count], table[:, count:])
 
     def mated(self, sums: Tensor, odd: slice) -> Tensor:
         """Sums (V, channels) with what Friedel mates add to the plane x = 0; `odd` channels are imaginary parts."""
@@ -107,16 +135,19 @@ class SparseSlices:
     Parameters
     ----------
     points
-        (..., 3) in x, y, z, cycles per box, all within the grid's radius.
+        (..., 3) in x, y, z, cycles per box; beyond the grid there is nothing.
     """
 
     def __init__(self, grid: BandGrid, points: Tensor) -> None:
         scaled = points.reshape(-1, 3) * grid.padding
         self.flipped = scaled[:, 0] < 0
         scaled = torch.where(self.flipped[:, None], -scaled, scaled)
-        base = torch.floor(scaled)
-        shares = _shares(scaled - base)
         side, half = grid.side, grid.side // 2 + 1
+        # Poses that allow for another pixel size may lead beyond the grid.
+        inside = (scaled.abs() < side // 2 - 1).all(dim=1)
+        scaled = scaled * inside[:, None]
+        base = torch.floor(scaled)
+        shares = _shares(scaled - base) * inside[:, None]
         x, y, z = base.int().unbind(dim=1)
         shift = side // 2
         # Before the coordinates wrap around, so that the voxels around a cell are at fixed distances.
@@ -125,7 +156,7 @@ class SparseSlices:
         voxel = _wrapped(torch.arange(side * side * half, device=points.device), side, half)
         columns = voxel[(cell[:, None] + offsets).long()].int()
         starts = torch.arange(0, 8 * count + 1, 8, device=points.device, dtype=torch.int32)
-        self._take = torch.sparse_csr_tensor(starts, columns.reshape(-1), shares.reshape(-1), (count, len(grid)))
+        self._take = _by_rows(starts, columns.reshape(-1), shares.reshape(-1), (count, len(grid)))
         cells, self._put = _by_cell(cell, shares)
         self._targets = voxel[(cells.long()[None, :] + offsets.long()[:, None]).reshape(-1)]
         self._size = len(grid)
@@ -174,7 +205,13 @@ def _by_cell(cell: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
     starts = torch.cat([torch.zeros(1, device=cell.device, dtype=ends.dtype), ends])
     size = len(cell)
     rows = torch.cat([starts[:-1] + corner * size for corner in range(8)] + [torch.tensor([8 * size]).to(starts)])
-    matrix = torch.sparse_csr_tensor(
-        rows.int(), order.int().repeat(8), shares[order].T.reshape(-1), (8 * len(cells), size)
-    )
+    matrix = _by_rows(rows.int(), order.int().repeat(8), shares[order].T.reshape(-1), (8 * len(cells), size))
     return cells, matrix
+
+
+def _by_rows(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    """A sparse matrix by compressed rows."""
+    with warnings.catch_warnings():
+        # That they are new in torch is no news to a user.
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(starts, columns, values, shape, check_invariants=False)

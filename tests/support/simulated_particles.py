@@ -80,7 +80,8 @@ class SimulatedParticles:
         axis = (np.arange(self.box) - self.box / 2) * self.pixel_size_A
         x, y, z = (np.exp(-((axis - atoms[:, i : i + 1]) ** 2) / (2 * SIGMA_A**2)) for i in range(3))
         weights = _weights(self.heterogeneity, np.array([coordinate]))[0]
-        return np.einsum("a,az,ay,ax->zyx", weights, z, y, x, optimize=True).astype(np.float32)
+        found: NDArray[np.float32] = np.einsum("a,az,ay,ax->zyx", weights, z, y, x, optimize=True).astype(np.float32)
+        return found
 
     def spectra(self, radius: float | None = None) -> tuple[HalfDisc, Tensor, Tensor, Tensor]:
         """A disc, recentred spectra (N, M), CTF values (N, M) and recorded rotations (N, 3, 3), ready for work."""

@@ -169,6 +169,36 @@ def header_bytes(
     return bytes(raw)
 
 
+@dataclass(frozen=True)
+class StackStatistics:
+    """Of all pixels of a stack: least, most, mean, and the standard deviation."""
+
+    least: float
+    most: float
+    mean: float
+    deviation: float
+
+
+def stack_header_bytes(
+    count: int, box: int, pixel_size_A: float, statistics: StackStatistics, *, half_precision: bool
+) -> bytes:
+    """The header of a stack of square images (count, box, box), little-endian float32, or float16 (mode 12)."""
+    raw = bytearray(HEADER_BYTES)
+    struct.pack_into("<4i", raw, 0, box, box, count, 12 if half_precision else 2)
+    struct.pack_into("<3i", raw, 28, box, box, count)
+    struct.pack_into("<6f", raw, 40, box * pixel_size_A, box * pixel_size_A, count * pixel_size_A, 90.0, 90.0, 90.0)
+    struct.pack_into("<3i", raw, 64, 1, 2, 3)
+    struct.pack_into("<3f", raw, 76, statistics.least, statistics.most, statistics.mean)
+    # Space group 0: images, and no volume.
+    struct.pack_into("<2i", raw, 88, 0, 0)
+    struct.pack_into("<i", raw, 108, 20140)
+    raw[208:216] = b"MAP \x44\x44\x00\x00"
+    struct.pack_into("<f", raw, 216, statistics.deviation)
+    struct.pack_into("<i", raw, 220, 1)
+    raw[224:304] = b"cryobridge".ljust(80)
+    return bytes(raw)
+
+
 def _transposition(axes: tuple[int, int, int]) -> tuple[int, int, int]:
     stored = (axes[2], axes[1], axes[0])
     return (stored.index(3), stored.index(2), stored.index(1))

@@ -50,12 +50,21 @@ def _load_bytearray(self: PickleProgram) -> None:
     inner.append(bytearray(raw))
 
 
+def _build(self: PickleProgram) -> None:
+    """Set a state only on what takes one: Python's own writes into anything that has a table of names."""
+    inner: Any = self
+    if "__setstate__" not in vars(type(inner.stack[-2])):
+        raise pickle.UnpicklingError("a state of what has none")
+    pickle._Unpickler.dispatch[pickle.BUILD[0]](inner)
+
+
 class PickleProgram(pickle._Unpickler):
     """Runs one pickle of a file; a subclass says what names mean."""
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
         **pickle._Unpickler.dispatch,
         pickle.BYTEARRAY8[0]: _load_bytearray,
+        pickle.BUILD[0]: _build,
         **{
             code[0]: _with_plain_keys(pickle._Unpickler.dispatch[code[0]], first, step)
             for code, first, step in (

@@ -62,7 +62,7 @@ def cryosparc_set(path: Path, passthrough: Sequence[Path], choice: TableChoice) 
             f"{found.paths[0]}: holds images of {found.box} pixels, and {path} says {said} ('blob/shape'); give the "
             "table of these images"
         )
-    box = found.box if found is not None else said or choice.box or 0
+    box = found.box if found is not None else choice.box or said
     if box < 1:
         raise InputInvalid(f"{path}: does not say how large the images are ('blob/shape'); give 'box'")
     remarks: list[str] = []

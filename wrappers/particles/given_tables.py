@@ -7,7 +7,7 @@ degrees; a selection is an array of indices from 0 on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -241,13 +241,36 @@ def _rows(particles: ParticleSet, there: int, path: Path, selection: Path | None
 
 
 def _rows_of(particles: ParticleSet, other: ParticleSet, path: Path) -> NDArray[np.int64]:
-    """Rows for N images, by image where both name the same stacks, else by their order."""
-    index = {str(stack): at for at, stack in enumerate(other.stacks)}
-    same = np.array([index.get(str(stack), -1) for stack in particles.stacks], np.int64)[particles.stack]
-    if bool((same >= 0).all()):
-        key, wanted = other.stack * (1 << 32) + other.number, same * (1 << 32) + particles.number
-        order = np.argsort(key, kind="stable")
-        at = order[np.minimum(np.searchsorted(key[order], wanted), len(order) - 1)]
-        if bool((key[at] == wanted).all()) and len(np.unique(key)) == len(key):
+    """Rows for N images: by image where both name the same stacks, else by their order, as for downsampled stacks."""
+    known: dict[str, list[int]] = {}
+    for at, stack in enumerate(other.stacks):
+        known.setdefault(stack.name, []).append(at)
+    which = np.array([_same_stack(stack, known.get(stack.name, []), other.stacks) for stack in particles.stacks])
+    same = which[particles.stack]
+    if bool((same < 0).any()):
+        return _rows(particles, len(other), path, None)
+    # Both halves of a key fit: there are fewer than 2^31 stacks, and images in each.
+    key, wanted = (other.stack << 31) + other.number, (same << 31) + particles.number
+    order = np.argsort(key, kind="stable")
+    at_rows: NDArray[np.int64] = order[np.minimum(np.searchsorted(key[order], wanted), len(order) - 1)]
+    lost = key[at_rows] != wanted
+    if lost.any():
+        row = int(np.flatnonzero(lost)[0])
+        stack = particles.stacks[particles.stack[row]]
+        raise InputInvalid(
+            f"{path}: has no row for image {particles.number[row] + 1} of {stack}, which {particles.name} names; parse "
+            "the table of these particles"
+        )
+    if len(np.unique(key)) < len(key):
+        # Copies of an image, as after symmetry expansion, have poses each of their own.
+        return _rows(particles, len(other), path, None)
+    return at_rows
+
+
+def _same_stack(stack: Path, candidates: Sequence[int], stacks: Sequence[Path]) -> int:
+    """Which of the stacks of this name is meant by a path, which may be the longer of the two; -1 if none is."""
+    for at in candidates:
+        longer, shorter = sorted((stack.parts, stacks[at].parts), key=len, reverse=True)
+        if longer[len(longer) - len(shorter) :] == shorter:
             return at
-    return _rows(particles, len(other), path, None)
+    return -1

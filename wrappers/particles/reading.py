@@ -78,7 +78,8 @@ def read_table_set(particles: Path, passthrough: Sequence[Path], choice: TableCh
     InputInvalid
         As `read_particles`.
     """
-    suffix = particles.suffix.lower()
+    packed = particles.suffix.lower() in (".gz", ".bz2")
+    suffix = (particles.with_suffix("") if packed else particles).suffix.lower()
     with opened_table(particles) as content:
         head = content.head
     is_table = head.startswith(MAGIC)

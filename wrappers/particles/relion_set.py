@@ -174,7 +174,7 @@ def _box(
             )
     if found is not None:
         return found.box
-    box = choice.box or (int(said[0]) if said is not None else 0)
+    box = choice.box or (0 if said is None else int(said[0]))
     if box < 1:
         raise InputInvalid(f"{path}: does not say how large the images are; give 'box'")
     return box

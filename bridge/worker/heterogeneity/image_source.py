@@ -67,6 +67,10 @@ class ImageSource(Protocol):
     def noise(self) -> float:
         """What spectra were divided by; see `ImageBatch`."""
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must know of how they were prepared, in sentences."""
+
     def __len__(self) -> int:
         """Number of images, N."""
 

@@ -8,6 +8,8 @@
     The particles that were used, see `wrappers/particles/set_arrays.py`.
 `latents_epoch_<e>.npz`
     The latents after epoch e, counted from 1, where they were kept.
+
+Folders of cryoDRGN are opened as well; their epochs are numbered as their files are.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 from cryobridge.core.latent import VolumeModel, model_of
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.plain_file import open_plain
+from cryobridge.wrappers.cryodrgn import is_peer_run, read_peer_latents, read_peer_run
 from cryobridge.wrappers.formats.array_file import arrays_bytes, read_arrays
 from cryobridge.wrappers.formats.tensor_file import TensorFile
 from cryobridge.wrappers.particles.particle_set import ParticleSet
@@ -57,7 +60,10 @@ class LatentRun:
     particles
         None where a run does not say which they were.
     epochs
-        Latents by epoch, counted from 1, as far as they were kept; files, so that few are held at a time.
+        Latents by epoch, counted from 1, as far as they were kept; files, so that few are held at a time. Of a run of
+        cryoDRGN they are numbered as its files are.
+    remarks
+        What a reader must know of the run, in sentences.
     """
 
     path: Path
@@ -66,6 +72,7 @@ class LatentRun:
     log_variances: Latents | None
     particles: ParticleSet | None
     epochs: Mapping[int, Path]
+    remarks: Sequence[str] = ()
 
     def latents_of_epoch(self, epoch: int) -> Latents:
         """Latents after an epoch, (N, zdim).
@@ -78,7 +85,7 @@ class LatentRun:
         if epoch not in self.epochs:
             kept = ", ".join(map(str, sorted(self.epochs))) or "none"
             raise InputInvalid(f"{self.path}: latents of epoch {epoch} were not kept (kept: {kept})")
-        return read_arrays(self.epochs[epoch])["z"].astype(np.float32)
+        return _latents_in(self.epochs[epoch])
 
 
 def write_run(
@@ -92,14 +99,31 @@ def write_run(
     folder.write_data(PARTICLES, arrays_bytes(arrays_of(particles)))
 
 
-def read_run(path: Path, device: torch.device) -> LatentRun:
-    """Open a finished run.
+def read_run(path: Path, device: torch.device, epoch: int | None = None) -> LatentRun:
+    """Open a finished run, ours or cryoDRGN's.
+
+    Parameters
+    ----------
+    epoch
+        Whose latents are wanted, and of a run of cryoDRGN whose model; the last if None.
 
     Raises
     ------
     InputInvalid
-        If a file is missing, damaged, or of another run.
+        If a file is missing, damaged, or of another run, or the epoch was not kept.
     """
+    if is_peer_run(path) and not (path / MODEL).is_file():
+        peer = read_peer_run(path, device, epoch)
+        return LatentRun(
+            path, peer.model, peer.latents, peer.log_variances, peer.particles, peer.epochs, tuple(peer.remarks)
+        )
+    found = _read_ours(path, device)
+    if epoch is None:
+        return found
+    return replace(found, latents=found.latents_of_epoch(epoch), log_variances=None)
+
+
+def _read_ours(path: Path, device: torch.device) -> LatentRun:
     arrays = read_arrays(path / LATENTS)
     if "z" not in arrays or arrays["z"].ndim != 2 or not np.isfinite(arrays["z"].astype(np.float32)).all():
         raise InputInvalid(
@@ -146,3 +170,10 @@ def read_model(path: Path, device: torch.device) -> VolumeModel:
         raise InputInvalid(f"{path}: is no model of heterogeneity, or damaged ({error}); train again") from error
     finally:
         os.close(descriptor)
+
+
+def _latents_in(path: Path) -> Latents:
+    """Latents of an epoch's file, ours or cryoDRGN's."""
+    if path.suffix == ".pkl":
+        return read_peer_latents(path)
+    return read_arrays(path)["z"].astype(np.float32)

@@ -5,20 +5,19 @@ Every file appears whole or not at all. Nothing that was not written by this ver
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import fcntl
 import json
 import logging
 import os
-import platform
 import secrets
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
 import yaml
@@ -36,6 +35,7 @@ from cryobridge.wrappers.formats import mrc
 from cryobridge.wrappers.formats.whole_file import remove_leftovers, whole_file, write_all
 
 from .input_records import InputRecords, file_record
+from .surroundings import device_name, versions
 
 log = logging.getLogger(__name__)
 
@@ -179,6 +179,17 @@ class OutputFolder:
         """Write a file of any sort."""
         self._write(name, data)
 
+    @contextlib.contextmanager
+    def writing(self, name: str) -> Iterator[int]:
+        """Give a descriptor to write a file to that is too large to be held; it appears whole or not at all."""
+        self.open()
+        self._claim(name)
+        try:
+            with whole_file(self.path / name) as descriptor:
+                yield descriptor
+        except OSError as error:
+            raise CryobridgeError(f"{self.path / name}: cannot be written: {error.strerror}") from error
+
     def link(self, name: str, target: Path) -> None:
         """Link to a foreign file under a name of ours, which may have folders in it; an older link gives way."""
         if not self._writes:
@@ -261,7 +272,7 @@ class OutputFolder:
         total = round(time.monotonic() - self._started, 3)
         result = JobResult(
             kind=self.job.kind,
-            versions=_versions(),
+            versions=versions(),
             inputs={
                 found.key: self.inputs.record(found.path)
                 for found in self.job.paths()
@@ -270,7 +281,7 @@ class OutputFolder:
             outputs={name: self._output_record(name) for name in self._outputs},
             options=dict(self.job.options.model_dump(mode="json") if options is None else options),
             seeds=dict(seeds or {}),
-            device=_device_name(self._device),
+            device=device_name(self._device),
             started_at=self._started_at,
             timings_s={**self._marks, "total": total},
             metrics=dict(metrics),
@@ -384,19 +395,3 @@ def _without_run(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "cryobridge": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type != "cuda":
-        return device.type
-    properties = torch.cuda.get_device_properties(device)
-    return f"{properties.name} ({getattr(properties, 'uuid', device)})"

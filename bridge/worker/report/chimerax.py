@@ -24,10 +24,11 @@ from .printable import printable
 # ../ or ./, and have a map's ending, so that it can be no option and nothing to be fetched.
 _HARMLESS = re.compile(r"(?:\.{1,2}/)*\w[\w .+\-=,@%()/]*\.(?:mrc|map|mrcs)(?:\.(?:gz|bz2))?", re.IGNORECASE)
 _MAP_COLOURS = (BEFORE, AFTER, *COLOURS)
+_LIGHT = ("lighting soft", "graphics silhouettes true")
 
 
 def script(maps: Sequence[tuple[str, float]]) -> str:
-    """Return the text of a `.cxc` that opens maps and contours each at its level.
+    """Return the text of a `.cxc` that opens maps side by side and contours each at its level.
 
     Parameters
     ----------
@@ -35,10 +36,36 @@ def script(maps: Sequence[tuple[str, float]]) -> str:
         File name relative to the script's folder, and contour level, from left to right. Maps whose names ChimeraX's
         command line cannot take safely, or whose level is not finite, are left out, and a comment says so.
     """
+    shown, lines = _opened(maps, "Without the line `tile` the maps lie over each other.")
+    lines += _LIGHT
+    if len(shown) > 1:
+        lines.append(f"tile {_named(shown)} columns {len(shown)}")
+    lines.append(f"view {_named(shown)}".rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def series(maps: Sequence[tuple[str, float]]) -> str:
+    """Return the text of a `.cxc` that opens maps one over the other, with a slider that shows one after the other.
+
+    Parameters
+    ----------
+    maps
+        As for `script`, in their order.
+    """
+    shown, lines = _opened(maps, "The slider, or its button, shows one map after the other.")
+    lines += [*_LIGHT, f"view {_named(shown)}".rstrip()]
+    if len(shown) > 1:
+        # Of a run without windows the last line fails, and nothing is lost.
+        lines.append(f"mseries slider {_named(shown)}")
+    return "\n".join(lines) + "\n"
+
+
+def _opened(maps: Sequence[tuple[str, float]], note: str) -> tuple[list[str], list[str]]:
+    """What the maps are called, and the lines that open and contour them."""
     shown: list[str] = []
     lines = [
         "# Written by cryobridge. In ChimeraX: open this file. What is open already stays open.",
-        "# All levels enclose the same volume. Without the line `tile` the maps lie over each other.",
+        f"# All levels enclose the same volume. {note}",
     ]
     for name, level in maps:
         if not (_HARMLESS.fullmatch(name) and math.isfinite(level)):
@@ -50,12 +77,11 @@ def script(maps: Sequence[tuple[str, float]]) -> str:
             f'open "{name}" name "{shown[-1]}"',
             f'volume ##name="{shown[-1]}" style surface step 1 level {level:.6g} color {colour}',
         ]
-    lines += ["lighting soft", "graphics silhouettes true"]
-    everything = " | ".join(f'##name="{called}"' for called in shown)
-    if len(shown) > 1:
-        lines.append(f"tile {everything} columns {len(shown)}")
-    lines.append(f"view {everything}".rstrip())
-    return "\n".join(lines) + "\n"
+    return shown, lines
+
+
+def _named(shown: Sequence[str]) -> str:
+    return " | ".join(f'##name="{called}"' for called in shown)
 
 
 def _called(name: str, number: int) -> str:

@@ -61,3 +61,9 @@ CHIMERAX = by_doi(
     "analysis. Protein Sci. 32 (2023).",
     "10.1002/pro.4792",
 )
+CRYODRGN = by_doi(
+    "Zhong et al. 2021",
+    "Zhong, Bepler, Berger, Davis. CryoDRGN: reconstruction of heterogeneous cryo-EM structures using neural networks. "
+    "Nat. Methods 18 (2021).",
+    "10.1038/s41592-020-01049-4",
+)

@@ -4,24 +4,53 @@ from .amplitudes import amplitude_ratios
 from .changes import change_map
 from .curves import directional_curves, fsc_curves, guinier
 from .histograms import resolution_histogram
+from .latents import (
+    bars,
+    latent_histogram,
+    latent_map,
+    latents_by_cluster,
+    latents_by_value,
+    neighbour_curves,
+    over_epochs,
+    variance_explained,
+)
+from .particle_tables import ctf_curve, defocus_histogram
 from .sections import fsc3d_slices
 from .slices import orthoslices, section_rows, spread_slices
 from .sphere import resolution_sphere, signal_sphere, view_density
+from .strips import difference_strip, volume_strip
+from .surfaces import picture_strip, section_picture, surface_level, surface_picture
 from .training import loss_curve
 
 __all__ = [
     "amplitude_ratios",
+    "bars",
     "change_map",
+    "ctf_curve",
+    "defocus_histogram",
+    "difference_strip",
     "directional_curves",
     "fsc3d_slices",
     "fsc_curves",
     "guinier",
+    "latent_histogram",
+    "latent_map",
+    "latents_by_cluster",
+    "latents_by_value",
     "loss_curve",
+    "neighbour_curves",
     "orthoslices",
+    "over_epochs",
+    "picture_strip",
     "resolution_histogram",
     "resolution_sphere",
+    "section_picture",
     "section_rows",
     "signal_sphere",
     "spread_slices",
+    "surface_level",
+    "surface_picture",
+    "variance_explained",
     "view_density",
+    "volume_strip",
 ]

@@ -70,11 +70,11 @@ def section_rows(rows: Mapping[str, Sequence[Tensor | Array]], titles: Sequence[
     for row, (name, sections) in enumerate(arrays.items()):
         for column, section in enumerate(sections):
             axes = grid[row][column]
-            _show_section(axes, section, low, high, "gray")
+            show_section(axes, section, low, high, "gray")
             if row == 0:
                 axes.set_title(titles[column], fontsize=9)
         grid[row][0].set_ylabel(label(name), fontsize=9)
-        _draw_scale_bar(grid[row][0], sections[0].shape[0], voxel_size_A)
+        draw_scale_bar(grid[row][0], sections[0].shape[0], voxel_size_A)
     figure.supxlabel(f"black {low:.3g}, white {high:.3g} in all maps", fontsize=8, color="#444444")
     return png(figure)
 
@@ -87,18 +87,18 @@ def spread_slices(mean: Tensor | Array, spread: Tensor | Array, voxel_size_A: fl
     low, high = contrast_limits(of_mean)
     _, most = contrast_limits(of_spread)
     for column in range(3):
-        _show_section(grid[0][column], of_mean[column], low, high, "gray")
-        image = _show_section(grid[1][column], of_spread[column], 0.0, max(most, 1e-12), "magma")
+        show_section(grid[0][column], of_mean[column], low, high, "gray")
+        image = show_section(grid[1][column], of_spread[column], 0.0, max(most, 1e-12), "magma")
         grid[0][column].set_title(_PLANES[column], fontsize=9)
     grid[0][0].set_ylabel("mean map", fontsize=9)
     grid[1][0].set_ylabel("spread (1 s.d.)", fontsize=9)
-    _draw_scale_bar(grid[0][0], of_mean[0].shape[0], voxel_size_A)
+    draw_scale_bar(grid[0][0], of_mean[0].shape[0], voxel_size_A)
     bar = figure.colorbar(image, ax=list(grid[1]), fraction=0.03, pad=0.01)
     bar.ax.tick_params(labelsize=8)
     return png(figure)
 
 
-def _show_section(axes: Axes, section: Array, low: float, high: float, colours: str) -> AxesImage:
+def show_section(axes: Axes, section: Array, low: float, high: float, colours: str) -> AxesImage:
     """Draw a section in its own voxels, with neither ticks nor frame."""
     height, width = section.shape
     image = axes.imshow(
@@ -116,7 +116,7 @@ def _show_section(axes: Axes, section: Array, low: float, high: float, colours: 
     return image
 
 
-def _draw_scale_bar(axes: Axes, side: int, voxel_size_A: float) -> None:
+def draw_scale_bar(axes: Axes, side: int, voxel_size_A: float) -> None:
     """Draw a round length into the lower left corner of a section of `side` voxels."""
     length_A = scale_bar_A(side * voxel_size_A)
     left, bottom = 0.05 * side, 0.05 * side

@@ -1,0 +1,108 @@
+"""What latents must not depend on if they are of the molecule: defocus, view, shift, where a particle lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryobridge.core.landscape import rank_correlation
+from cryobridge.wrappers.particles.particle_set import ParticleSet
+
+Columns = dict[str, NDArray[np.float64]]
+
+_WARN_ABOVE = 0.2
+"""Of rank correlation, where it is also far beyond chance."""
+_DEVIATIONS = 5.0
+_MOST_GROUP_SHARE = 0.1
+"""Of a component's variance that lies between groups of particles, beyond chance."""
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """How a component goes with something that is not of the molecule.
+
+    Attributes
+    ----------
+    component, covariate
+        Their names.
+    strength
+        Rank correlation, or for groups the share of the variance that lies between them, less what chance gives.
+    is_strong
+        Whether to warn.
+    """
+
+    component: str
+    covariate: str
+    strength: float
+    is_strong: bool
+
+
+def covariates_of(particles: ParticleSet | None) -> Columns:
+    """Columns (N,) of what is known of each particle, with units in the names; none without particles."""
+    found: Columns = {}
+    if particles is None:
+        return found
+    if particles.ctf is not None:
+        found["defocus (A)"] = (particles.ctf.defocus_u_A + particles.ctf.defocus_v_A) / 2
+    if particles.rotations is not None:
+        x, y, z = (particles.rotations[:, 2, axis] for axis in range(3))
+        found["view: polar angle (deg)"] = np.degrees(np.arccos(np.clip(z, -1, 1)))
+        found["view: azimuth (deg)"] = np.degrees(np.arctan2(y, x))
+    if particles.shifts_A is not None:
+        found["shift (A)"] = np.linalg.norm(particles.shifts_A, axis=1)
+    if (particles.micrograph >= 0).any() and len(np.unique(particles.micrograph)) > 1:
+        found["micrograph"] = np.where(particles.micrograph >= 0, particles.micrograph.astype(np.float64), np.nan)
+    if len(np.unique(particles.optics_group)) > 1:
+        found["optics group"] = particles.optics_group + 1.0
+    return found
+
+
+def dependences(components: Mapping[str, NDArray[np.float64]], covariates: Columns) -> list[Dependence]:
+    """Every component (N,) against every covariate: ranks, and for groups and azimuths shares of the variance."""
+    found = []
+    for name, values in components.items():
+        for covariate, column in covariates.items():
+            if covariate in ("micrograph", "optics group"):
+                share = between_groups(values, column)
+                strong = share > _MOST_GROUP_SHARE
+            elif "azimuth" in covariate:
+                # An angle has no order: sectors of it are groups.
+                share = between_groups(values, np.floor(column / 30))
+                strong = share > _WARN_ABOVE**2
+            else:
+                share = rank_correlation(values, column)
+                strong = abs(share) > max(_WARN_ABOVE, _DEVIATIONS / np.sqrt(len(values)))
+            found.append(Dependence(name, covariate, share, bool(strong)))
+    return found
+
+
+def warnings_of(found: Sequence[Dependence]) -> list[str]:
+    """A sentence for each that is strong."""
+    return [
+        f"{one.component} goes with {one.covariate} ({one.strength:.2f}): what varies along it may be of the imaging, "
+        "not of the molecule."
+        for one in found
+        if one.is_strong
+    ]
+
+
+def between_groups(values: NDArray[np.float64], groups: NDArray[np.float64]) -> float:
+    """Share of the variance of values (N,) that lies between groups (N,), less what chance gives; NaN belong to none.
+
+    Omega squared: (SS_between - (G - 1) MS_within) / (SS_total + MS_within).
+    """
+    known = np.isfinite(groups)
+    _, member = np.unique(groups[known], return_inverse=True)
+    column = values[known]
+    count = int(member.max(initial=0)) + 1
+    if len(column) <= count or count < 2:
+        return 0.0
+    sizes = np.bincount(member, minlength=count)
+    means = np.bincount(member, weights=column, minlength=count) / sizes
+    within = float(((column - means[member]) ** 2).sum()) / (len(column) - count)
+    between = float((sizes * (means - column.mean()) ** 2).sum())
+    total = float(((column - column.mean()) ** 2).sum())
+    return (between - (count - 1) * within) / max(total + within, 1e-300)

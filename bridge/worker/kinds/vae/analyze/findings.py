@@ -1,0 +1,175 @@
+"""What is found out about latents without making a volume, and what volumes at the clusters' centres add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cryobridge.core.landscape import (
+    Clusters,
+    Components,
+    LatentAgreement,
+    MaskedVolumes,
+    ScoreMap,
+    agreement,
+    k_means,
+    log_density,
+    mapped,
+    principal_components,
+    rank_correlation,
+    volume_space,
+)
+from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.kinds.vae.analyze import AnalyzeOptions
+
+from ....heterogeneity.covariates import Columns, Dependence, covariates_of, dependences
+from ....heterogeneity.run_folder import LatentRun, Latents
+from ....heterogeneity.series import Series, SeriesLook
+
+Numbers = NDArray[np.float64]
+
+_FEWEST_PARTICLES = 3
+_LOOKED_AT = 3
+"""Components that are held against defocus, view and shift."""
+_MOST_EPOCHS = 12
+"""Kept epochs that are compared."""
+_VOLUME_COMPONENTS = 5
+
+
+@dataclass(frozen=True)
+class LatentFindings:
+    """What latents say by themselves.
+
+    Attributes
+    ----------
+    latents
+        (N, d).
+    components, scores
+        Of the latents, and where each lies along them (N, d).
+    clusters
+        By k-means.
+    density
+        (N,) logarithm, to a constant.
+    covariates, dependences
+        What is known of the particles besides, and how components go with it.
+    kl
+        (d,) mean information of each number, in nats; None where the run holds no variances.
+    """
+
+    latents: Numbers
+    components: Components
+    scores: Numbers
+    clusters: Clusters
+    density: Numbers
+    covariates: Columns
+    dependences: list[Dependence]
+    kl: Numbers | None
+
+
+@dataclass(frozen=True)
+class VolumeComponents:
+    """Principal components of the volumes at the clusters' centres, and every particle among them.
+
+    Attributes
+    ----------
+    shares
+        (K,) of the variance between the volumes, each counted by its particles.
+    scores
+        (N, K) of the particles, by a map from the latents.
+    agrees
+        Rank correlation of the first with the first of the latents, without its sign.
+    """
+
+    shares: Numbers
+    scores: Numbers
+    agrees: float
+
+
+def chosen_latents(run: LatentRun, epoch: int | None) -> Latents:
+    """Latents (N, d) of a run, after an epoch if one is asked for.
+
+    Raises
+    ------
+    InputInvalid
+        If the model has none, the epoch was not kept, or there are too few particles.
+    """
+    if run.model.zdim == 0:
+        raise InputInvalid(
+            f"{run.path}: its model has no latent, so there is nothing to look at; train one with latents"
+        )
+    latents = run.latents if epoch is None else run.latents_of_epoch(epoch)
+    if latents.shape != run.latents.shape:
+        raise InputInvalid(f"{run.path}: latents of epoch {epoch} are of other particles; run the training again")
+    if len(latents) < _FEWEST_PARTICLES:
+        raise InputInvalid(f"{run.path}: has {len(latents)} particles, too few to look at; train on more")
+    return latents
+
+
+def latent_findings(run: LatentRun, options: AnalyzeOptions, latents: Latents) -> LatentFindings:
+    """Components, clusters, density, and what goes with defocus, view and shift."""
+    points = latents.astype(np.float64)
+    components = principal_components(points)
+    scores = components.scores(points)
+    clusters = k_means(points, min(options.clusters, len(np.unique(points, axis=0))), options.seed)
+    covariates = covariates_of(run.particles)
+    looked_at = {f"PC{number + 1}": scores[:, number] for number in range(min(_LOOKED_AT, scores.shape[1]))}
+    is_last = options.epoch is None
+    return LatentFindings(
+        latents=points,
+        components=components,
+        scores=scores,
+        clusters=clusters,
+        density=log_density(points),
+        covariates=covariates,
+        dependences=dependences(looked_at, covariates),
+        kl=kl_by_dimension(latents, run.log_variances) if is_last else None,
+    )
+
+
+def kl_by_dimension(latents: Latents, log_variances: Latents | None) -> Numbers | None:
+    """Mean of (mu^2 + s^2 - 1 - ln s^2) / 2 over particles, (d,) in nats; None without variances.
+
+    References
+    ----------
+    Kingma & Welling 2014, arXiv 1312.6114, appendix B.
+    """
+    if log_variances is None or log_variances.shape != latents.shape:
+        return None
+    mu, logarithm = latents.astype(np.float64), log_variances.astype(np.float64)
+    result: Numbers = 0.5 * (mu**2 + np.exp(logarithm) - 1 - logarithm).mean(axis=0)
+    return result
+
+
+def epoch_agreements(run: LatentRun) -> Iterator[tuple[int, int, LatentAgreement]]:
+    """Two epochs and how alike their latents are, for neighbours among those kept; at most a dozen, evenly chosen."""
+    kept = sorted(run.epochs)
+    every = sorted({kept[round(place)] for place in np.linspace(0, len(kept) - 1, min(len(kept), _MOST_EPOCHS))})
+    for first, second in pairwise(every):
+        one, two = (run.latents_of_epoch(epoch).astype(np.float64) for epoch in (first, second))
+        if len(one) == len(two) and len(one) >= _FEWEST_PARTICLES:
+            yield first, second, agreement(one, two)
+
+
+def volume_components(found: LatentFindings, looks: Sequence[tuple[Series, SeriesLook]]) -> VolumeComponents | None:
+    """Components of the volumes at the centres, the first series, and a map onto them learned from every volume.
+
+    None where the volumes do not differ, or are too few for a map.
+    """
+    of_centres = torch.stack(looks[0][1].coarse)
+    latents = np.concatenate([series.z for series, _ in looks])
+    if len(of_centres) < _FEWEST_PARTICLES or len(latents) < 2 * (latents.shape[1] + 1):
+        return None
+    volumes = MaskedVolumes(torch.ones(of_centres.shape[1:], dtype=torch.bool))
+    volumes.add(of_centres)
+    space = volume_space(volumes, found.clusters.counts.astype(np.float64), _VOLUME_COMPONENTS)
+    if not space.shares.any():
+        return None
+    scores = np.concatenate([space.scores(torch.stack(look.coarse)) for _, look in looks])
+    told: ScoreMap = mapped(latents, scores, found.latents)
+    agrees = abs(rank_correlation(told.scores[:, 0], found.scores[:, 0]))
+    return VolumeComponents(space.shares, told.scores, agrees)

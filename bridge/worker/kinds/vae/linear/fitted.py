@@ -1,0 +1,107 @@
+"""Consensus, modes and their controls, found on all images or on a random part of very many."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cryobridge.core.subspace import (
+    Consensus,
+    SeenImages,
+    Subspace,
+    SubspaceFit,
+    consensus_of,
+    local_volume,
+    nearest,
+)
+from cryobridge.core.training import generator_at
+
+from ....heterogeneity.image_source import ImageSource
+from ....heterogeneity.reality import Controls, controls_of
+from ....jobs.context import Context
+from ....loop import Progress, scaled
+
+FITTED_IMAGES = 20_000
+"""As many are enough for a consensus and modes of low frequencies; latents are found of all."""
+TRIED_MODES = 4
+_SOME = 11
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was found.
+
+    Attributes
+    ----------
+    members
+        (F,) the images that it was found on.
+    consensus, subspace, controls
+        Of these.
+    modes
+        How many of the modes are kept: those that were asked for, or those above noise, at least one.
+    local_agreement
+        Correlation of what the first mode adds, from low to high, with what the images nearest to both ends show.
+    """
+
+    members: Tensor
+    consensus: Consensus
+    subspace: Subspace
+    controls: Controls
+    modes: int
+    local_agreement: float
+
+
+def members_of(count: int, seed: int) -> Tensor:
+    """The images of so many that a fit is made on: all, or a random part of very many, in their order."""
+    if count <= FITTED_IMAGES:
+        return torch.arange(count)
+    return torch.randperm(count, generator=generator_at(seed, _SOME))[:FITTED_IMAGES].sort().values
+
+
+def fitted(
+    images: ImageSource, radius: float, modes: int | None, iterations: int, seed: int, context: Context
+) -> Generator[Progress | None, None, Fitted]:
+    """Find them; progress goes from 0 to 1."""
+    members = members_of(len(images), seed).to(images.disc.points.device)
+    shown = images.of(members)
+    some = SeenImages(images.disc, shown.spectra, shown.ctf, shown.rotations)
+    yield Progress(f"consensus of {len(some)} images", 0.0)
+    consensus, residuals = consensus_of(some)
+    held = [some.spectra, some.ctf, some.rotations, residuals, consensus.volume]
+    with context.parking.holding(lambda: held):
+        fit = SubspaceFit(some.with_spectra(residuals), radius, consensus.prior_power)
+        tried = modes or TRIED_MODES
+        subspace = yield from scaled(0.2, 0.5, _stepped(fit, tried, iterations, seed))
+        control = controls_of(some, consensus, fit, subspace, residuals, seed=seed)
+        controls = yield from scaled(0.5, 0.95, control)
+        agreement = _local_agreement(some, consensus, fit, subspace, residuals)
+    return Fitted(members, consensus, subspace, controls, modes or max(1, controls.kept), agreement)
+
+
+def _stepped(fit: SubspaceFit, modes: int, iterations: int, seed: int) -> Generator[Progress, None, Subspace]:
+    steps = fit.steps(modes, iterations, seed=seed)
+    found = next(steps)
+    yield Progress(f"{modes} modes, iteration 1 of {iterations}", 1 / iterations)
+    for number, found in enumerate(steps, 2):  # noqa: B007 - the last is returned
+        yield Progress(f"{modes} modes, iteration {number} of {iterations}", number / iterations)
+    return found
+
+
+def _local_agreement(
+    images: SeenImages, consensus: Consensus, fit: SubspaceFit, subspace: Subspace, residuals: Tensor
+) -> float:
+    """Of the first mode with the difference of two volumes of the images at its ends, which know nothing of it."""
+    z = fit.latents(subspace)
+    radius = subspace.grid.radius
+    ends = []
+    for side in (-1.0, 1.0):
+        middle = torch.zeros_like(z[0])
+        middle[0] = side * 1.3 * z[:, 0].std()
+        members = nearest(z, middle, max(8, min(400, len(z) // 8)))
+        ends.append(local_volume(consensus, images.with_spectra(residuals).of(members), radius))
+    difference = (ends[1] - ends[0]).flatten()
+    mode = subspace.first(1).volumes()[0].flatten()
+    return float(torch.corrcoef(torch.stack([difference, mode]))[0, 1])

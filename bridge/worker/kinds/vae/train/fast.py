@@ -1,0 +1,178 @@
+"""The fast method of `vae.train`: a linear subspace, then a network on what images have beyond their consensus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cryobridge.core.latent import LinearModel, shared_variance
+from cryobridge.core.subspace import default_radius
+from cryobridge.schemas.errors import InputInvalid, OptionsInvalid
+from cryobridge.schemas.kinds.vae.train import LatentTraining, TrainOptions, VaeTrainJob
+
+from ....heterogeneity.image_source import ImageSource
+from ....heterogeneity.trained import TrainedModel
+from ....jobs.context import Context
+from ....loop import Progress, scaled
+from ....training.ladder import within_memory
+from .fast_words import REFERENCES, method_of, warnings_of
+from .network import NetworkTraining, Schedule, TrainedNetwork, smaller_parts
+from .start import Start, start_of
+
+BETA = 0.25
+_STARTED = 0.35
+
+
+@dataclass(frozen=True)
+class FastModel:
+    """What the fast method made.
+
+    trained
+        Of the first seed.
+    linear
+        The linear model that it began with, for comparison.
+    scores
+        (N, modes) of all images, on the device.
+    agreement
+        Share of the variance of the first seed's latents that each other seed's tell, 0 to 1.
+    """
+
+    trained: TrainedModel
+    linear: LinearModel
+    scores: Tensor
+    agreement: Sequence[float]
+
+
+def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Generator[Progress | None, None, FastModel]:
+    """Train on prepared images; progress goes from 0 to 1.
+
+    Raises
+    ------
+    InputInvalid, OptionsInvalid
+        If there are too few images, or the options do not fit them.
+    BadResult
+        If the loss stops being finite again and again.
+    """
+    options, device = job.options, context.device
+    training = options.fast_training(device.type, len(images))
+    steps = len(images) // training.batch
+    training = training.model_copy(update={"held_out_every": max(1, steps)})
+    _check(options, training, images, context)
+    radius = band_of(options, images)
+    schedule = Schedule(
+        options.fast_epochs(device.type),
+        options.checkpoint,
+        BETA if options.beta is None else float(options.beta),
+        options.checkpoint_every_s,
+    )
+    used: dict[str, Any] = {
+        **training.model_dump(mode="json"),
+        "epochs": schedule.epochs,
+        "beta": schedule.beta,
+        "radius": radius,
+        "box": images.box,
+    }
+    checkpoints = context.checkpoints({"fast": used})
+    found: list[tuple[Start, TrainedNetwork]] = []
+    for index in range(options.seeds):
+        one = training.model_copy(update={"seed": options.seed + index})
+        first, last = index / options.seeds, (index + 1) / options.seeds
+        start = yield from scaled(
+            first,
+            first + _STARTED * (last - first),
+            start_of(
+                images,
+                zdim=options.latent_dimensions,
+                linear_radius=min(default_radius(images.box), radius),
+                radius=radius,
+                seed=one.seed,
+                device=device,
+                parking=context.parking,
+            ),
+        )
+        work = [
+            NetworkTraining(
+                start, _name(one.seed), part, schedule, checkpoints, context.parking, context.ranks, context.say
+            )
+            for part in (smaller_parts(one) if context.ranks.count == 1 else [one])
+        ]
+        trained = yield from scaled(
+            first + _STARTED * (last - first),
+            last,
+            within_memory(work, lambda training, _: training.result(), device, context.say),
+        )
+        found.append((start, trained))
+    return _result(found, training, schedule, used, lambda: checkpoints.remove(*map(_name, _seeds(options))))
+
+
+def band_of(options: TrainOptions, images: ImageSource) -> float:
+    """Reach of the network in cycles per box: half of what the box holds, or to the resolution asked for.
+
+    Raises
+    ------
+    OptionsInvalid
+        If the resolution is coarser than anything that is learned.
+    """
+    widest = float(images.disc.radii[-1])
+    if options.resolution_A is None:
+        return min(float(images.box // 4), widest)
+    radius = images.box * images.pixel_size_A / options.resolution_A
+    if radius < 2:
+        raise OptionsInvalid(
+            "options",
+            f"'resolution_A' of {options.resolution_A:g} is coarser than half of the box; give a smaller number",
+        )
+    return min(radius, widest)
+
+
+def _check(options: TrainOptions, training: LatentTraining, images: ImageSource, context: Context) -> None:
+    if len(images) - training.held_out < 2 * (options.latent_dimensions + 1):
+        raise InputInvalid(
+            f"inputs.particles: {len(images)} particles are too few for a latent of {options.latent_dimensions} "
+            "numbers; give more particles, or fewer latent_dimensions"
+        )
+    if training.batch % context.ranks.count:
+        raise OptionsInvalid(
+            "options",
+            f"'batch' of {training.batch} cannot be shared evenly by {context.ranks.count} processes; give a multiple",
+        )
+
+
+def _result(
+    found: list[tuple[Start, TrainedNetwork]],
+    training: LatentTraining,
+    schedule: Schedule,
+    used: dict[str, Any],
+    clear: Callable[[], None],
+) -> FastModel:
+    (start, first), others = found[0], found[1:]
+    mean = torch.from_numpy(first.latents)
+    agreement = [shared_variance(mean, torch.from_numpy(other.latents)) for _, other in others]
+    seeds = {f"network {index + 1}": training.seed + index for index in range(len(found))}
+    trained = TrainedModel(
+        model=first.model,
+        latents=first.latents,
+        log_variances=first.log_variances,
+        epochs=first.epochs,
+        curve=first.curve,
+        kl=first.kl,
+        warnings=[*first.setbacks, *warnings_of(first.kl, first.curve, agreement)],
+        methods=[method_of(start, training, schedule)],
+        references=REFERENCES,
+        used=used,
+        seeds=seeds,
+        clear=clear,
+    )
+    return FastModel(trained, start.linear, start.scores, agreement)
+
+
+def _seeds(options: TrainOptions) -> range:
+    return range(options.seed, options.seed + options.seeds)
+
+
+def _name(seed: int) -> str:
+    return f"network-{seed}"

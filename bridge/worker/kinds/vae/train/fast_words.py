@@ -1,0 +1,93 @@
+"""What the report says of the fast method: how it was done, what it cites, what may be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryobridge.schemas.kinds.vae.train import LatentTraining
+
+from ....heterogeneity.trained import EpochLoss
+from ....report.citations import Citation, by_doi
+from .network import COLLAPSED_NATS, Schedule
+from .start import Start
+
+PPCA = by_doi(
+    "Tipping & Bishop 1999",
+    "Tipping, Bishop. Probabilistic principal component analysis. J. R. Stat. Soc. B 61 (1999).",
+    "10.1111/1467-9868.00196",
+)
+VARIABILITY = by_doi(
+    "Punjani & Fleet 2021",
+    "Punjani, Fleet. 3D variability analysis: resolving continuous flexibility and discrete heterogeneity from single "
+    "particle cryo-EM. J. Struct. Biol. 213 (2021).",
+    "10.1016/j.jsb.2021.107702",
+)
+FILM = Citation(
+    "Perez et al. 2018",
+    "Perez, Strub, de Vries, Dumoulin, Courville. FiLM: visual reasoning with a general conditioning layer. AAAI "
+    "(2018).",
+    "https://arxiv.org/abs/1709.07871",
+)
+VAE = Citation(
+    "Kingma & Welling 2014",
+    "Kingma, Welling. Auto-encoding variational Bayes. ICLR (2014).",
+    "https://arxiv.org/abs/1312.6114",
+)
+REFERENCES: Sequence[Citation] = (PPCA, VARIABILITY, FILM, VAE)
+_LITTLE_AGREEMENT = 0.8
+
+
+def method_of(start: Start, training: LatentTraining, schedule: Schedule) -> str:
+    """How it was done, as a paragraph."""
+    shape = start.shape
+    to_A = shape.box * start.images.pixel_size_A
+    return (
+        f"A consensus of {shape.box} voxels was reconstructed by a Wiener filter and taken away from the images, each "
+        f"projected at its pose with its CTF. {shape.modes} linear modes to {to_A / start.linear.radius:.1f} A were "
+        f"fitted to what was left by expectation and maximisation ({PPCA.short}; {VARIABILITY.short}). Their scores "
+        f"are what an encoder of two layers of {shape.encoder_width} begins with. A decoder of {shape.layers} residual "
+        f"layers of {shape.width}, with {shape.features} Fourier features at places drawn from the consensus and "
+        f"latents of {shape.zdim} numbers that scale and shift them ({FILM.short}), gave the spectrum of the deviation "
+        f"from the consensus to {to_A / shape.radius:.1f} A. Both were trained as a variational autoencoder "
+        f"({VAE.short}; weight of the divergence {schedule.beta:g}) for {schedule.epochs} epochs in batches of "
+        f"{training.batch} at a rate of up to {training.learning_rate:g}, seed {training.seed}; {training.held_out} "
+        "particles were kept out."
+    )
+
+
+def warnings_of(kl: NDArray[np.float32], curve: Sequence[EpochLoss], agreement: Sequence[float]) -> list[str]:
+    """What speaks against a training, a sentence each.
+
+    Parameters
+    ----------
+    kl
+        (zdim,) information of each number of the latent, in nats.
+    agreement
+        Share of the latents' variance that each other seed's latents tell.
+    """
+    found = []
+    if float(kl.max()) < COLLAPSED_NATS:
+        found.append(
+            f"The latents hold next to no information ({float(kl.sum()):.3f} nats): nothing was found that varies "
+            "between these particles at this resolution."
+        )
+    elif unused := int((kl < COLLAPSED_NATS).sum()):
+        found.append(f"{unused} of {len(kl)} numbers of the latent are not used (less than {COLLAPSED_NATS} nats).")
+    looked = [one.held_out for one in curve if one.held_out is not None]
+    if looked and looked[-1] > 0:
+        found.append(
+            f"Particles that were kept out are described worse than by the consensus alone (by {looked[-1]:.1f} nats "
+            "each): what was learned is of no use for other particles."
+        )
+    elif len(looked) > 1 and looked[-1] > min(looked) + 1:
+        found.append("Particles that were kept out were described better some epochs ago; train for fewer epochs.")
+    found += [
+        f"Seed {number} tells {100 * share:.0f} % of the variance of these latents: a training from another seed finds "
+        "something else, so read single components with care."
+        for number, share in enumerate(agreement, 2)
+        if share < _LITTLE_AGREEMENT
+    ]
+    return found

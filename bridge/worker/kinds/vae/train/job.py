@@ -1,0 +1,151 @@
+"""The steps of `vae.train`: read, prepare, train by either method, write."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Generator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cryobridge.core.latent import whole_disc
+from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.kinds.vae.train import VaeTrainJob
+from cryobridge.wrappers.formats.array_file import arrays_bytes
+from cryobridge.wrappers.particles.particle_set import ParticleSet
+from cryobridge.wrappers.particles.reading import read_particles
+
+from ....heterogeneity.image_source import ImageSource
+from ....heterogeneity.images import image_source
+from ....heterogeneity.run_folder import write_run
+from ....heterogeneity.trained import EpochLoss, TrainedModel
+from ....jobs.context import Context
+from ....jobs.folder import REPORT_NAME
+from ....jobs.runner import JobSteps
+from ....loop import Progress, scaled
+from ....memory import peak_bytes
+from ....report.page import as_html
+from .along import Along, along_first_component
+from .fast import FastModel, train_fast
+from .published import train_published
+from .report import TrainingFindings, page_of
+
+_PREPARED, _TRAINED = 0.15, 0.95
+
+
+def run(job: VaeTrainJob, context: Context) -> JobSteps:
+    """Train, and write the model, the latents, a few volumes and the report."""
+    particles = _particles(job)
+    yield Progress(f"{len(particles)} particles of {particles.box} pixels", 0.0)
+    box = job.options.box_of(particles.box)
+    radius = float(whole_disc(box).radii[-1]) if job.options.is_published else None
+    images = yield from scaled(
+        0.0,
+        _PREPARED,
+        image_source(particles, job.options, box=box, radius=radius, device=context.device),
+    )
+    yield from context.remarked([*particles.remarks, *images.remarks])
+    context.folder.mark("read")
+    made = yield from scaled(_PREPARED, _TRAINED, _made(job, context, particles, images))
+    if not context.leads:
+        return {}
+    context.folder.mark("train")
+    trained = made.trained if isinstance(made, FastModel) else made
+    used = particles if trained.particles is None else trained.particles
+    yield Progress("writing the model and volumes", _TRAINED)
+    with context.parking.holding(trained.model.held):
+        along = along_first_component(trained.model, trained.latents)
+        consensus = _consensus(made, trained)
+    _write(context, trained, used, along, consensus)
+    findings = TrainingFindings(
+        job, used, images, trained, along, made if isinstance(made, FastModel) else None, context.folder.seconds
+    )
+    page, remarks = page_of(findings)
+    context.folder.remark(remarks)
+    context.folder.write_text(REPORT_NAME, as_html(page))
+    context.folder.mark("finish")
+    result = context.folder.finish(
+        metrics=_metrics(findings, *peak_bytes(context.device)),
+        options={**job.options.model_dump(mode="json"), **trained.used, "box": images.box},
+        statements=list(trained.warnings),
+        seeds=trained.seeds,
+    )
+    trained.clear()
+    return result
+
+
+def _particles(job: VaeTrainJob) -> ParticleSet:
+    given = job.inputs
+    particles = read_particles(
+        given.particles,
+        passthrough=given.passthrough or (),
+        poses=given.poses,
+        ctf=given.ctf,
+        selection=given.selection,
+        datadir=given.datadir,
+        pixel_size_A=job.options.pixel_size_A,
+    )
+    if particles.rotations is None:
+        raise InputInvalid(f"{given.particles} (particles): has no poses; refine the particles first, or give 'poses'")
+    return particles
+
+
+def _made(
+    job: VaeTrainJob, context: Context, particles: ParticleSet, images: ImageSource
+) -> Generator[Progress | None, None, FastModel | TrainedModel]:
+    if job.options.is_published:
+        return (yield from train_published(job, context, particles, images))
+    return (yield from train_fast(job, context, images))
+
+
+def _consensus(made: FastModel | TrainedModel, trained: TrainedModel) -> Tensor:
+    if isinstance(made, FastModel):
+        return made.linear.consensus
+    mean = torch.from_numpy(trained.latents.mean(axis=0, keepdims=True)).to(trained.model.held()[0].device)
+    return trained.model.volumes(mean)[0]
+
+
+def _write(context: Context, trained: TrainedModel, particles: ParticleSet, along: Along, consensus: Tensor) -> None:
+    folder = context.folder
+    write_run(folder, trained.model, trained.latents, trained.log_variances, particles)
+    for epoch, latents in trained.epochs.items():
+        folder.write_data(f"latents_epoch_{epoch}.npz", arrays_bytes({"z": latents}))
+    folder.write_map("consensus.mrc", consensus, trained.model.voxel_size_A)
+    for number, volume in enumerate(along.volumes, 1):
+        folder.write_map(f"volume_{number}.mrc", volume, trained.model.voxel_size_A)
+    folder.write_text("training.csv", _table(trained.curve))
+
+
+def _table(curve: Sequence[EpochLoss]) -> str:
+    text = io.StringIO()
+    names = list(curve[0].terms) if curve else []
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["epoch", "loss", *names, "held_out", "seconds"])
+    for one in curve:
+        looked = "" if one.held_out is None else f"{one.held_out:.6g}"
+        values = [f"{one.terms[name]:.6g}" for name in names]
+        writer.writerow([one.epoch, f"{one.loss:.6g}", *values, looked, f"{one.seconds:.2f}"])
+    return text.getvalue()
+
+
+def _metrics(found: TrainingFindings, host: int, device: int | None) -> dict[str, float | int | str | None]:
+    trained = found.trained
+    last = trained.curve[-1] if trained.curve else None
+    return {
+        "particles": len(found.particles),
+        "box": trained.model.box,
+        "voxel_size_A": round(trained.model.voxel_size_A, 5),
+        "method": "published" if found.fast is None else "fast",
+        "latent_dimensions": trained.model.zdim,
+        "epochs": len(trained.curve),
+        "loss_first": round(trained.curve[0].loss, 5) if trained.curve else None,
+        "loss_last": None if last is None else round(last.loss, 5),
+        "held_out": None if last is None or last.held_out is None else round(last.held_out, 4),
+        "information_nats": None if trained.kl is None else round(float(np.sum(trained.kl)), 4),
+        "seeds_agree": None if found.fast is None or not found.fast.agreement else round(min(found.fast.agreement), 4),
+        "linear_agrees": None if found.linear_likeness is None else round(found.linear_likeness, 4),
+        "peak_memory_GB": round(host / 1e9, 2),
+        "peak_gpu_memory_GB": None if device is None else round(device / 1e9, 2),
+    }

@@ -1,0 +1,398 @@
+"""The published method of `vae.train`: cryoDRGN's network trained from nothing, epoch by epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cryobridge.core.latent import CoordinateModel
+from cryobridge.core.latent.published import (
+    LearnedRows,
+    NetworkShape,
+    PoseTable,
+    PublishedLoss,
+    PublishedNetwork,
+    PublishedTask,
+    divergence_by_number,
+)
+from cryobridge.core.particles import soft_window
+from cryobridge.core.training import Learned, StepReport, Trainer, TrainingRecord, generator_at
+from cryobridge.schemas.errors import BadResult, CryobridgeError, InputInvalid
+from cryobridge.schemas.kinds.vae.train import LatentTraining, TrainOptions, VaeTrainJob
+from cryobridge.wrappers.particles.particle_set import ParticleSet
+
+from ....heterogeneity.image_source import ImageSource
+from ....heterogeneity.run_folder import Latents, read_run
+from ....heterogeneity.trained import EpochLoss, TrainedModel
+from ....jobs.checkpoint import Checkpoint, Checkpoints
+from ....jobs.context import Context
+from ....loop import Progress
+from .published_words import REFERENCES, method_of, warnings_of
+
+_EPOCHS, _BATCH, _RATE, _TABLE_RATE = 20, 16, 1e-4, 1e-4
+_LATENTS_AT_ONCE = 256
+_MOST_SETBACKS = 3
+_FREQUENCIES, _LAYERS, _TABLE = 11, 12, 13
+
+
+def train_published(
+    job: VaeTrainJob, context: Context, particles: ParticleSet, images: ImageSource, seed: int | None = None
+) -> Generator[Progress | None, None, TrainedModel]:
+    """Train the published network on prepared images; progress goes from 0 to 1.
+
+    Parameters
+    ----------
+    particles
+        Whose images these are, in their order.
+    images
+        Prepared on all Fourier pixels below Nyquist, `whole_disc` of the model's box.
+    seed
+        Of everything random; the job's own if None.
+
+    Raises
+    ------
+    InputInvalid
+        If the options do not fit the particles.
+    BadResult
+        If the loss stops being finite again and again.
+    """
+    seed = job.options.seed if seed is None else seed
+    training = published_training(job.options, seed, len(images))
+    objects = objects_of(particles, job.options)
+    network = _network(job, context, particles, images, 0 if objects is None else len(objects), seed)
+    loss = PublishedLoss(beta_of(job.options), job.options.beta_control)
+    task = PublishedTask(
+        network,
+        images,
+        objects,
+        loss,
+        batch=training.batch,
+        scale=hartley_scale(job.options, images.box),
+        pose_rest=job.options.pose_rest,
+        held_out=training.held_out,
+        seed=seed,
+    )
+    training = training.model_copy(update={"held_out_every": task.steps_of_pass})
+    used = {"published": training.model_dump(), "box": images.box}
+    course = PublishedCourse(task, network, training, job.options, context, context.checkpoints(used), f"seed_{seed}")
+    yield from course.run()
+    return course.finished(job, particles, images, objects)
+
+
+def published_training(options: TrainOptions, seed: int, count: int) -> LatentTraining:
+    """How the published method trains on so many images: Adam at a constant rate."""
+    return LatentTraining(
+        batch=min(options.batch or _BATCH, count),
+        learning_rate=options.learning_rate or _RATE,
+        schedule="constant",
+        weight_decay=options.weight_decay,
+        gradient_clip=None,
+        ema=0.0,
+        held_out=min(options.held_out or 0, count // 2),
+        seed=seed,
+        precision="bfloat16" if options.amp else "float32",
+    )
+
+
+def beta_of(options: TrainOptions) -> float | str:
+    """Weight or target of the divergence: 1 over the numbers of a latent, if none is given."""
+    return options.beta if options.beta is not None else 1.0 / max(options.latent_dimensions, 1)
+
+
+def shape_of(options: TrainOptions, box: int) -> NetworkShape:
+    """The network that options ask for."""
+    radius = options.encoder_radius
+    count = {"tilt": 2, "series": options.tilts}.get(options.encoder, 1)
+    return NetworkShape(
+        box=box,
+        zdim=options.latent_dimensions,
+        encoder=options.encoder if options.latent_dimensions else "none",
+        encoder_layers=options.encoder_layers,
+        encoder_width=options.encoder_width,
+        encoder_radius=box / 2 if radius is None or radius < 1 else min(radius, box / 2),
+        decoder_layers=options.decoder_layers,
+        decoder_width=options.decoder_width,
+        encoding=options.encoding,
+        encoding_count=options.encoding_count or box // 2,
+        feature_sigma=options.feature_sigma,
+        domain=options.domain,
+        activation=options.activation,
+        tilts=count,
+        tilt_layers=options.tilt_layers,
+        tilt_width=options.tilt_width,
+        tilt_embedding=options.tilt_embedding,
+    )
+
+
+def hartley_scale(options: TrainOptions, box: int) -> float:
+    """What prepared spectra are multiplied with, so that the Hartley values of noise had variance 1 unwindowed.
+
+    The published method divides by the deviation of the transforms of images before they are windowed, and noise is
+    nearly all of it. Prepared noise has variance 1 in each part, windowed, so 2 in a Hartley value.
+    """
+    window = soft_window(box, options.window_radius).square().mean() if options.window else torch.tensor(1.0)
+    return float(torch.sqrt(window / 2))
+
+
+def objects_of(particles: ParticleSet, options: TrainOptions) -> Tensor | None:
+    """Which images show each object, (G, T) by rising dose; None where every image shows its own.
+
+    An object with fewer images than T is shown by some of them again.
+
+    Raises
+    ------
+    InputInvalid
+        If the encoder is of several images, and the table does not say which belong together.
+    """
+    count = {"tilt": 2, "series": options.tilts}.get(options.encoder, 1)
+    if count == 1 or not options.latent_dimensions:
+        return None
+    tilts = particles.tilts
+    if tilts is None:
+        raise InputInvalid(
+            f"{particles.name}: does not say which images show one particle, as 'encoder: {options.encoder}' needs; "
+            "give a table of a tilt series, with _rlnGroupName, or 'encoder: resid'"
+        )
+    order = np.lexsort((np.arange(len(particles)), tilts.dose_e_A2, tilts.particle))
+    _, starts, sizes = np.unique(tilts.particle[order], return_index=True, return_counts=True)
+    places = starts[:, None] + np.arange(count)[None, :] % sizes[:, None]
+    return torch.from_numpy(order[places].astype(np.int64))
+
+
+def _network(
+    job: VaeTrainJob, context: Context, particles: ParticleSet, images: ImageSource, objects: int, seed: int
+) -> PublishedNetwork:
+    """The network to begin with, on the device: new, or that of an earlier training."""
+    options, device = job.options, context.device
+    poses = None
+    if options.learn_poses:
+        if particles.rotations is None or np.ptp(particles.pixel_size_A) > 0:
+            raise InputInvalid(
+                f"{particles.name}: poses can be learned only of images that have some, and all of one pixel size; "
+                "leave 'learn_poses' out"
+            )
+        poses = PoseTable(torch.from_numpy(particles.rotations), options.pose_embedding, options.pose_rate)
+    shape = shape_of(options, images.box)
+    table = None
+    if shape.encoder == "table":
+        drawn = 0.1 * torch.randn(len(images), shape.zdim, generator=generator_at(seed, _TABLE))
+        table = LearnedRows(drawn, options.learning_rate or _TABLE_RATE)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator_at(seed, _LAYERS))))
+        disc = images.disc.to("cpu")
+        network = PublishedNetwork(shape, disc, generator_at(seed, _FREQUENCIES), poses, table)
+    if job.inputs.load is not None:
+        _take_over(network, read_run(job.inputs.load, torch.device("cpu")).model, f"{job.inputs.load}")
+    return network.to(device)
+
+
+def _take_over(network: PublishedNetwork, model: object, name: str) -> None:
+    """Begin with the weights of an earlier training of the same shape."""
+    if not isinstance(model, CoordinateModel) or model.shape != network.shape:
+        raise InputInvalid(
+            f"{name} (load): is of another network than the options ask for; give the options that it was trained "
+            "with, or leave 'load' out"
+        )
+    state = network.state_dict()
+    network.load_state_dict({**state, **model.network.state_dict()})
+
+
+@dataclass
+class PublishedCourse:
+    """A training while it goes on: steps, latents of epochs, checkpoints.
+
+    rate
+        That the learning rate is multiplied with: halved whenever numbers ran away.
+    """
+
+    task: PublishedTask
+    network: PublishedNetwork
+    training: LatentTraining
+    options: TrainOptions
+    context: Context
+    checkpoints: Checkpoints
+    name: str
+    record: TrainingRecord = field(default_factory=TrainingRecord)
+    terms: list[dict[str, float]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    setbacks: list[str] = field(default_factory=list)
+    latents: dict[int, Tensor] = field(default_factory=dict)
+    rate: float = 1.0
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the particles."""
+        return self.options.epochs or _EPOCHS
+
+    @property
+    def steps(self) -> int:
+        """Of all epochs."""
+        return self.epochs * self.task.steps_of_pass
+
+    def run(self) -> Generator[Progress | None, None, None]:
+        """Train to the end, from the checkpoint on where there is one."""
+        learned = Learned(self.task.modules, self.training, self.context.device)
+        self._resume(learned)
+        good = self._state(learned)
+        with self.context.parking.holding(learned.held):
+            while len(self.record.losses) < self.steps:
+                try:
+                    yield from self._epoch(learned)
+                except ValueError as error:
+                    self._step_back(learned, good, error)
+                good = self._state(learned)
+
+    def finished(
+        self, job: VaeTrainJob, particles: ParticleSet, images: ImageSource, objects: Tensor | None
+    ) -> TrainedModel:
+        """What the training made."""
+        means, log_variances = self.task.latents(_LATENTS_AT_ONCE)
+        per_object = divergence_by_number(means, log_variances).mean(dim=0)
+        has_variance = self.network.encoder is not None
+        spread = _Spread(particles, objects)
+        scale = hartley_scale(self.options, images.box)
+        other = self._moved(particles, images) if self.network.poses is not None else None
+        kl = per_object.numpy() if has_variance else None
+        return TrainedModel(
+            model=CoordinateModel(self.network, images.pixel_size_A, norm=images.noise / scale, scale=scale),
+            latents=spread.of(means),
+            log_variances=spread.of(log_variances) if has_variance else None,
+            epochs={epoch: spread.of(found) for epoch, found in self.latents.items()},
+            curve=self._curve(),
+            kl=kl,
+            warnings=[*self.setbacks, *warnings_of(kl)],
+            methods=[method_of(self.network.shape, self.training, beta_of(self.options), self.epochs, self.options)],
+            references=REFERENCES,
+            used={**self.training.model_dump(), "epochs": self.epochs, "beta": beta_of(self.options)},
+            seeds={"published": self.training.seed},
+            particles=other,
+            clear=lambda: self.checkpoints.remove(self.name),
+        )
+
+    def _epoch(self, learned: Learned) -> Generator[Progress | None, None, None]:
+        """Train to the end of the epoch, and keep its latents."""
+        options = self.training.model_copy(update={"learning_rate": self.training.learning_rate * self.rate})
+        trainer = Trainer(
+            self.task,
+            learned,
+            options,
+            steps=self.steps,
+            seed=options.seed,
+            record=self.record,
+            ranks=self.context.ranks,
+        )
+        per = self.task.steps_of_pass
+        saved = before = time.monotonic()
+        with self.context.parking.holding(trainer.held):
+            for report in trainer.run():
+                epoch, now = (report.step - 1) // per, time.monotonic()
+                self._count(report, epoch, now - before)
+                before = now
+                if now - saved >= self.options.checkpoint_every_s:
+                    self._keep(learned)
+                    saved = now
+                yield self._progress(report)
+                if report.step % per == 0:
+                    break
+        epoch = len(self.record.losses) // per
+        if epoch % self.options.checkpoint == 0 and self.network.shape.zdim:
+            self.latents[epoch], _ = self.task.latents(_LATENTS_AT_ONCE)
+        self._keep(learned)
+
+    def _count(self, report: StepReport, epoch: int, seconds: float) -> None:
+        if len(self.terms) <= epoch:
+            self.terms.append(dict.fromkeys(report.terms, 0.0))
+            self.seconds.append(0.0)
+        for name, value in report.terms.items():
+            self.terms[epoch][name] += value
+        self.seconds[epoch] += seconds
+
+    def _progress(self, report: StepReport) -> Progress:
+        epoch = (report.step - 1) // self.task.steps_of_pass + 1
+        text = f"epoch {epoch} of {self.epochs}, step {report.step}/{report.steps}, loss {report.loss:.4f}"
+        return Progress(text, report.step / report.steps)
+
+    def _curve(self) -> list[EpochLoss]:
+        per = self.task.steps_of_pass
+        found = []
+        for number, sums in enumerate(self.terms):
+            terms = {name: value / per for name, value in sums.items()}
+            looked = self.record.held_out[number] if number < len(self.record.held_out) else None
+            found.append(EpochLoss(number + 1, sum(terms.values()), terms, looked, self.seconds[number]))
+        return found
+
+    def _step_back(self, learned: Learned, good: Checkpoint, error: ValueError) -> None:
+        """Go back to the last good epoch, and on from there at half the rate."""
+        setbacks, rate = [*self.setbacks, f"{error}"], self.rate / 2
+        if len(setbacks) > _MOST_SETBACKS:
+            raise BadResult(f"training failed: {'; '.join(setbacks)}; try a lower learning_rate") from error
+        self._take(learned, good)
+        self.setbacks, self.rate = setbacks, rate
+        self.context.say(f"{error}; goes on after step {len(self.record.losses)} with half the rate")
+
+    def _state(self, learned: Learned) -> Checkpoint:
+        tensors = learned.tensors() | {f"epoch/{epoch}": value for epoch, value in self.latents.items()}
+        note: dict[str, Any] = {
+            "losses": list(self.record.losses),
+            "held_out": list(self.record.held_out),
+            "terms": [dict(one) for one in self.terms],
+            "seconds": list(self.seconds),
+            "setbacks": list(self.setbacks),
+            "rate": self.rate,
+        }
+        return Checkpoint(tensors, note)
+
+    def _keep(self, learned: Learned) -> None:
+        """Write a checkpoint; a full disk costs the chance to go on from it, not the training itself."""
+        try:
+            self.checkpoints.write(self.name, self._state(learned))
+        except CryobridgeError as error:
+            self.context.say(f"no checkpoint: {error}")
+
+    def _resume(self, learned: Learned) -> None:
+        kept = self.checkpoints.read(self.name)
+        if kept is not None:
+            self._take(learned, kept)
+            self.context.say(f"goes on after step {len(self.record.losses)}")
+
+    def _take(self, learned: Learned, kept: Checkpoint) -> None:
+        note = kept.note
+        learned.load_tensors(kept.tensors)
+        self.record = TrainingRecord(list(note["losses"]), list(note["held_out"]))
+        self.terms, self.seconds = [dict(one) for one in note["terms"]], list(note["seconds"])
+        self.setbacks, self.rate = list(note["setbacks"]), float(note["rate"])
+        self.latents = {
+            int(name.partition("/")[2]): value for name, value in kept.tensors.items() if name.startswith("epoch/")
+        }
+
+    def _moved(self, particles: ParticleSet, images: ImageSource) -> ParticleSet:
+        """The particles with the poses that were learned."""
+        if self.network.poses is None:
+            return particles
+        rotations, shifts_px = self.network.poses.all()
+        shifts_A = shifts_px.double().numpy() * images.pixel_size_A
+        before = np.zeros_like(shifts_A) if particles.shifts_A is None else particles.shifts_A
+        return replace(particles, rotations=rotations.double().numpy(), shifts_A=before + shifts_A)
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """Latents of objects as latents of images."""
+
+    particles: ParticleSet
+    objects: Tensor | None
+
+    def of(self, found: Tensor) -> Latents:
+        """Those (N, zdim) of images, of those (G, zdim) of objects."""
+        values: NDArray[np.float32] = found.numpy().astype(np.float32)
+        if self.objects is None or self.particles.tilts is None:
+            return values
+        _, which = np.unique(self.particles.tilts.particle, return_inverse=True)
+        return values[which]

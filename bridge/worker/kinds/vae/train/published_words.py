@@ -1,0 +1,65 @@
+"""What the report says of the published method: how it was done, what it cites, what may be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryobridge.core.latent.published import NetworkShape
+from cryobridge.schemas.kinds.vae.train import LatentTraining, TrainOptions
+
+from ....report.citations import Citation, by_doi
+
+CRYODRGN = by_doi(
+    "Zhong et al. 2021",
+    "Zhong, Bepler, Berger, Davis. CryoDRGN: reconstruction of heterogeneous cryo-EM structures using neural "
+    "networks. Nat. Methods 18 (2021).",
+    "10.1038/s41592-020-01049-4",
+)
+REFERENCES: Sequence[Citation] = (CRYODRGN,)
+_COLLAPSED, _UNUSED = 0.1, 0.02
+
+
+def method_of(
+    shape: NetworkShape, training: LatentTraining, beta: float | str, epochs: int, options: TrainOptions
+) -> str:
+    """How it was trained, as a paragraph."""
+    weight = f"schedule {beta}" if isinstance(beta, str) else f"{beta:g}"
+    encoder = {
+        "none": "There was no latent, so one volume was learned.",
+        "table": "The latents were learned one by one, without an encoder.",
+    }.get(
+        shape.encoder,
+        f"The encoder '{shape.encoder}' had {shape.encoder_layers} hidden layers of {shape.encoder_width}; the "
+        f"divergence of its latents from the normal distribution had the weight {weight}"
+        + ("." if options.beta_control is None else f" as a target, held with {options.beta_control:g}."),
+    )
+    poses = (
+        f" Poses and shifts were learned after {options.pose_rest} epochs, as {options.pose_embedding}, at a rate of "
+        f"{options.pose_rate:g}."
+        if options.learn_poses
+        else ""
+    )
+    return (
+        f"A network of {shape.decoder_layers} hidden layers of {shape.decoder_width} gave the spectrum of a volume of "
+        f"{shape.box} voxels at a position ({shape.encoding} encoding, domain {shape.domain}) for a latent of "
+        f"{shape.zdim} numbers (Zhong et al. 2021). {encoder} It was trained for {epochs} epochs in batches of "
+        f"{training.batch} with Adam at a rate of {training.learning_rate:g}, seed {training.seed}.{poses}"
+    )
+
+
+def warnings_of(kl: NDArray[np.float32] | None) -> list[str]:
+    """What the information of the latents, in nats by number, says against a training."""
+    if kl is None or not len(kl):
+        return []
+    if float(kl.sum()) < _COLLAPSED:
+        return [
+            f"The latents hold next to no information ({float(kl.sum()):.3f} nats): the encoder has collapsed and "
+            "says the same of all particles. Try a lower beta, more epochs, or 'method: fast'."
+        ]
+    unused = int((kl < _UNUSED).sum())
+    if unused:
+        return [f"{unused} of {len(kl)} numbers of the latent are unused (less than {_UNUSED} nats)."]
+    return []

@@ -1,0 +1,5 @@
+"""`vae.volumes`: volumes of latents."""
+
+from .job import run
+
+__all__ = ["run"]

@@ -1,0 +1,204 @@
+"""A linear model and a network on top of it: volumes of latents, and latents of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ..particles import half_disc
+from .film import FilmDecoder
+from .model import Description, ImageEncoder, VolumeModel, model_of, register
+from .warm_encoder import WarmEncoder
+
+FILM = "film"
+_NETWORK, _LINEAR, _CONSENSUS = "network.", "linear.", "consensus"
+_POINTS_AT_ONCE = 1 << 16
+_IMAGES_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class FilmShape:
+    """Sizes of the network.
+
+    zdim, modes
+        Numbers of a latent, and scores that it is found from.
+    box, radius
+        Of the volumes in voxels, and of the band that the network knows, in cycles per box.
+    features, width, layers, encoder_width
+        Of the network.
+    """
+
+    zdim: int
+    modes: int
+    box: int
+    radius: float
+    features: int = 96
+    width: int = 128
+    layers: int = 3
+    encoder_width: int = 64
+
+
+class FilmNetwork(nn.Module):
+    """Encoder and decoder, trained as one."""
+
+    def __init__(self, shape: FilmShape, places: Tensor, scale: float) -> None:
+        super().__init__()
+        self.shape = shape
+        self.encoder = WarmEncoder(shape.modes, shape.zdim, shape.encoder_width)
+        self.decoder = FilmDecoder(places, shape.box, shape.zdim, scale, width=shape.width, layers=shape.layers)
+
+    @classmethod
+    def new(cls, shape: FilmShape, places: Tensor, scale: float, seed: int) -> FilmNetwork:
+        """An untrained network of a seed, where the places (F, 3) are."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = cls(shape, places.cpu(), scale)
+        return network.to(places.device)
+
+    def forward(self, scores: Tensor, draws: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Coefficients (B, M, 2) of drawn latents, and their mean and logarithm of the variance (B, zdim).
+
+        Parameters
+        ----------
+        scores
+            (B, modes).
+        draws
+            (B, zdim) standard normal; zeros for the mean latent itself.
+        points
+            (B, M, 3) in x, y, z, cycles per box.
+        """
+        with torch.autocast(scores.device.type, enabled=False):
+            mean, log_variance = self.encoder(scores)
+        z = mean + torch.exp(0.5 * log_variance) * draws
+        return self.decoder(z, points), mean, log_variance
+
+
+class FilmModel:
+    """What the fast training leaves.
+
+    Parameters
+    ----------
+    network
+        Trained.
+    linear
+        Whose scores of an image the network's encoder takes.
+    consensus
+        (n, n, n) in z, y, x, that the decoder's deviations are added to.
+    voxel_size_A
+        Of the volumes.
+    """
+
+    name = FILM
+
+    def __init__(self, network: FilmNetwork, linear: VolumeModel, consensus: Tensor, voxel_size_A: float) -> None:
+        self.network = network.eval()
+        self.linear = linear
+        self._consensus = consensus
+        self._voxel_size_A = voxel_size_A
+
+    @property
+    def zdim(self) -> int:
+        """Numbers of a latent."""
+        return self.network.shape.zdim
+
+    @property
+    def box(self) -> int:
+        """Voxels along a side of its volumes."""
+        return self.network.shape.box
+
+    @property
+    def voxel_size_A(self) -> float:
+        """Of its volumes."""
+        return self._voxel_size_A
+
+    @torch.no_grad()
+    def volumes(self, z: Tensor) -> Tensor:
+        """Volumes (B, box, box, box) in z, y, x of latents (B, zdim).
+
+        Beyond the band that was trained they are the consensus: there the network was never told anything.
+        """
+        return torch.stack([self._consensus + self._deviation(one[None]) for one in z.to(self._consensus)])
+
+    @torch.no_grad()
+    def encode(self, spectra: Tensor, ctf: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the variance of the latents of images, (N, zdim) each; see `ImageEncoder`."""
+        scores, _ = cast("ImageEncoder", self.linear).encode(spectra, ctf, rotations)
+        return self.of_scores(scores)
+
+    @torch.no_grad()
+    def of_scores(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of scores (N, modes) of the linear model."""
+        found = [self.network.encoder(part) for part in torch.split(scores, _IMAGES_AT_ONCE)]
+        return torch.cat([mean for mean, _ in found]), torch.cat([spread for _, spread in found])
+
+    def stored(self) -> tuple[dict[str, Tensor], Description]:
+        """What to store: tensors on the CPU, and the description."""
+        shape = self.network.shape
+        linear, described = self.linear.stored()
+        tensors = {f"{_NETWORK}{name}": value.detach().cpu() for name, value in self.network.state_dict().items()}
+        tensors |= {f"{_LINEAR}{name}": value for name, value in linear.items()}
+        tensors[_CONSENSUS] = self._consensus.cpu()
+        description: Description = {
+            "model": FILM,
+            "zdim": shape.zdim,
+            "modes": shape.modes,
+            "box": shape.box,
+            "radius": shape.radius,
+            "features": shape.features,
+            "width": shape.width,
+            "layers": shape.layers,
+            "encoder_width": shape.encoder_width,
+            "voxel_size_A": self._voxel_size_A,
+            "linear": described,
+        }
+        return tensors, description
+
+    def held(self) -> list[Tensor]:
+        """Every tensor on the device."""
+        return [*self.network.parameters(), *self.network.buffers(), self._consensus, *self.linear.held()]
+
+    def _deviation(self, z: Tensor) -> Tensor:
+        shape = self.network.shape
+        box, device = shape.box, self._consensus.device
+        whole = int(shape.radius)
+        axis = torch.arange(-whole, whole + 1, device=device)
+        kz, ky, kx = torch.meshgrid(axis, axis, torch.arange(whole + 1, device=device), indexing="ij")
+        squared = kx * kx + ky * ky + kz * kz
+        kept = (squared > 0) & (squared <= shape.radius**2)
+        kx, ky, kz = kx[kept], ky[kept], kz[kept]
+        points = torch.stack([kx, ky, kz], dim=1).float()
+        found = torch.cat([self.network.decoder(z, part[None])[0] for part in torch.split(points, _POINTS_AT_ONCE)])
+        spectrum = torch.zeros(box, box, box // 2 + 1, dtype=torch.complex64, device=device)
+        spectrum[kz % box, ky % box, kx] = torch.view_as_complex(found.contiguous())
+        volume: Tensor = torch.fft.fftshift(torch.fft.irfftn(spectrum, s=(box, box, box)))
+        return volume
+
+
+def _film_of(tensors: Mapping[str, Tensor], description: Description) -> VolumeModel:
+    sizes = ("zdim", "modes", "box", "features", "width", "layers", "encoder_width")
+    given: dict[str, Any] = {one: int(description[one]) for one in sizes}
+    shape = FilmShape(radius=float(description["radius"]), **given)
+    half_disc(shape.box, shape.radius)
+    consensus = tensors[_CONSENSUS]
+    if consensus.shape != (shape.box,) * 3:
+        raise ValueError(f"its consensus is {tuple(consensus.shape)}, expected a cube of {shape.box}")
+    network = FilmNetwork.new(shape, torch.zeros(shape.features, 3, device=consensus.device), 1.0, 0)
+    try:
+        network.load_state_dict(_of(tensors, _NETWORK))
+    except RuntimeError as error:
+        raise ValueError(f"its network is not of the sizes it says: {error}") from error
+    linear = model_of(_of(tensors, _LINEAR), description["linear"], consensus.device)
+    if linear.zdim != shape.modes:
+        raise ValueError(f"its linear model has {linear.zdim} modes, expected {shape.modes}")
+    return FilmModel(network, linear, consensus, float(description["voxel_size_A"]))
+
+
+def _of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+register(FILM, _film_of)

@@ -1,0 +1,185 @@
+"""Learning what particles have beyond their consensus, as a task of `core.training`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..particles import FourierGrid, HalfDisc, slice_points
+from ..training import Batch, Learned, Network, generator_at
+from .film_model import FilmShape
+
+NETWORK = "network"
+_DRAWS, _KEPT_OUT = 1, 2
+
+
+class ShownImages(Protocol):
+    """Some prepared images on the device: (B,), (B, M), (B, M), (B, 3, 3)."""
+
+    @property
+    def members(self) -> Tensor:
+        """Which images of the set."""
+
+    @property
+    def spectra(self) -> Tensor:
+        """Recentred, bright on dark."""
+
+    @property
+    def ctf(self) -> Tensor:
+        """Values."""
+
+    @property
+    def rotations(self) -> Tensor:
+        """Object to view, float32."""
+
+
+class ImagesToLearn(Protocol):
+    """A set of prepared images, wherever they lie."""
+
+    @property
+    def disc(self) -> HalfDisc:
+        """Fourier pixels of the spectra."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def of(self, members: Tensor) -> ShownImages:
+        """These images (K,)."""
+
+    def batch(self, seed: int, step: int, size: int) -> ShownImages:
+        """The images of a step, the same for a seed and a step; each comes once in `len(self) // size` steps."""
+
+    def held(self) -> list[Tensor]:
+        """Every tensor on the device."""
+
+
+class FilmTask:
+    """Images in batches, each once in a pass over them; what is left of a pass when no batch is full waits.
+
+    Parameters
+    ----------
+    learned
+        Holds a `FilmNetwork` of this shape under the name `NETWORK`.
+    images
+        On the network's device, their disc at least as wide as the network's band.
+    scores
+        (N, modes) of the images, of the linear model.
+    consensus
+        (n, n, n), on the scale of the spectra.
+    noise
+        (S + 1,) variance by shell of the real and imaginary parts of spectra, at least to the network's band.
+    batch, beta
+        Images of a step, and the weight of the information in their latents.
+    held_out
+        Images that nothing is learned from; which ones follows from `seed`.
+    """
+
+    fixed_shapes = True
+
+    def __init__(
+        self,
+        learned: Learned,
+        shape: FilmShape,
+        images: ImagesToLearn,
+        scores: Tensor,
+        consensus: Tensor,
+        *,
+        noise: Tensor,
+        batch: int,
+        beta: float,
+        held_out: int,
+        seed: int,
+    ) -> None:
+        self._learned = learned
+        self._images = images
+        self._scores = scores
+        self._consensus = FourierGrid.of(consensus)
+        self._batch = batch
+        self._beta = beta
+        self._zdim = shape.zdim
+        self._disc = images.disc.within(shape.radius)
+        self._sharpness = noise[self._disc.shells].rsqrt()
+        order = torch.randperm(len(images), generator=generator_at(seed, _KEPT_OUT))
+        self._kept_out = order[:held_out].sort().values
+        counts = torch.ones(len(images))
+        counts[self._kept_out] = 0
+        self._counts = counts.to(scores.device)
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """The network."""
+        return {name: learner.network for name, learner in self._learned.named.items()}
+
+    def batch(self, seed: int, step: int) -> Batch:
+        """The images of a step. Those kept out are in it and do not count, so that all steps are of one size."""
+        shown = self._images.batch(seed, step, self._batch)
+        draws = torch.randn(len(shown.members), self._zdim, generator=generator_at(seed, _DRAWS, step))
+        return self._samples(shown, draws)
+
+    def losses(self, name: str, network: Network, batch: Batch) -> Mapping[str, Tensor]:
+        """Misfit over the noise, and information of the latents, both in nats for each Fourier pixel."""
+        misfit, information = self._of(network, batch)
+        pixels = len(self._disc)
+        counts = batch["counts"]
+        return {"data": (counts * misfit).mean() / pixels, "kl": self._beta * (counts * information).mean() / pixels}
+
+    def held_out(self) -> Batch | None:
+        """The images kept out, decoded at their mean latents."""
+        if not len(self._kept_out):
+            return None
+        shown = self._images.of(self._kept_out.to(self._scores.device))
+        return self._samples(shown, torch.zeros(len(self._kept_out), self._zdim))
+
+    def score(self, name: str, network: Network, batch: Batch) -> Tensor:
+        """Misfit and information less the misfit of the consensus alone, in nats an image; below 0 is better."""
+        misfit, information = self._of(network, batch)
+        return (misfit + information - _in_nats(batch["residual"])).mean()
+
+    @torch.no_grad()
+    def not_finite(self, network: Network, seed: int, step: int) -> Tensor:
+        """Which images of a step have a misfit that is not finite, (K,) on the CPU."""
+        shown = self._images.batch(seed, step, self._batch)
+        misfit, _ = self._of(network, self._samples(shown, torch.zeros(len(shown.members), self._zdim)))
+        found: Tensor = shown.members[~torch.isfinite(misfit)].cpu()
+        return found
+
+    def tensors(self) -> Iterator[Tensor]:
+        """What the batches are taken from."""
+        yield from self._images.held()
+        yield from (self._scores, self._counts, self._consensus.values, self._sharpness)
+        yield from (self._disc.points, self._disc.radii)
+
+    def _samples(self, shown: ShownImages, draws: Tensor) -> dict[str, Tensor]:
+        members, count = shown.members.to(self._scores.device), len(self._disc)
+        points, ctf = slice_points(self._disc, shown.rotations), shown.ctf[:, :count]
+        residual = (shown.spectra[:, :count] - ctf * self._consensus.sample(points)) * self._sharpness
+        return {
+            "scores": self._scores[members],
+            "counts": self._counts[members],
+            "draws": draws.to(self._scores.device),
+            "points": points,
+            "ctf": ctf * self._sharpness,
+            "residual": torch.view_as_real(residual),
+        }
+
+    def _of(self, network: Network, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Misfit and information of each image, in nats, (B,)."""
+        found, mean, log_variance = network(batch["scores"], batch["draws"], batch["points"])
+        misfit = _in_nats(batch["ctf"][..., None] * found - batch["residual"])
+        return misfit, information_of(mean, log_variance).sum(dim=1)
+
+
+def _in_nats(missed: Tensor) -> Tensor:
+    """Half of the squares, summed, of numbers of variance 1: (B,) of (B, M, 2)."""
+    return 0.5 * missed.square().sum(dim=(1, 2))
+
+
+def information_of(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Divergence of normal latents from the standard normal one, in nats, by their numbers: (N, zdim).
+
+    Source: (mean^2 + variance - 1 - log variance) / 2; Kingma & Welling 2014, ICLR, arXiv 1312.6114.
+    """
+    return 0.5 * (mean.square() + torch.exp(log_variance) - 1 - log_variance)

@@ -1,0 +1,147 @@
+"""The linear model: a consensus and the volumes in which particles differ from it. Images are encoded by projection."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from ..particles import half_disc
+from ..subspace import BandGrid, Consensus, LinearScorer, SeenImages, Subspace
+from .model import Description, register
+
+NAME = "linear"
+
+
+class LinearModel:
+    """Volume of z = consensus + sum over k of z_k times component k, the components zero beyond their radius.
+
+    Latents are in deviations of the first: it has a prior variance of 1, the others less.
+
+    Parameters
+    ----------
+    consensus
+        (n, n, n), density positive.
+    table
+        (V, 2 K) spectra of the components on `BandGrid(n, radius)`.
+    prior_variance
+        (K,) of the latents.
+    noise
+        (S + 1,) variance by shell of the real and imaginary parts of images' spectra.
+    """
+
+    name = NAME
+
+    def __init__(
+        self,
+        consensus: Tensor,
+        table: Tensor,
+        prior_variance: Tensor,
+        noise: Tensor,
+        radius: float,
+        voxel_size_A: float,
+    ) -> None:
+        self._grid = BandGrid(consensus.shape[-1], radius)
+        zdim = len(prior_variance)
+        if consensus.dim() != 3 or table.shape != (len(self._grid), 2 * zdim):
+            raise ValueError(
+                f"components of shape {tuple(table.shape)} do not belong to {zdim} latents and a consensus of shape "
+                f"{tuple(consensus.shape)}"
+            )
+        if len(noise) <= int(radius):
+            raise ValueError(f"noise of {len(noise)} shells does not reach a radius of {radius:g}")
+        self._tensors = {"consensus": consensus, "table": table, "prior_variance": prior_variance, "noise": noise}
+        self.radius = radius
+        self._voxel_size_A = voxel_size_A
+
+    @classmethod
+    def of(cls, consensus: Consensus, subspace: Subspace, voxel_size_A: float) -> Self:
+        """The model that a fit found."""
+        first = subspace.eigenvalues[:1]
+        table, variance = subspace.basis, subspace.eigenvalues
+        if len(variance):
+            table, variance = table * first.sqrt(), variance / first
+        return cls(consensus.volume, table, variance, consensus.noise, subspace.grid.radius, voxel_size_A)
+
+    @property
+    def zdim(self) -> int:
+        """Numbers of a latent."""
+        return len(self.prior_variance)
+
+    @property
+    def box(self) -> int:
+        """Voxels along a side of its volumes."""
+        return self.consensus.shape[-1]
+
+    @property
+    def voxel_size_A(self) -> float:
+        """Of its volumes."""
+        return self._voxel_size_A
+
+    @property
+    def consensus(self) -> Tensor:
+        """(n, n, n), the volume of z = 0."""
+        return self._tensors["consensus"]
+
+    @property
+    def prior_variance(self) -> Tensor:
+        """(K,) of the latents."""
+        return self._tensors["prior_variance"]
+
+    def components(self) -> Tensor:
+        """(K, n, n, n): what a unit of each latent adds."""
+        if self.zdim == 0:
+            return self.consensus.new_zeros(0, *self.consensus.shape)
+        return self._grid.volumes_of(self._tensors["table"])
+
+    @torch.no_grad()
+    def volumes(self, z: Tensor) -> Tensor:
+        """Volumes (B, n, n, n) of latents (B, K)."""
+        if self.zdim == 0:
+            return self.consensus.expand(len(z), -1, -1, -1).clone()
+        table = self._tensors["table"]
+        latents = z.to(table)
+        parts = [table[:, : self.zdim] @ latents.T, table[:, self.zdim :] @ latents.T]
+        return self.consensus + self._grid.volumes_of(torch.cat(parts, dim=1))
+
+    @torch.no_grad()
+    def encode(self, spectra: Tensor, ctf: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the variance of latents (N, K), see `ImageEncoder`."""
+        if self.zdim == 0:
+            return spectra.new_zeros(len(spectra), 0).float(), spectra.new_zeros(len(spectra), 0).float()
+        disc = half_disc(self.box, self.radius, spectra.device)
+        if spectra.shape[1] < len(disc):
+            raise ValueError(f"spectra of {spectra.shape[1]} pixels do not reach the model's {len(disc)}")
+        band = len(disc)
+        found = self._scorer.scores(SeenImages(disc, spectra[:, :band], ctf[:, :band], rotations.float()))
+        return found.mean, found.variance.log()
+
+    def stored(self) -> tuple[dict[str, Tensor], Description]:
+        """Tensors on the CPU, and the description."""
+        tensors = {name: value.cpu().contiguous() for name, value in self._tensors.items()}
+        return tensors, {"model": NAME, "radius": self.radius, "voxel_size_A": self.voxel_size_A}
+
+    def held(self) -> list[Tensor]:
+        """Every tensor on the device."""
+        return list(self._tensors.values())
+
+    @functools.cached_property
+    def _scorer(self) -> LinearScorer:
+        return LinearScorer(self.consensus, self.components(), self.prior_variance, self._tensors["noise"], self.radius)
+
+
+def _opened(tensors: Mapping[str, Tensor], description: Description) -> LinearModel:
+    try:
+        consensus, table, variance, noise = (
+            tensors[name].float() for name in ("consensus", "table", "prior_variance", "noise")
+        )
+        radius, voxel_size_A = float(description["radius"]), float(description["voxel_size_A"])
+    except KeyError as error:
+        raise ValueError(f"the linear model has no {error}") from error
+    return LinearModel(consensus, table, variance, noise, radius, voxel_size_A)
+
+
+register(NAME, _opened)

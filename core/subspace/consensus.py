@@ -1,0 +1,103 @@
+"""The consensus of images, and what is left of them when it is taken away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..particles import FourierGrid, SliceSums, slice_points, volume_of_grid
+from .images import SeenImages, noise_of_shells
+
+_IMAGES_AT_ONCE = 256
+_LEAST_POWER = 1e-4
+"""Of a shell's prior power, as a share of the largest shell's."""
+_PADDING = 2
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """The mean volume of images.
+
+    Attributes
+    ----------
+    volume
+        (n, n, n) in z, y, x, density positive.
+    prior_power
+        (S + 1,) by shell: mean |V|^2 of its spectrum without the noise, in the units of the images' spectra.
+    noise
+        (S + 1,) variance by shell of the real and imaginary parts of what the consensus leaves of the images.
+    """
+
+    volume: Tensor
+    prior_power: Tensor
+    noise: Tensor
+
+    def views(self, images: SeenImages) -> Tensor:
+        """Spectra (N, M) of the consensus as the images show it, CTF included."""
+        grid = FourierGrid.of(self.volume, _PADDING)
+        found = torch.empty_like(images.spectra)
+        for start in range(0, len(images), _IMAGES_AT_ONCE):
+            part = slice(start, start + _IMAGES_AT_ONCE)
+            found[part] = grid.sample(slice_points(images.disc, images.rotations[part])) * images.ctf[part]
+        return found
+
+    def residuals(self, images: SeenImages) -> Tensor:
+        """Spectra (N, M) of the images without the consensus."""
+        return images.spectra - self.views(images)
+
+
+def consensus_of(images: SeenImages) -> tuple[Consensus, Tensor]:
+    """The consensus volume of images by a Wiener filter, and their residuals (N, M).
+
+    With w the shares of the trilinear kernel, C the CTF, Y the spectra over the noise's deviation, the volume is
+    sum w C Y / (sum w C^2 + 2 / P), where P is the shell's mean of |V|^2 of the volume without a prior, less what noise
+    alone gives it. Source: the posterior mean under Gaussian noise and a Gaussian prior by shell, as in Scheres 2012,
+    J Struct Biol 180, 519.
+    """
+    box, device = images.disc.box, images.spectra.device
+    noise = noise_of_shells(images.spectra, images.disc)
+    data, weight = consensus_sums(images, noise)
+    radii = grid_shells(box, device)
+    power = _prior_power(data, weight, radii, len(noise))
+    values = data / (weight + 2 / power[radii.clamp(max=len(power) - 1)])
+    values[radii >= len(power)] = 0
+    consensus = Consensus(volume_of_grid(values, box), power, noise)
+    residuals = consensus.residuals(images)
+    left = noise_of_shells(residuals, images.disc)
+    return Consensus(consensus.volume, power, left), residuals
+
+
+def consensus_sums(images: SeenImages, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums w C Y / noise and w C^2 / noise (n, n, n // 2 + 1) of images with a noise (S + 1,) by shell."""
+    sums = SliceSums(images.disc.box, device=images.spectra.device)
+    precision = 1 / noise[images.disc.shells]
+    for start in range(0, len(images), _IMAGES_AT_ONCE):
+        part = images.of(slice(start, start + _IMAGES_AT_ONCE))
+        seen = part.ctf * part.spectra * precision
+        values = torch.stack([seen.real, seen.imag, part.ctf.square() * precision], dim=-1)
+        sums.add(slice_points(part.disc, part.rotations), values, odd=1)
+    real, imaginary, weight = sums.grid(odd=1)
+    return torch.complex(real, imaginary), weight
+
+
+def grid_shells(box: int, device: torch.device) -> Tensor:
+    """Shell of each voxel of a half grid (n, n, n // 2 + 1), DC first."""
+    axis = torch.fft.fftfreq(box, 1 / box, device=device)
+    half = torch.arange(box // 2 + 1, device=device)
+    squared = axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + half**2
+    found: Tensor = squared.sqrt()
+    return found.round().long()
+
+
+def _prior_power(data: Tensor, weight: Tensor, shells: Tensor, count: int) -> Tensor:
+    seen = (weight > 0) & (shells < count)
+    at = shells[seen]
+    total = torch.zeros(count, device=data.device)
+    hits = total.index_add(0, at, torch.ones_like(weight[seen])).clamp_min(1)
+    bare = total.index_add(0, at, (data[seen] / weight[seen]).abs().square())
+    # What is hardly seen would be all noise and outweigh the rest: its noise is bounded by the shell's mean weight.
+    by_noise = total.index_add(0, at, 2 / weight[seen])
+    power = (bare - by_noise) / hits
+    return power.clamp_min(_LEAST_POWER * float(power.max()))

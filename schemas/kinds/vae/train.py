@@ -1,0 +1,211 @@
+"""`vae.train`: a model of what varies between particles, trained on their images."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AliasChoices, Field, model_validator
+
+from ...envelope import Job
+from ...memory import REPORT_BYTES, MemoryEstimate, volumes
+from ...outputs import REPORT, Output
+from ...particle_images import ImageInputs, ImageOptions
+from ...paths import Holds, RunFolder
+from ...published_vae import PublishedVaeOptions
+from ...training import TrainingOptions
+
+USUAL_BOX = 128
+_KERNEL_BYTES = 400_000_000
+_SMALLEST_BOX = 16
+
+_FAST: dict[str, dict[str, Any]] = {
+    "cpu": {"epochs": 3, "batch": 16, "learning_rate": 1e-3},
+    "cuda": {"epochs": 5, "batch": 64, "learning_rate": 2e-3},
+}
+_RETIRED: dict[str, str] = {
+    "num_workers": "images are read in large runs and kept on the device; leave it out",
+    "max_threads": "give 'threads' under 'run'",
+    "shuffler_size": "images that do not fit are read in chunks by themselves; leave it out",
+    "lazy": "images that do not fit are read in chunks by themselves; leave it out",
+    "multigpu": "give 'devices' under 'run', e.g. 0,1",
+    "verbose": "everything is in the log already; leave it out",
+    "log_interval": "progress is told all the time; leave it out",
+    "shuffle_seed": "give 'seed', which all random numbers follow from",
+    "invert_data": "give 'contrast', bright or dark, or leave both out: it is found from the images",
+    "uninvert_data": "give 'contrast', bright or dark, or leave both out: it is found from the images",
+    "no_window": "give 'window: false'",
+    "no_amp": "give 'amp: false'",
+    "no_analysis": "analysis is a job of its own, vae.analyze; leave it out",
+}
+"""Options of cryoDRGN that have no place here, and what there is instead."""
+
+
+class TrainInputs(ImageInputs):
+    """Particles to learn from, and an earlier training to go on with."""
+
+    load: Annotated[RunFolder, Holds("model")] | None = Field(
+        None,
+        description="folder of an earlier training of the same particles, ours or cryoDRGN's, whose networks are "
+        "trained on",
+    )
+
+
+class LatentTraining(TrainingOptions):
+    """How a network on images is trained: batches and held-out samples are of images, so there may be many."""
+
+    batch: int = Field(16, ge=1, le=4096, description="images per step")
+    held_out: int = Field(0, ge=0, le=65536, description="images kept out of training to watch the loss")
+
+
+class TrainOptions(ImageOptions, PublishedVaeOptions):
+    """Options of `vae.train`."""
+
+    method: Literal["fast", "published"] = Field(
+        "fast",
+        description="fast: a linear subspace first, then a network on what is left, on low frequencies; published: "
+        "cryoDRGN's method, an encoder and a coordinate network trained from nothing",
+    )
+    decoder: Literal["mlp"] = Field("mlp", description="what makes volumes of latents: a network of coordinates")
+    latent_dimensions: int = Field(
+        4,
+        ge=0,
+        le=64,
+        validation_alias=AliasChoices("latent_dimensions", "zdim"),
+        description="numbers of a latent; 0: one volume without a latent, which is always trained as published",
+    )
+    box: int | None = Field(
+        None,
+        ge=_SMALLEST_BOX,
+        le=512,
+        multiple_of=2,
+        description="box of the model in voxels; images are cropped to it in Fourier space; that of the images, but "
+        f"no more than {USUAL_BOX}, if empty",
+    )
+    resolution_A: float | None = Field(
+        None,
+        gt=0,
+        description="fast: finest resolution that is learned, in Angstrom; half of what the box holds if empty",
+    )
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        validation_alias=AliasChoices("epochs", "num_epochs", "n"),
+        description="passes over the particles",
+    )
+    batch: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        validation_alias=AliasChoices("batch", "batch_size", "b"),
+        description="images per step",
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, le=1, validation_alias=AliasChoices("learning_rate", "lr"), description="at its highest"
+    )
+    weight_decay: float = Field(
+        0.0, ge=0, validation_alias=AliasChoices("weight_decay", "wd"), description="of the optimiser"
+    )
+    beta: float | Literal["a", "b", "c", "d"] | None = Field(
+        None,
+        description="weight of the information in the latents; a letter is one of cryoDRGN's schedules; 0.25 if empty, "
+        "published: 1 over latent_dimensions",
+    )
+    beta_control: float | None = Field(
+        None, gt=0, description="published: strength with which the information is held at 'beta'; not done if empty"
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="of everything random")
+    seeds: int = Field(
+        1,
+        ge=1,
+        le=8,
+        validation_alias=AliasChoices("seeds", "networks"),
+        description="networks that are trained from different seeds; the first is the result, the others show how far "
+        "its latents can be relied on",
+    )
+    held_out: int | None = Field(
+        None, ge=0, le=65536, description="particles that nothing is learned from, to watch the loss; 1 in 20 if empty"
+    )
+    amp: bool = Field(True, description="multiply matrices in bfloat16")
+    checkpoint: int = Field(1, ge=1, description="keep the latents of every so many epochs")
+    checkpoint_every_s: float = Field(60.0, gt=0, description="seconds between two checkpoints of the work")
+    legacy: bool = Field(False, description="write the run in cryoDRGN's layout as well, for its notebooks")
+
+    @classmethod
+    def defaults_on(cls, device: str) -> dict[str, Any]:
+        """How the fast method trains on a device where nothing is chosen."""
+        return _FAST[device.split(":")[0]]
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the published method is used."""
+        return self.method == "published" or self.latent_dimensions == 0
+
+    def fast_training(self, device: str, count: int) -> LatentTraining:
+        """How the fast method trains on a device, on so many particles."""
+        chosen = {name: getattr(self, name) for name in ("batch", "learning_rate") if getattr(self, name) is not None}
+        held_out = count // 20 if self.held_out is None else self.held_out
+        used = {**self.defaults_on(device), **chosen}
+        del used["epochs"]
+        return LatentTraining(
+            **{**used, "batch": min(used["batch"], count)},
+            weight_decay=self.weight_decay,
+            ema=0.0,
+            seed=self.seed,
+            held_out=min(held_out, 1024, count // 2),
+            precision="bfloat16" if self.amp else "float32",
+        )
+
+    def fast_epochs(self, device: str) -> int:
+        """Passes of the fast method."""
+        return int(self.defaults_on(device)["epochs"]) if self.epochs is None else self.epochs
+
+    def box_of(self, stored: int) -> int:
+        """Box of the model for images of a stored box."""
+        return min(stored - stored % 2, USUAL_BOX) if self.box is None else self.box
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_today(cls, given: Any) -> Any:
+        for name, instead in _RETIRED.items() if isinstance(given, dict) else ():
+            if name in given:
+                raise ValueError(f"'{name}' is an option of cryoDRGN that has no place here: {instead}")
+        return given
+
+    @model_validator(mode="after")
+    def _of_one_method(self) -> Self:
+        if not self.is_published and isinstance(self.beta, str):
+            raise ValueError("a schedule of 'beta' is of the published method; give a number, or 'method: published'")
+        if not self.is_published and self.beta_control is not None:
+            raise ValueError("'beta_control' is of the published method; leave it out, or give 'method: published'")
+        return self
+
+
+class VaeTrainJob(Job):
+    """Learn what varies between particles: a latent for each of them, and a network that makes volumes of latents."""
+
+    shares_devices: ClassVar[bool] = True
+    outputs: ClassVar[tuple[Output, ...]] = (
+        Output("model.safetensors", "model", "model", "the trained model, for vae.volumes and vae.encode"),
+        Output("latents.npz", "arrays", "latents", "z and log_variance of each particle"),
+        Output("particles.npz", "arrays", "particles", "the particles that were used"),
+        Output("latents_epoch_*.npz", "arrays", "epoch", "latents after an epoch, counted from 1", always=False),
+        Output("consensus.mrc", "map", "consensus", "the volume of all particles; published: that of the mean latent"),
+        Output("volume_*.mrc", "map", "volume", "a volume along the first component of the latents", always=False),
+        Output("training.csv", "table", "training", "losses by epoch"),
+        REPORT,
+    )
+
+    kind: Literal["vae.train"] = "vae.train"
+    inputs: TrainInputs
+    options: TrainOptions = Field(default_factory=TrainOptions)
+
+    def own_box(self, device: str) -> int:
+        """That of the model."""
+        return self.options.box or USUAL_BOX
+
+    def memory(self, box: int, device: str) -> MemoryEstimate:
+        """Sums and spectra of every mode on padded grids; images take half of what is free, or are read in chunks."""
+        modes = self.options.latent_dimensions
+        grids = 24 + 3 * modes + modes * (modes + 1) / 2
+        return MemoryEstimate(REPORT_BYTES + volumes(12, box), _KERNEL_BYTES + volumes(grids, box))
