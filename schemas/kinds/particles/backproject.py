@@ -82,7 +82,10 @@ class BackprojectOptions(ImageOptions):
         description="of tilt series recorded from 0 outwards to both sides: step of the stage, in place of the "
         "table's angles",
     )
-    tilt_weights: bool = Field(True, description="of tilt series: weight images by dose and angle")
+    tilt_weights: bool = Field(
+        True,
+        description="of tilt series: weight images by dose and angle, in place of the table's B-factors and scales",
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="of random phases")
 
 
