@@ -77,14 +77,22 @@ class Outcome:
         }
 
     def statements(self) -> list[str]:
-        """What a reader must know."""
-        found, verdict = self.fitted, verdict_of(self.fitted.controls, self.explained)
-        lines = [f"Is it real? {verdict.words.capitalize()}.", *verdict.reasons]
+        """Verdict, its reasons, warnings and limits: what a reader of the result must know without the page."""
+        controls = self.fitted.controls
+        verdict = verdict_of(controls, self.explained)
+        first = f"Is it real? {verdict.words.capitalize()}."
+        return [first, *verdict.reasons, *warnings_of(controls, self.explained), *self.limits()]
+
+    def limits(self) -> list[str]:
+        """What was compared beside the controls, and what may not be concluded."""
+        found, lines = self.fitted, []
         if found.controls.kept:
             lines.append(
                 f"Volumes made of nothing but the images at both ends of the first latent differ as the mode says: "
                 f"correlation {found.local_agreement:.2f}."
             )
+        if found.controls.kept == found.subspace.modes:
+            lines.append("All modes that were tried are above noise, so there may be more: ask for more with 'modes'.")
         lines += may_not_be_concluded(self.model.radius, self.model.box, self.voxel_size_A)
         if len(found.members) < len(self.particles):
             lines.append(
@@ -130,7 +138,7 @@ def page(job: VaeLinearJob, outcome: Outcome, remarks: list[str]) -> str:
             "images that may be junk": str(len(controls.junk)),
         },
         figures=_figures(outcome),
-        statements=[*remarks, *outcome.statements()[1:]],
+        statements=[*remarks, *outcome.limits()],
         methods=paragraphs,
         verdict=verdict,
         warnings=warnings_of(controls, outcome.explained),
