@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
+from .memory import VOXEL_BYTES
 from .validation import StrictModel
 
 Encoder = Literal["resid", "mlp", "conv", "tilt", "series", "table"]
@@ -140,6 +142,19 @@ class PublishedVaeOptions(StrictModel):
         validation_alias=AliasChoices("real_space", "use_real"),
         description="published: the encoder sees images in real space; only with encoder conv, which always does",
     )
+
+    def network_bytes(self, box: int, batch: int) -> int:
+        """Memory of a training step: what the decoder keeps for a gradient at half of each image's Fourier pixels.
+
+        Features twice, each layer before and after its activation; weights and their moments beside them.
+        """
+        pixels = math.pi / 8 * box**2 * (2 if self.domain == "hartley" else 1)
+        images = self.tilts if self.encoder == "series" else 2 if self.encoder == "tilt" else 1
+        features = 6 * (self.encoding_count or box // 2)
+        kept = 2 * features + 2 * (self.decoder_layers + 2) * self.decoder_width
+        weights = self.encoder_width * (math.pi / 4 * box**2 + self.encoder_layers * self.encoder_width)
+        weights += self.decoder_width * (features + self.decoder_layers * self.decoder_width)
+        return int(VOXEL_BYTES * (batch * images * pixels * kept + 5 * weights))
 
     @model_validator(mode="after")
     def _real_space_is_of_convolutions(self) -> Self:

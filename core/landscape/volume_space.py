@@ -17,6 +17,8 @@ from ..volume import distance_to
 from .components import Numbers, signs
 
 _PEAK, _OF_PEAK = 99.99, 0.5
+_TOGETHER = 256
+"""Volumes that are unpacked at a time."""
 
 
 class UnionMask:
@@ -94,16 +96,17 @@ class MaskedVolumes:
         if not self._scale:
             # Values near 1, where float16 is at its best, whatever the volumes' units are.
             self._scale = max(float(inside.abs().max()), 1e-30)
-        self._rows.append((inside / self._scale).clamp(-6e4, 6e4).half())
+        self._rows += (inside / self._scale).clamp(-6e4, 6e4).half().unbind()
 
     def __len__(self) -> int:
         """How many."""
-        return sum(map(len, self._rows))
+        return len(self._rows)
 
     def chunks(self) -> Iterator[Tensor]:
-        """The volumes' values (B, M), float32, as they were added."""
-        for rows in self._rows:
-            yield rows.float() * self._scale
+        """The volumes' values (B, M), float32, on the mask's device."""
+        for start in range(0, len(self._rows), _TOGETHER):
+            rows = torch.stack(self._rows[start : start + _TOGETHER])
+            yield rows.to(self.mask.device).float() * self._scale
 
 
 def volume_space(volumes: MaskedVolumes, weights: Numbers, most: int) -> VolumeSpace:
@@ -112,33 +115,28 @@ def volume_space(volumes: MaskedVolumes, weights: Numbers, most: int) -> VolumeS
     From the eigenvectors of the N x N matrix of their products, since there are fewer volumes than voxels. Of each
     component the largest voxel is positive.
     """
-    counted = torch.from_numpy(np.asarray(weights, np.float64) / np.sum(weights))
+    device = volumes.mask.device
+    counted = torch.from_numpy(np.asarray(weights, np.float64) / np.sum(weights)).to(device)
     mean = _weighted_sum(volumes.chunks(), counted)
     products = _products(volumes, mean) * (counted.sqrt()[:, None] * counted.sqrt())
     found, vectors = torch.linalg.eigh(products)
     found, vectors = found.flip(0).clamp(min=0), vectors.flip(1)
     total = max(float(found.sum()), 1e-300)
     kept = min(most, int((found > 1e-9 * total).sum()))
-    axes = torch.stack(
-        [
-            _weighted_sum(volumes.chunks(), vectors[:, number] * counted.sqrt(), mean) / found[number].sqrt()
-            for number in range(kept)
-        ]
-        or [torch.zeros_like(mean)]
-    )
-    axes = torch.nn.functional.normalize(axes.float(), dim=1)
-    axes = axes * torch.from_numpy(signs(axes.double().numpy())).float()[:, None]
-    shares = (found[:kept] / total).numpy() if kept else np.zeros(1)
-    device = volumes.mask.device
-    return VolumeSpace(volumes.mask, mean.float().to(device), axes.to(device), shares)
+    # At least one, which is all zeros where the volumes do not differ.
+    loadings = vectors[:, : max(kept, 1)] * counted.sqrt()[:, None] * (1.0 if kept else 0.0)
+    axes = torch.nn.functional.normalize(_weighted_sum(volumes.chunks(), loadings, mean).float(), dim=1)
+    axes = axes * torch.from_numpy(signs(axes.double().cpu().numpy())).to(axes)[:, None]
+    shares = (found[:kept] / total).cpu().numpy() if kept else np.zeros(1)
+    return VolumeSpace(volumes.mask, mean.float(), axes, shares)
 
 
 def _weighted_sum(chunks: Iterable[Tensor], weights: Tensor, less: Tensor | None = None) -> Tensor:
-    """Sum of rows of chunks (B, M) by weight (N,), float64, less a row of its own if there is one."""
-    total, start = torch.zeros(()), 0
+    """Sum of rows of chunks (B, M) by weights (N,) or (N, K), float64, less a row of its own if there is one."""
+    total, start, rowwise = weights.new_zeros(()), 0, weights.double().movedim(0, -1)
     for rows in chunks:
         values = rows.double() if less is None else rows.double() - less
-        total = total + weights[start : start + len(rows)].double() @ values
+        total = total + rowwise[..., start : start + len(rows)] @ values
         start += len(rows)
     return total
 

@@ -6,7 +6,7 @@ from .evaluation import PointDecoder, half_spectrum_points, spectra_of_latents, 
 from .film import FilmDecoder, feature_places
 from .film_model import FilmModel, FilmNetwork, FilmShape
 from .film_task import NETWORK, FilmTask, ImagesToLearn, ShownImages, information_of
-from .linear import LinearModel
+from .linear import LinearModel, linear_of
 from .model import Description, ImageEncoder, SliceModel, VolumeModel, model_of, register
 from .places import Ends, Nearness, latent_grid, latent_line, nearness, principal_components
 
@@ -33,6 +33,8 @@ __all__ = [
     "information_of",
     "latent_grid",
     "latent_line",
+    "line",
+    "linear_of",
     "model_of",
     "nearness",
     "principal_components",

@@ -5,18 +5,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..particles import FourierGrid, half_disc
 from .film import FilmDecoder
-from .model import Description, ImageEncoder, VolumeModel, model_of, register
+from .linear import LinearModel
+from .model import Description, VolumeModel, model_of, register
 from .warm_encoder import WarmEncoder
 
 FILM = "film"
-_NETWORK, _LINEAR, _CONSENSUS = "network.", "linear.", "consensus"
+_NETWORK, _LINEAR = "network.", "linear."
 _POINTS_AT_ONCE = 1 << 16
 _IMAGES_AT_ONCE = 4096
 
@@ -86,20 +87,14 @@ class FilmModel:
     network
         Trained.
     linear
-        Whose scores of an image the network's encoder takes.
-    consensus
-        (n, n, n) in z, y, x, that the decoder's deviations are added to.
-    voxel_size_A
-        Of the volumes.
+        Whose scores of an image the network's encoder takes, and whose consensus the decoder's deviations are added to.
     """
 
     name = FILM
 
-    def __init__(self, network: FilmNetwork, linear: VolumeModel, consensus: Tensor, voxel_size_A: float) -> None:
+    def __init__(self, network: FilmNetwork, linear: LinearModel) -> None:
         self.network = network.eval()
         self.linear = linear
-        self._consensus = consensus
-        self._voxel_size_A = voxel_size_A
 
     @property
     def zdim(self) -> int:
@@ -114,7 +109,7 @@ class FilmModel:
     @property
     def voxel_size_A(self) -> float:
         """Of its volumes."""
-        return self._voxel_size_A
+        return self.linear.voxel_size_A
 
     @torch.no_grad()
     def volumes(self, z: Tensor) -> Tensor:
@@ -122,12 +117,13 @@ class FilmModel:
 
         Beyond the band that was trained they are the consensus: there the network was never told anything.
         """
-        return torch.stack([self._consensus + self._deviation(one[None]) for one in z.to(self._consensus)])
+        consensus = self.linear.consensus
+        return torch.stack([consensus + self._deviation(one[None]) for one in z.to(consensus)])
 
     @torch.no_grad()
     def encode(self, spectra: Tensor, ctf: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the variance of the latents of images, (N, zdim) each; see `ImageEncoder`."""
-        scores, _ = cast("ImageEncoder", self.linear).encode(spectra, ctf, rotations)
+        scores, _ = self.linear.encode(spectra, ctf, rotations)
         return self.of_scores(scores)
 
     @torch.no_grad()
@@ -154,7 +150,6 @@ class FilmModel:
         linear, described = self.linear.stored()
         tensors = {f"{_NETWORK}{name}": value.detach().cpu() for name, value in self.network.state_dict().items()}
         tensors |= {f"{_LINEAR}{name}": value for name, value in linear.items()}
-        tensors[_CONSENSUS] = self._consensus.cpu()
         description: Description = {
             "model": FILM,
             "zdim": shape.zdim,
@@ -165,14 +160,13 @@ class FilmModel:
             "width": shape.width,
             "layers": shape.layers,
             "encoder_width": shape.encoder_width,
-            "voxel_size_A": self._voxel_size_A,
             "linear": described,
         }
         return tensors, description
 
     def held(self) -> list[Tensor]:
         """Every tensor on the device."""
-        return [*self.network.parameters(), *self.network.buffers(), self._consensus, *self.linear.held()]
+        return [*self.network.parameters(), *self.network.buffers(), *self.linear.held()]
 
     @functools.cached_property
     def _slicer(self) -> FourierGrid:
@@ -180,7 +174,7 @@ class FilmModel:
 
     def _deviation(self, z: Tensor) -> Tensor:
         shape = self.network.shape
-        box, device = shape.box, self._consensus.device
+        box, device = shape.box, self.linear.consensus.device
         whole = int(shape.radius)
         axis = torch.arange(-whole, whole + 1, device=device)
         kz, ky, kx = torch.meshgrid(axis, axis, torch.arange(whole + 1, device=device), indexing="ij")
@@ -200,18 +194,15 @@ def _film_of(tensors: Mapping[str, Tensor], description: Description) -> VolumeM
     given: dict[str, Any] = {one: int(description[one]) for one in sizes}
     shape = FilmShape(radius=float(description["radius"]), **given)
     half_disc(shape.box, shape.radius)
-    consensus = tensors[_CONSENSUS]
-    if consensus.shape != (shape.box,) * 3:
-        raise ValueError(f"its consensus is {tuple(consensus.shape)}, expected a cube of {shape.box}")
-    network = FilmNetwork.new(shape, torch.zeros(shape.features, 3, device=consensus.device), 1.0, 0)
+    linear = model_of(_of(tensors, _LINEAR), description["linear"], next(iter(tensors.values())).device)
+    if not isinstance(linear, LinearModel) or linear.zdim != shape.modes or linear.box != shape.box:
+        raise ValueError(f"its linear model is not of {shape.modes} modes in a box of {shape.box}")
+    network = FilmNetwork.new(shape, torch.zeros(shape.features, 3, device=linear.consensus.device), 1.0, 0)
     try:
         network.load_state_dict(_of(tensors, _NETWORK))
     except RuntimeError as error:
         raise ValueError(f"its network is not of the sizes it says: {error}") from error
-    linear = model_of(_of(tensors, _LINEAR), description["linear"], consensus.device)
-    if linear.zdim != shape.modes:
-        raise ValueError(f"its linear model has {linear.zdim} modes, expected {shape.modes}")
-    return FilmModel(network, linear, consensus, float(description["voxel_size_A"]))
+    return FilmModel(network, linear)
 
 
 def _of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

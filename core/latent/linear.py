@@ -151,7 +151,14 @@ class LinearModel:
         return LinearScorer(self.consensus, self.components(), self.prior_variance, self._tensors["noise"], self.radius)
 
 
-def _opened(tensors: Mapping[str, Tensor], description: Description) -> LinearModel:
+def linear_of(tensors: Mapping[str, Tensor], description: Description) -> LinearModel:
+    """The linear model that `stored` gave, where the tensors are.
+
+    Raises
+    ------
+    ValueError
+        If one is missing, or of another shape.
+    """
     try:
         consensus, table, variance, noise = (
             tensors[name].float() for name in ("consensus", "table", "prior_variance", "noise")
@@ -162,4 +169,4 @@ def _opened(tensors: Mapping[str, Tensor], description: Description) -> LinearMo
     return LinearModel(consensus, table, variance, noise, radius, voxel_size_A)
 
 
-register(NAME, _opened)
+register(NAME, linear_of)

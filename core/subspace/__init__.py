@@ -8,6 +8,7 @@ from .fit import ITERATIONS, MODES, Subspace, SubspaceFit, default_radius, poste
 from .images import SeenImages, noise_of_shells, shell_means
 from .junk import CLEAR_SPLIT, Split, agreement, split_of
 from .neighbours import NEIGHBOURS, local_volume, nearest
+from .repair import Repaired, repair_pass
 from .scores import LinearScorer, Scores
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "BandGrid",
     "Consensus",
     "LinearScorer",
+    "Repaired",
     "Scores",
     "SeenImages",
     "SparseSlices",
@@ -39,6 +41,7 @@ __all__ = [
     "noise_of_shells",
     "pose_tangents",
     "posterior",
+    "repair_pass",
     "share_within",
     "shared_directions",
     "shell_means",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -155,7 +156,7 @@ class SparseSlices:
         voxel = _wrapped(torch.arange(side * side * half, device=points.device), side, half)
         columns = voxel[(cell[:, None] + offsets).long()].int()
         starts = torch.arange(0, 8 * count + 1, 8, device=points.device, dtype=torch.int32)
-        self._take = torch.sparse_csr_tensor(starts, columns.reshape(-1), shares.reshape(-1), (count, len(grid)))
+        self._take = _by_rows(starts, columns.reshape(-1), shares.reshape(-1), (count, len(grid)))
         cells, self._put = _by_cell(cell, shares)
         self._targets = voxel[(cells.long()[None, :] + offsets.long()[:, None]).reshape(-1)]
         self._size = len(grid)
@@ -204,7 +205,13 @@ def _by_cell(cell: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
     starts = torch.cat([torch.zeros(1, device=cell.device, dtype=ends.dtype), ends])
     size = len(cell)
     rows = torch.cat([starts[:-1] + corner * size for corner in range(8)] + [torch.tensor([8 * size]).to(starts)])
-    matrix = torch.sparse_csr_tensor(
-        rows.int(), order.int().repeat(8), shares[order].T.reshape(-1), (8 * len(cells), size)
-    )
+    matrix = _by_rows(rows.int(), order.int().repeat(8), shares[order].T.reshape(-1), (8 * len(cells), size))
     return cells, matrix
+
+
+def _by_rows(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    """A sparse matrix by compressed rows."""
+    with warnings.catch_warnings():
+        # That they are new in torch is no news to a user.
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(starts, columns, values, shape, check_invariants=False)

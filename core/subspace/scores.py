@@ -75,3 +75,18 @@ class LinearScorer:
             means.append(mean)
             covariances.append(covariance)
         return Scores(torch.cat(means), torch.cat(covariances))
+
+    def views(self, images: SeenImages, latents: Tensor) -> Tensor:
+        """Spectra (N, M) up to the radius of what latents (N, K) add to the consensus as the images show it."""
+        seen = images.within(self.radius)
+        pixels, volumes = len(seen.disc), self._table.shape[1] // 2
+        at_once = max(1, _POINTS_AT_ONCE // pixels)
+        found = torch.empty_like(seen.spectra)
+        for start in range(0, len(seen), at_once):
+            part = slice(start, start + at_once)
+            slices = SparseSlices(self._grid, slice_points(seen.disc, seen.rotations[part]))
+            values = slices.take(self._table).reshape(-1, pixels, 2, volumes)[..., 1:]
+            real, imaginary = (values @ latents[part][:, None, :, None])[..., 0].unbind(dim=2)
+            odd = torch.where(slices.flipped, -1.0, 1.0).reshape(-1, pixels)
+            found[part] = torch.complex(real, imaginary * odd) * seen.ctf[part]
+        return found

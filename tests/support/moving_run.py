@@ -1,4 +1,4 @@
-"""A finished run whose model is known: a blob that moves with the first number of the latent, and grows with the second."""
+"""A finished run whose model is known: a blob moves with the first number of the latent and grows with the second."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ def peer_config(
         If cryoDRGN has no network of this sort.
     """
     shape = model.shape
-    network = {
+    network: dict[str, Any] = {
         "pe_type": shape.encoding,
         "feat_sigma": shape.feature_sigma,
         "pe_dim": None if shape.encoding_count == shape.box // 2 else shape.encoding_count,
@@ -94,7 +95,7 @@ def peer_weights(model: CoordinateModel, epoch: int) -> bytes:
         If cryoDRGN has no network of this sort.
     """
     tensors, _ = model.stored()
-    saved = {
+    saved: dict[str, Any] = {
         "epoch": epoch,
         "model_state_dict": {name: one.contiguous() for name, one in theirs_of(tensors, model.shape).items()},
         "optimizer_state_dict": {"state": {}, "param_groups": []},

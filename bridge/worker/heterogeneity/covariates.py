@@ -49,14 +49,14 @@ def covariates_of(particles: ParticleSet | None) -> Columns:
         found["defocus (A)"] = (particles.ctf.defocus_u_A + particles.ctf.defocus_v_A) / 2
     if particles.rotations is not None:
         x, y, z = (particles.rotations[:, 2, axis] for axis in range(3))
-        found["view: polar angle (deg)"] = np.degrees(np.arccos(np.clip(z, -1, 1)))
+        found["view: polar angle (deg)"] = np.rad2deg(np.arccos(np.clip(z, -1, 1)))
         found["view: azimuth (deg)"] = np.degrees(np.arctan2(y, x))
     if particles.shifts_A is not None:
-        found["shift (A)"] = np.linalg.norm(particles.shifts_A, axis=1)
+        found["shift (A)"] = np.hypot(particles.shifts_A[:, 0], particles.shifts_A[:, 1])
     if (particles.micrograph >= 0).any() and len(np.unique(particles.micrograph)) > 1:
         found["micrograph"] = np.where(particles.micrograph >= 0, particles.micrograph.astype(np.float64), np.nan)
     if len(np.unique(particles.optics_group)) > 1:
-        found["optics group"] = particles.optics_group + 1.0
+        found["optics group"] = particles.optics_group.astype(np.float64) + 1
     return found
 
 

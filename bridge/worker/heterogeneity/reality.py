@@ -156,7 +156,7 @@ def controls_of(
 
 
 def associations(latents: NDArray[np.float32], particles: ParticleSet) -> dict[str, Tensor]:
-    """By what latents (N, K) may be explained that is none of the particle's doing: name, share (K,) of the variance."""
+    """What latents (N, K) may go with that is not of the particle: by name, shares (K,) of their variance."""
     z, found = torch.from_numpy(latents), {}
     if particles.ctf is not None:
         found["defocus"] = explained_by_number(z, torch.from_numpy(particles.ctf.defocus_u_A))
@@ -211,7 +211,8 @@ def warnings_of(controls: Controls, explained: Mapping[str, Tensor]) -> list[str
         if share > _CONTRAST:
             found.append(
                 f"Mode {number} is mostly the consensus itself ({share:.2f}): contrast differs between particles, as "
-                "with the thickness of the ice; that is no heterogeneity of the molecule."
+                "with the thickness of the ice, or some images show no particle; that is no heterogeneity of the "
+                "molecule."
             )
     found += [
         f"Latent {number + 1} goes with the {name}, which explains {share:.0%} of its variance: what it shows may not "

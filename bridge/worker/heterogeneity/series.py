@@ -115,7 +115,7 @@ class SeriesLook:
 
     def differ_from_A(self, finishing: Finishing) -> list[float]:
         """Resolution at which the FSC of each two neighbours falls below 0.5; that of the grid where it never does."""
-        return [resolution(curve, finishing.box, finishing.voxel_size_A, HALF) for curve in self.curves]
+        return [resolution(curve, finishing.voxel_size_A, HALF, box=finishing.box) for curve in self.curves]
 
     def _level(self, volume: Tensor) -> float:
         if not self.levels:
@@ -144,8 +144,6 @@ def write_series(
     finishing: Finishing,
     look: Callable[[Tensor], None],
     done: tuple[float, float],
-    *,
-    write: bool = True,
 ) -> Steps:
     """Decode the volumes of a series, write them, their latents and a script, and hand each to `look`.
 
@@ -153,24 +151,25 @@ def write_series(
     ----------
     done
         How much of the job is done before and after.
-    write
-        False where volumes are looked at only.
     """
     count = len(series.z)
     for number, raw in enumerate(decoded(run.model, series.latents, context.device)):
         volume = finishing.of(raw)
-        look(volume)
-        if write:
-            context.folder.write_map(series.names[number], volume, finishing.voxel_size_A, finishing.position)
+        # Density that was made dark is looked at bright, or it has no surface.
+        look(-volume if finishing.invert else volume)
+        context.folder.write_map(series.names[number], volume, finishing.voxel_size_A, finishing.position)
         yield Progress(
             f"{series.prefix.strip('_')}: volume {number + 1} of {count}",
             done[0] + (done[1] - done[0]) * (number + 1) / count,
         )
 
 
-def write_script(context: Context, name: str, series: Series, levels: Sequence[float]) -> None:
-    """Write a script that shows a series, where its volumes can be told apart."""
-    context.folder.write_text(name, chimerax.series(list(zip(series.names, levels, strict=True))))
+def write_script(
+    context: Context, name: str, names: Sequence[str], levels: Sequence[float], finishing: Finishing
+) -> None:
+    """Write a script that shows volumes one after the other, contoured at the levels of bright density."""
+    sign = -1.0 if finishing.invert else 1.0
+    context.folder.write_text(name, chimerax.series([(one, sign * at) for one, at in zip(names, levels, strict=True)]))
 
 
 def z_text(z: NDArray[np.float64]) -> str:

@@ -29,7 +29,7 @@ CAVEATS = (
     "particles, refine them anew, and compare half-maps.",
     "k-means cuts any cloud into clusters, and a tree into states: that there are so many says nothing of how many "
     "there are in the molecule.",
-    "Distances and densities of latents are those of the model's own coordinates: free energies cannot be read off them.",
+    "Distances and densities of latents are those of the model's own coordinates; no free energies are read off them.",
 )
 """What may not be concluded from latents."""
 

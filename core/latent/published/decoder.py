@@ -48,13 +48,14 @@ class CoordinateDecoder(nn.Module):
         Returns
         -------
         (B, P, 2), real and imaginary parts. Those at a point and at its Friedel mate are conjugates: in the domain
-        fourier only the half with z <= 0 is worked out, in the domain hartley both are.
+        fourier only one half is worked out, that of `half_spectrum_points`; in the domain hartley both are.
         """
         if self.is_hartley:
             both = self.values(torch.cat([points, -points], dim=1), latents)[..., 0]
             here, mate = both.chunk(2, dim=1)
             return torch.stack([0.5 * (here + mate), 0.5 * (mate - here)], dim=-1)
-        flipped = points[..., 2] > 0
+        x, y, z = points.unbind(dim=-1)
+        flipped = (z > 0) | ((z == 0) & ((y > 0) | ((y == 0) & (x > 0))))
         values = self.values(torch.where(flipped[..., None], -points, points), latents)
         sign = torch.where(flipped, -1.0, 1.0).to(values.dtype)
         return torch.stack([values[..., 0], values[..., 1] * sign], dim=-1)

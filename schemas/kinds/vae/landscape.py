@@ -9,10 +9,12 @@ from pydantic import AliasChoices, Field, model_validator
 from ...envelope import Job
 from ...half_maps import MaskFile
 from ...latent_series import USUAL_BOX, RunInputs, SeriesOptions, series_memory
-from ...memory import MemoryEstimate
+from ...memory import MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 
 VOLUMES_ON_CPU, VOLUMES_ON_GPU = 200, 1000
+MOST_KEPT_BYTES = 6_000_000_000
+"""Of volumes in float16; more are decoded again when they are needed again."""
 
 
 class LandscapeInputs(RunInputs):
@@ -79,7 +81,8 @@ class VaeLandscapeJob(Job):
 
     outputs: ClassVar[tuple[Output, ...]] = (
         Output("states.npz", "arrays", "states", "of each particle its state, cluster and 'volume_pc'; for vae.select"),
-        Output("states.csv", "table", "states", "particles, volumes and spread of each state"),
+        Output("state_*_indices.npz", "arrays", "indices", "particles of a state, for vae.select"),
+        Output("states.csv", "table", "counts", "particles, volumes and spread of each state"),
         Output("volumes.csv", "table", "volumes", "of each volume its centre, particles, state and components"),
         Output("components.csv", "table", "components", "variance between volumes along each component"),
         Output("state_*_mean.mrc", "map", "mean", "mean of a state's volumes"),
@@ -100,7 +103,8 @@ class VaeLandscapeJob(Job):
         return max(USUAL_BOX, self.options.box or 0)
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
-        """Every compared volume inside the mask, two bytes a voxel, and two maps of each state."""
-        # A mask is a quarter of the box at most, on the whole.
-        kept = self.options.volumes_on(device) / 8 + 4 * self.options.states
-        return series_memory(box, kept + 12)
+        """Every compared volume in two bytes a voxel, as far as they are kept, and two maps of each state."""
+        whole = min(self.options.volumes_on(device) / 2, MOST_KEPT_BYTES / volumes(1, box))
+        # Inside a mask, which is a quarter of the box on the whole, they are kept besides.
+        masked = self.options.volumes_on(device) / 8
+        return series_memory(box, whole + masked + 4 * self.options.states + 12)

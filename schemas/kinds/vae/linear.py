@@ -39,9 +39,14 @@ class LinearOptions(ImageOptions):
         ge=1,
         le=32,
         validation_alias=AliasChoices("modes", "latent_dimensions", "zdim"),
-        description="numbers of a latent; as many modes as are above noise, at most 6, if empty",
+        description="numbers of a latent; as many modes as are above noise, at most 4, if empty",
     )
     iterations: int = Field(6, ge=1, le=100, description="iterations of expectation and maximisation")
+    repair_poses: Literal["off", "on_warning", "on"] = Field(
+        "off",
+        description="correct poses by what particles say beside their heterogeneity; on_warning: where the modes look "
+        "like wrong poses. it makes good poses worse",
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="of where the fit begins, and of permutations")
 
 
@@ -57,6 +62,7 @@ class VaeLinearJob(Job):
         Output("modes.csv", "table", "modes", "eigenvalues and controls by mode"),
         Output("associations.csv", "table", "associations", "how much of the latents other quantities explain"),
         Output("agreement.npz", "arrays", "agreement", "correlation of each image with the consensus"),
+        Output("poses.npz", "arrays", "poses", "repaired poses, to be given as 'poses'", always=False),
         Output("junk.npz", "arrays", "junk", "indices of images that may show no particle", always=False),
         REPORT,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, model_validator
@@ -17,6 +18,8 @@ from ...training import TrainingOptions
 USUAL_BOX = 128
 _KERNEL_BYTES = 400_000_000
 _SMALLEST_BOX = 16
+_PUBLISHED_BATCH = 16
+_FEWEST_STEPS, _MOST_EPOCHS = 400, 40
 
 _FAST: dict[str, dict[str, Any]] = {
     "cpu": {"epochs": 3, "batch": 16, "learning_rate": 1e-3},
@@ -91,7 +94,7 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
         ge=1,
         le=10_000,
         validation_alias=AliasChoices("epochs", "num_epochs", "n"),
-        description="passes over the particles",
+        description="passes over the particles; fast: more for fewer than some thousand",
     )
     batch: int | None = Field(
         None,
@@ -126,6 +129,11 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
     held_out: int | None = Field(
         None, ge=0, le=65536, description="particles that nothing is learned from, to watch the loss; 1 in 20 if empty"
     )
+    controls: bool = Field(
+        True,
+        description="fast: test on these particles whether what varies is real, by images permuted over poses, by "
+        "half-sets, and by what wrong poses look like; takes twice as long as the linear part",
+    )
     amp: bool = Field(True, description="multiply matrices in bfloat16")
     checkpoint: int = Field(1, ge=1, description="keep the latents of every so many epochs")
     checkpoint_every_s: float = Field(60.0, gt=0, description="seconds between two checkpoints of the work")
@@ -156,9 +164,11 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
             precision="bfloat16" if self.amp else "float32",
         )
 
-    def fast_epochs(self, device: str) -> int:
-        """Passes of the fast method."""
-        return int(self.defaults_on(device)["epochs"]) if self.epochs is None else self.epochs
+    def fast_epochs(self, device: str, steps: int) -> int:
+        """Passes of the fast method, of so many steps each: few particles are shown more often."""
+        if self.epochs is not None:
+            return self.epochs
+        return max(int(self.defaults_on(device)["epochs"]), min(_MOST_EPOCHS, math.ceil(_FEWEST_STEPS / steps)))
 
     def box_of(self, stored: int) -> int:
         """Box of the model for images of a stored box."""
@@ -213,4 +223,7 @@ class VaeTrainJob(Job):
         """Sums and spectra of every mode on padded grids; images take half of what is free, or are read in chunks."""
         modes = self.options.latent_dimensions
         grids = 24 + 3 * modes + modes * (modes + 1) / 2
-        return MemoryEstimate(REPORT_BYTES + volumes(12, box), _KERNEL_BYTES + volumes(grids, box))
+        step = (
+            self.options.network_bytes(box, self.options.batch or _PUBLISHED_BATCH) if self.options.is_published else 0
+        )
+        return MemoryEstimate(REPORT_BYTES + volumes(12, box), _KERNEL_BYTES + volumes(grids, box) + step)

@@ -18,6 +18,7 @@ from cryobridge.core.landscape import (
     principal_components,
     rank_correlation,
     traversal,
+    umap_of,
 )
 
 RANDOM = np.random.default_rng(3)
@@ -160,3 +161,14 @@ def test_rank_correlation_sees_order_only_and_passes_over_what_is_unknown():
     gaps = np.where(np.arange(50) % 5 == 0, np.nan, -(x**3))
     assert rank_correlation(x, gaps) == pytest.approx(-1)
     assert rank_correlation(x, np.ones(50)) == 0
+
+
+@pytest.mark.slow
+def test_a_umap_of_a_sample_has_a_place_for_everybody():
+    pytest.importorskip("umap")
+    labels = np.repeat(np.arange(5), 40)
+    places = umap_of(IN_BLOBS, fitted=150)
+    assert np.isfinite(places).all()
+    middles = np.array([np.median(places[labels == blob], axis=0) for blob in range(5)])
+    nearest_blob = np.linalg.norm(places[:, None] - middles, axis=2).argmin(axis=1)
+    assert (nearest_blob == labels).mean() > 0.9

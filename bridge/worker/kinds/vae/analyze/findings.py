@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,12 +24,11 @@ from cryobridge.core.landscape import (
     rank_correlation,
     volume_space,
 )
-from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.vae.analyze import AnalyzeOptions
 
 from ....heterogeneity.covariates import Columns, Dependence, covariates_of, dependences
 from ....heterogeneity.run_folder import LatentRun, Latents
-from ....heterogeneity.series import SeriesLook
+from ....heterogeneity.series import Series, SeriesLook
 
 Numbers = NDArray[np.float64]
 
@@ -80,7 +79,7 @@ class VolumeComponents:
     shares
         (K,) of the variance between the volumes, each counted by its particles.
     scores
-        (N, K) of the particles by a linear map from the latents.
+        (N, K) of the particles, by a map from the latents.
     agrees
         Rank correlation of the first with the first of the latents, without its sign.
     """
@@ -88,26 +87,6 @@ class VolumeComponents:
     shares: Numbers
     scores: Numbers
     agrees: float
-
-
-def chosen_latents(run: LatentRun, epoch: int | None) -> Latents:
-    """Latents (N, d) of a run, after an epoch if one is asked for.
-
-    Raises
-    ------
-    InputInvalid
-        If the model has none, the epoch was not kept, or there are too few particles.
-    """
-    if run.model.zdim == 0:
-        raise InputInvalid(
-            f"{run.path}: its model has no latent, so there is nothing to look at; train one with latents"
-        )
-    latents = run.latents if epoch is None else run.latents_of_epoch(epoch)
-    if latents.shape != run.latents.shape:
-        raise InputInvalid(f"{run.path}: latents of epoch {epoch} are of other particles; run the training again")
-    if len(latents) < _FEWEST_PARTICLES:
-        raise InputInvalid(f"{run.path}: has {len(latents)} particles, too few to look at; train on more")
-    return latents
 
 
 def latent_findings(run: LatentRun, options: AnalyzeOptions, latents: Latents) -> LatentFindings:
@@ -155,16 +134,21 @@ def epoch_agreements(run: LatentRun) -> Iterator[tuple[int, int, LatentAgreement
             yield first, second, agreement(one, two)
 
 
-def volume_components(found: LatentFindings, look: SeriesLook) -> VolumeComponents | None:
-    """Components of the volumes at the centres; None where the volumes do not differ or there are fewer than three."""
-    if len(look.coarse) < _FEWEST_PARTICLES:
+def volume_components(found: LatentFindings, looks: Sequence[tuple[Series, SeriesLook]]) -> VolumeComponents | None:
+    """Components of the volumes at the centres, the first series, and a map onto them learned from every volume.
+
+    None where the volumes do not differ, or are too few for a map.
+    """
+    of_centres = torch.stack(looks[0][1].coarse)
+    latents = np.concatenate([series.z for series, _ in looks])
+    if len(of_centres) < _FEWEST_PARTICLES or len(latents) < 2 * (latents.shape[1] + 1):
         return None
-    coarse = torch.stack(look.coarse)
-    volumes = MaskedVolumes(torch.ones(coarse.shape[1:], dtype=torch.bool))
-    volumes.add(coarse)
-    space = volume_space(volumes, found.clusters.counts, _VOLUME_COMPONENTS)
+    volumes = MaskedVolumes(torch.ones(of_centres.shape[1:], dtype=torch.bool))
+    volumes.add(of_centres)
+    space = volume_space(volumes, found.clusters.counts.astype(np.float64), _VOLUME_COMPONENTS)
     if not space.shares.any():
         return None
-    told: ScoreMap = mapped(found.latents[found.clusters.centres], space.scores(coarse), found.latents)
+    scores = np.concatenate([space.scores(torch.stack(look.coarse)) for _, look in looks])
+    told: ScoreMap = mapped(latents, scores, found.latents)
     agrees = abs(rank_correlation(told.scores[:, 0], found.scores[:, 0]))
     return VolumeComponents(space.shares, told.scores, agrees)

@@ -12,6 +12,7 @@ from cryobridge.core.landscape import LatentAgreement, traversal, umap_of
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.vae.analyze import AnalyzeOptions, VaeAnalyzeJob
 
+from ....heterogeneity.chosen import chosen_latents
 from ....heterogeneity.covariates import warnings_of
 from ....heterogeneity.decoding import expect_room_on_disk
 from ....heterogeneity.run_folder import LatentRun, read_run
@@ -29,12 +30,11 @@ from ....jobs.folder import REPORT_NAME
 from ....jobs.runner import JobSteps
 from ....loop import Progress
 from ....report.page import as_html
-from ...vae.volumes.finishing import Finishing
+from ..volumes.finishing import Finishing
 from . import tables
 from .findings import (
     LatentFindings,
     VolumeComponents,
-    chosen_latents,
     epoch_agreements,
     latent_findings,
     volume_components,
@@ -142,12 +142,12 @@ def _volumes(
             look = SeriesLook(len(one.z))
             done = (0.05 + 0.75 * before / total, 0.05 + 0.75 * (before + len(one.z)) / total)
             yield from write_series(context, run_, one, finishing, look.add, done)
-            write_script(context, f"{one.prefix.rstrip('_')}.cxc", one, look.levels)
+            write_script(context, f"{one.prefix.rstrip('_')}.cxc", one.names, look.levels, finishing)
             made.series.append((one, look))
             before += len(one.z)
     if made.series:
         context.folder.write_text("neighbours.csv", neighbour_table(made.series, finishing))
-        made.volumes = volume_components(found, made.series[0][1])
+        made.volumes = volume_components(found, made.series)
         _write_numbers(context, found, made)
     return {}
 

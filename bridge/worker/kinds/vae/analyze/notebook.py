@@ -8,8 +8,8 @@ from typing import Any
 _CELLS = (
     (
         "markdown",
-        "# Latents, clusters and a selection\n\nWritten by cryobridge beside `analysis.npz`. Needs numpy and matplotlib. "
-        "Particles are counted from 0, in the order of the run.",
+        "# Latents, clusters and a selection\n\nWritten by cryobridge beside `analysis.npz`. Needs numpy and "
+        "matplotlib. Particles are counted from 0, in the order of the run.",
     ),
     (
         "code",
@@ -48,8 +48,8 @@ _CELLS = (
     ),
     (
         "markdown",
-        "The next cell saves them; `cryobridge vae select --run RUN --indices selected.npz` writes tables for RELION and "
-        "CryoSPARC.",
+        "The next cell saves them; `cryobridge vae select --run RUN --indices selected.npz` writes tables for "
+        "RELION and CryoSPARC.",
     ),
     ("code", "np.savez('selected.npz', indices=indices)"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from ....heterogeneity.training_curve import training_panels
 from ....report import figures, methods
 from ....report.page import Report
 from ....report.quantities import angstrom, percent
-from ...vae.volumes.finishing import Finishing
+from ..volumes.finishing import Finishing
 from .findings import LatentFindings, VolumeComponents
 
 _AGREE = 0.8
@@ -133,16 +134,14 @@ def _latent_figures(done: AnalyzedRun, drawn: DrawnFigures) -> None:
         centres = points[found.clusters.centres]
         drawn.add(
             f"{name}: where particles are",
-            lambda points=points, axes=axes, centres=centres: figures.latent_map(points, axes, centres),
+            partial(figures.latent_map, points, axes, centres),
             "Particles by place; numbers are the clusters' centres, whose volumes are kmeans_*.mrc.",
             table="particles.csv",
             is_tile=name == next(iter(planes)),
         )
         drawn.add(
             f"{name}: clusters",
-            lambda points=points, axes=axes, centres=centres: figures.latents_by_cluster(
-                points, found.clusters.labels, axes, centres
-            ),
+            partial(figures.latents_by_cluster, points, found.clusters.labels.astype(np.float64), axes, centres),
             "Near numbers are near clusters. Neighbouring colours that lie far apart are far apart only in this plane.",
             table="clusters.csv",
         )
@@ -186,7 +185,7 @@ def _volume_figures(done: AnalyzedRun, drawn: DrawnFigures) -> None:
         )
         drawn.add(
             title,
-            lambda series=series, look=look, titles=titles: look.strip(titles, done.finishing),
+            partial(look.strip, titles, done.finishing),
             "Surfaces that enclose equal volumes, from two sides, and what the central section across y has more (red) "
             "or less (blue) than the mean of the series."
             + (

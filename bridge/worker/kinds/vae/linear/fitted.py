@@ -26,7 +26,7 @@ from ....loop import Progress, scaled
 
 FITTED_IMAGES = 20_000
 """As many are enough for a consensus and modes of low frequencies; latents are found of all."""
-TRIED_MODES = 6
+TRIED_MODES = 4
 _SOME = 11
 
 
@@ -54,11 +54,18 @@ class Fitted:
     local_agreement: float
 
 
+def members_of(count: int, seed: int) -> Tensor:
+    """The images of so many that a fit is made on: all, or a random part of very many, in their order."""
+    if count <= FITTED_IMAGES:
+        return torch.arange(count)
+    return torch.randperm(count, generator=generator_at(seed, _SOME))[:FITTED_IMAGES].sort().values
+
+
 def fitted(
     images: ImageSource, radius: float, modes: int | None, iterations: int, seed: int, context: Context
 ) -> Generator[Progress | None, None, Fitted]:
     """Find them; progress goes from 0 to 1."""
-    members = _members(len(images), seed).to(images.disc.points.device)
+    members = members_of(len(images), seed).to(images.disc.points.device)
     shown = images.of(members)
     some = SeenImages(images.disc, shown.spectra, shown.ctf, shown.rotations)
     yield Progress(f"consensus of {len(some)} images", 0.0)
@@ -72,12 +79,6 @@ def fitted(
         controls = yield from scaled(0.5, 0.95, control)
         agreement = _local_agreement(some, consensus, fit, subspace, residuals)
     return Fitted(members, consensus, subspace, controls, modes or max(1, controls.kept), agreement)
-
-
-def _members(count: int, seed: int) -> Tensor:
-    if count <= FITTED_IMAGES:
-        return torch.arange(count)
-    return torch.randperm(count, generator=generator_at(seed, _SOME))[:FITTED_IMAGES].sort().values
 
 
 def _stepped(fit: SubspaceFit, modes: int, iterations: int, seed: int) -> Generator[Progress, None, Subspace]:

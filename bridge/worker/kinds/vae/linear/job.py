@@ -15,6 +15,7 @@ from cryobridge.schemas.kinds.vae.linear import USUAL_BOX, LinearOptions, VaeLin
 from cryobridge.wrappers.formats.array_file import arrays_bytes
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 from cryobridge.wrappers.particles.reading import read_particles
+from cryobridge.wrappers.particles.set_arrays import arrays_of
 
 from ....heterogeneity.image_source import ImageSource
 from ....heterogeneity.images import PreparedImages, fits_device, prepare_images, stream_images
@@ -26,6 +27,7 @@ from ....jobs.folder import REPORT_NAME, OutputFolder
 from ....jobs.runner import JobSteps
 from ....loop import Progress, scaled
 from .fitted import Fitted, fitted
+from .repaired import repaired
 from .report import Outcome, association_table, page
 
 _READ, _FITTED, _SCORED = 0.3, 0.8, 0.95
@@ -44,14 +46,25 @@ def run(job: VaeLinearJob, context: Context) -> JobSteps:
     folder.mark("read")
     yield from context.remarked(remarks)
     with context.parking.holding(images.held):
-        fit = fitted(images, radius, options.modes, options.iterations, options.seed, context)
-        found = yield from scaled(_READ, _FITTED, fit)
+        found = yield from scaled(_READ, _FITTED, _fit(images, radius, options, context))
         folder.mark("fit")
-        model = LinearModel.of(found.consensus, found.subspace.first(found.modes), images.pixel_size_A)
+    wanted = options.repair_poses == "on" or (options.repair_poses == "on_warning" and found.controls.poses_doubted)
+    if wanted:
+        better = yield from scaled(_READ, _FITTED, repaired(images, particles, options.seed))
+        images, particles = better.images, better.particles
+        remarks.append(better.words)
+        yield from context.remarked([better.words])
+        folder.mark("repair")
+        with context.parking.holding(images.held):
+            found = yield from scaled(_READ, _FITTED, _fit(images, radius, options, context))
+    model = LinearModel.of(found.consensus, found.subspace.first(found.modes), images.pixel_size_A)
+    with context.parking.holding(lambda: [*images.held(), *model.held()]):
         latents, log_variances = yield from scaled(_FITTED, _SCORED, _scores(images, model))
-        folder.mark("scores")
+    folder.mark("scores")
     explained = associations(latents, particles)
     outcome = Outcome(particles, images.pixel_size_A, model, found, latents, explained)
+    if wanted:
+        folder.write_data("poses.npz", arrays_bytes(arrays_of(particles)))
     _write(folder, outcome, log_variances)
     folder.write_text(REPORT_NAME, page(job, outcome, remarks))
     folder.mark("report")
@@ -88,6 +101,12 @@ def _images(
     """Kept on the device where they fit, read chunk by chunk where they do not."""
     prepare = prepare_images if fits_device(len(particles), box, None, device) else stream_images
     return (yield from prepare(particles, options, box=box, device=device))
+
+
+def _fit(
+    images: PreparedImages | StreamedImages, radius: float, options: LinearOptions, context: Context
+) -> Generator[Progress | None, None, Fitted]:
+    return fitted(images, radius, options.modes, options.iterations, options.seed, context)
 
 
 def _radius(options: LinearOptions, particles: ParticleSet, box: int) -> float:

@@ -85,6 +85,8 @@ class Outcome:
                 f"Volumes made of nothing but the images at both ends of the first latent differ as the mode says: "
                 f"correlation {found.local_agreement:.2f}."
             )
+        if found.controls.kept == found.subspace.modes:
+            lines.append("All modes that were tried are above noise, so there may be more: ask for more with 'modes'.")
         lines += may_not_be_concluded(self.model.radius, self.model.box, self.voxel_size_A)
         if len(found.members) < len(self.particles):
             lines.append(
@@ -151,8 +153,8 @@ def _figures(outcome: Outcome) -> list[Figure]:
                 "eigenvalue over the null's first",
                 {"null": 1.0, "kept above": NULL_FACTOR},
             ),
-            "Variance of the particles along each mode, over that of the first mode of the same residuals permuted over "
-            "the poses. What lies at the null's level is noise.",
+            "Variance of the particles along each mode, over that of the first mode of the same residuals permuted "
+            "over the poses. What lies at the null's level is noise.",
             "modes.csv",
         ),
         Figure("Volumes along the modes", _strip(outcome), _STRIP_READING, is_tile=True),

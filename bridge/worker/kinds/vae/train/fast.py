@@ -9,19 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cryobridge.core.latent import LinearModel, shared_variance
+from cryobridge.core.latent import FilmModel, LinearModel, shared_variance
 from cryobridge.core.subspace import default_radius
 from cryobridge.schemas.errors import InputInvalid, OptionsInvalid
 from cryobridge.schemas.kinds.vae.train import LatentTraining, TrainOptions, VaeTrainJob
 
 from ....heterogeneity.image_source import ImageSource
+from ....heterogeneity.run_folder import read_run
 from ....heterogeneity.trained import TrainedModel
 from ....jobs.context import Context
 from ....loop import Progress, scaled
 from ....training.ladder import within_memory
 from .fast_words import REFERENCES, method_of, warnings_of
 from .network import NetworkTraining, Schedule, TrainedNetwork, smaller_parts
-from .start import Start, start_of
+from .start import Bands, Reality, Start, Starting
 
 BETA = 0.25
 _STARTED = 0.35
@@ -39,12 +40,15 @@ class FastModel:
         (N, modes) of all images, on the device.
     agreement
         Share of the variance of the first seed's latents that each other seed's tell, 0 to 1.
+    reality
+        What the controls of the linear model say; None where there were none.
     """
 
     trained: TrainedModel
     linear: LinearModel
     scores: Tensor
     agreement: Sequence[float]
+    reality: Reality | None
 
 
 def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Generator[Progress | None, None, FastModel]:
@@ -59,12 +63,14 @@ def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Gener
     """
     options, device = job.options, context.device
     training = options.fast_training(device.type, len(images))
-    steps = len(images) // training.batch
-    training = training.model_copy(update={"held_out_every": max(1, steps)})
+    steps = max(1, len(images) // training.batch)
+    training = training.model_copy(update={"held_out_every": steps})
     _check(options, training, images, context)
+    earlier = _earlier(job, images, device)
     radius = band_of(options, images)
+    bands = Bands(options.latent_dimensions, min(default_radius(images.box), radius), radius)
     schedule = Schedule(
-        options.fast_epochs(device.type),
+        options.fast_epochs(device.type, steps),
         options.checkpoint,
         BETA if options.beta is None else float(options.beta),
         options.checkpoint_every_s,
@@ -77,26 +83,27 @@ def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Gener
         "box": images.box,
     }
     checkpoints = context.checkpoints({"fast": used})
+    names = [f"{part}-{options.seed + index}" for index in range(options.seeds) for part in ("start", "network")]
     found: list[tuple[Start, TrainedNetwork]] = []
     for index in range(options.seeds):
         one = training.model_copy(update={"seed": options.seed + index})
         first, last = index / options.seeds, (index + 1) / options.seeds
-        start = yield from scaled(
-            first,
-            first + _STARTED * (last - first),
-            start_of(
-                images,
-                zdim=options.latent_dimensions,
-                linear_radius=min(default_radius(images.box), radius),
-                radius=radius,
-                seed=one.seed,
-                device=device,
-                parking=context.parking,
-            ),
+        starting = Starting(
+            images,
+            bands,
+            one.seed,
+            f"start-{one.seed}",
+            device,
+            checkpoints,
+            context.parking,
+            context.ranks,
+            earlier,
+            tested=options.controls and index == 0,
         )
+        start = yield from scaled(first, first + _STARTED * (last - first), starting.result())
         work = [
             NetworkTraining(
-                start, _name(one.seed), part, schedule, checkpoints, context.parking, context.ranks, context.say
+                start, f"network-{one.seed}", part, schedule, checkpoints, context.parking, context.ranks, context.say
             )
             for part in (smaller_parts(one) if context.ranks.count == 1 else [one])
         ]
@@ -106,7 +113,7 @@ def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Gener
             within_memory(work, lambda training, _: training.result(), device, context.say),
         )
         found.append((start, trained))
-    return _result(found, training, schedule, used, lambda: checkpoints.remove(*map(_name, _seeds(options))))
+    return _result(found, training, schedule, used, lambda: checkpoints.remove(*names))
 
 
 def band_of(options: TrainOptions, images: ImageSource) -> float:
@@ -127,6 +134,19 @@ def band_of(options: TrainOptions, images: ImageSource) -> float:
             f"'resolution_A' of {options.resolution_A:g} is coarser than half of the box; give a smaller number",
         )
     return min(radius, widest)
+
+
+def _earlier(job: VaeTrainJob, images: ImageSource, device: torch.device) -> FilmModel | None:
+    """The model of an earlier training that is gone on with."""
+    if job.inputs.load is None:
+        return None
+    model, zdim = read_run(job.inputs.load, device).model, job.options.latent_dimensions
+    if not isinstance(model, FilmModel) or model.zdim != zdim or model.box != images.box:
+        raise InputInvalid(
+            f"{job.inputs.load} (load): holds a model '{model.name}' of {model.zdim} numbers in a box of {model.box}, "
+            f"not one of the fast method of {zdim} in {images.box}; give its options, or leave 'load' out"
+        )
+    return model
 
 
 def _check(options: TrainOptions, training: LatentTraining, images: ImageSource, context: Context) -> None:
@@ -160,19 +180,15 @@ def _result(
         epochs=first.epochs,
         curve=first.curve,
         kl=first.kl,
-        warnings=[*first.setbacks, *warnings_of(first.kl, first.curve, agreement)],
+        warnings=[
+            *(start.reality.doubts if start.reality else ()),
+            *first.setbacks,
+            *warnings_of(first.kl, first.curve, agreement),
+        ],
         methods=[method_of(start, training, schedule)],
         references=REFERENCES,
         used=used,
         seeds=seeds,
         clear=clear,
     )
-    return FastModel(trained, start.linear, start.scores, agreement)
-
-
-def _seeds(options: TrainOptions) -> range:
-    return range(options.seed, options.seed + options.seeds)
-
-
-def _name(seed: int) -> str:
-    return f"network-{seed}"
+    return FastModel(trained, start.linear, start.scores, agreement, start.reality)

@@ -9,34 +9,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from cryobridge.core.latent import CoordinateModel
-from cryobridge.core.latent.published import (
-    LearnedRows,
-    NetworkShape,
-    PoseTable,
-    PublishedLoss,
-    PublishedNetwork,
-    PublishedTask,
-    divergence_by_number,
-)
-from cryobridge.core.particles import soft_window
+from cryobridge.core.latent import CoordinateModel, published
 from cryobridge.core.training import Learned, StepReport, Trainer, TrainingRecord, generator_at
 from cryobridge.schemas.errors import BadResult, CryobridgeError, InputInvalid
 from cryobridge.schemas.kinds.vae.train import LatentTraining, TrainOptions, VaeTrainJob
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 
 from ....heterogeneity.image_source import ImageSource
-from ....heterogeneity.run_folder import Latents, read_run
+from ....heterogeneity.run_folder import read_run
 from ....heterogeneity.trained import EpochLoss, TrainedModel
 from ....jobs.checkpoint import Checkpoint, Checkpoints
 from ....jobs.context import Context
 from ....loop import Progress
+from .published_setup import ObjectLatents, beta_of, hartley_scale, objects_of, published_training, shape_of
 from .published_words import REFERENCES, method_of, warnings_of
 
-_EPOCHS, _BATCH, _RATE, _TABLE_RATE = 20, 16, 1e-4, 1e-4
+_EPOCHS, _TABLE_RATE = 20, 1e-4
 _LATENTS_AT_ONCE = 256
 _MOST_SETBACKS = 3
 _FREQUENCIES, _LAYERS, _TABLE = 11, 12, 13
@@ -64,11 +54,16 @@ def train_published(
         If the loss stops being finite again and again.
     """
     seed = job.options.seed if seed is None else seed
+    if context.ranks.count > 1 and (job.options.learn_poses or job.options.encoder == "table"):
+        raise InputInvalid(
+            "poses and tables of latents are learned on one device; give one under 'run', or leave 'learn_poses' and "
+            "'encoder: table' out"
+        )
     training = published_training(job.options, seed, len(images))
     objects = objects_of(particles, job.options)
     network = _network(job, context, particles, images, 0 if objects is None else len(objects), seed)
-    loss = PublishedLoss(beta_of(job.options), job.options.beta_control)
-    task = PublishedTask(
+    loss = published.PublishedLoss(beta_of(job.options), job.options.beta_control)
+    task = published.PublishedTask(
         network,
         images,
         objects,
@@ -86,89 +81,9 @@ def train_published(
     return course.finished(job, particles, images, objects)
 
 
-def published_training(options: TrainOptions, seed: int, count: int) -> LatentTraining:
-    """How the published method trains on so many images: Adam at a constant rate."""
-    return LatentTraining(
-        batch=min(options.batch or _BATCH, count),
-        learning_rate=options.learning_rate or _RATE,
-        schedule="constant",
-        weight_decay=options.weight_decay,
-        gradient_clip=None,
-        ema=0.0,
-        held_out=min(options.held_out or 0, count // 2),
-        seed=seed,
-        precision="bfloat16" if options.amp else "float32",
-    )
-
-
-def beta_of(options: TrainOptions) -> float | str:
-    """Weight or target of the divergence: 1 over the numbers of a latent, if none is given."""
-    return options.beta if options.beta is not None else 1.0 / max(options.latent_dimensions, 1)
-
-
-def shape_of(options: TrainOptions, box: int) -> NetworkShape:
-    """The network that options ask for."""
-    radius = options.encoder_radius
-    count = {"tilt": 2, "series": options.tilts}.get(options.encoder, 1)
-    return NetworkShape(
-        box=box,
-        zdim=options.latent_dimensions,
-        encoder=options.encoder if options.latent_dimensions else "none",
-        encoder_layers=options.encoder_layers,
-        encoder_width=options.encoder_width,
-        encoder_radius=box / 2 if radius is None or radius < 1 else min(radius, box / 2),
-        decoder_layers=options.decoder_layers,
-        decoder_width=options.decoder_width,
-        encoding=options.encoding,
-        encoding_count=options.encoding_count or box // 2,
-        feature_sigma=options.feature_sigma,
-        domain=options.domain,
-        activation=options.activation,
-        tilts=count,
-        tilt_layers=options.tilt_layers,
-        tilt_width=options.tilt_width,
-        tilt_embedding=options.tilt_embedding,
-    )
-
-
-def hartley_scale(options: TrainOptions, box: int) -> float:
-    """What prepared spectra are multiplied with, so that the Hartley values of noise had variance 1 unwindowed.
-
-    The published method divides by the deviation of the transforms of images before they are windowed, and noise is
-    nearly all of it. Prepared noise has variance 1 in each part, windowed, so 2 in a Hartley value.
-    """
-    window = soft_window(box, options.window_radius).square().mean() if options.window else torch.tensor(1.0)
-    return float(torch.sqrt(window / 2))
-
-
-def objects_of(particles: ParticleSet, options: TrainOptions) -> Tensor | None:
-    """Which images show each object, (G, T) by rising dose; None where every image shows its own.
-
-    An object with fewer images than T is shown by some of them again.
-
-    Raises
-    ------
-    InputInvalid
-        If the encoder is of several images, and the table does not say which belong together.
-    """
-    count = {"tilt": 2, "series": options.tilts}.get(options.encoder, 1)
-    if count == 1 or not options.latent_dimensions:
-        return None
-    tilts = particles.tilts
-    if tilts is None:
-        raise InputInvalid(
-            f"{particles.name}: does not say which images show one particle, as 'encoder: {options.encoder}' needs; "
-            "give a table of a tilt series, with _rlnGroupName, or 'encoder: resid'"
-        )
-    order = np.lexsort((np.arange(len(particles)), tilts.dose_e_A2, tilts.particle))
-    _, starts, sizes = np.unique(tilts.particle[order], return_index=True, return_counts=True)
-    places = starts[:, None] + np.arange(count)[None, :] % sizes[:, None]
-    return torch.from_numpy(order[places].astype(np.int64))
-
-
 def _network(
     job: VaeTrainJob, context: Context, particles: ParticleSet, images: ImageSource, objects: int, seed: int
-) -> PublishedNetwork:
+) -> published.PublishedNetwork:
     """The network to begin with, on the device: new, or that of an earlier training."""
     options, device = job.options, context.device
     poses = None
@@ -178,22 +93,22 @@ def _network(
                 f"{particles.name}: poses can be learned only of images that have some, and all of one pixel size; "
                 "leave 'learn_poses' out"
             )
-        poses = PoseTable(torch.from_numpy(particles.rotations), options.pose_embedding, options.pose_rate)
+        poses = published.PoseTable(torch.from_numpy(particles.rotations), options.pose_embedding, options.pose_rate)
     shape = shape_of(options, images.box)
     table = None
     if shape.encoder == "table":
         drawn = 0.1 * torch.randn(len(images), shape.zdim, generator=generator_at(seed, _TABLE))
-        table = LearnedRows(drawn, options.learning_rate or _TABLE_RATE)
+        table = published.LearnedRows(drawn, options.learning_rate or _TABLE_RATE)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator_at(seed, _LAYERS))))
         disc = images.disc.to("cpu")
-        network = PublishedNetwork(shape, disc, generator_at(seed, _FREQUENCIES), poses, table)
+        network = published.PublishedNetwork(shape, disc, generator_at(seed, _FREQUENCIES), poses, table)
     if job.inputs.load is not None:
         _take_over(network, read_run(job.inputs.load, torch.device("cpu")).model, f"{job.inputs.load}")
     return network.to(device)
 
 
-def _take_over(network: PublishedNetwork, model: object, name: str) -> None:
+def _take_over(network: published.PublishedNetwork, model: object, name: str) -> None:
     """Begin with the weights of an earlier training of the same shape."""
     if not isinstance(model, CoordinateModel) or model.shape != network.shape:
         raise InputInvalid(
@@ -212,8 +127,8 @@ class PublishedCourse:
         That the learning rate is multiplied with: halved whenever numbers ran away.
     """
 
-    task: PublishedTask
-    network: PublishedNetwork
+    task: published.PublishedTask
+    network: published.PublishedNetwork
     training: LatentTraining
     options: TrainOptions
     context: Context
@@ -254,9 +169,9 @@ class PublishedCourse:
     ) -> TrainedModel:
         """What the training made."""
         means, log_variances = self.task.latents(_LATENTS_AT_ONCE)
-        per_object = divergence_by_number(means, log_variances).mean(dim=0)
+        per_object = published.divergence_by_number(means, log_variances).mean(dim=0)
         has_variance = self.network.encoder is not None
-        spread = _Spread(particles, objects)
+        spread = ObjectLatents(particles, objects)
         scale = hartley_scale(self.options, images.box)
         other = self._moved(particles, images) if self.network.poses is not None else None
         kl = per_object.numpy() if has_variance else None
@@ -380,19 +295,3 @@ class PublishedCourse:
         shifts_A = shifts_px.double().numpy() * images.pixel_size_A
         before = np.zeros_like(shifts_A) if particles.shifts_A is None else particles.shifts_A
         return replace(particles, rotations=rotations.double().numpy(), shifts_A=before + shifts_A)
-
-
-@dataclass(frozen=True)
-class _Spread:
-    """Latents of objects as latents of images."""
-
-    particles: ParticleSet
-    objects: Tensor | None
-
-    def of(self, found: Tensor) -> Latents:
-        """Those (N, zdim) of images, of those (G, zdim) of objects."""
-        values: NDArray[np.float32] = found.numpy().astype(np.float32)
-        if self.objects is None or self.particles.tilts is None:
-            return values
-        _, which = np.unique(self.particles.tilts.particle, return_inverse=True)
-        return values[which]

@@ -2,24 +2,58 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from cryobridge.core.latent import FilmModel, FilmNetwork, FilmShape, LinearModel, feature_places
+from cryobridge.core.latent import FilmModel, FilmNetwork, FilmShape, LinearModel, feature_places, linear_of
 from cryobridge.core.subspace import Consensus, SeenImages, Subspace, SubspaceFit, consensus_of, shell_means
-from cryobridge.core.training import Parking, generator_at
+from cryobridge.core.training import Parking, Ranks, generator_at
+from cryobridge.schemas.errors import CryobridgeError
 
 from ....heterogeneity.image_source import ImageSource
-from ....loop import Progress
+from ....heterogeneity.reality import Controls, controls_of, verdict_of, warnings_of
+from ....jobs.checkpoint import Checkpoint, Checkpoints
+from ....loop import Progress, scaled
 
 FITTED_IMAGES = 20_000
 """As many are enough for a consensus and a few modes of low frequencies; the scores are of all images."""
 MOST_MODES = 8
+FEWEST_TESTED = 40
+"""Fewer images are too few for controls."""
 _IMAGES_AT_ONCE = 1024
 _SOME, _PLACES = 11, 12
+_NOISE, _SCALE = "noise_by_shell", "scale"
+
+
+@dataclass(frozen=True)
+class Reality:
+    """Whether what varies is real, as the controls of the linear model have it.
+
+    words, reasons, colour
+        A verdict, as `Judged` has it.
+    doubts
+        A sentence for each threshold that was passed.
+    metrics
+        The numbers that decide.
+    """
+
+    words: str
+    reasons: list[str]
+    colour: Literal["good", "careful", "bad"]
+    doubts: list[str]
+    metrics: dict[str, float | int | bool]
+
+    @classmethod
+    def of(cls, controls: Controls) -> Reality:
+        """What controls say."""
+        judged = verdict_of(controls, {})
+        reasons, doubts = list(judged.reasons), warnings_of(controls, {})
+        return cls(judged.words, reasons, judged.colour, doubts, controls.metrics())
 
 
 @dataclass(frozen=True)
@@ -40,8 +74,10 @@ class Start:
         Of the network.
     scale
         Deviation of a coefficient from the consensus, where it is largest.
-    seed
-        Of the linear model.
+    earlier
+        The model whose networks are trained on; None for new ones.
+    reality
+        What the controls say; None where there were none.
     """
 
     images: ImageSource
@@ -50,7 +86,8 @@ class Start:
     noise: Tensor
     shape: FilmShape
     scale: float
-    seed: int
+    earlier: FilmModel | None = None
+    reality: Reality | None = None
 
     @property
     def device(self) -> torch.device:
@@ -63,13 +100,16 @@ class Start:
         return self.linear.consensus
 
     def network(self, seed: int) -> FilmNetwork:
-        """An untrained network."""
+        """The network that a training of this seed begins with."""
         places = feature_places(self.consensus, self.shape.features, generator_at(seed, _PLACES))
-        return FilmNetwork.new(self.shape, places, self.scale, seed)
+        network = FilmNetwork.new(self.shape, places, self.scale, seed)
+        if self.earlier is not None:
+            network.load_state_dict(self.earlier.network.state_dict())
+        return network
 
     def model(self, network: FilmNetwork) -> FilmModel:
         """The model with a trained network."""
-        return FilmModel(network, self.linear, self.consensus, self.images.pixel_size_A)
+        return FilmModel(network, self.linear)
 
     def held(self) -> Iterator[Tensor]:
         """Every tensor on the device."""
@@ -78,45 +118,106 @@ class Start:
         yield from (self.scores, self.noise)
 
 
-def start_of(
-    images: ImageSource,
-    *,
-    zdim: int,
-    linear_radius: float,
-    radius: float,
-    seed: int,
-    device: torch.device,
-    parking: Parking,
-) -> Generator[Progress | None, None, Start]:
-    """Find the consensus, the linear model and the scores; progress goes from 0 to 1.
+@dataclass(frozen=True)
+class Bands:
+    """What of the images is used: latents of so many numbers, and reaches in cycles per box.
+
+    linear_radius, radius
+        Of the linear model and of the network.
+    """
+
+    zdim: int
+    linear_radius: float
+    radius: float
+
+
+@dataclass
+class Starting:
+    """Finds what a network begins with, once: a training that goes on after an interruption begins with the same.
 
     Parameters
     ----------
-    linear_radius, radius
-        Bands of the linear model and of the network, in cycles per box.
+    images
+        All of them.
+    seed
+        Of the linear model.
+    name
+        Of its checkpoint.
+    ranks
+        Processes that train together; all begin with what the first of them found.
+    earlier
+        A model whose linear part is kept and whose networks are trained on; None to begin anew.
+    tested
+        Whether to run the controls.
     """
-    with parking.holding(images.held):
-        some = _some(images, seed, device)
+
+    images: ImageSource
+    bands: Bands
+    seed: int
+    name: str
+    device: torch.device
+    checkpoints: Checkpoints
+    parking: Parking
+    ranks: Ranks
+    earlier: FilmModel | None = None
+    tested: bool = False
+
+    def result(self) -> Generator[Progress | None, None, Start]:
+        """Find the consensus, the linear model and the scores; progress goes from 0 to 1."""
+        with self.parking.holding(self.images.held):
+            kept = self.checkpoints.read(self.name) if self.earlier is None else _of_earlier(self.earlier)
+            if kept is None:
+                kept = yield from self._found()
+                # A full disk costs the chance to go on from it, not the training itself.
+                with contextlib.suppress(CryobridgeError):
+                    self.checkpoints.write(self.name, kept)
+            tensors = {name: value.to(self.device) for name, value in kept.tensors.items()}
+            noise, scale = tensors.pop(_NOISE), float(tensors.pop(_SCALE))
+            linear = linear_of(tensors, kept.note["linear"])
+            told = kept.note.get("reality")
+            scores = torch.empty(len(self.images), linear.zdim, device=self.device)
+            for part in self.images.iterate(_IMAGES_AT_ONCE):
+                scores[part.members], _ = linear.encode(part.spectra, part.ctf, part.rotations)
+                yield Progress("scores of all images", 0.9)
+        shape = FilmShape(self.bands.zdim, linear.zdim, self.images.box, self.bands.radius)
+        return Start(self.images, linear, scores, noise, shape, scale, self.earlier, Reality(**told) if told else None)
+
+    def _found(self) -> Generator[Progress | None, None, Checkpoint]:
+        some = _some(self.images, self.seed, self.device)
         yield Progress("finding the consensus", 0.0)
         consensus, residuals = consensus_of(some)
         held = [consensus.volume, consensus.noise, consensus.prior_power, residuals, some.spectra, some.ctf]
-        with parking.holding(lambda: held):
-            modes = max(1, min(zdim, MOST_MODES))
-            fit = SubspaceFit(some.with_spectra(residuals), linear_radius, consensus.prior_power)
-            found: Subspace | None = None
-            for number, found in enumerate(fit.steps(modes, seed=seed), 1):  # noqa: B007 - the last is used below
-                yield Progress(f"linear subspace of {modes} modes, iteration {number}", 0.2 + 0.1 * number)
-    if found is None:
-        raise ValueError("the linear subspace took no step")
-    linear = LinearModel.of(consensus, found, images.pixel_size_A)
-    scores = torch.empty(len(images), modes, device=device)
-    for part in images.iterate(_IMAGES_AT_ONCE):
-        scores[part.members], _ = linear.encode(part.spectra, part.ctf, part.rotations)
-        yield Progress("scores of all images", 0.9)
-    noise = consensus.noise.clone()
-    noise[: len(found.noise)] = found.noise
-    shape = FilmShape(zdim=zdim, modes=modes, box=images.box, radius=radius)
-    return Start(images, linear, scores, noise, shape, _scale(some, consensus, found), seed)
+        with self.parking.holding(lambda: held):
+            modes = min(self.bands.zdim, MOST_MODES)
+            fit = SubspaceFit(some.with_spectra(residuals), self.bands.linear_radius, consensus.prior_power)
+            for number, found in enumerate(fit.steps(modes, seed=self.seed), 1):
+                subspace = found
+                yield Progress(f"linear subspace of {modes} modes, iteration {number}", 0.1 + 0.05 * number)
+            reality: Reality | None = None
+            if self.tested and len(self.images) >= FEWEST_TESTED:
+                controls = controls_of(some, consensus, fit, subspace, residuals, seed=self.seed)
+                reality = Reality.of((yield from scaled(0.4, 0.9, controls)))
+        noise = consensus.noise.clone()
+        noise[: len(subspace.noise)] = subspace.noise
+        tensors, description = LinearModel.of(consensus, subspace, self.images.pixel_size_A).stored()
+        tensors |= {_NOISE: noise, _SCALE: torch.tensor(_scale(some, consensus, subspace))}
+        note = {"linear": description, "reality": None if reality is None else asdict(reality)}
+        return Checkpoint(self._agreed(tensors), note)
+
+    def _agreed(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the first rank found, on all of them: sums on a GPU differ from run to run, and so do axes."""
+        shared = {name: value.to(self.device, copy=True) for name, value in tensors.items()}
+        if self.ranks.count > 1:
+            for value in shared.values():
+                value.mul_(self.ranks.count if self.ranks.index == 0 else 0)
+            self.ranks.mean_(list(shared.values()))
+        return shared
+
+
+def _of_earlier(model: FilmModel) -> Checkpoint:
+    tensors, description = model.linear.stored()
+    known = {_NOISE: tensors["noise"], _SCALE: model.network.decoder.scale.cpu()}
+    return Checkpoint(tensors | known, {"linear": description})
 
 
 def _some(images: ImageSource, seed: int, device: torch.device) -> SeenImages:

@@ -15,7 +15,7 @@ from support.simulated_particles import SimulatedParticles, simulate
 
 from cryobridge.bridge.worker.heterogeneity.run_folder import read_run
 from cryobridge.bridge.worker.jobs.runner import run_job
-from cryobridge.bridge.worker.kinds.vae.train.published import objects_of, published_training
+from cryobridge.bridge.worker.kinds.vae.train.published_setup import objects_of, published_training
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.vae.train import TrainOptions
 from cryobridge.wrappers.cryodrgn import read_peer_run
@@ -69,7 +69,7 @@ def test_a_training_ends_with_a_model_latents_of_every_epoch_and_losses(trained:
 def test_stored_latents_are_what_the_stored_encoder_says(trained: Path, particles: SimulatedParticles):
     """The encoder is given spectra as they are prepared everywhere."""
     run = read_run(trained, CPU)
-    disc, spectra, ctf, rotations = particles.spectra(8 - 1e-3)
+    _, spectra, ctf, rotations = particles.spectra(8 - 1e-3)
     norm = run.model.norm * run.model.scale  # type: ignore[attr-defined]
     mean, _ = run.model.encode(spectra / norm, ctf, rotations)  # type: ignore[attr-defined]
     assert np.allclose(mean.numpy(), run.latents, atol=1e-4)
@@ -122,9 +122,7 @@ def test_a_training_goes_on_from_an_earlier_one(trained: Path, table: Path, tmp_
     after = float((output / "training.csv").read_text().splitlines()[1].split(",")[1])
     assert after < before
     with pytest.raises(InputInvalid, match="another network"):
-        run_map_job(
-            "vae.train", tmp_path / "other", {"particles": table, "load": trained}, {**OPTIONS, "dec_dim": 16}
-        )
+        run_map_job("vae.train", tmp_path / "other", {"particles": table, "load": trained}, {**OPTIONS, "dec_dim": 16})
 
 
 def test_without_latents_one_volume_is_learned(table: Path, tmp_path: Path):

@@ -1,0 +1,116 @@
+"""The way through the latent space that a job of `vae.traverse` takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryobridge.core.landscape import direct_path, graph_path, nearest, principal_components, traversal
+from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.kinds.vae.traverse import TraverseOptions, VaeTraverseJob
+from cryobridge.wrappers.formats.latent_file import read_latents
+
+from ....heterogeneity.run_folder import LatentRun
+
+Numbers = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way of P latents.
+
+    Attributes
+    ----------
+    z
+        (P, d).
+    nearest
+        (P,) the particle nearest to each; on a graph, that which it is.
+    shown
+        (K,) which of them volumes are made of.
+    anchors
+        (A,) which particles it was to go through; none along a component.
+    words
+        What it is, for people.
+    """
+
+    z: Numbers
+    nearest: Places
+    shown: Places
+    anchors: Places
+    words: str
+
+
+def way_of(job: VaeTraverseJob, run: LatentRun, points: Numbers) -> Way:
+    """Find the way among particles with latents (N, d).
+
+    Raises
+    ------
+    InputInvalid
+        If there is no such component or particle, or the graph falls apart between two anchors.
+    """
+    options = job.options
+    if options.way == "component":
+        return _along_component(run, options, points)
+    if options.way == "direct":
+        ends = _anchor_latents(job, run, points)
+        path = direct_path(ends, options.between, loop=options.loop)
+        words = f"straight through {len(ends)} anchors" + (", and back" if options.loop else "")
+        everything = np.arange(len(path), dtype=np.int64)
+        return Way(path, nearest(points, path), everything, nearest(points, ends), words)
+    return _along_graph(job, run, points)
+
+
+def _along_component(run: LatentRun, options: TraverseOptions, points: Numbers) -> Way:
+    number, spacing = options.component, "of equal share" if options.percentile_spacing else "at equal steps"
+    if number > points.shape[1]:
+        raise InputInvalid(f"component {number}: latents of {run.path} have {points.shape[1]}; give one of those")
+    found = principal_components(points)
+    z = traversal(found, points, number - 1, options.count, even=not options.percentile_spacing)
+    everything = np.arange(len(z), dtype=np.int64)
+    words = f"along component {number}, from the 5th to the 95th percentile {spacing}"
+    return Way(z, nearest(points, z), everything, np.empty(0, np.int64), words)
+
+
+def _along_graph(job: VaeTraverseJob, run: LatentRun, points: Numbers) -> Way:
+    options = job.options
+    if options.anchors is None and job.inputs.z_file is None:
+        ends = traversal(principal_components(points), points, 0, 2)
+    else:
+        ends = _anchor_latents(job, run, points)
+    anchors = nearest(points, ends) if options.anchors is None else np.array(options.anchors, np.int64)
+    if len(set(anchors.tolist())) < 2:
+        raise InputInvalid("anchors: all are the same particle, so there is no way between them; give two others")
+    try:
+        path = graph_path(
+            points,
+            anchors.tolist(),
+            most_neighbours=options.most_neighbours,
+            average_neighbours=options.average_neighbours,
+        )
+    except ValueError as error:
+        raise InputInvalid(
+            f"anchors: {error} along a graph of {options.average_neighbours:g} neighbours on average; raise "
+            "average_neighbours, or take the way direct"
+        ) from None
+    steps = np.linspace(0, len(path.members) - 1, min(options.count, len(path.members)))
+    words = f"from particle to particle through {len(anchors)} anchors, {len(path.members)} particles"
+    return Way(points[path.members], path.members, np.unique(np.rint(steps).astype(np.int64)), anchors, words)
+
+
+def _anchor_latents(job: VaeTraverseJob, run: LatentRun, points: Numbers) -> Numbers:
+    """Latents (A, d) of the anchors."""
+    if job.inputs.z_file is not None:
+        found = read_latents(job.inputs.z_file, points.shape[1]).astype(np.float64)
+        if len(found) < 2:
+            raise InputInvalid(f"{job.inputs.z_file}: holds one latent; a way needs two or more")
+        return found
+    members = np.array(job.options.anchors or (), np.int64)
+    if members.max(initial=0) >= len(points):
+        raise InputInvalid(
+            f"anchors: {run.path} has no particle {members.max()}; its particles are 0 to {len(points) - 1}"
+        )
+    chosen: Numbers = points[members]
+    return chosen

@@ -1,0 +1,61 @@
+"""Latents that go with the imaging are told from those that do not, by ranks and by groups."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.moving_run import made_up_set
+
+from cryobridge.bridge.worker.heterogeneity.covariates import (
+    between_groups,
+    covariates_of,
+    dependences,
+    warnings_of,
+)
+
+COUNT = 2000
+RANDOM = np.random.default_rng(6)
+PARTICLES = made_up_set(COUNT)
+LATENT = RANDOM.normal(size=COUNT)
+
+
+def warned(values: np.ndarray) -> list[str]:
+    found = dependences({"PC1": values}, covariates_of(PARTICLES))
+    return [one.covariate for one in found if one.is_strong]
+
+
+def test_a_latent_of_its_own_is_not_warned_of() -> None:
+    assert warned(LATENT) == []
+
+
+@pytest.mark.parametrize("name", ["defocus (A)", "view: polar angle (deg)", "shift (A)"])
+def test_a_latent_that_follows_a_column_is_warned_of(name: str) -> None:
+    column = covariates_of(PARTICLES)[name]
+    values = LATENT + (column - column.mean()) / column.std()
+    assert name in warned(values)
+    assert any(name in line for line in warnings_of(dependences({"PC1": values}, {name: column})))
+
+
+def test_a_latent_that_goes_with_the_azimuth_is_found_though_an_angle_has_no_order() -> None:
+    azimuth = covariates_of(PARTICLES)["view: azimuth (deg)"]
+    assert "view: azimuth (deg)" in warned(LATENT + np.cos(np.radians(2 * azimuth)))
+
+
+def test_a_latent_that_differs_between_micrographs_is_warned_of() -> None:
+    assert warned(LATENT + 1.0 * (PARTICLES.micrograph % 2)) == ["micrograph"]
+
+
+def test_the_share_between_groups_is_what_was_put_in_and_chance_counts_nothing() -> None:
+    groups = RANDOM.integers(0, 200, COUNT).astype(float)
+    assert abs(between_groups(LATENT, groups)) < 0.03
+    effect = RANDOM.normal(size=200)[groups.astype(int)]
+    assert between_groups(LATENT + effect, groups) == pytest.approx(effect.var() / (1 + effect.var()), abs=0.05)
+    assert between_groups(LATENT, np.full(COUNT, np.nan)) == 0
+
+
+def test_what_a_table_does_not_say_is_left_out() -> None:
+    bare = replace(PARTICLES, ctf=None, rotations=None, shifts_A=None, micrograph=np.full(COUNT, -1))
+    assert covariates_of(bare) == {}
+    assert covariates_of(None) == {}

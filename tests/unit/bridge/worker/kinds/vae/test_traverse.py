@@ -1,0 +1,87 @@
+"""`vae.traverse` goes where it was asked to, keeps to the particles on a graph, and makes the model's volumes."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.map_jobs import read_back, run_map_job
+from support.moving_run import MovingModel, write_moving_run
+
+from cryobridge.schemas.errors import InputInvalid
+
+pytestmark = pytest.mark.slow
+
+ANGLE = np.linspace(0, np.pi, 150)
+HORSESHOE = np.stack([2 * np.cos(ANGLE), 2 * np.sin(ANGLE)], axis=1)
+
+
+def done(tmp_path: Path, options: dict[str, Any], **inputs: Path) -> tuple[dict[str, Any], Path]:
+    run = write_moving_run(tmp_path / "run", HORSESHOE)
+    result, _ = run_map_job("vae.traverse", tmp_path / "out", {"run": run, **inputs}, options)
+    return result, tmp_path / "out"
+
+
+def test_a_graph_goes_around_what_is_empty(tmp_path: Path) -> None:
+    result, out = done(tmp_path, {"anchor_inds": [0, 149], "count": 4})
+    with np.load(out / "path.npz") as found:
+        indices = found["indices"]
+        np.testing.assert_allclose(found["z"], HORSESHOE[indices], rtol=1e-6)
+    assert indices[[0, -1]].tolist() == [0, 149]
+    assert result["metrics"]["length"] == pytest.approx(2 * np.pi, rel=0.01)
+    assert result["metrics"]["volumes"] == 4
+    z = np.loadtxt(out / "z_path.txt")
+    assert len(z) == len(indices)
+    with open(out / "path.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    made = [row for row in table if row["file"]]
+    assert [row["file"] for row in made] == [f"path_{number:03d}.mrc" for number in range(4)]
+    latent = torch.tensor([[float(made[2]["z1"]), float(made[2]["z2"])]])
+    torch.testing.assert_close(read_back(out / "path_002.mrc"), MovingModel(2).volumes(latent)[0].double())
+    assert '"path_003.mrc"' in (out / "path.cxc").read_text()
+    assert "does not say that the molecule takes it" in (out / "report.html").read_text()
+
+
+def test_without_anchors_a_graph_joins_the_ends_of_the_first_component(tmp_path: Path) -> None:
+    _, out = done(tmp_path, {"skip_vol": True})
+    with np.load(out / "path.npz") as found:
+        ends = HORSESHOE[found["anchors"]]
+    assert abs(ends[0, 0] - ends[1, 0]) > 3
+    assert not list(out.glob("*.mrc"))
+
+
+def test_a_direct_way_is_straight_and_may_come_back(tmp_path: Path) -> None:
+    (tmp_path / "z.txt").write_text("0 0\n1 0\n1 2\n")
+    _, out = done(
+        tmp_path, {"way": "direct", "between": 1, "loop": True, "skip_volumes": True}, z_file=tmp_path / "z.txt"
+    )
+    expected = [[0, 0], [0.5, 0], [1, 0], [1, 1], [1, 2], [0.5, 1], [0, 0]]
+    np.testing.assert_allclose(np.loadtxt(out / "z_path.txt"), expected)
+
+
+def test_a_component_is_followed_by_percentiles(tmp_path: Path) -> None:
+    options = {"way": "component", "dim": 1, "count": 5, "use_percentile_spacing": True, "skip_volumes": True}
+    _, out = done(tmp_path, options)
+    expected = np.percentile(HORSESHOE[:, 0], np.linspace(5, 95, 5))
+    np.testing.assert_allclose(np.sort(np.loadtxt(out / "z_path.txt")[:, 0]), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"anchors": [0, 150]}, "has no particle 150; its particles are 0 to 149"),
+        ({"way": "direct"}, "a direct way needs 'anchors' or a 'z_file'"),
+        ({"way": "component", "component": 3}, "component 3: latents of .* have 2"),
+        ({"anchors": [3]}, "two particles or more"),
+        ({"anchors": [3, 3]}, "all are the same particle"),
+        ({"anchors": [0, 149], "average_neighbours": 1, "most_neighbours": 1}, "cannot be reached"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_nothing_is_written(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputInvalid, match=said):
+        done(tmp_path, options)
+    assert not (tmp_path / "out").exists()
