@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field
 from ...envelope import Job
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
-from ...particle_images import ImageInputs, ImageOptions
+from ...particle_images import CRYOSPARC_LATENTS, ImageInputs, ImageOptions
 
 USUAL_BOX = 128
 _READING_BYTES = 600_000_000
@@ -64,6 +64,7 @@ class VaeLinearJob(Job):
         Output("agreement.npz", "arrays", "agreement", "correlation of each image with the consensus"),
         Output("poses.npz", "arrays", "poses", "repaired poses, to be given as 'poses'", always=False),
         Output("junk.npz", "arrays", "junk", "indices of images that may show no particle", always=False),
+        CRYOSPARC_LATENTS,
         REPORT,
     )
 
