@@ -231,6 +231,9 @@ def _type_of(field: FieldInfo) -> tuple[FieldType, tuple[str, ...]]:
     kinds = {typing.get_origin(member) or member for member in members}
     if choices and len(literals) == len(members):
         return "choice", choices
+    if choices and kinds & {float, int}:
+        # A number or a word: a command line takes it as it is written, and the model tells which it is.
+        return "text", choices
     return next((name for kind, name in by_type if kind in kinds), "text"), choices
 
 

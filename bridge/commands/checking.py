@@ -119,4 +119,11 @@ def demo(arguments: tuple[str, ...]) -> None:
     exec_module("cryobridge.wrappers.relion.demo", arguments)
 
 
-COMMANDS = (doctor, check, config, demo)
+@click.command("demo-particles", context_settings=PASS_THROUGH)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def demo_particles(arguments: tuple[str, ...]) -> None:
+    """Write a small simulated RELION project with particles in two states ('--help' lists its options)."""
+    exec_module("cryobridge.wrappers.relion.demo_particles", arguments)
+
+
+COMMANDS = (doctor, check, config, demo, demo_particles)

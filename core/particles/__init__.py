@@ -1,6 +1,6 @@
 """Images of particles: their spectra, CTF, poses, and the slices of a volume that they are."""
 
-from .backprojection import CtfUse, HalfSums, exposure_weights, spectrum_of_sums, volume_of_sums
+from .backprojection import CtfUse, HalfSums, best_regularisation, exposure_weights, spectrum_of_sums, volume_of_sums
 from .cropping import downsampled_images, downsampled_volume
 from .ctf import Ctf, ctf_values, wavelength_A
 from .disc import HalfDisc, half_disc
@@ -16,6 +16,7 @@ __all__ = [
     "HalfSums",
     "ImageProbe",
     "SliceSums",
+    "best_regularisation",
     "ctf_values",
     "downsampled_images",
     "downsampled_volume",

@@ -16,6 +16,9 @@ CtfUse = Literal["multiply", "flip"]
 _POINTS_AT_ONCE = 1 << 20
 """Or an eighth of the voxels, where there are more of these: each addition goes once over the whole grid."""
 _IMAGINARY = 1
+_LEAST = 0.1
+_TRIED = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
+"""Regularisations of a half-map: below the first noise blows up, past the last counts hardly matter."""
 
 
 class HalfSums:
@@ -79,7 +82,7 @@ class HalfSums:
         return self.halves[0].grid(_IMAGINARY), self.halves[1].grid(_IMAGINARY)
 
 
-def spectrum_of_sums(grid: Tensor, regularisation: float = 0.3) -> Tensor:
+def spectrum_of_sums(grid: Tensor, regularisation: float = 1.0) -> Tensor:
     """The spectrum (n, n, n // 2 + 1) of sums (3, n, n, n // 2 + 1), DC first.
 
     Parameters
@@ -100,9 +103,39 @@ def spectrum_of_sums(grid: Tensor, regularisation: float = 0.3) -> Tensor:
     return torch.where(regularised > 0, values / regularised.clamp(min=1e-30), torch.zeros_like(values))
 
 
-def volume_of_sums(grid: Tensor, regularisation: float = 0.3) -> Tensor:
+def volume_of_sums(grid: Tensor, regularisation: float = 1.0) -> Tensor:
     """The map (n, n, n) in z, y, x of sums (3, n, n, n // 2 + 1); see `spectrum_of_sums`."""
     return volume_of_grid(spectrum_of_sums(grid, regularisation), grid.shape[1])
+
+
+def best_regularisation(grids: tuple[Tensor, Tensor], inside: Tensor) -> float:
+    """The regularisation with which a half-map comes closest to the other one, made ready for both together.
+
+    Parameters
+    ----------
+    grids
+        Sums (3, n, n, n // 2 + 1) of two half-sets.
+    inside
+        (n, n, n) True where there is density.
+
+    Notes
+    -----
+    The noise of the other half-map is independent, so what agrees with it best agrees with the truth best. What is
+    added to the counts is the same for both half-sets together, whose counts are twice as large, so half of it.
+    """
+    references = [volume_of_sums(grid, _LEAST)[inside] for grid in grids]
+    agreement = [
+        sum(
+            _correlation(volume_of_sums(grid, value)[inside], reference)
+            for grid, reference in zip(grids, reversed(references), strict=True)
+        )
+        for value in _TRIED
+    ]
+    return _TRIED[agreement.index(max(agreement))] / 2
+
+
+def _correlation(first: Tensor, second: Tensor) -> float:
+    return float(torch.corrcoef(torch.stack([first.double(), second.double()])).nan_to_num()[0, 1])
 
 
 def exposure_weights(

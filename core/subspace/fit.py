@@ -211,8 +211,9 @@ class SubspaceFit:
             data = block.residuals.reshape(-1, pixels, 2) * scale[:, None]
             mean, covariance, gain = posterior(slices.flatten(1, 2), data.flatten(1), unit)
             rest = data - (slices.flatten(1, 2) @ mean[:, :, None]).reshape(data.shape)
-            spread = (slices @ covariance[:, None]).mul_(slices).sum(dim=(2, 3))
-            left += (rest.square().sum(dim=2) + spread).sum(dim=0)
+            # What is uncertain of the latents adds K - tr(covariance) to the sum over an image's pixels.
+            spread = (modes - covariance.diagonal(dim1=1, dim2=2).sum(dim=1)).sum() / pixels
+            left += rest.square().sum(dim=(0, 2)) + spread
             likelihood += float((gain - 0.5 * data.square().sum(dim=(1, 2)) + 2 * scale.log().sum()).double().sum())
             means.append(mean)
             moments.append(mean[:, :, None] * mean[:, None, :] + covariance)

@@ -86,7 +86,7 @@ def _beside(amplitudes: Tensor, latents: Tensor) -> Tensor:
     z = latents / latents.std(dim=0).clamp_min(1e-30)
     pairs = torch.triu_indices(z.shape[1], z.shape[1], device=z.device)
     columns = torch.cat([torch.ones_like(z[:, :1]), z, z[:, pairs[0]] * z[:, pairs[1]]], dim=1).double()
-    fitted = columns @ torch.linalg.lstsq(columns, amplitudes.double()).solution
+    fitted: Tensor = columns @ torch.linalg.lstsq(columns, amplitudes.double()).solution
     return (amplitudes - fitted).float()
 
 

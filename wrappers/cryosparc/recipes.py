@@ -233,7 +233,9 @@ def _output_groups(outputs: tuple[Output, ...], inputs: set[str]) -> Iterator[Ou
             groups.setdefault((name, numbered), (type_, []))[1].append((slot, output.role))
     for (name, numbered), (type_, roles) in groups.items():
         source = PARTICLES if type_ == "particle" else name
-        passthrough = source if source in inputs and source in (VOLUME, PARTICLES) and not numbered else None
+        # Of volumes with numbers each is another than the one that was connected; of tables each is some of its rows.
+        inherits = source in inputs and source in (VOLUME, PARTICLES) and (type_ == "particle" or not numbered)
+        passthrough = source if inherits else None
         title = _TITLES.get(name, name.replace("_", " ").capitalize())
         if passthrough == VOLUME:
             title += ", with the raw half-maps and masks of the one that was connected"

@@ -76,6 +76,27 @@ def read_table(path: Path, wanted: Collection[str] | None = None) -> Columns:
     return columns
 
 
+def read_rows(path: Path) -> NDArray[np.void]:
+    """Read a table as its file holds it, a structured array: texts stay bytes of the length that they have there.
+
+    Raises
+    ------
+    InputInvalid
+        If it is no such table, cut off or damaged.
+    """
+    with opened_table(path) as content:
+        rows, dtype = _header(content)
+        parts = [part.copy() for part in table_rows(content, rows, dtype)]
+    return np.concatenate([np.zeros(0, dtype), *parts])
+
+
+def rows_bytes(rows: NDArray[np.void]) -> bytes:
+    """The file of a table that `read_rows` gave, or of some of its rows."""
+    file = io.BytesIO()
+    np.lib.format.write_array(file, rows, allow_pickle=False)
+    return file.getvalue()
+
+
 def write_table(path: str | os.PathLike[str], columns: Mapping[str, NDArray[np.generic]]) -> None:
     """Write a table (`table_bytes`), whole or not at all."""
     data = table_bytes(columns)

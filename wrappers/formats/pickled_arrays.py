@@ -102,7 +102,7 @@ class _PendingArray:
         self.values = _array(data, dtype, shape, "F" if fortran else "C", self.budget)
 
 
-class _Program(PickleProgram):
+class _ArrayProgram(PickleProgram):
     """What a pickle of arrays may name."""
 
     def __init__(self, file: io.BytesIO, name: str, budget: Callable[[int], None]) -> None:
@@ -179,7 +179,7 @@ def _values(raw: bytes, name: str) -> list[Value]:
     while file.tell() < len(raw):
         if len(found) == _MAX_PICKLES:
             raise InputInvalid(f"{name}: holds more than {_MAX_PICKLES} pickles; no file of arrays does")
-        found.append(_finished(_Program(file, name, budget).load(), nodes, 0))
+        found.append(_finished(_ArrayProgram(file, name, budget).load(), nodes, 0))
     return found
 
 

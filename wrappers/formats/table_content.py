@@ -66,8 +66,8 @@ class TableContent:
         del more[got:]
         return ahead + more
 
-    def lines(self) -> Iterator[bytes]:
-        """Every line that is left, without its end; a last one needs none.
+    def lines(self, *, with_ends: bool = False) -> Iterator[bytes]:
+        """Every line that is left, with or without its end; a last one needs none.
 
         Raises
         ------
@@ -83,7 +83,7 @@ class TableContent:
             data = rest + chunk
             # The last byte is left: a carriage return there may be the first half of an end.
             cut = max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1
-            whole, rest = data[:cut].splitlines(), data[cut:]
+            whole, rest = data[:cut].splitlines(with_ends), data[cut:]
             count += len(whole)
             if count > MAX_LINES:
                 raise InputInvalid(f"{self.name}: has more than {MAX_LINES} lines; no set of particles is so large")
@@ -93,7 +93,7 @@ class TableContent:
                     "or damaged"
                 )
             yield from whole
-        yield from rest.splitlines()
+        yield from rest.splitlines(with_ends)
 
     def _read_into(self, view: memoryview) -> int:
         if self._packed is not None:

@@ -57,7 +57,7 @@ _SHOWN_LABELS = 12
 
 
 @dataclass(frozen=True)
-class _Images:
+class _NamedImages:
     """Where the images of N rows lie."""
 
     names: tuple[str, ...]
@@ -139,7 +139,7 @@ def _expect_particles(path: Path, blocks: Mapping[str, Block]) -> None:
         )
 
 
-def _images(rows: RelionRows, path: Path) -> _Images:
+def _images(rows: RelionRows, path: Path) -> _NamedImages:
     index: dict[str, int] = {}
     stack, number = np.empty(rows.count, np.int64), np.empty(rows.count, np.int64)
     for row, entry in enumerate(rows.texts("rlnImageName")):
@@ -150,7 +150,7 @@ def _images(rows: RelionRows, path: Path) -> _Images:
             )
         number[row] = int(at) - 1
         stack[row] = index.setdefault(name, len(index))
-    return _Images(tuple(index), stack, number)
+    return _NamedImages(tuple(index), stack, number)
 
 
 def _box(
@@ -188,7 +188,12 @@ def _group(blocks: Mapping[str, Block], rows: RelionRows, row: int) -> str:
 
 
 def _pixel_sizes(
-    rows: RelionRows, images: _Images, found: FoundStacks | None, choice: TableChoice, path: Path, remarks: list[str]
+    rows: RelionRows,
+    images: _NamedImages,
+    found: FoundStacks | None,
+    choice: TableChoice,
+    path: Path,
+    remarks: list[str],
 ) -> NDArray[np.float64]:
     """Of each image: what was given, what the table says, what the stacks' headers say."""
     says = rows.has("rlnImagePixelSize") or (rows.has("rlnDetectorPixelSize") and rows.has("rlnMagnification"))

@@ -42,12 +42,13 @@ class BackprojectOptions(ImageOptions):
         description="multiply: multiply images with the CTF and divide by its squares (cryoDRGN's mul); flip: flip "
         "phases only",
     )
-    regularisation: float = Field(
-        0.3,
+    regularisation: float | None = Field(
+        None,
         ge=0,
         le=100,
         validation_alias=AliasChoices("regularisation", "reg_weight"),
-        description="so many mean counts are added to the counts of every voxel; cryoDRGN's own is 1",
+        description="so many mean counts are added to the counts of every voxel (cryoDRGN takes 1); found from the "
+        "half-maps if empty",
     )
     half_sets: Literal["table", "alternate"] = Field(
         "table", description="table: the half-sets of the table, if it has them; alternate: every other particle"

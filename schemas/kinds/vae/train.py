@@ -10,7 +10,7 @@ from pydantic import AliasChoices, Field, model_validator
 from ...envelope import Job
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
-from ...particle_images import ImageInputs, ImageOptions
+from ...particle_images import CRYOSPARC_LATENTS, ImageInputs, ImageOptions
 from ...paths import Holds, RunFolder
 from ...published_vae import PublishedVaeOptions
 from ...training import TrainingOptions
@@ -129,6 +129,11 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
     held_out: int | None = Field(
         None, ge=0, le=65536, description="particles that nothing is learned from, to watch the loss; 1 in 20 if empty"
     )
+    controls: bool = Field(
+        True,
+        description="fast: test on these particles whether what varies is real, by images permuted over poses, by "
+        "half-sets, and by what wrong poses look like; takes twice as long as the linear part",
+    )
     amp: bool = Field(True, description="multiply matrices in bfloat16")
     checkpoint: int = Field(1, ge=1, description="keep the latents of every so many epochs")
     checkpoint_every_s: float = Field(60.0, gt=0, description="seconds between two checkpoints of the work")
@@ -203,6 +208,7 @@ class VaeTrainJob(Job):
         Output("pose.pkl", "arrays", "legacy_poses", "poses as cryoDRGN has them", always=False),
         Output("ctf.pkl", "arrays", "legacy_ctf", "CTF as cryoDRGN has it", always=False),
         Output("config.yaml", "table", "legacy_config", "settings as cryoDRGN has them", always=False),
+        CRYOSPARC_LATENTS,
         REPORT,
     )
 

@@ -69,6 +69,14 @@ def test_types_follow_the_annotations(by_key: dict[str, FieldDescription]) -> No
     assert by_key["fast"].is_flag
 
 
+def test_a_number_or_a_word_is_a_text_to_a_command_line() -> None:
+    class Loose(StrictModel):
+        beta: float | Literal["a", "b"] | None = None
+
+    [field] = fields_of(Loose)
+    assert (field.type, field.choices) == ("text", ("a", "b"))
+
+
 def test_names_bounds_units_and_examples(by_key: dict[str, FieldDescription]) -> None:
     field = by_key["resolution_A"]
     assert (field.aliases, field.unit, field.bounds, field.help) == (

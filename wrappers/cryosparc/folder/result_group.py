@@ -26,7 +26,7 @@ from ..recipes import GroupType
 
 LINKS = "refinement"
 """Folder beside a group for links to files of another job."""
-_VERSION = "v4.4.0"
+VERSION = "v4.4.0"
 """Of the CryoSPARC whose groups look like these; an older one could not be expected to read them."""
 
 
@@ -68,7 +68,7 @@ def write_volume_group(
         "results": {
             slot: {"metafile": f">{table.name}", "num_items": 1, "type": f"{type_}.blob"} for slot in sorted(files)
         },
-        "version": _VERSION,
+        "version": VERSION,
     }
     try:
         path.unlink(missing_ok=True)

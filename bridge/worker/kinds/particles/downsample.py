@@ -34,7 +34,7 @@ VOLUME, STACK, LIST, STAR, CS = "volume.mrc", "particles.mrcs", "particles.txt",
 
 
 @dataclass(frozen=True)
-class _Stack:
+class _MadeStack:
     """One stack that is made: its name, and which images (K,) of the set go into it."""
 
     name: str
@@ -96,7 +96,7 @@ def _said(particles: ParticleSet) -> list[str]:
     return [f"Pixel sizes are {least:g} to {most:g} A; a stack's header has that of its first image, the table all."]
 
 
-def _stacks(job: ParticlesDownsampleJob, particles: ParticleSet) -> list[_Stack]:
+def _stacks(job: ParticlesDownsampleJob, particles: ParticleSet) -> list[_MadeStack]:
     """One for all, one for each chunk, or one for each stack of a list."""
     members = np.arange(len(particles))
     chunk = job.options.chunk
@@ -106,21 +106,21 @@ def _stacks(job: ParticlesDownsampleJob, particles: ParticleSet) -> list[_Stack]
         parts = [members[particles.stack == stack] for stack in range(len(particles.stacks))]
         parts = [part for part in parts if len(part)]
     else:
-        return [_Stack(STACK, members)]
-    return [_Stack(f"particles.{number}.mrcs", part) for number, part in enumerate(parts)]
+        return [_MadeStack(STACK, members)]
+    return [_MadeStack(f"particles.{number}.mrcs", part) for number, part in enumerate(parts)]
 
 
 def _is_list(job: ParticlesDownsampleJob) -> bool:
     return job.inputs.particles.suffix.lower() == ".txt"
 
 
-def _names(stacks: Sequence[_Stack], output: Path) -> list[str]:
+def _names(stacks: Sequence[_MadeStack], output: Path) -> list[str]:
     """Each image as "number@stack", by the full path of the output folder: RELION and CryoSPARC start at a project."""
     return [f"{at:06d}@{output / stack.name}" for stack in stacks for at in range(1, len(stack.members) + 1)]
 
 
 def _write(
-    job: ParticlesDownsampleJob, context: Context, particles: ParticleSet, stack: _Stack, done: int
+    job: ParticlesDownsampleJob, context: Context, particles: ParticleSet, stack: _MadeStack, done: int
 ) -> Generator[Progress, None, int]:
     """Write one stack batch by batch; give how many images are done with it."""
     options = job.options
@@ -147,7 +147,7 @@ def _write_table(
     job: ParticlesDownsampleJob,
     context: Context,
     particles: ParticleSet,
-    stacks: Sequence[_Stack],
+    stacks: Sequence[_MadeStack],
     names: Sequence[str],
 ) -> None:
     """Write the table in the format that the input is of; a list of stacks where there are several."""

@@ -17,6 +17,7 @@ from .latents import (
 )
 from .particle_tables import ctf_curve, defocus_histogram
 from .sections import fsc3d_slices
+from .selection import selected_points, shares_of_groups
 from .slices import orthoslices, section_rows, spread_slices
 from .sphere import resolution_sphere, signal_sphere, view_density
 from .strips import difference_strip, volume_strip
@@ -49,6 +50,8 @@ __all__ = [
     "resolution_sphere",
     "section_picture",
     "section_rows",
+    "selected_points",
+    "shares_of_groups",
     "signal_sphere",
     "spread_slices",
     "surface_level",

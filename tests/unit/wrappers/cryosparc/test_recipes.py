@@ -36,6 +36,9 @@ def test_names_and_types_of_slots_are_ones_that_a_server_takes(kind: str) -> Non
     for group in (*recipe.inputs, *recipe.outputs):
         slots = group.slots if hasattr(group, "slots") else tuple(slot for slot, _ in group.roles)
         assert slots
+        if group.type == "particle" and group in recipe.outputs:
+            # The slots of a table are those that it is written with.
+            slots = tuple(slot for slot in slots if slot.name)
         assert re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", group.name)
         assert group.title.strip() == group.title
         assert group.title
@@ -62,8 +65,9 @@ def test_raw_half_maps_and_masks_are_passed_through_and_never_replaced(kind: str
     outputs = outputs_of(RECIPES[kind])
     assert not {"map_half_A", "map_half_B", *OWN_MASKS} & set(outputs.get("volume", {}))
     for group in RECIPES[kind].outputs:
-        takes_it = group.name in ("volume", "particles") and group.name in inputs_of(RECIPES[kind])
-        assert group.passthrough == (group.name if takes_it else None)
+        source = "particles" if group.type == "particle" else group.name
+        takes_it = source in ("volume", "particles") and source in inputs_of(RECIPES[kind])
+        assert group.passthrough == (source if takes_it else None)
         assert ("raw half-maps" in group.title) == (takes_it and group.name == "volume")
 
 
@@ -96,6 +100,24 @@ def test_corrected_halves_can_be_connected_to_a_diagnosis() -> None:
     taken = RECIPES["map.diagnose"].input(HALVES)
     assert given.type == taken.type
     assert {slot.name for slot in taken.slots} == {slot.name for slot, _ in given.roles}
+
+
+@pytest.mark.parametrize("kind", ["vae.train", "vae.linear"])
+def test_jobs_on_heterogeneity_are_cards_that_give_particles_their_latents(kind: str) -> None:
+    recipe = RECIPES[kind]
+    latents = next(group for group in recipe.outputs if group.name == "particles_with_latents")
+    assert (latents.type, latents.passthrough) == ("particle", "particles")
+    assert inputs_of(recipe) == {"particles": {"blob": "particles", "ctf": "particles", "alignments3D": "particles"}}
+    assert {slot.name for slot in recipe.input("particles").slots if slot.required} == {"blob"}
+    assert recipe.project == ("datadir", False)
+
+
+def test_a_selection_gives_tables_that_inherit_the_slots_of_the_connected_particles() -> None:
+    recipe = RECIPES["vae.select"]
+    groups = {group.name: group for group in recipe.outputs}
+    assert {"particles", "rest", "cluster"} <= set(groups)
+    assert all(groups[name].passthrough == "particles" for name in ("particles", "rest", "cluster"))
+    assert groups["cluster"].numbered == "cluster_*.cs"
 
 
 def test_a_kind_is_described_by_its_own_words() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cryobridge.core.directional import Directions, by_direction
 from cryobridge.core.fourier import fsc, resolution
-from cryobridge.core.particles import volume_of_sums
+from cryobridge.core.particles import best_regularisation, volume_of_sums
 from cryobridge.core.relion import Agreement, agreement
 from cryobridge.core.volume import soft_sphere, solvent_mask
 
@@ -43,6 +43,8 @@ class Backprojected:
         Where the quoted curve falls below 0.143; infinite where the half-maps agree nowhere.
     directions
         The same by direction; None where the half-maps agree nowhere.
+    regularisation
+        As it was used.
     """
 
     volume: Tensor
@@ -54,6 +56,7 @@ class Backprojected:
     voxel_size_A: float
     resolution_A: float
     directions: Directions | None
+    regularisation: float
 
     @property
     def box(self) -> int:
@@ -68,45 +71,56 @@ class Backprojected:
 
 
 def backprojected(
-    grids: tuple[Tensor, Tensor], voxel_size_A: float, regularisation: float, seed: int, scale: float
+    grids: tuple[Tensor, Tensor], voxel_size_A: float, regularisation: float | None, seed: int, scale: float
 ) -> Backprojected:
     """Make the maps of the sums of two half-sets, (3, n, n, n // 2 + 1) each, and compare the half-maps.
 
     Parameters
     ----------
-    scale
-        That maps are multiplied with.
+    regularisation
+        Found from the half-maps if None.
     seed
         Of random phases.
+    scale
+        That maps are multiplied with.
     """
-    volume, half1, half2 = (
-        volume_of_sums(grid, regularisation) * scale for grid in (grids[0] + grids[1], grids[0], grids[1])
-    )
-    n = volume.shape[-1]
+    every = grids[0] + grids[1]
+    n = every.shape[1]
+    sphere = soft_sphere(n, _SPHERE * n / 2, _SPHERE_EDGE * n / 2, every.device)
+    if regularisation is None:
+        around = _solvent(volume_of_sums(every), voxel_size_A, _LOOSE_A, _LOOSE_EDGE_A)
+        regularisation = best_regularisation(grids, (sphere if around is None else around) > 0.5)
+    volume, half1, half2 = (volume_of_sums(grid, regularisation) * scale for grid in (every, *grids))
     mask = _solvent(volume, voxel_size_A, _TIGHT_A, _TIGHT_EDGE_A)
-    loose = None if mask is None else _solvent(volume, voxel_size_A, _LOOSE_A, _LOOSE_EDGE_A)
-    sphere = soft_sphere(n, _SPHERE * n / 2, _SPHERE_EDGE * n / 2, volume.device)
-    found = agreement(half1, half2, mask, seed=seed)
-    curves = {"unmasked": found.curves.unmasked, "sphere": fsc(half1, half2, sphere)}
-    if mask is not None and loose is not None:
-        curves["loose"] = fsc(half1, half2, loose)
-        curves |= {
-            "tight": found.curves.masked,
-            "randomised": found.curves.randomised,
-            "corrected": found.curves.corrected,
-        }
-    reached_A = resolution(found.used, voxel_size_A, box=n)
+    agreed = agreement(half1, half2, mask, seed=seed)
+    curves = _curves(half1, half2, sphere, mask, agreed)
+    if mask is not None:
+        loose = _solvent(volume, voxel_size_A, _LOOSE_A, _LOOSE_EDGE_A)
+        curves |= {} if loose is None else {"loose": fsc(half1, half2, loose)}
+    reached_A = resolution(agreed.used, voxel_size_A, box=n)
+    used = None if agreed.mask_hurts else mask
     directions = None
     if math.isfinite(reached_A):
         directions = by_direction(
             half1,
             half2,
-            None if found.mask_hurts else mask,
+            used,
             voxel_size_A,
             overall_A=reached_A,
-            for_mask=None if found.mask_hurts or mask is None else found.curves,
+            for_mask=None if used is None else agreed.curves,
         )
-    return Backprojected(volume, half1, half2, mask, curves, found, voxel_size_A, reached_A, directions)
+    return Backprojected(
+        volume, half1, half2, mask, curves, agreed, voxel_size_A, reached_A, directions, regularisation
+    )
+
+
+def _curves(half1: Tensor, half2: Tensor, sphere: Tensor, mask: Tensor | None, agreed: Agreement) -> dict[str, Tensor]:
+    """FSC by name, without a mask, in a sphere, and in the tight mask if there is one."""
+    found = {"unmasked": agreed.curves.unmasked, "sphere": fsc(half1, half2, sphere)}
+    if mask is None:
+        return found
+    tight = {"tight": agreed.curves.masked, "randomised": agreed.curves.randomised}
+    return {**found, **tight, "corrected": agreed.curves.corrected}
 
 
 def _solvent(volume: Tensor, voxel_size_A: float, extend_A: float, edge_A: float) -> Tensor | None:

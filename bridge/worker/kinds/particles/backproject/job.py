@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -53,6 +54,9 @@ def run(job: ParticlesBackprojectJob, context: Context) -> JobSteps:
     # In the units of the images, had they been cropped without a change of their mean.
     scale = images.noise * (box / particles.box) ** 2
     found = backprojected(grids, images.pixel_size_A, options.regularisation, options.seed, scale)
+    if images.poses_fit is False:
+        # Even averages of blobs agree in the lowest shells; that is no resolution.
+        found = replace(found, resolution_A=math.inf, directions=None)
     folder.mark("compare")
     reached = f"{found.resolution_A:.2f} A" if math.isfinite(found.resolution_A) else "none"
     yield Progress(f"resolution {reached} (FSC 0.143)", 0.9)
@@ -62,7 +66,7 @@ def run(job: ParticlesBackprojectJob, context: Context) -> JobSteps:
     folder.mark("report")
     return folder.finish(
         metrics=outcome.metrics(),
-        options={**options.model_dump(mode="json"), "box": box},
+        options={**options.model_dump(mode="json"), "box": box, "regularisation": found.regularisation},
         statements=outcome.statements(),
         seeds={"phases": options.seed},
     )

@@ -78,7 +78,7 @@ def views_seen(particles: ParticleSet, device: torch.device) -> Views:
 def page(job: ParticlesBackprojectJob, outcome: Outcome, remarks: Sequence[str]) -> str:
     """The page as HTML."""
     found, images = outcome.found, outcome.images
-    fsc = _of_fsc(found)
+    fsc = _of_fsc(found, poses_fit=images.poses_fit)
     shown = [*_of_halves(found, fsc), *_of_directions(found), _of_views(outcome.views)]
     paragraphs, references = methods.write(_passages(job.options, outcome))
     report = Report(
@@ -96,7 +96,9 @@ def page(job: ParticlesBackprojectJob, outcome: Outcome, remarks: Sequence[str])
     return as_html(report)
 
 
-def _of_fsc(found: Backprojected) -> readings.Reading:
+def _of_fsc(found: Backprojected, *, poses_fit: bool | None) -> readings.Reading:
+    if poses_fit is False:
+        return readings.Reading("Agreement in the lowest shells is that of any two averages: no resolution is quoted.")
     if found.mask is None or found.agreed.mask_hurts:
         return readings.fsc(found.resolution_A, found.voxel_size_A, float(found.agreed.used[-1]))
     masked_A = resolution(found.agreed.curves.masked, found.voxel_size_A, box=found.box)
@@ -161,7 +163,8 @@ def _facts(job: ParticlesBackprojectJob, outcome: Outcome) -> dict[str, str]:
         "contrast of the images": f"particles {images.contrast}",
         "CTF": {"multiply": "multiplied, squares divided out", "flip": "phases flipped"}[options.ctf_use],
         "half-sets": {"table": "those of the table", "alternate": "every other particle"}[outcome.halves],
-        "regularisation": f"{options.regularisation:g} mean counts",
+        "regularisation": f"{found.regularisation:g} mean counts"
+        + (", found from the half-maps" if options.regularisation is None else ""),
     }
     if outcome.particles.tilts is not None:
         facts["tilt series"] = f"{len(np.unique(outcome.particles.tilts.particle))} particles" + (
@@ -179,7 +182,7 @@ def _passages(options: BackprojectOptions, outcome: Outcome) -> list[methods.Pas
     passages = [
         methods.Passage(
             f"{len(outcome.images)} images were recentred, {ctf[0]} and put back into Fourier space by trilinear "
-            f"interpolation; the sums were divided by {ctf[1]}, to which {options.regularisation:g} of their mean was "
+            f"interpolation; the sums were divided by {ctf[1]}, to which {found.regularisation:g} of their mean was "
             "added."
         ),
         methods.fsc(

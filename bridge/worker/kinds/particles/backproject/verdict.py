@@ -14,7 +14,7 @@ _FIT, _UNSURE, _NO_FIT = "Poses and CTF fit these images", "Look closer", "Poses
 
 def judged(images: StreamedImages, found: Backprojected) -> Judged:
     """The verdict, with what it rests on."""
-    reasons = [_of_poses(images), _of_resolution(found)]
+    reasons = [_of_poses(images), *([] if images.poses_fit is False else [_of_resolution(found)])]
     if images.poses_fit is False or not math.isfinite(found.resolution_A):
         return Judged(_NO_FIT, reasons, "bad")
     if images.poses_fit is None:
@@ -27,9 +27,10 @@ def _of_poses(images: StreamedImages) -> str:
     if probe is None or images.poses_fit is None:
         return "There are too few images to tell poses that fit from poses dealt out at random."
     given = max(probe.agreement, probe.flipped)
+    quoted = "" if images.poses_fit else " No resolution is quoted; the maps are written all the same."
     return (
         f"Half-maps of {probe.images} images agree with a mean FSC of {in_digits(given)} with the poses as given, and "
-        f"of {in_digits(probe.shuffled)} with the same poses dealt out at random."
+        f"of {in_digits(probe.shuffled)} with the same poses dealt out at random.{quoted}"
     )
 
 

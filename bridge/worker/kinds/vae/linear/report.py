@@ -85,6 +85,8 @@ class Outcome:
                 f"Volumes made of nothing but the images at both ends of the first latent differ as the mode says: "
                 f"correlation {found.local_agreement:.2f}."
             )
+        if found.controls.kept == found.subspace.modes:
+            lines.append("All modes that were tried are above noise, so there may be more: ask for more with 'modes'.")
         lines += may_not_be_concluded(self.model.radius, self.model.box, self.voxel_size_A)
         if len(found.members) < len(self.particles):
             lines.append(

@@ -22,7 +22,7 @@ from ....loop import Progress, scaled
 from ....training.ladder import within_memory
 from .fast_words import REFERENCES, method_of, warnings_of
 from .network import NetworkTraining, Schedule, TrainedNetwork, smaller_parts
-from .start import Bands, Start, Starting
+from .start import Bands, Reality, Start, Starting
 
 BETA = 0.25
 _STARTED = 0.35
@@ -40,12 +40,15 @@ class FastModel:
         (N, modes) of all images, on the device.
     agreement
         Share of the variance of the first seed's latents that each other seed's tell, 0 to 1.
+    reality
+        What the controls of the linear model say; None where there were none.
     """
 
     trained: TrainedModel
     linear: LinearModel
     scores: Tensor
     agreement: Sequence[float]
+    reality: Reality | None
 
 
 def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Generator[Progress | None, None, FastModel]:
@@ -86,7 +89,16 @@ def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Gener
         one = training.model_copy(update={"seed": options.seed + index})
         first, last = index / options.seeds, (index + 1) / options.seeds
         starting = Starting(
-            images, bands, one.seed, f"start-{one.seed}", device, checkpoints, context.parking, context.ranks, earlier
+            images,
+            bands,
+            one.seed,
+            f"start-{one.seed}",
+            device,
+            checkpoints,
+            context.parking,
+            context.ranks,
+            earlier,
+            tested=options.controls and index == 0,
         )
         start = yield from scaled(first, first + _STARTED * (last - first), starting.result())
         work = [
@@ -168,11 +180,15 @@ def _result(
         epochs=first.epochs,
         curve=first.curve,
         kl=first.kl,
-        warnings=[*first.setbacks, *warnings_of(first.kl, first.curve, agreement)],
+        warnings=[
+            *(start.reality.doubts if start.reality else ()),
+            *first.setbacks,
+            *warnings_of(first.kl, first.curve, agreement),
+        ],
         methods=[method_of(start, training, schedule)],
         references=REFERENCES,
         used=used,
         seeds=seeds,
         clear=clear,
     )
-    return FastModel(trained, start.linear, start.scores, agreement)
+    return FastModel(trained, start.linear, start.scores, agreement, start.reality)

@@ -12,13 +12,14 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 from support.map_jobs import run_map_job
-from support.simulated_particles import SimulatedParticles, simulate
+from support.simulated_particles import SimulatedParticles, euler_matrices, simulate
 
 from cryobridge.bridge.worker.heterogeneity.run_folder import LatentRun, read_run
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.formats import mrc
 from cryobridge.wrappers.formats.array_file import read_arrays
 from cryobridge.wrappers.particles.given_tables import selected_rows
+from cryobridge.wrappers.particles.reading import read_particles
 
 KIND = "vae.linear"
 BOX = 24
@@ -97,7 +98,7 @@ def test_a_mode_and_the_images_near_its_ends_agree(moving: Done):
 def test_maps_are_those_of_the_model(moving: Done):
     model = moving.run.model
     consensus, header = mrc.read(moving.folder / "consensus.mrc")
-    assert header.voxel_size[0] == pytest.approx(6.0, rel=1e-5)
+    assert header.voxel_size_A[0] == pytest.approx(6.0, rel=1e-5)
     assert np.allclose(consensus, model.volumes(torch.zeros(1, model.zdim))[0].numpy(), atol=1e-5)
     assert len(list(moving.folder.glob("mode_*.mrc"))) == model.zdim
 
@@ -131,3 +132,44 @@ def test_what_modes_cannot_reach_is_refused_before_anything_is_written(tmp_path:
 def test_too_few_images_are_refused(tmp_path: Path):
     with pytest.raises(InputInvalid, match="5 images show no heterogeneity; give at least 16"):
         done(tmp_path, simulate("homogeneous", 5, BOX))
+
+
+@pytest.fixture(scope="module")
+def turned(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """Particles that are all alike, with wrong poses that are to be repaired if they are found to be wrong."""
+    truth = simulate("homogeneous", 600, BOX, snr=1.0, pose_error_deg=5.0)
+    return done(tmp_path_factory.mktemp("turned"), truth, modes=2, iterations=4, repair_poses="on_warning")
+
+
+def error_deg(rotations: np.ndarray, truth: SimulatedParticles) -> float:
+    cosine = (np.einsum("nij,nij->n", rotations, euler_matrices(truth.angles_deg)) - 1) / 2
+    return float(np.degrees(np.arccos(cosine.clip(-1, 1))).mean())
+
+
+def test_wrong_poses_are_repaired_and_the_better_ones_written(turned: Done):
+    repaired = turned.run.particles
+    assert repaired is not None
+    assert repaired.rotations is not None
+    assert error_deg(repaired.rotations, turned.truth) < 0.7 * error_deg(
+        euler_matrices(turned.truth.recorded_deg), turned.truth
+    )
+    given = read_particles(turned.folder.parent / "in" / "particles.star", poses=turned.folder / "poses.npz")
+    assert given.rotations == pytest.approx(repaired.rotations)
+    assert given.shifts_A == pytest.approx(repaired.shifts_A)
+    assert "Poses were repaired" in turned.page
+
+
+def test_poses_that_nobody_doubts_are_left_alone(moving: Done):
+    assert moving.result["metrics"]["poses_doubted"] is False
+    assert not (moving.folder / "poses.npz").exists()
+
+
+def test_very_many_particles_are_fitted_on_some_and_scored_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("cryobridge.bridge.worker.kinds.vae.linear.fitted.FITTED_IMAGES", 200)
+    found = done(tmp_path, simulate("twostate", 400, 16, pixel_size_A=8.0, snr=0.5), resolution_A=24.0)
+    assert found.result["metrics"]["fitted_on"] == 200
+    z, state = found.run.latents[:, 0], found.truth.coordinate > 0.5
+    outside = np.setdiff1d(np.arange(400), read_arrays(found.folder / "agreement.npz")["member"])
+    assert len(outside) == 200
+    pairs = z[outside][state[outside]][:, None] > z[outside][~state[outside]]
+    assert abs(pairs.mean() - 0.5) > 0.4
