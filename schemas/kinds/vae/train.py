@@ -87,7 +87,8 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
     resolution_A: float | None = Field(
         None,
         gt=0,
-        description="fast: finest resolution that is learned, in Angstrom; half of what the box holds if empty",
+        description="fast: finest resolution that is learned, in Angstrom; if empty, 16 periods across the box (on a "
+        "GPU 32), and no more than half of what the box holds",
     )
     epochs: int | None = Field(
         None,
