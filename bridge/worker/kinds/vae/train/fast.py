@@ -22,10 +22,14 @@ from ....loop import Progress, scaled
 from ....training.ladder import within_memory
 from .fast_words import REFERENCES, method_of, warnings_of
 from .network import NetworkTraining, Schedule, TrainedNetwork, smaller_parts
-from .start import Bands, Start, Starting
+from .start import Bands, Reality, Start, Starting
 
 BETA = 0.25
 _STARTED = 0.35
+_REACH = {"cpu": 16, "cuda": 32}
+"""Of the network by device, in cycles per box; in trials whole-band training of a CPU's length did worse."""
+_LINEAR_SHARE, _LEAST_LINEAR = 0.7, 3.0
+"""Reach of the linear model as a share of the network's, and at least, in cycles per box."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,15 @@ class FastModel:
         (N, modes) of all images, on the device.
     agreement
         Share of the variance of the first seed's latents that each other seed's tell, 0 to 1.
+    reality
+        What the controls of the linear model say; None where there were none.
     """
 
     trained: TrainedModel
     linear: LinearModel
     scores: Tensor
     agreement: Sequence[float]
+    reality: Reality | None
 
 
 def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Generator[Progress | None, None, FastModel]:
@@ -65,7 +72,9 @@ def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Gener
     _check(options, training, images, context)
     earlier = _earlier(job, images, device)
     radius = band_of(options, images)
-    bands = Bands(options.latent_dimensions, min(default_radius(images.box), radius), radius)
+    bands = Bands(
+        options.latent_dimensions, min(default_radius(images.box), max(_LEAST_LINEAR, _LINEAR_SHARE * radius)), radius
+    )
     schedule = Schedule(
         options.fast_epochs(device.type, steps),
         options.checkpoint,
@@ -86,7 +95,16 @@ def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Gener
         one = training.model_copy(update={"seed": options.seed + index})
         first, last = index / options.seeds, (index + 1) / options.seeds
         starting = Starting(
-            images, bands, one.seed, f"start-{one.seed}", device, checkpoints, context.parking, context.ranks, earlier
+            images,
+            bands,
+            one.seed,
+            f"start-{one.seed}",
+            device,
+            checkpoints,
+            context.parking,
+            context.ranks,
+            earlier,
+            tested=options.controls and index == 0,
         )
         start = yield from scaled(first, first + _STARTED * (last - first), starting.result())
         work = [
@@ -105,7 +123,7 @@ def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Gener
 
 
 def band_of(options: TrainOptions, images: ImageSource) -> float:
-    """Reach of the network in cycles per box: half of what the box holds, or to the resolution asked for.
+    """Reach of the network in cycles per box: to the resolution asked for, or as far as the device does in a while.
 
     Raises
     ------
@@ -114,7 +132,7 @@ def band_of(options: TrainOptions, images: ImageSource) -> float:
     """
     widest = float(images.disc.radii[-1])
     if options.resolution_A is None:
-        return min(float(images.box // 4), widest)
+        return min(float(images.box // 4), float(_REACH[images.disc.points.device.type]), widest)
     radius = images.box * images.pixel_size_A / options.resolution_A
     if radius < 2:
         raise OptionsInvalid(
@@ -168,11 +186,15 @@ def _result(
         epochs=first.epochs,
         curve=first.curve,
         kl=first.kl,
-        warnings=[*first.setbacks, *warnings_of(first.kl, first.curve, agreement)],
+        warnings=[
+            *(start.reality.doubts if start.reality else ()),
+            *first.setbacks,
+            *warnings_of(first.kl, first.curve, agreement),
+        ],
         methods=[method_of(start, training, schedule)],
         references=REFERENCES,
         used=used,
         seeds=seeds,
         clear=clear,
     )
-    return FastModel(trained, start.linear, start.scores, agreement)
+    return FastModel(trained, start.linear, start.scores, agreement, start.reality)
