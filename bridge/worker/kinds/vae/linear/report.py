@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cryobridge.core.latent import LinearModel
-from cryobridge.core.subspace import NULL_FACTOR
+from cryobridge.core.subspace import NULL_FACTOR, low_passed
 from cryobridge.schemas.kinds.vae.linear import VaeLinearJob
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 
@@ -46,7 +46,7 @@ _SHOWN_MODES = 4
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LinearOutcome:
     """A finished `vae.linear`.
 
     Attributes
@@ -115,7 +115,7 @@ def association_table(explained: Mapping[str, Tensor]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def page(job: VaeLinearJob, outcome: Outcome, remarks: list[str]) -> str:
+def page(job: VaeLinearJob, outcome: LinearOutcome, remarks: list[str]) -> str:
     """The report as HTML."""
     found, model, controls = outcome.fitted, outcome.model, outcome.fitted.controls
     reach_A = model.box * outcome.voxel_size_A / model.radius
@@ -147,7 +147,7 @@ def page(job: VaeLinearJob, outcome: Outcome, remarks: list[str]) -> str:
     return as_html(report)
 
 
-def _figures(outcome: Outcome) -> list[Figure]:
+def _figures(outcome: LinearOutcome) -> list[Figure]:
     controls, latents = outcome.fitted.controls, outcome.latents.astype(np.float64)
     noise, first = controls.noise, float(controls.noise.null[0])
     found = [
@@ -195,22 +195,24 @@ def _figures(outcome: Outcome) -> list[Figure]:
 
 
 _STRIP_READING = (
-    "Surfaces of the consensus plus so many deviations of each latent, and below what a deviation of each latent adds "
-    "(red) and takes away (blue) in the central section."
+    "Surfaces of the consensus plus so many deviations of each latent, at the reach of the modes, and below what a "
+    "deviation of each latent adds (red) and takes away (blue) in the central section."
 )
 
 
-def _strip(outcome: Outcome) -> bytes:
+def _strip(outcome: LinearOutcome) -> bytes:
     model = outcome.model
     shown = min(model.zdim, _SHOWN_MODES)
-    level = figures.surface_level(model.consensus)
+    # Beyond the reach of the modes the consensus has detail that is noise to a surface.
+    level = figures.surface_level(low_passed(model.consensus, model.radius).cpu())
     rows: dict[str, list[NDArray[np.float64]]] = {}
     deviations = model.prior_variance.sqrt()
     components = model.components()
     for mode in range(shown):
         z = torch.zeros(len(_STEPS), model.zdim, device=model.consensus.device)
         z[:, mode] = torch.tensor(_STEPS, device=z.device) * deviations[mode]
-        rows[f"mode {mode + 1}"] = [figures.surface_picture(model.volumes(one[None])[0].cpu(), level) for one in z]
+        volumes = (low_passed(model.volumes(one[None])[0], model.radius).cpu() for one in z)
+        rows[f"mode {mode + 1}"] = [figures.surface_picture(volume, level) for volume in volumes]
         section = figures.section_picture((components[mode] * deviations[mode]).cpu())
         rows[f"adds {mode + 1}"] = [section * step for step in _STEPS]
     return figures.picture_strip(
@@ -231,7 +233,7 @@ def _values(particles: ParticleSet) -> dict[str, NDArray[np.float64]]:
     return found
 
 
-def _passage(job: VaeLinearJob, outcome: Outcome, reach_A: float) -> Passage:
+def _passage(job: VaeLinearJob, outcome: LinearOutcome, reach_A: float) -> Passage:
     found = outcome.fitted
     text = (
         f"Residuals of {len(found.members)} particles against their Wiener-filtered consensus were modelled up to "
