@@ -2,7 +2,7 @@
 
 from .agreement import LatentAgreement, LinearMap, agreement, linear_map
 from .clusters import Clusters, Labels, hierarchical_order, k_means
-from .components import Components, Numbers, nearest, principal_components, traversal
+from .components import HIGH_PERCENTILE, LOW_PERCENTILE, Components, Numbers, nearest, principal_components, traversal
 from .density import log_density, rank_correlation
 from .embedding import umap_of
 from .mapping import ScoreMap, mapped
@@ -11,6 +11,8 @@ from .states import Linkage, StateMaps, states_of
 from .volume_space import MaskedVolumes, UnionMask, VolumeSpace, volume_space
 
 __all__ = [
+    "HIGH_PERCENTILE",
+    "LOW_PERCENTILE",
     "Clusters",
     "Components",
     "GraphPath",
