@@ -20,7 +20,7 @@ from .sections import fsc3d_slices
 from .slices import orthoslices, section_rows, spread_slices
 from .sphere import resolution_sphere, signal_sphere, view_density
 from .strips import difference_strip, volume_strip
-from .surfaces import middle_of, picture_strip, section_picture, surface_level, surface_picture
+from .surfaces import middle_of, picture_strip, section_picture, surface_picture
 from .training import loss_curve
 
 __all__ = [
@@ -52,7 +52,6 @@ __all__ = [
     "section_rows",
     "signal_sphere",
     "spread_slices",
-    "surface_level",
     "surface_picture",
     "value_histogram",
     "variance_explained",

@@ -33,11 +33,6 @@ def test_what_is_nearer_is_brighter():
     assert picture[8, 12] > picture[8, 3]
 
 
-def test_the_level_shows_the_share_that_was_asked_for():
-    volume = np.random.default_rng(0).normal(size=(BOX,) * 3)
-    assert abs((volume >= figures.surface_level(volume, 0.1)).mean() - 0.1) < 1e-3
-
-
 def test_a_section_goes_through_the_centre():
     volume = np.arange(BOX**3, dtype=float).reshape((BOX,) * 3)
     assert (figures.section_picture(volume, "y") == volume[:, BOX // 2]).all()
