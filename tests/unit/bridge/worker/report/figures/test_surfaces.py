@@ -33,11 +33,6 @@ def test_what_is_nearer_is_brighter():
     assert picture[8, 12] > picture[8, 3]
 
 
-def test_the_level_shows_the_share_that_was_asked_for():
-    volume = np.random.default_rng(0).normal(size=(BOX,) * 3)
-    assert abs((volume >= figures.surface_level(volume, 0.1)).mean() - 0.1) < 1e-3
-
-
 def test_a_section_goes_through_the_centre():
     volume = np.arange(BOX**3, dtype=float).reshape((BOX,) * 3)
     assert (figures.section_picture(volume, "y") == volume[:, BOX // 2]).all()
@@ -52,3 +47,12 @@ def test_a_row_has_one_scale_and_a_strip_breaks_its_rows():
     assert broken.shape[0] > broken.shape[1] * 0.9
     differences = figures.picture_strip({"a": [weak - strong] * 2}, ["0", "1"], 2.0, signed=["a"])
     assert differences != figures.picture_strip({"a": [weak - strong] * 2}, ["0", "1"], 2.0)
+
+
+def test_what_is_empty_in_all_pictures_is_cut_off():
+    picture = np.full((48, 48), np.nan)
+    picture[20:24, 24:30] = 1.0
+    inside = figures.middle_of([picture, np.full((48, 48), np.nan)])
+    assert (inside.start, inside.stop) == (24 - 8, 24 + 8)
+    assert figures.middle_of([np.ones((48, 48))]) == slice(0, 48)
+    assert figures.middle_of([np.full((48, 48), np.nan)]) == slice(0, 48)
