@@ -19,7 +19,8 @@ from cryobridge.schemas.memory import volumes
 
 _BATCH_S = 10.0
 """Between two batches calls go first and a cancel is heard."""
-_FIRST_BATCH, _LARGEST_BATCH = 2, 64
+_LEAST_BATCH, _LARGEST_BATCH = 4, 64
+"""With fewer, what is the same for all latents costs a network as much as the rest."""
 _VOLUMES_OF_ONE = 10
 """Volumes' worth of memory that a spectrum becoming a volume takes."""
 _SHARE = 0.5
@@ -42,7 +43,7 @@ def decoded(
         If not even one fits into memory.
     """
     most = together_at_most(model.box, device)
-    size = min(most, batch or _FIRST_BATCH)
+    size = min(most, batch or _LEAST_BATCH)
     first = 0
     while first < len(latents):
         begun = time.monotonic()
@@ -53,7 +54,7 @@ def decoded(
         yield from found
         first += len(found)
         if batch is None:
-            size = max(1, min(most, _LARGEST_BATCH, 2 * size, int(_BATCH_S / max(each_s, 1e-6))))
+            size = min(most, _LARGEST_BATCH, 2 * size, max(_LEAST_BATCH, int(_BATCH_S / max(each_s, 1e-6))))
 
 
 def together_at_most(box: int, device: torch.device) -> int:

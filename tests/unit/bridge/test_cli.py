@@ -392,6 +392,11 @@ def test_commands_load_neither_torch_nor_pydantic_for_a_status(no_daemon: Path) 
     assert not {"torch", "numpy", "pydantic", "rich", "yaml"} & set(loaded)
 
 
+def test_one_letter_of_the_peers_has_one_dash(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["vae", "volumes", "--help"]) == 0
+    assert {"-n", "-z", "-d"} <= set(capsys.readouterr().out.replace(",", " ").split())
+
+
 @pytest.mark.parametrize("kind", ["vae volumes", "map fsc3d"])
 def test_the_help_of_a_kind_loads_no_other_kind_and_nothing_that_computes(kind: str) -> None:
     program = (
