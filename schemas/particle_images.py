@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field
 
 from .envelope import Inputs, Options
+from .outputs import Output
 from .paths import Holds, InputFile, InputFiles, RootFolder, RunFolder
 
 ImagesFile = Annotated[InputFile, Holds("particles", parts=("images", "?ctf", "?views"))]
@@ -69,6 +70,16 @@ class ImageOptions(Options):
         validation_alias=AliasChoices("window_radius", "window_r"),
         description="where the fading begins, in halves of the box",
     )
+
+
+CRYOSPARC_LATENTS = Output(
+    "latents.cs",
+    "particles",
+    "particles_with_latents",
+    "latents by CryoSPARC's ids, as the components of 3D Variability",
+    always=False,
+)
+"""Of every kind that finds latents: what makes particles with latents of its card."""
 
 
 def run_field() -> Any:

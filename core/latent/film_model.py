@@ -170,7 +170,7 @@ class FilmModel:
 
     @functools.cached_property
     def _slicer(self) -> FourierGrid:
-        return FourierGrid.of(self._consensus)
+        return FourierGrid.of(self.linear.consensus)
 
     def _deviation(self, z: Tensor) -> Tensor:
         shape = self.network.shape

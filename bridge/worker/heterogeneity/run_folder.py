@@ -6,6 +6,8 @@
     `z` (N, zdim) and `log_variance` (N, zdim), row i of image i of the particles.
 `particles.npz`
     The particles that were used, see `wrappers/particles/set_arrays.py`.
+`latents.cs`
+    The latents by CryoSPARC's ids, where the particles have any: what a card gives back.
 `latents_epoch_<e>.npz`
     The latents after epoch e, counted from 1, where they were kept.
 
@@ -30,7 +32,9 @@ from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.plain_file import open_plain
 from cryobridge.wrappers.cryodrgn import is_peer_run, read_peer_latents, read_peer_run
 from cryobridge.wrappers.formats.array_file import arrays_bytes, read_arrays
+from cryobridge.wrappers.formats.cs_table import table_bytes
 from cryobridge.wrappers.formats.tensor_file import TensorFile
+from cryobridge.wrappers.particles.latent_slots import table_of_latents
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 from cryobridge.wrappers.particles.set_arrays import arrays_of, set_of
 
@@ -38,6 +42,7 @@ from ..jobs.folder import OutputFolder
 
 MODEL, LATENTS, PARTICLES = "model.safetensors", "latents.npz", "particles.npz"
 EPOCHS = "latents_epoch_*.npz"
+CRYOSPARC_LATENTS = "latents.cs"
 _EPOCH = re.compile(r"latents_epoch_(\d{1,6})\.npz")
 _DESCRIPTION = "cryobridge"
 _MOST_TABLE_BYTES = 1 << 24
@@ -91,12 +96,14 @@ class LatentRun:
 def write_run(
     folder: OutputFolder, model: VolumeModel, latents: Latents, log_variances: Latents | None, particles: ParticleSet
 ) -> None:
-    """Write the model, the latents and the particles into a job's folder."""
+    """Write the model, the latents and the particles into a job's folder, and latents for CryoSPARC's own particles."""
     tensors, description = model.stored()
     folder.write_tensors(MODEL, tensors, {_DESCRIPTION: json.dumps(description)})
     found = {"z": latents} if log_variances is None else {"z": latents, "log_variance": log_variances}
     folder.write_data(LATENTS, arrays_bytes(found))
     folder.write_data(PARTICLES, arrays_bytes(arrays_of(particles)))
+    if particles.uid is not None and latents.shape[1]:
+        folder.write_data(CRYOSPARC_LATENTS, table_bytes(table_of_latents(particles.uid, latents)))
 
 
 def read_run(path: Path, device: torch.device, epoch: int | None = None) -> LatentRun:

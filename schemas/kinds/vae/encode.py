@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field
 from ...envelope import Job
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
-from ...particle_images import ImageInputs, ImageOptions, TrainedRun, epoch_field, run_field
+from ...particle_images import CRYOSPARC_LATENTS, ImageInputs, ImageOptions, TrainedRun, epoch_field, run_field
 
 USUAL_BOX = 128
 """Box by which memory is reckoned before the model is opened."""
@@ -43,6 +43,7 @@ class VaeEncodeJob(Job):
         Output("particles.npz", "arrays", "particles", "the images: stacks, poses, CTF"),
         Output("images.csv", "table", "images", "for each image how well the model explains it, and its latent"),
         Output("consensus.mrc", "map", "consensus", "the consensus of the run", always=False),
+        CRYOSPARC_LATENTS,
         REPORT,
     )
 

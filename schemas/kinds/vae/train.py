@@ -10,7 +10,7 @@ from pydantic import AliasChoices, Field, model_validator
 from ...envelope import Job
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
-from ...particle_images import ImageInputs, ImageOptions
+from ...particle_images import CRYOSPARC_LATENTS, ImageInputs, ImageOptions
 from ...paths import Holds, RunFolder
 from ...published_vae import PublishedVaeOptions
 from ...training import TrainingOptions
@@ -209,6 +209,7 @@ class VaeTrainJob(Job):
         Output("pose.pkl", "arrays", "legacy_poses", "poses as cryoDRGN has them", always=False),
         Output("ctf.pkl", "arrays", "legacy_ctf", "CTF as cryoDRGN has it", always=False),
         Output("config.yaml", "table", "legacy_config", "settings as cryoDRGN has them", always=False),
+        CRYOSPARC_LATENTS,
         REPORT,
     )
 

@@ -102,8 +102,11 @@ def test_corrected_halves_can_be_connected_to_a_diagnosis() -> None:
     assert {slot.name for slot in taken.slots} == {slot.name for slot, _ in given.roles}
 
 
-def test_jobs_on_heterogeneity_are_cards_of_particles_with_poses_and_ctf() -> None:
-    recipe = RECIPES["vae.train"]
+@pytest.mark.parametrize("kind", ["vae.train", "vae.linear"])
+def test_jobs_on_heterogeneity_are_cards_that_give_particles_their_latents(kind: str) -> None:
+    recipe = RECIPES[kind]
+    latents = next(group for group in recipe.outputs if group.name == "particles_with_latents")
+    assert (latents.type, latents.passthrough) == ("particle", "particles")
     assert inputs_of(recipe) == {"particles": {"blob": "particles", "ctf": "particles", "alignments3D": "particles"}}
     assert {slot.name for slot in recipe.input("particles").slots if slot.required} == {"blob"}
     assert recipe.project == ("datadir", False)

@@ -308,6 +308,7 @@ def test_latents_go_into_slots_as_those_of_3d_variability(
 ) -> None:
     particles = read_table_set(cryosparc["particles"], (), TableChoice(images=False))
     run = write_latent_run(tmp_path / "run", latents, particles)
+    assert read_table(run / "latents.cs")["uid"].tolist() == read_table(cryosparc["particles"])["uid"].tolist()
     select(tmp_path / "out", {"run": run}, where="z1 > 0", with_latents=True)
     found = read_table(tmp_path / "out" / "selected.cs")
     members = np.flatnonzero(latents[:, 0] > 0)
