@@ -16,13 +16,12 @@ from torch import Tensor
 
 from ..particles import slice_points
 from .band_grid import BandGrid, SparseSlices
+from .consensus import SPHERE_EDGE
 from .images import SeenImages, shell_means
 
 ITERATIONS = 6
 MODES = 4
 _POINTS_AT_ONCE = 1 << 20
-_EDGE = 0.05
-"""Over which the box's sphere fades, in boxes."""
 _LEAST_KERNEL = 0.2
 _MODE_POWER = 0.1
 """Prior power of a mode's shell as a share of the consensus'."""
@@ -104,7 +103,7 @@ class SubspaceFit:
         shells = self.grid.radii(seen.spectra.device).round().long().clamp(max=len(prior_power) - 1)
         self._precision = 2 / (_MODE_POWER * prior_power[shells])
         distance, kernel = self.grid.coarse_radii(seen.spectra.device)
-        support = ((0.5 - distance) / _EDGE).clamp(0, 1)
+        support = ((0.5 - distance) / SPHERE_EDGE).clamp(0, 1)
         if mask is not None:
             support = support * _coarse(mask, self.grid.side)
         self._support, self._kernel = support, kernel
