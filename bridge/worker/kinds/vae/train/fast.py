@@ -55,6 +55,17 @@ class FastModel:
     reality: Reality | None
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """How all seeds are trained."""
+
+    training: LatentTraining
+    bands: Bands
+    schedule: Schedule
+    earlier: FilmModel | None
+    used: dict[str, Any]
+
+
 def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Generator[Progress | None, None, FastModel]:
     """Train on prepared images; progress goes from 0 to 1.
 
@@ -65,16 +76,48 @@ def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Gener
     BadResult
         If the loss stops being finite again and again.
     """
+    options, plan = job.options, _plan(job, context, images)
+    checkpoints = context.checkpoints({"fast": plan.used})
+    seeds = range(options.seed, options.seed + options.seeds)
+    found: list[tuple[Start, TrainedNetwork]] = []
+    for index, seed in enumerate(seeds):
+        first, last = index / options.seeds, (index + 1) / options.seeds
+        middle = first + _STARTED * (last - first)
+        starting = Starting(
+            images,
+            plan.bands,
+            seed,
+            f"start-{seed}",
+            context.device,
+            checkpoints,
+            context.parking,
+            context.ranks,
+            plan.earlier,
+            tested=options.controls and index == 0,
+        )
+        start = yield from scaled(first, middle, starting.result())
+        one = plan.training.model_copy(update={"seed": seed})
+        work = [
+            NetworkTraining(
+                start, f"network-{seed}", part, plan.schedule, checkpoints, context.parking, context.ranks, context.say
+            )
+            for part in (smaller_parts(one) if context.ranks.count == 1 else [one])
+        ]
+        attempts = within_memory(work, lambda training, _: training.result(), context.device, context.say)
+        found.append((start, (yield from scaled(middle, last, attempts))))
+    names = [f"{part}-{seed}" for seed in seeds for part in ("start", "network")]
+    return _result(found, plan, lambda: checkpoints.remove(*names))
+
+
+def _plan(job: VaeTrainJob, context: Context, images: ImageSource) -> _Plan:
+    """What the options mean for these images, checked."""
     options, device = job.options, context.device
     training = options.fast_training(device.type, len(images))
     steps = max(1, len(images) // training.batch)
     training = training.model_copy(update={"held_out_every": steps})
     _check(options, training, images, context)
-    earlier = _earlier(job, images, device)
     radius = band_of(options, images)
-    bands = Bands(
-        options.latent_dimensions, min(default_radius(images.box), max(_LEAST_LINEAR, _LINEAR_SHARE * radius)), radius
-    )
+    linear_radius = min(default_radius(images.box), max(_LEAST_LINEAR, _LINEAR_SHARE * radius))
     schedule = Schedule(
         options.fast_epochs(device.type, steps),
         options.checkpoint,
@@ -86,40 +129,11 @@ def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Gener
         "epochs": schedule.epochs,
         "beta": schedule.beta,
         "radius": radius,
+        "linear_radius": linear_radius,
         "box": images.box,
     }
-    checkpoints = context.checkpoints({"fast": used})
-    names = [f"{part}-{options.seed + index}" for index in range(options.seeds) for part in ("start", "network")]
-    found: list[tuple[Start, TrainedNetwork]] = []
-    for index in range(options.seeds):
-        one = training.model_copy(update={"seed": options.seed + index})
-        first, last = index / options.seeds, (index + 1) / options.seeds
-        starting = Starting(
-            images,
-            bands,
-            one.seed,
-            f"start-{one.seed}",
-            device,
-            checkpoints,
-            context.parking,
-            context.ranks,
-            earlier,
-            tested=options.controls and index == 0,
-        )
-        start = yield from scaled(first, first + _STARTED * (last - first), starting.result())
-        work = [
-            NetworkTraining(
-                start, f"network-{one.seed}", part, schedule, checkpoints, context.parking, context.ranks, context.say
-            )
-            for part in (smaller_parts(one) if context.ranks.count == 1 else [one])
-        ]
-        trained = yield from scaled(
-            first + _STARTED * (last - first),
-            last,
-            within_memory(work, lambda training, _: training.result(), device, context.say),
-        )
-        found.append((start, trained))
-    return _result(found, training, schedule, used, lambda: checkpoints.remove(*names))
+    bands = Bands(options.latent_dimensions, linear_radius, radius)
+    return _Plan(training, bands, schedule, _earlier(job, images, device), used)
 
 
 def band_of(options: TrainOptions, images: ImageSource) -> float:
@@ -170,15 +184,13 @@ def _check(options: TrainOptions, training: LatentTraining, images: ImageSource,
 
 def _result(
     found: list[tuple[Start, TrainedNetwork]],
-    training: LatentTraining,
-    schedule: Schedule,
-    used: dict[str, Any],
+    plan: _Plan,
     clear: Callable[[], None],
 ) -> FastModel:
     (start, first), others = found[0], found[1:]
     mean = torch.from_numpy(first.latents)
     agreement = [shared_variance(mean, torch.from_numpy(other.latents)) for _, other in others]
-    seeds = {f"network {index + 1}": training.seed + index for index in range(len(found))}
+    seeds = {f"network {index + 1}": plan.training.seed + index for index in range(len(found))}
     trained = TrainedModel(
         model=first.model,
         latents=first.latents,
@@ -191,9 +203,9 @@ def _result(
             *first.setbacks,
             *warnings_of(first.kl, first.curve, agreement),
         ],
-        methods=[method_of(start, training, schedule)],
+        methods=[method_of(start, plan.training, plan.schedule)],
         references=REFERENCES,
-        used=used,
+        used=plan.used,
         seeds=seeds,
         clear=clear,
     )
