@@ -54,8 +54,8 @@ def values_of_set(particles: ParticleSet) -> Values:
     if particles.rotations is not None:
         x, y, z = np.moveaxis(particles.rotations[:, 2], -1, 0)
         found |= {
-            "rot_deg": np.degrees(np.arctan2(y, x)).astype(np.float64),
-            "tilt_deg": np.degrees(np.arccos(np.clip(z, -1.0, 1.0))).astype(np.float64),
+            "rot_deg": np.degrees(np.arctan2(y, x)),
+            "tilt_deg": np.degrees(np.arccos(np.clip(z, -1.0, 1.0))),
         }
     if particles.tilts is not None:
         found |= {
