@@ -49,8 +49,7 @@ def meets(condition: Condition, values: Mapping[str, Numbers], count: int) -> Ma
             return ~meets(part, values, count)
         case Joined(word, parts):
             found = np.stack([meets(part, values, count) for part in parts])
-            joined: Mask = found.all(axis=0) if word == "and" else found.any(axis=0)
-            return joined
+            return np.asarray(found.all(axis=0) if word == "and" else found.any(axis=0), np.bool_)
         case Compared(operands, comparisons):
             read = [expect_column(values, one, "where") if isinstance(one, str) else one for one in operands]
             held = np.ones(count, np.bool_)
