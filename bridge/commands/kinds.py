@@ -62,11 +62,13 @@ class KindGroup(NearestGroup):
         return [kind.partition(".")[2] for kind in user_kinds() if kind.startswith(f"{self.name}.")]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of one kind."""
-        from cryobridge.schemas.job import JOB_MODELS
+        """The command of one kind; for its help no other is imported."""
+        from cryobridge.schemas.envelope import JOB_MODELS
 
-        name = cmd_name.replace("-", "_")
-        return command_of(JOB_MODELS[f"{self.name}.{name}"]) if name in self.list_commands(ctx) else None
+        kind = f"{self.name}.{cmd_name.replace('-', '_')}"
+        kinds.load_kind(kind)
+        model = JOB_MODELS.get(kind)
+        return command_of(model) if model is not None and model.user_kind else None
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ class FilmModel:
         return self._slicer.sample(points) + torch.where(known, deviation, 0)
 
     def stored(self) -> tuple[dict[str, Tensor], Description]:
-        """What to store: tensors on the CPU, and the description."""
+        """What to store: tensors (...,) on the CPU, and the description."""
         shape = self.network.shape
         linear, described = self.linear.stored()
         tensors = {f"{_NETWORK}{name}": value.detach().cpu() for name, value in self.network.state_dict().items()}
@@ -165,12 +165,12 @@ class FilmModel:
         return tensors, description
 
     def held(self) -> list[Tensor]:
-        """Every tensor on the device."""
+        """Every tensor (...,) on the device."""
         return [*self.network.parameters(), *self.network.buffers(), *self.linear.held()]
 
     @functools.cached_property
     def _slicer(self) -> FourierGrid:
-        return FourierGrid.of(self._consensus)
+        return FourierGrid.of(self.linear.consensus)
 
     def _deviation(self, z: Tensor) -> Tensor:
         shape = self.network.shape

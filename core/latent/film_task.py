@@ -21,19 +21,19 @@ class ShownImages(Protocol):
 
     @property
     def members(self) -> Tensor:
-        """Which images of the set."""
+        """Which images of the set, (B,)."""
 
     @property
     def spectra(self) -> Tensor:
-        """Recentred, bright on dark."""
+        """Recentred, bright on dark, (B, M)."""
 
     @property
     def ctf(self) -> Tensor:
-        """Values."""
+        """Values, (B, M)."""
 
     @property
     def rotations(self) -> Tensor:
-        """Object to view, float32."""
+        """Object to view, (B, 3, 3) float32."""
 
 
 class ImagesToLearn(Protocol):
@@ -53,7 +53,7 @@ class ImagesToLearn(Protocol):
         """The images of a step, the same for a seed and a step; each comes once in `len(self) // size` steps."""
 
     def held(self) -> list[Tensor]:
-        """Every tensor on the device."""
+        """Every tensor (...,) on the device."""
 
 
 class FilmTask:
@@ -120,7 +120,7 @@ class FilmTask:
         return self._samples(shown, draws)
 
     def losses(self, name: str, network: Network, batch: Batch) -> Mapping[str, Tensor]:
-        """Misfit over the noise, and information of the latents, both in nats for each Fourier pixel."""
+        """Misfit over the noise and information of latents (B, zdim), scalars, both in nats for each Fourier pixel."""
         misfit, information = self._of(network, batch)
         pixels = len(self._disc)
         counts = batch["counts"]
@@ -134,7 +134,7 @@ class FilmTask:
         return self._samples(shown, torch.zeros(len(self._kept_out), self._zdim))
 
     def score(self, name: str, network: Network, batch: Batch) -> Tensor:
-        """Misfit and information less the misfit of the consensus alone, in nats an image; below 0 is better."""
+        """Mean over images (B,) of misfit and information less the consensus' misfit, in nats; below 0 is better."""
         misfit, information = self._of(network, batch)
         return (misfit + information - _in_nats(batch["residual"])).mean()
 
@@ -147,7 +147,7 @@ class FilmTask:
         return found
 
     def tensors(self) -> Iterator[Tensor]:
-        """What the batches are taken from."""
+        """What the batches are taken from: images (N, M) and what is known of them."""
         yield from self._images.held()
         yield from (self._scores, self._counts, self._consensus.values, self._sharpness)
         yield from (self._disc.points, self._disc.radii)

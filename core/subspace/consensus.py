@@ -14,6 +14,8 @@ _IMAGES_AT_ONCE = 256
 _LEAST_POWER = 1e-4
 """Of a shell's prior power, as a share of the largest shell's."""
 _PADDING = 2
+SPHERE_EDGE = 0.05
+"""Over which the box's sphere fades, in boxes."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ def consensus_of(images: SeenImages) -> tuple[Consensus, Tensor]:
     power = _prior_power(data, weight, radii, len(noise))
     values = data / (weight + 2 / power[radii.clamp(max=len(power) - 1)])
     values[radii >= len(power)] = 0
-    consensus = Consensus(volume_of_grid(values, box), power, noise)
+    # Nothing was seen beyond the sphere but noise, which the division by the kernel blows up.
+    consensus = Consensus(volume_of_grid(values, box) * _sphere(box, device), power, noise)
     residuals = consensus.residuals(images)
     left = noise_of_shells(residuals, images.disc)
     return Consensus(consensus.volume, power, left), residuals
@@ -101,3 +104,10 @@ def _prior_power(data: Tensor, weight: Tensor, shells: Tensor, count: int) -> Te
     by_noise = total.index_add(0, at, 2 / weight[seen])
     power = (bare - by_noise) / hits
     return power.clamp_min(_LEAST_POWER * float(power.max()))
+
+
+def _sphere(box: int, device: torch.device) -> Tensor:
+    """(n, n, n) 1 within the box's sphere, fading to 0 at its surface."""
+    axis = torch.arange(box, device=device) / box - 0.5
+    distance = (axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis**2).sqrt()
+    return ((0.5 - distance) / SPHERE_EDGE).clamp(0, 1)

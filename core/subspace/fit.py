@@ -16,13 +16,12 @@ from torch import Tensor
 
 from ..particles import slice_points
 from .band_grid import BandGrid, SparseSlices
+from .consensus import SPHERE_EDGE
 from .images import SeenImages, shell_means
 
 ITERATIONS = 6
 MODES = 4
 _POINTS_AT_ONCE = 1 << 20
-_EDGE = 0.05
-"""Over which the box's sphere fades, in boxes."""
 _LEAST_KERNEL = 0.2
 _MODE_POWER = 0.1
 """Prior power of a mode's shell as a share of the consensus'."""
@@ -104,7 +103,7 @@ class SubspaceFit:
         shells = self.grid.radii(seen.spectra.device).round().long().clamp(max=len(prior_power) - 1)
         self._precision = 2 / (_MODE_POWER * prior_power[shells])
         distance, kernel = self.grid.coarse_radii(seen.spectra.device)
-        support = ((0.5 - distance) / _EDGE).clamp(0, 1)
+        support = ((0.5 - distance) / SPHERE_EDGE).clamp(0, 1)
         if mask is not None:
             support = support * _coarse(mask, self.grid.side)
         self._support, self._kernel = support, kernel
@@ -211,8 +210,9 @@ class SubspaceFit:
             data = block.residuals.reshape(-1, pixels, 2) * scale[:, None]
             mean, covariance, gain = posterior(slices.flatten(1, 2), data.flatten(1), unit)
             rest = data - (slices.flatten(1, 2) @ mean[:, :, None]).reshape(data.shape)
-            spread = (slices @ covariance[:, None]).mul_(slices).sum(dim=(2, 3))
-            left += (rest.square().sum(dim=2) + spread).sum(dim=0)
+            # What is uncertain of the latents adds K - tr(covariance) to the sum over an image's pixels.
+            spread = (modes - covariance.diagonal(dim1=1, dim2=2).sum(dim=1)).sum() / pixels
+            left += rest.square().sum(dim=(0, 2)) + spread
             likelihood += float((gain - 0.5 * data.square().sum(dim=(1, 2)) + 2 * scale.log().sum()).double().sum())
             means.append(mean)
             moments.append(mean[:, :, None] * mean[:, None, :] + covariance)

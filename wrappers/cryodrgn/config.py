@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from cryobridge.core.latent.published import NetworkShape
+from cryobridge.core.latent import published
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.plain_file import read_bounded
 
@@ -44,7 +44,7 @@ class PeerConfig:
     """
 
     path: Path
-    shape: NetworkShape
+    shape: published.NetworkShape
     encoder_radius: float | None
     norm: float
     window_radius: float | None
@@ -95,7 +95,7 @@ def _of(
         raise ValueError(f"a lattice of {box + 1}")
     alone = "zdim" not in model
     radius = model.get("enc_mask")
-    shape = NetworkShape.of_json(
+    shape = published.NetworkShape.of_json(
         {
             "box": box,
             "zdim": 0 if alone else int(model["zdim"]),

@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from cryobridge.core.latent import whole_disc
-from cryobridge.core.latent.published import NetworkShape, PositionalEncoding
+from cryobridge.core.latent import published, whole_disc
 
 from .lattice import columns_for, lattice_points, to_disc, to_lattice
 
@@ -31,10 +30,10 @@ class NamedWeights:
     """Tensors by our names, and the shape of the network that they are of."""
 
     tensors: dict[str, Tensor]
-    shape: NetworkShape
+    shape: published.NetworkShape
 
 
-def ours_of(state: Mapping[str, Tensor], shape: NetworkShape, encoder_radius: float | None) -> NamedWeights:
+def ours_of(state: Mapping[str, Tensor], shape: published.NetworkShape, encoder_radius: float | None) -> NamedWeights:
     """Name weights of cryoDRGN as ours are named.
 
     Parameters
@@ -58,7 +57,7 @@ def ours_of(state: Mapping[str, Tensor], shape: NetworkShape, encoder_radius: fl
     return NamedWeights(decoder | encoder, replace(kept, decoder_layers=layers, decoder_width=width))
 
 
-def theirs_of(tensors: Mapping[str, Tensor], shape: NetworkShape) -> dict[str, Tensor]:
+def theirs_of(tensors: Mapping[str, Tensor], shape: published.NetworkShape) -> dict[str, Tensor]:
     """Name our weights as cryoDRGN names them.
 
     Raises
@@ -88,7 +87,7 @@ def theirs_of(tensors: Mapping[str, Tensor], shape: NetworkShape) -> dict[str, T
     return found
 
 
-def _decoder(state: Mapping[str, Tensor], shape: NetworkShape) -> tuple[dict[str, Tensor], int, int]:
+def _decoder(state: Mapping[str, Tensor], shape: published.NetworkShape) -> tuple[dict[str, Tensor], int, int]:
     prefixes = [
         match["prefix"]
         for name in state
@@ -113,17 +112,17 @@ def _decoder(state: Mapping[str, Tensor], shape: NetworkShape) -> tuple[dict[str
     return {name: value.float().contiguous() for name, value in found.items()}, layers, first.shape[0]
 
 
-def _vectors(state: Mapping[str, Tensor], shape: NetworkShape) -> Tensor:
+def _vectors(state: Mapping[str, Tensor], shape: published.NetworkShape) -> Tensor:
     """The encoding's vectors; random ones are stored as shares of half the box."""
     if shape.encoding == "gaussian":
         stored = next((value for name, value in state.items() if name.split(".")[-1] == _FREQUENCIES), None)
         if stored is None:
             raise ValueError("it holds no frequencies of its gaussian encoding")
         return stored * (shape.box // 2)
-    return PositionalEncoding.of(shape, torch.Generator()).vectors
+    return published.PositionalEncoding.of(shape, torch.Generator()).vectors
 
 
-def _order_of_features(shape: NetworkShape, width: int) -> Tensor:
+def _order_of_features(shape: published.NetworkShape, width: int) -> Tensor:
     """Which of their features each of ours is: sines and cosines of one axis after the other, against all sines first.
 
     Those of random vectors, and positions as they are, are in one order in both.
@@ -134,7 +133,9 @@ def _order_of_features(shape: NetworkShape, width: int) -> Tensor:
     return torch.arange(width).view(3, 2, per_axis).transpose(0, 1).reshape(-1)
 
 
-def _encoder(state: Mapping[str, Tensor], shape: NetworkShape, radius: float) -> tuple[dict[str, Tensor], NetworkShape]:
+def _encoder(
+    state: Mapping[str, Tensor], shape: published.NetworkShape, radius: float
+) -> tuple[dict[str, Tensor], published.NetworkShape]:
     """The encoder, and the shape with it; nothing where it is of another sort or sees other pixels."""
     first = state.get(f"{_ENCODER}0.weight")
     lattice = lattice_points(shape.box, radius)
@@ -156,7 +157,7 @@ def _encoder(state: Mapping[str, Tensor], shape: NetworkShape, radius: float) ->
     return {name: value.float().contiguous() for name, value in found.items()}, seen
 
 
-def _their_encoder(tensors: Mapping[str, Tensor], shape: NetworkShape) -> dict[str, Tensor]:
+def _their_encoder(tensors: Mapping[str, Tensor], shape: published.NetworkShape) -> dict[str, Tensor]:
     lattice = lattice_points(shape.box, peer_radius(shape))
     columns = columns_for(whole_disc(shape.box).within(shape.encoder_radius), lattice)
     found = {
@@ -169,7 +170,7 @@ def _their_encoder(tensors: Mapping[str, Tensor], shape: NetworkShape) -> dict[s
     return found
 
 
-def peer_radius(shape: NetworkShape) -> int:
+def peer_radius(shape: published.NetworkShape) -> int:
     """The whole radius of pixels that cryoDRGN's encoder is to see for it to see all of ours."""
     return min(-int(-shape.encoder_radius // 1), shape.box // 2)
 

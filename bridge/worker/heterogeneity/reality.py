@@ -6,7 +6,7 @@ that a reader can weigh a number that is near a threshold.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -172,17 +172,15 @@ def associations(latents: NDArray[np.float32], particles: ParticleSet) -> dict[s
 
 
 def verdict_of(controls: Controls, explained: Mapping[str, Tensor]) -> Judged:
-    """In a few words whether the heterogeneity is real, and why."""
+    """In a few words whether the heterogeneity is real, and in numbers why; doubts are the `warnings_of` them."""
     noise, kept = controls.noise, controls.kept
     reasons = [_against_noise(noise), _against_halves(controls)]
     if kept == 0:
         return Judged("nothing found", reasons, "bad")
-    doubts = warnings_of(controls, explained)
-    agree = float(controls.halves[0]) >= _HALVES_AGREE
     if controls.poses_doubted:
-        return Judged("may be wrong poses", reasons + doubts, "bad")
-    if doubts or not agree:
-        return Judged("there is something, but look at the warnings", reasons + doubts, "careful")
+        return Judged("may be wrong poses", reasons, "bad")
+    if warnings_of(controls, explained):
+        return Judged("there is something, but look at the warnings", reasons, "careful")
     return Judged(f"{kept} {'mode' if kept == 1 else 'modes'} above noise", reasons, "good")
 
 
@@ -239,11 +237,6 @@ def may_not_be_concluded(radius: float, box: int, voxel_size_A: float) -> list[s
         "Latents of the particles that a model was fitted on are better than those of others would be; distances "
         "between latents are no energies.",
     ]
-
-
-def controls_statement(controls: Controls) -> Sequence[str]:
-    """What was compared, in numbers, whatever came out."""
-    return [_against_noise(controls.noise), _against_halves(controls)]
 
 
 def _against_noise(noise: AgainstNoise) -> str:

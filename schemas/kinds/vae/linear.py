@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import ClassVar, Literal
 
 from pydantic import AliasChoices, Field
@@ -13,8 +14,10 @@ from ...particle_images import CRYOSPARC_LATENTS, ImageInputs, ImageOptions
 
 USUAL_BOX = 128
 _READING_BYTES = 600_000_000
-_FITTED_IMAGES, _POINT_BYTES = 20_000, 160
-"""Of the fit: images at most, and bytes for each Fourier pixel of each, measured."""
+_FITTED_IMAGES, _POINT_BYTES = 20_000, 250
+"""Of the fit: images at most, and bytes for each Fourier pixel of each, those of the halves included."""
+_LEAST_ROW_BYTES = 50
+"""Of a particle in a table with poses."""
 
 
 class LinearOptions(ImageOptions):
@@ -39,7 +42,7 @@ class LinearOptions(ImageOptions):
         ge=1,
         le=32,
         validation_alias=AliasChoices("modes", "latent_dimensions", "zdim"),
-        description="numbers of a latent; as many modes as are above noise, at most 6, if empty",
+        description="numbers of a latent; as many modes as are above noise, at most 4, if empty",
     )
     iterations: int = Field(6, ge=1, le=100, description="iterations of expectation and maximisation")
     repair_poses: Literal["off", "on_warning", "on"] = Field(
@@ -77,7 +80,16 @@ class VaeLinearJob(Job):
         return self.options.box or USUAL_BOX
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
-        """Volumes and what is drawn on the host; the images of the fit, its slices and volumes on the device."""
+        """Volumes and drawing on the host; slices and residuals of the fit, its halves, and volumes on the device."""
         band = 0.5 * 3.15 * (11 * box / 64) ** 2
-        images = int(_FITTED_IMAGES * (band * _POINT_BYTES + 0.5 * 3.15 * (box / 2) ** 2 * 24))
+        residuals = 0.5 * 3.15 * (box / 2) ** 2 * 24
+        images = int(self._fitted() * (band * _POINT_BYTES + residuals))
         return MemoryEstimate(REPORT_BYTES + volumes(20, box), _READING_BYTES + images + volumes(40, box))
+
+    def _fitted(self) -> int:
+        """At most how many images are fitted on, going by the size of their table."""
+        table = self.inputs.particles
+        with contextlib.suppress(OSError):
+            if table.suffix.lower() in (".star", ".cs"):
+                return min(_FITTED_IMAGES, table.stat().st_size // _LEAST_ROW_BYTES)
+        return _FITTED_IMAGES

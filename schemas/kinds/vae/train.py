@@ -87,7 +87,8 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
     resolution_A: float | None = Field(
         None,
         gt=0,
-        description="fast: finest resolution that is learned, in Angstrom; half of what the box holds if empty",
+        description="fast: finest resolution that is learned, in Angstrom; if empty, 16 periods across the box (on a "
+        "GPU 32), and no more than half of what the box holds",
     )
     epochs: int | None = Field(
         None,
@@ -128,6 +129,11 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
     )
     held_out: int | None = Field(
         None, ge=0, le=65536, description="particles that nothing is learned from, to watch the loss; 1 in 20 if empty"
+    )
+    controls: bool = Field(
+        True,
+        description="fast: test on these particles whether what varies is real, by images permuted over poses, by "
+        "half-sets, and by what wrong poses look like; takes twice as long as the linear part",
     )
     amp: bool = Field(True, description="multiply matrices in bfloat16")
     checkpoint: int = Field(1, ge=1, description="keep the latents of every so many epochs")

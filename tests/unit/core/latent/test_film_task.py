@@ -83,7 +83,8 @@ def test_noise_counts_half_a_nat_for_each_part_of_a_pixel_whatever_its_variance(
         images.all.spectra += torch.view_as_complex(noise * variance**0.5)
         band = len(images.disc.within(SHAPE.radius))
         losses = [task.losses(NETWORK, task.modules[NETWORK], task.batch(0, step))["data"] for step in range(3)]
-        assert float(torch.stack(losses).mean().detach()) == pytest.approx(float(noise[:, :band].square().mean()), rel=1e-4)
+        expected = float(noise[:, :band].square().mean())
+        assert float(torch.stack(losses).mean().detach()) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_step_is_the_same_whatever_was_asked_for_before() -> None:

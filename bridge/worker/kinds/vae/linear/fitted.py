@@ -26,7 +26,7 @@ from ....loop import Progress, scaled
 
 FITTED_IMAGES = 20_000
 """As many are enough for a consensus and modes of low frequencies; latents are found of all."""
-TRIED_MODES = 6
+TRIED_MODES = 4
 _SOME = 11
 
 

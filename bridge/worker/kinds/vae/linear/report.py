@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cryobridge.core.latent import LinearModel
-from cryobridge.core.subspace import NULL_FACTOR
+from cryobridge.core.subspace import NULL_FACTOR, low_passed
 from cryobridge.schemas.kinds.vae.linear import VaeLinearJob
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 
@@ -77,14 +77,22 @@ class Outcome:
         }
 
     def statements(self) -> list[str]:
-        """What a reader must know."""
-        found, verdict = self.fitted, verdict_of(self.fitted.controls, self.explained)
-        lines = [f"Is it real? {verdict.words.capitalize()}.", *verdict.reasons]
+        """Verdict, its reasons, warnings and limits: what a reader of the result must know without the page."""
+        controls = self.fitted.controls
+        verdict = verdict_of(controls, self.explained)
+        first = f"Is it real? {verdict.words.capitalize()}."
+        return [first, *verdict.reasons, *warnings_of(controls, self.explained), *self.limits()]
+
+    def limits(self) -> list[str]:
+        """What was compared beside the controls, and what may not be concluded."""
+        found, lines = self.fitted, []
         if found.controls.kept:
             lines.append(
                 f"Volumes made of nothing but the images at both ends of the first latent differ as the mode says: "
                 f"correlation {found.local_agreement:.2f}."
             )
+        if found.controls.kept == found.subspace.modes:
+            lines.append("All modes that were tried are above noise, so there may be more: ask for more with 'modes'.")
         lines += may_not_be_concluded(self.model.radius, self.model.box, self.voxel_size_A)
         if len(found.members) < len(self.particles):
             lines.append(
@@ -130,7 +138,7 @@ def page(job: VaeLinearJob, outcome: Outcome, remarks: list[str]) -> str:
             "images that may be junk": str(len(controls.junk)),
         },
         figures=_figures(outcome),
-        statements=[*remarks, *outcome.statements()[1:]],
+        statements=[*remarks, *outcome.limits()],
         methods=paragraphs,
         verdict=verdict,
         warnings=warnings_of(controls, outcome.explained),
@@ -187,22 +195,24 @@ def _figures(outcome: Outcome) -> list[Figure]:
 
 
 _STRIP_READING = (
-    "Surfaces of the consensus plus so many deviations of each latent, and below what a deviation of each latent adds "
-    "(red) and takes away (blue) in the central section."
+    "Surfaces of the consensus plus so many deviations of each latent, at the reach of the modes, and below what a "
+    "deviation of each latent adds (red) and takes away (blue) in the central section."
 )
 
 
 def _strip(outcome: Outcome) -> bytes:
     model = outcome.model
     shown = min(model.zdim, _SHOWN_MODES)
-    level = figures.surface_level(model.consensus)
+    # Beyond the reach of the modes the consensus has detail that is noise to a surface.
+    level = figures.surface_level(low_passed(model.consensus, model.radius).cpu())
     rows: dict[str, list[NDArray[np.float64]]] = {}
     deviations = model.prior_variance.sqrt()
     components = model.components()
     for mode in range(shown):
         z = torch.zeros(len(_STEPS), model.zdim, device=model.consensus.device)
         z[:, mode] = torch.tensor(_STEPS, device=z.device) * deviations[mode]
-        rows[f"mode {mode + 1}"] = [figures.surface_picture(model.volumes(one[None])[0].cpu(), level) for one in z]
+        volumes = (low_passed(model.volumes(one[None])[0], model.radius).cpu() for one in z)
+        rows[f"mode {mode + 1}"] = [figures.surface_picture(volume, level) for volume in volumes]
         section = figures.section_picture((components[mode] * deviations[mode]).cpu())
         rows[f"adds {mode + 1}"] = [section * step for step in _STEPS]
     return figures.picture_strip(

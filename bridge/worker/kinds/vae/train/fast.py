@@ -22,10 +22,14 @@ from ....loop import Progress, scaled
 from ....training.ladder import within_memory
 from .fast_words import REFERENCES, method_of, warnings_of
 from .network import NetworkTraining, Schedule, TrainedNetwork, smaller_parts
-from .start import Bands, Start, Starting
+from .start import Bands, Reality, Start, Starting
 
 BETA = 0.25
 _STARTED = 0.35
+_REACH = {"cpu": 16, "cuda": 32}
+"""Of the network by device, in cycles per box; in trials whole-band training of a CPU's length did worse."""
+_LINEAR_SHARE, _LEAST_LINEAR = 0.7, 3.0
+"""Reach of the linear model as a share of the network's, and at least, in cycles per box."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,26 @@ class FastModel:
         (N, modes) of all images, on the device.
     agreement
         Share of the variance of the first seed's latents that each other seed's tell, 0 to 1.
+    reality
+        What the controls of the linear model say; None where there were none.
     """
 
     trained: TrainedModel
     linear: LinearModel
     scores: Tensor
     agreement: Sequence[float]
+    reality: Reality | None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How all seeds are trained."""
+
+    training: LatentTraining
+    bands: Bands
+    schedule: Schedule
+    earlier: FilmModel | None
+    used: dict[str, Any]
 
 
 def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Generator[Progress | None, None, FastModel]:
@@ -58,14 +76,48 @@ def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Gener
     BadResult
         If the loss stops being finite again and again.
     """
+    options, plan = job.options, _plan(job, context, images)
+    checkpoints = context.checkpoints({"fast": plan.used})
+    seeds = range(options.seed, options.seed + options.seeds)
+    found: list[tuple[Start, TrainedNetwork]] = []
+    for index, seed in enumerate(seeds):
+        first, last = index / options.seeds, (index + 1) / options.seeds
+        middle = first + _STARTED * (last - first)
+        starting = Starting(
+            images,
+            plan.bands,
+            seed,
+            f"start-{seed}",
+            context.device,
+            checkpoints,
+            context.parking,
+            context.ranks,
+            plan.earlier,
+            tested=options.controls and index == 0,
+        )
+        start = yield from scaled(first, middle, starting.result())
+        one = plan.training.model_copy(update={"seed": seed})
+        work = [
+            NetworkTraining(
+                start, f"network-{seed}", part, plan.schedule, checkpoints, context.parking, context.ranks, context.say
+            )
+            for part in (smaller_parts(one) if context.ranks.count == 1 else [one])
+        ]
+        attempts = within_memory(work, lambda training, _: training.result(), context.device, context.say)
+        found.append((start, (yield from scaled(middle, last, attempts))))
+    names = [f"{part}-{seed}" for seed in seeds for part in ("start", "network")]
+    return _result(found, plan, lambda: checkpoints.remove(*names))
+
+
+def _plan(job: VaeTrainJob, context: Context, images: ImageSource) -> _Plan:
+    """What the options mean for these images, checked."""
     options, device = job.options, context.device
     training = options.fast_training(device.type, len(images))
     steps = max(1, len(images) // training.batch)
     training = training.model_copy(update={"held_out_every": steps})
     _check(options, training, images, context)
-    earlier = _earlier(job, images, device)
     radius = band_of(options, images)
-    bands = Bands(options.latent_dimensions, min(default_radius(images.box), radius), radius)
+    linear_radius = min(default_radius(images.box), max(_LEAST_LINEAR, _LINEAR_SHARE * radius))
     schedule = Schedule(
         options.fast_epochs(device.type, steps),
         options.checkpoint,
@@ -77,35 +129,15 @@ def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Gener
         "epochs": schedule.epochs,
         "beta": schedule.beta,
         "radius": radius,
+        "linear_radius": linear_radius,
         "box": images.box,
     }
-    checkpoints = context.checkpoints({"fast": used})
-    names = [f"{part}-{options.seed + index}" for index in range(options.seeds) for part in ("start", "network")]
-    found: list[tuple[Start, TrainedNetwork]] = []
-    for index in range(options.seeds):
-        one = training.model_copy(update={"seed": options.seed + index})
-        first, last = index / options.seeds, (index + 1) / options.seeds
-        starting = Starting(
-            images, bands, one.seed, f"start-{one.seed}", device, checkpoints, context.parking, context.ranks, earlier
-        )
-        start = yield from scaled(first, first + _STARTED * (last - first), starting.result())
-        work = [
-            NetworkTraining(
-                start, f"network-{one.seed}", part, schedule, checkpoints, context.parking, context.ranks, context.say
-            )
-            for part in (smaller_parts(one) if context.ranks.count == 1 else [one])
-        ]
-        trained = yield from scaled(
-            first + _STARTED * (last - first),
-            last,
-            within_memory(work, lambda training, _: training.result(), device, context.say),
-        )
-        found.append((start, trained))
-    return _result(found, training, schedule, used, lambda: checkpoints.remove(*names))
+    bands = Bands(options.latent_dimensions, linear_radius, radius)
+    return _Plan(training, bands, schedule, _earlier(job, images, device), used)
 
 
 def band_of(options: TrainOptions, images: ImageSource) -> float:
-    """Reach of the network in cycles per box: half of what the box holds, or to the resolution asked for.
+    """Reach of the network in cycles per box: to the resolution asked for, or as far as the device does in a while.
 
     Raises
     ------
@@ -114,7 +146,7 @@ def band_of(options: TrainOptions, images: ImageSource) -> float:
     """
     widest = float(images.disc.radii[-1])
     if options.resolution_A is None:
-        return min(float(images.box // 4), widest)
+        return min(float(images.box // 4), float(_REACH[images.disc.points.device.type]), widest)
     radius = images.box * images.pixel_size_A / options.resolution_A
     if radius < 2:
         raise OptionsInvalid(
@@ -152,15 +184,13 @@ def _check(options: TrainOptions, training: LatentTraining, images: ImageSource,
 
 def _result(
     found: list[tuple[Start, TrainedNetwork]],
-    training: LatentTraining,
-    schedule: Schedule,
-    used: dict[str, Any],
+    plan: _Plan,
     clear: Callable[[], None],
 ) -> FastModel:
     (start, first), others = found[0], found[1:]
     mean = torch.from_numpy(first.latents)
     agreement = [shared_variance(mean, torch.from_numpy(other.latents)) for _, other in others]
-    seeds = {f"network {index + 1}": training.seed + index for index in range(len(found))}
+    seeds = {f"network {index + 1}": plan.training.seed + index for index in range(len(found))}
     trained = TrainedModel(
         model=first.model,
         latents=first.latents,
@@ -168,11 +198,15 @@ def _result(
         epochs=first.epochs,
         curve=first.curve,
         kl=first.kl,
-        warnings=[*first.setbacks, *warnings_of(first.kl, first.curve, agreement)],
-        methods=[method_of(start, training, schedule)],
+        warnings=[
+            *(start.reality.doubts if start.reality else ()),
+            *first.setbacks,
+            *warnings_of(first.kl, first.curve, agreement),
+        ],
+        methods=[method_of(start, plan.training, plan.schedule)],
         references=REFERENCES,
-        used=used,
+        used=plan.used,
         seeds=seeds,
         clear=clear,
     )
-    return FastModel(trained, start.linear, start.scores, agreement)
+    return FastModel(trained, start.linear, start.scores, agreement, start.reality)

@@ -55,6 +55,12 @@ def method_of(start: Start, training: LatentTraining, schedule: Schedule) -> str
         f"({VAE.short}; weight of the divergence {schedule.beta:g}) for {schedule.epochs} epochs in batches of "
         f"{training.batch} at a rate of up to {training.learning_rate:g}, seed {training.seed}; {training.held_out} "
         "particles were kept out."
+        + (
+            " The modes were held against those of residuals permuted over poses, those of two halves of the "
+            "particles, and the changes that small errors of poses make."
+            if start.reality is not None
+            else ""
+        )
     )
 
 

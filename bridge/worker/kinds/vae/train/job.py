@@ -151,6 +151,7 @@ def _metrics(found: TrainingFindings, host: int, device: int | None) -> dict[str
         "information_nats": None if trained.kl is None else round(float(np.sum(trained.kl)), 4),
         "seeds_agree": None if found.fast is None or not found.fast.agreement else round(min(found.fast.agreement), 4),
         "linear_agrees": None if found.linear_likeness is None else round(found.linear_likeness, 4),
+        **({} if found.fast is None or found.fast.reality is None else found.fast.reality.metrics),
         "peak_memory_GB": round(host / 1e9, 2),
         "peak_gpu_memory_GB": None if device is None else round(device / 1e9, 2),
     }

@@ -11,15 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cryobridge.core.latent import CoordinateModel
-from cryobridge.core.latent.published import (
-    LearnedRows,
-    PoseTable,
-    PublishedLoss,
-    PublishedNetwork,
-    PublishedTask,
-    divergence_by_number,
-)
+from cryobridge.core.latent import CoordinateModel, published
 from cryobridge.core.training import Learned, StepReport, Trainer, TrainingRecord, generator_at
 from cryobridge.schemas.errors import BadResult, CryobridgeError, InputInvalid
 from cryobridge.schemas.kinds.vae.train import LatentTraining, TrainOptions, VaeTrainJob
@@ -70,8 +62,8 @@ def train_published(
     training = published_training(job.options, seed, len(images))
     objects = objects_of(particles, job.options)
     network = _network(job, context, particles, images, 0 if objects is None else len(objects), seed)
-    loss = PublishedLoss(beta_of(job.options), job.options.beta_control)
-    task = PublishedTask(
+    loss = published.PublishedLoss(beta_of(job.options), job.options.beta_control)
+    task = published.PublishedTask(
         network,
         images,
         objects,
@@ -91,7 +83,7 @@ def train_published(
 
 def _network(
     job: VaeTrainJob, context: Context, particles: ParticleSet, images: ImageSource, objects: int, seed: int
-) -> PublishedNetwork:
+) -> published.PublishedNetwork:
     """The network to begin with, on the device: new, or that of an earlier training."""
     options, device = job.options, context.device
     poses = None
@@ -101,22 +93,22 @@ def _network(
                 f"{particles.name}: poses can be learned only of images that have some, and all of one pixel size; "
                 "leave 'learn_poses' out"
             )
-        poses = PoseTable(torch.from_numpy(particles.rotations), options.pose_embedding, options.pose_rate)
+        poses = published.PoseTable(torch.from_numpy(particles.rotations), options.pose_embedding, options.pose_rate)
     shape = shape_of(options, images.box)
     table = None
     if shape.encoder == "table":
         drawn = 0.1 * torch.randn(len(images), shape.zdim, generator=generator_at(seed, _TABLE))
-        table = LearnedRows(drawn, options.learning_rate or _TABLE_RATE)
+        table = published.LearnedRows(drawn, options.learning_rate or _TABLE_RATE)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator_at(seed, _LAYERS))))
         disc = images.disc.to("cpu")
-        network = PublishedNetwork(shape, disc, generator_at(seed, _FREQUENCIES), poses, table)
+        network = published.PublishedNetwork(shape, disc, generator_at(seed, _FREQUENCIES), poses, table)
     if job.inputs.load is not None:
         _take_over(network, read_run(job.inputs.load, torch.device("cpu")).model, f"{job.inputs.load}")
     return network.to(device)
 
 
-def _take_over(network: PublishedNetwork, model: object, name: str) -> None:
+def _take_over(network: published.PublishedNetwork, model: object, name: str) -> None:
     """Begin with the weights of an earlier training of the same shape."""
     if not isinstance(model, CoordinateModel) or model.shape != network.shape:
         raise InputInvalid(
@@ -135,8 +127,8 @@ class PublishedCourse:
         That the learning rate is multiplied with: halved whenever numbers ran away.
     """
 
-    task: PublishedTask
-    network: PublishedNetwork
+    task: published.PublishedTask
+    network: published.PublishedNetwork
     training: LatentTraining
     options: TrainOptions
     context: Context
@@ -177,7 +169,7 @@ class PublishedCourse:
     ) -> TrainedModel:
         """What the training made."""
         means, log_variances = self.task.latents(_LATENTS_AT_ONCE)
-        per_object = divergence_by_number(means, log_variances).mean(dim=0)
+        per_object = published.divergence_by_number(means, log_variances).mean(dim=0)
         has_variance = self.network.encoder is not None
         spread = ObjectLatents(particles, objects)
         scale = hartley_scale(self.options, images.box)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cryobridge.core.latent.published import NetworkShape
+from cryobridge.core.latent import published
 from cryobridge.core.particles import soft_window
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.vae.train import LatentTraining, TrainOptions
@@ -40,11 +40,11 @@ def beta_of(options: TrainOptions) -> float | str:
     return options.beta if options.beta is not None else 1.0 / max(options.latent_dimensions, 1)
 
 
-def shape_of(options: TrainOptions, box: int) -> NetworkShape:
+def shape_of(options: TrainOptions, box: int) -> published.NetworkShape:
     """The network that options ask for."""
     radius = options.encoder_radius
     count = {"tilt": 2, "series": options.tilts}.get(options.encoder, 1)
-    return NetworkShape(
+    return published.NetworkShape(
         box=box,
         zdim=options.latent_dimensions,
         encoder=options.encoder if options.latent_dimensions else "none",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cryobridge.core.latent.published import NetworkShape
+from cryobridge.core.latent import published
 from cryobridge.schemas.kinds.vae.train import LatentTraining, TrainOptions
 
 from ....report.citations import Citation, by_doi
@@ -23,7 +23,7 @@ _COLLAPSED, _UNUSED = 0.1, 0.02
 
 
 def method_of(
-    shape: NetworkShape, training: LatentTraining, beta: float | str, epochs: int, options: TrainOptions
+    shape: published.NetworkShape, training: LatentTraining, beta: float | str, epochs: int, options: TrainOptions
 ) -> str:
     """How it was trained, as a paragraph."""
     weight = f"schedule {beta}" if isinstance(beta, str) else f"{beta:g}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from .network import COLLAPSED_NATS
 
 _SHOWN_COMPONENTS = 3
 _ALIKE = 0.98
+Colour = Literal["good", "careful", "bad"]
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,20 @@ def _verdict(found: TrainingFindings, warnings: Sequence[str]) -> Judged | None:
             f"What varies most correlates to {found.linear_likeness:.2f} with what the linear model alone shows: "
             + ("the network adds little to it." if alike else "here the network shows more than a linear mixture can.")
         )
-    reasons.append("Whether it is of the molecule, vae.linear tests on permuted images, half-sets and poses.")
+    reality = None if found.fast is None else found.fast.reality
+    if reality is not None:
+        return Judged(reality.words, [*reality.reasons, *reasons], _worse(reality.colour, warnings))
+    reasons.append("Whether it is of the molecule was not tested; vae.linear does.")
     if float(np.max(kl)) < COLLAPSED_NATS:
         return Judged("Nothing was found that varies", reasons, "bad")
     return Judged(
         "Look before you believe" if warnings else "Particles vary", reasons, "careful" if warnings else "good"
     )
+
+
+def _worse(colour: Colour, warnings: Sequence[str]) -> Colour:
+    """Nothing that has warnings is good."""
+    return "careful" if colour == "good" and warnings else colour
 
 
 def _facts(found: TrainingFindings) -> dict[str, str]:

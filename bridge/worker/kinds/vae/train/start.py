@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,15 +16,44 @@ from cryobridge.core.training import Parking, Ranks, generator_at
 from cryobridge.schemas.errors import CryobridgeError
 
 from ....heterogeneity.image_source import ImageSource
+from ....heterogeneity.reality import Controls, controls_of, verdict_of, warnings_of
 from ....jobs.checkpoint import Checkpoint, Checkpoints
-from ....loop import Progress
+from ....loop import Progress, scaled
 
 FITTED_IMAGES = 20_000
 """As many are enough for a consensus and a few modes of low frequencies; the scores are of all images."""
 MOST_MODES = 8
+FEWEST_TESTED = 40
+"""Fewer images are too few for controls."""
 _IMAGES_AT_ONCE = 1024
 _SOME, _PLACES = 11, 12
 _NOISE, _SCALE = "noise_by_shell", "scale"
+
+
+@dataclass(frozen=True)
+class Reality:
+    """Whether what varies is real, as the controls of the linear model have it.
+
+    words, reasons, colour
+        A verdict, as `Judged` has it.
+    doubts
+        A sentence for each threshold that was passed.
+    metrics
+        The numbers that decide.
+    """
+
+    words: str
+    reasons: list[str]
+    colour: Literal["good", "careful", "bad"]
+    doubts: list[str]
+    metrics: dict[str, float | int | bool]
+
+    @classmethod
+    def of(cls, controls: Controls) -> Reality:
+        """What controls say."""
+        judged = verdict_of(controls, {})
+        reasons, doubts = list(judged.reasons), warnings_of(controls, {})
+        return cls(judged.words, reasons, judged.colour, doubts, controls.metrics())
 
 
 @dataclass(frozen=True)
@@ -46,6 +76,8 @@ class Start:
         Deviation of a coefficient from the consensus, where it is largest.
     earlier
         The model whose networks are trained on; None for new ones.
+    reality
+        What the controls say; None where there were none.
     """
 
     images: ImageSource
@@ -55,6 +87,7 @@ class Start:
     shape: FilmShape
     scale: float
     earlier: FilmModel | None = None
+    reality: Reality | None = None
 
     @property
     def device(self) -> torch.device:
@@ -114,6 +147,8 @@ class Starting:
         Processes that train together; all begin with what the first of them found.
     earlier
         A model whose linear part is kept and whose networks are trained on; None to begin anew.
+    tested
+        Whether to run the controls.
     """
 
     images: ImageSource
@@ -125,6 +160,7 @@ class Starting:
     parking: Parking
     ranks: Ranks
     earlier: FilmModel | None = None
+    tested: bool = False
 
     def result(self) -> Generator[Progress | None, None, Start]:
         """Find the consensus, the linear model and the scores; progress goes from 0 to 1."""
@@ -137,13 +173,14 @@ class Starting:
                     self.checkpoints.write(self.name, kept)
             tensors = {name: value.to(self.device) for name, value in kept.tensors.items()}
             noise, scale = tensors.pop(_NOISE), float(tensors.pop(_SCALE))
-            linear = linear_of(tensors, dict(kept.note))
+            linear = linear_of(tensors, kept.note["linear"])
+            told = kept.note.get("reality")
             scores = torch.empty(len(self.images), linear.zdim, device=self.device)
             for part in self.images.iterate(_IMAGES_AT_ONCE):
                 scores[part.members], _ = linear.encode(part.spectra, part.ctf, part.rotations)
                 yield Progress("scores of all images", 0.9)
         shape = FilmShape(self.bands.zdim, linear.zdim, self.images.box, self.bands.radius)
-        return Start(self.images, linear, scores, noise, shape, scale, self.earlier)
+        return Start(self.images, linear, scores, noise, shape, scale, self.earlier, Reality(**told) if told else None)
 
     def _found(self) -> Generator[Progress | None, None, Checkpoint]:
         some = _some(self.images, self.seed, self.device)
@@ -155,12 +192,17 @@ class Starting:
             fit = SubspaceFit(some.with_spectra(residuals), self.bands.linear_radius, consensus.prior_power)
             for number, found in enumerate(fit.steps(modes, seed=self.seed), 1):
                 subspace = found
-                yield Progress(f"linear subspace of {modes} modes, iteration {number}", 0.2 + 0.1 * number)
+                yield Progress(f"linear subspace of {modes} modes, iteration {number}", 0.1 + 0.05 * number)
+            reality: Reality | None = None
+            if self.tested and len(self.images) >= FEWEST_TESTED:
+                controls = controls_of(some, consensus, fit, subspace, residuals, seed=self.seed)
+                reality = Reality.of((yield from scaled(0.4, 0.9, controls)))
         noise = consensus.noise.clone()
         noise[: len(subspace.noise)] = subspace.noise
         tensors, description = LinearModel.of(consensus, subspace, self.images.pixel_size_A).stored()
         tensors |= {_NOISE: noise, _SCALE: torch.tensor(_scale(some, consensus, subspace))}
-        return Checkpoint(self._agreed(tensors), description)
+        note = {"linear": description, "reality": None if reality is None else asdict(reality)}
+        return Checkpoint(self._agreed(tensors), note)
 
     def _agreed(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """What the first rank found, on all of them: sums on a GPU differ from run to run, and so do axes."""
@@ -175,7 +217,7 @@ class Starting:
 def _of_earlier(model: FilmModel) -> Checkpoint:
     tensors, description = model.linear.stored()
     known = {_NOISE: tensors["noise"], _SCALE: model.network.decoder.scale.cpu()}
-    return Checkpoint(tensors | known, description)
+    return Checkpoint(tensors | known, {"linear": description})
 
 
 def _some(images: ImageSource, seed: int, device: torch.device) -> SeenImages:

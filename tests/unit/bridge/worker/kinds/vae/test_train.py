@@ -13,6 +13,7 @@ from support.map_jobs import run_map_job
 from support.simulated_particles import SimulatedParticles, simulate
 from support.thread_ranks import on_ranks
 
+from cryobridge.bridge.worker.heterogeneity.drawn import DrawnFigures
 from cryobridge.bridge.worker.heterogeneity.run_folder import read_run
 from cryobridge.bridge.worker.jobs.context import Context
 from cryobridge.bridge.worker.jobs.folder import OutputFolder
@@ -42,6 +43,12 @@ def trained(table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     output = tmp_path_factory.mktemp("trained") / "run"
     result, _ = run_map_job("vae.train", output, {"particles": table}, OPTIONS)
     return output, result
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first training, which is older than this fixture, draws the figures of its report."""
+    monkeypatch.setattr(DrawnFigures, "add", lambda *_, **__: None)
 
 
 def spec_of(table: Path, output: Path, **options: Any) -> dict[str, Any]:
@@ -88,6 +95,22 @@ def test_a_run_opens_with_its_epochs_and_its_model_encodes_its_images(
     assert np.array_equal(run_.latents_of_epoch(3), run_.latents)
     assert run_.particles is not None
     assert len(run_.particles) == len(run_.latents) == len(particles)
+
+
+def test_the_report_shows_volumes_latents_and_the_course_of_the_training(trained: tuple[Path, dict[str, Any]]) -> None:
+    page = (trained[0] / "report.html").read_text()
+    titles = (
+        "Volumes along the first component",
+        "Latents",
+        "Latents against what is not of the molecule",
+        "Learning curve",
+        "Information by number of the latent",
+    )
+    assert all(f'alt="{title}"' in page for title in titles)
+    assert "could not be drawn" not in page
+    table = (trained[0] / "training.csv").read_text().splitlines()
+    assert table[0] == "epoch,loss,data,kl,held_out,seconds"
+    assert len(table) == 4
 
 
 def test_a_killed_training_ends_with_the_bits_of_a_straight_one(

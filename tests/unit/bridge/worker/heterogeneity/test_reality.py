@@ -1,0 +1,98 @@
+"""What is said of controls: each threshold has its sentence, and nothing is said where nothing was passed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cryobridge.bridge.worker.heterogeneity.reality import (
+    Controls,
+    may_not_be_concluded,
+    verdict_of,
+    warnings_of,
+)
+from cryobridge.core.subspace import AgainstNoise, Split
+
+NOTHING = {"defocus": torch.tensor([0.01, 0.0])}
+
+
+def controls(
+    first: float = 13.0,
+    second: float = 1.0,
+    halves: float = 0.98,
+    poses: float = 0.3,
+    contrast: float = 0.01,
+    split: float = 0.6,
+) -> Controls:
+    agreement = torch.tensor([0.1, 0.1, 0.8, 0.9])
+    return Controls(
+        AgainstNoise(torch.tensor([first, second]), torch.tensor([1.0, 0.9])),
+        torch.tensor([halves, 0.2]),
+        torch.tensor([poses, 0.1]),
+        torch.tensor([contrast, 0.0]),
+        agreement,
+        Split(0.5, split),
+    )
+
+
+def test_good_controls_have_no_warning():
+    assert warnings_of(controls(), NOTHING) == []
+    verdict = verdict_of(controls(), NOTHING)
+    assert (verdict.words, verdict.colour) == ("1 mode above noise", "good")
+    assert verdict_of(controls(second=4.0), NOTHING).words == "2 modes above noise"
+
+
+def test_nothing_is_said_to_be_nothing_whatever_else_there_is():
+    found = controls(first=1.2, poses=0.9)
+    assert found.kept == 0
+    assert not found.poses_doubted
+    assert verdict_of(found, NOTHING).words == "nothing found"
+    (only,) = warnings_of(found, {"defocus": torch.tensor([0.9, 0.9])})
+    assert only.startswith("Nothing was found")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"halves": 0.3}, "halves of the particles do not agree"),
+        ({"poses": 0.86}, "what small errors of poses look like"),
+        ({"contrast": 0.97}, "Mode 1 is mostly the consensus itself"),
+        ({"split": 0.95}, "2 of 4 images agree with the consensus so much less"),
+    ],
+)
+def test_each_threshold_has_its_sentence(wrong: dict[str, float], words: str):
+    found = controls(**wrong)
+    (only,) = warnings_of(found, NOTHING)
+    assert words in only
+    assert verdict_of(found, NOTHING).colour in ("careful", "bad")
+
+
+def test_wrong_poses_are_the_verdict():
+    assert verdict_of(controls(poses=0.86), NOTHING).words == "may be wrong poses"
+
+
+def test_a_latent_that_goes_with_the_microscope_is_named():
+    (only,) = warnings_of(controls(), {"defocus": torch.tensor([0.42, 0.9])})
+    assert "Latent 1 goes with the defocus, which explains 42% of its variance" in only
+
+
+def test_a_mode_that_is_no_more_than_noise_is_not_looked_at():
+    assert warnings_of(controls(), {"defocus": torch.tensor([0.0, 0.9])}) == []
+
+
+def test_junk_is_below_the_split_if_it_is_clear():
+    assert controls(split=0.95).junk.tolist() == [0, 1]
+    assert controls().junk.tolist() == []
+
+
+def test_numbers_are_in_the_table_and_in_words():
+    header, first, second = controls().table().splitlines()
+    assert header.split(",")[3] == "over_first_of_null"
+    assert first.split(",")[:4] == ["1", "13", "1", "13"]
+    assert second.startswith("2,1,")
+    assert "13.0 times" in verdict_of(controls(), NOTHING).reasons[0]
+    assert controls().metrics()["modes_above_noise"] == 1
+
+
+def test_the_reach_is_stated():
+    assert "17.5 Å" in may_not_be_concluded(11, 64, 3.0)[0]
