@@ -134,12 +134,12 @@ class LinearModel:
         return found
 
     def stored(self) -> tuple[dict[str, Tensor], Description]:
-        """Tensors on the CPU, and the description."""
+        """Tensors on the CPU, such as the consensus (n, n, n), and the description."""
         tensors = {name: value.cpu().contiguous() for name, value in self._tensors.items()}
         return tensors, {"model": NAME, "radius": self.radius, "voxel_size_A": self.voxel_size_A}
 
     def held(self) -> list[Tensor]:
-        """Every tensor on the device."""
+        """Every tensor on the device: consensus (n, n, n), table (V, 2 K), and by latent and shell."""
         return list(self._tensors.values())
 
     @functools.cached_property

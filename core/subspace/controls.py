@@ -63,7 +63,7 @@ def share_within(subspace: Subspace, volumes: Tensor) -> Tensor:
 
 
 def low_passed(volume: Tensor, radius: float) -> Tensor:
-    """A volume without what lies beyond a radius, in cycles per box."""
+    """A volume (n, n, n) without what lies beyond a radius, in cycles per box."""
     grid = BandGrid(volume.shape[-1], radius)
     return grid.volumes_of(grid.spectra_of(volume[None]))[0]
 

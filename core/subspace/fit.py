@@ -140,7 +140,7 @@ class SubspaceFit:
     def fit(
         self, modes: int = MODES, iterations: int = ITERATIONS, *, seed: int = 0, order: Tensor | None = None
     ) -> Subspace:
-        """The last of the `steps`."""
+        """The last of the `steps`; order (N,) as there."""
         *_, last = self.steps(modes, iterations, seed=seed, order=order)
         return last
 

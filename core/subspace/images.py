@@ -36,7 +36,7 @@ class SeenImages:
         return self.spectra.shape[0]
 
     def of(self, members: Tensor | slice) -> SeenImages:
-        """Some of the images."""
+        """Some of the images: members (K,) by number."""
         return SeenImages(self.disc, self.spectra[members], self.ctf[members], self.rotations[members])
 
     def within(self, radius: float) -> SeenImages:

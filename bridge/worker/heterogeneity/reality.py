@@ -52,7 +52,7 @@ _NULL = 21
 
 
 @dataclass(frozen=True)
-class Controls:
+class SubspaceControls:
     """What was measured of a subspace of K modes.
 
     Attributes
@@ -116,7 +116,7 @@ class Controls:
 
 def controls_of(
     images: SeenImages, consensus: Consensus, fit: SubspaceFit, subspace: Subspace, residuals: Tensor, *, seed: int = 0
-) -> Generator[Progress, None, Controls]:
+) -> Generator[Progress, None, SubspaceControls]:
     """Measure; progress goes from 0 to 1. It takes about twice as long as the fit.
 
     Parameters
@@ -145,7 +145,7 @@ def controls_of(
     shown = low_passed(consensus.volume, radius)
     reach = min(_JUNK_RADIUS * images.disc.box / 2, float(images.disc.radii[-1]))
     alike = agreement(consensus, images, max(reach, 2.0))
-    return Controls(
+    return SubspaceControls(
         AgainstNoise(subspace.eigenvalues.cpu(), null.eigenvalues.cpu()),
         shared_directions(halves[0], halves[1]).cpu(),
         share_within(subspace, pose_tangents(shown)).cpu(),
@@ -171,7 +171,7 @@ def associations(latents: NDArray[np.float32], particles: ParticleSet) -> dict[s
     return found
 
 
-def verdict_of(controls: Controls, explained: Mapping[str, Tensor]) -> Judged:
+def verdict_of(controls: SubspaceControls, explained: Mapping[str, Tensor]) -> Judged:
     """In a few words whether the heterogeneity is real, and in numbers why; doubts are the `warnings_of` them."""
     noise, kept = controls.noise, controls.kept
     reasons = [_against_noise(noise), _against_halves(controls)]
@@ -184,7 +184,7 @@ def verdict_of(controls: Controls, explained: Mapping[str, Tensor]) -> Judged:
     return Judged(f"{kept} {'mode' if kept == 1 else 'modes'} above noise", reasons, "good")
 
 
-def warnings_of(controls: Controls, explained: Mapping[str, Tensor]) -> list[str]:
+def warnings_of(controls: SubspaceControls, explained: Mapping[str, Tensor]) -> list[str]:
     """One sentence for each threshold that was passed."""
     kept, found = controls.kept, []
     if kept == 0:
@@ -247,7 +247,7 @@ def _against_noise(noise: AgainstNoise) -> str:
     )
 
 
-def _against_halves(controls: Controls) -> str:
+def _against_halves(controls: SubspaceControls) -> str:
     cosines = ", ".join(f"{value:.2f}" for value in controls.halves[:MODES].tolist())
     return (
         f"Directions that both halves of the particles have: cosines {cosines} (the trials had .98, .95, .84 for a "

@@ -20,7 +20,7 @@ from cryobridge.core.subspace import (
 from cryobridge.core.training import generator_at
 
 from ....heterogeneity.image_source import ImageSource
-from ....heterogeneity.reality import Controls, controls_of
+from ....heterogeneity.reality import SubspaceControls, controls_of
 from ....jobs.context import Context
 from ....loop import Progress, scaled
 
@@ -49,7 +49,7 @@ class Fitted:
     members: Tensor
     consensus: Consensus
     subspace: Subspace
-    controls: Controls
+    controls: SubspaceControls
     modes: int
     local_agreement: float
 

@@ -28,7 +28,7 @@ from ....jobs.runner import JobSteps
 from ....loop import Progress, scaled
 from .fitted import Fitted, fitted
 from .repaired import repaired
-from .report import Outcome, association_table, page
+from .report import LinearOutcome, association_table, page
 
 _READ, _FITTED, _SCORED = 0.3, 0.8, 0.95
 _SMALLEST_RADIUS = 3.0
@@ -62,7 +62,7 @@ def run(job: VaeLinearJob, context: Context) -> JobSteps:
         latents, log_variances = yield from scaled(_FITTED, _SCORED, _scores(images, model))
     folder.mark("scores")
     explained = associations(latents, particles)
-    outcome = Outcome(particles, images.pixel_size_A, model, found, latents, explained)
+    outcome = LinearOutcome(particles, images.pixel_size_A, model, found, latents, explained)
     if wanted:
         folder.write_data("poses.npz", arrays_bytes(arrays_of(particles)))
     _write(folder, outcome, log_variances)
@@ -142,7 +142,7 @@ def _scores(images: ImageSource, model: LinearModel) -> Generator[Progress, None
     return torch.cat(means).numpy(), torch.cat(variances).numpy()
 
 
-def _write(folder: OutputFolder, outcome: Outcome, log_variances: Latents) -> None:
+def _write(folder: OutputFolder, outcome: LinearOutcome, log_variances: Latents) -> None:
     model, controls = outcome.model, outcome.fitted.controls
     write_run(folder, model, outcome.latents, log_variances, outcome.particles)
     folder.write_map("consensus.mrc", model.consensus.cpu(), outcome.voxel_size_A)

@@ -46,7 +46,7 @@ _SHOWN_MODES = 4
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LinearOutcome:
     """A finished `vae.linear`.
 
     Attributes
@@ -115,7 +115,7 @@ def association_table(explained: Mapping[str, Tensor]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def page(job: VaeLinearJob, outcome: Outcome, remarks: list[str]) -> str:
+def page(job: VaeLinearJob, outcome: LinearOutcome, remarks: list[str]) -> str:
     """The report as HTML."""
     found, model, controls = outcome.fitted, outcome.model, outcome.fitted.controls
     reach_A = model.box * outcome.voxel_size_A / model.radius
@@ -147,7 +147,7 @@ def page(job: VaeLinearJob, outcome: Outcome, remarks: list[str]) -> str:
     return as_html(report)
 
 
-def _figures(outcome: Outcome) -> list[Figure]:
+def _figures(outcome: LinearOutcome) -> list[Figure]:
     controls, latents = outcome.fitted.controls, outcome.latents.astype(np.float64)
     noise, first = controls.noise, float(controls.noise.null[0])
     found = [
@@ -200,7 +200,7 @@ _STRIP_READING = (
 )
 
 
-def _strip(outcome: Outcome) -> bytes:
+def _strip(outcome: LinearOutcome) -> bytes:
     model = outcome.model
     shown = min(model.zdim, _SHOWN_MODES)
     # Beyond the reach of the modes the consensus has detail that is noise to a surface.
@@ -233,7 +233,7 @@ def _values(particles: ParticleSet) -> dict[str, NDArray[np.float64]]:
     return found
 
 
-def _passage(job: VaeLinearJob, outcome: Outcome, reach_A: float) -> Passage:
+def _passage(job: VaeLinearJob, outcome: LinearOutcome, reach_A: float) -> Passage:
     found = outcome.fitted
     text = (
         f"Residuals of {len(found.members)} particles against their Wiener-filtered consensus were modelled up to "

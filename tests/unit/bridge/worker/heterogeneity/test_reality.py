@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cryobridge.bridge.worker.heterogeneity.reality import (
-    Controls,
+    SubspaceControls,
     may_not_be_concluded,
     verdict_of,
     warnings_of,
@@ -23,9 +23,9 @@ def controls(
     poses: float = 0.3,
     contrast: float = 0.01,
     split: float = 0.6,
-) -> Controls:
+) -> SubspaceControls:
     agreement = torch.tensor([0.1, 0.1, 0.8, 0.9])
-    return Controls(
+    return SubspaceControls(
         AgainstNoise(torch.tensor([first, second]), torch.tensor([1.0, 0.9])),
         torch.tensor([halves, 0.2]),
         torch.tensor([poses, 0.1]),

@@ -159,14 +159,14 @@ def test_wrong_poses_are_repaired_and_the_better_ones_written(turned: Done):
     assert "Poses were repaired" in turned.page
 
 
-def test_poses_that_nobody_doubts_are_left_alone(moving: Done):
-    assert moving.result["metrics"]["poses_doubted"] is False
-    assert not (moving.folder / "poses.npz").exists()
-
-
 def test_very_many_particles_are_fitted_on_some_and_scored_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("cryobridge.bridge.worker.kinds.vae.linear.fitted.FITTED_IMAGES", 200)
-    found = done(tmp_path, simulate("twostate", 400, 16, pixel_size_A=8.0, snr=0.5), resolution_A=24.0)
+    found = done(
+        tmp_path, simulate("twostate", 400, 16, pixel_size_A=8.0, snr=0.5), resolution_A=24.0, repair_poses="on_warning"
+    )
+    # Poses that nobody doubts are left alone.
+    assert found.result["metrics"]["poses_doubted"] is False
+    assert not (found.folder / "poses.npz").exists()
     assert found.result["metrics"]["fitted_on"] == 200
     z, state = found.run.latents[:, 0], found.truth.coordinate > 0.5
     outside = np.setdiff1d(np.arange(400), read_arrays(found.folder / "agreement.npz")["member"])
