@@ -11,8 +11,8 @@ from cryobridge.wrappers.particles.particle_set import Contrast
 _FEWEST_IMAGES = 20
 _LEAST_SKEWNESS = 0.4
 """Of a backprojection; that of noise, or of a set of shuffled poses of it, is within a few hundredths of 0."""
-_LEAST_GAIN = 0.05
-"""In mean FSC, three of its deviations by chance with the images that a probe takes."""
+_LEAST_GAIN = 0.08
+"""In mean FSC. Shuffled poses and rows that are off by one gain up to 0.03, poses that fit 0.2 and more."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ from .contrast import ContrastFound
 from .image_source import ImageBatch, order_of_epoch, steps_per_epoch
 from .preparation import Preparation
 
-_BUFFER_IMAGES = 32768
+_BUFFER_IMAGES, _BUFFER_BYTES = 32768, 1 << 30
+"""The smaller of the two counts. Not what is free: which images a batch holds must not depend on the machine."""
+_PIXEL_BYTES = 12
 _CHUNK_IMAGES = 256
 _IN_BUFFER, _OF_CHUNKS = 1, 0
 
@@ -36,7 +38,7 @@ class StreamedImages:
     found
         What was found about their contrast; its remarks are all that a reader must know of their preparation.
     buffer
-        Images that are held at a time for batches.
+        Images that are held at a time for batches; as many as a gibibyte takes, at most 32768, if None.
     chunk
         Images that are read in one go.
     """
@@ -47,13 +49,15 @@ class StreamedImages:
         noise: float,
         found: ContrastFound,
         *,
-        buffer: int = _BUFFER_IMAGES,
+        buffer: int | None = None,
         chunk: int = _CHUNK_IMAGES,
     ) -> None:
         self.noise, self.contrast, self.poses_fit = noise, found.contrast, found.poses_fit
         self.remarks, self.doubts, self.probe = found.remarks, found.doubts, found.probe
         self.found = found
-        self._recipe, self._buffer, self._chunk = recipe, buffer, chunk
+        most = max(chunk, _BUFFER_BYTES // (_PIXEL_BYTES * len(recipe.disc)))
+        self._recipe, self._chunk = recipe, chunk
+        self._buffer = min(_BUFFER_IMAGES, most) if buffer is None else buffer
         self._order: tuple[tuple[int, int, int], Tensor] | None = None
         self._loaded: tuple[tuple[int, int, int, int], ImageBatch] | None = None
 

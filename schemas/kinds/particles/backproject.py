@@ -13,8 +13,11 @@ from ...particle_images import ImageInputs, ImageOptions
 
 _USUAL_BOX = 256
 """Box by which memory is reckoned where none was chosen."""
-_READING_BYTES = 600_000_000
-"""What reading and preparing a chunk of images takes, measured."""
+_READING_BYTES = 500_000_000
+"""What reading, preparing and adding a chunk of images takes, measured with images of 128 pixels; chunks are of one
+size in bytes."""
+_PROBE_BYTES = 9_500
+"""For each pixel of the box: spectra and CTF of the images that are looked at first, twice."""
 
 CtfChoice = Literal["multiply", "flip"]
 
@@ -79,7 +82,10 @@ class BackprojectOptions(ImageOptions):
         description="of tilt series recorded from 0 outwards to both sides: step of the stage, in place of the "
         "table's angles",
     )
-    tilt_weights: bool = Field(True, description="of tilt series: weight images by dose and angle")
+    tilt_weights: bool = Field(
+        True,
+        description="of tilt series: weight images by dose and angle, in place of the table's B-factors and scales",
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="of random phases")
 
 
@@ -108,5 +114,5 @@ class ParticlesBackprojectJob(Job):
         return self.options.box or _USUAL_BOX
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
-        """Maps and what is drawn on the host; sums of two half-sets, maps, and a chunk of images on the device."""
-        return MemoryEstimate(REPORT_BYTES + volumes(8, box), _READING_BYTES + volumes(30, box))
+        """Maps and what is drawn on the host; on the device sums of two half-sets, maps, and images."""
+        return MemoryEstimate(REPORT_BYTES + volumes(8, box), _READING_BYTES + _PROBE_BYTES * box**2 + volumes(30, box))

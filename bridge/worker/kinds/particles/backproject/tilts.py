@@ -43,6 +43,10 @@ def with_tilts(particles: ParticleSet, options: BackprojectOptions) -> ParticleS
         # 0, 1, 1, 2, 2, ... steps from the middle: first to one side, then to the other.
         tilts = replace(tilts, tilt_deg=options.angle_per_tilt_deg * np.ceil(order / 2))
     found = replace(particles, tilts=tilts)
+    if options.tilt_weights and particles.ctf is not None:
+        # Dose and angle count once: by the weights, not by the envelope and scale that stand for them in the table.
+        plain = replace(particles.ctf, bfactor_A2=0 * particles.ctf.bfactor_A2, scale=0 * particles.ctf.scale + 1)
+        found = replace(found, ctf=plain)
     if options.tilts_per_particle is None:
         return found
     return found.of(np.flatnonzero(order < options.tilts_per_particle).astype(np.int64))

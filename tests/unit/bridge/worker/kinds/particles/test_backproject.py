@@ -158,6 +158,11 @@ def test_tilts_are_counted_by_dose_and_weighted(particles: SimulatedParticles, t
     assert given.tilts is not None
     assert given.tilts.dose_e_A2[:4].tolist() == [4.0, 0.0, 6.0, 2.0]
     assert given.tilts.tilt_deg[:4].tolist() == [3.0, 0.0, 6.0, 3.0]
+    damped = replace(series.ctf, scale=0.5 * series.ctf.scale) if series.ctf is not None else None
+    for used, scale in ((True, 1.0), (False, 0.5)):
+        chosen = with_tilts(replace(series, ctf=damped), BackprojectOptions(tilt_weights=used))
+        assert chosen.ctf is not None
+        assert chosen.ctf.scale[0] == scale
     weights = weights_of(given, np.arange(4), half_disc(BOX), 6.0)
     assert weights is not None
     assert float(weights[1].min()) == 1
