@@ -48,11 +48,7 @@ def cryosparc_set(path: Path, passthrough: Sequence[Path], choice: TableChoice) 
     keep = None if choice.alignment == "classes" else wanted
     columns = joined(read_table(path, keep), [read_table(one, keep) for one in passthrough], str(path))
     source = ParticleSource(columns, str(path))
-    if not source.has("blob/path"):
-        raise InputInvalid(f"{path}: has no images ('blob/path'); give the passthrough file of the same job as well")
-    names, stack = np.unique(source.texts("blob/path"), return_inverse=True)
-    stack, number = stack.ravel().astype(np.int64), source.counts("blob/idx")
-    texts = tuple(map(str, names))
+    texts, stack, number = _images(source, choice, path)
     found = found_stacks(texts, path, choice.datadir) if choice.images else None
     if found is not None:
         expect_members(found, stack, number, path)
@@ -90,6 +86,20 @@ def cryosparc_set(path: Path, passthrough: Sequence[Path], choice: TableChoice) 
     )
 
 
+def _images(
+    source: ParticleSource, choice: TableChoice, path: Path
+) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:
+    """Names of stacks, and of each image its stack and number; where none are needed, there may be none."""
+    if not source.has("blob/path"):
+        if choice.images:
+            raise InputInvalid(
+                f"{path}: has no images ('blob/path'); give the passthrough file of the same job as well"
+            )
+        return (), np.full(source.rows, -1, np.int64), np.arange(source.rows)
+    names, stack = np.unique(source.texts("blob/path"), return_inverse=True)
+    return tuple(map(str, names)), stack.ravel().astype(np.int64), source.counts("blob/idx")
+
+
 def _said_box(source: ParticleSource, path: Path) -> int:
     """Pixels along a side as the table says; 0 where it does not."""
     if not source.has("blob/shape"):
@@ -108,6 +118,8 @@ def _said_box(source: ParticleSource, path: Path) -> int:
 def _pixel_sizes(source: ParticleSource, choice: TableChoice) -> NDArray[np.float64]:
     if choice.pixel_size_A is not None:
         return np.full(source.rows, choice.pixel_size_A)
+    if not source.has("blob/psize_A"):
+        raise InputInvalid(f"{source.name}: does not say the pixel size ('blob/psize_A'); give 'pixel_size_A'")
     return source.pixel_sizes("blob/psize_A")
 
 

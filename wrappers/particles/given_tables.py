@@ -50,6 +50,9 @@ def with_poses(particles: ParticleSet, path: Path, selection: Path | None = None
         other = set_of(read_arrays(path), path)
         if other.rotations is None or other.shifts_A is None:
             raise InputInvalid(f"{path}: holds no poses; parse a table that has them")
+        _expect_rotations(other.rotations, path)
+        if not np.isfinite(other.shifts_A).all():
+            raise InputInvalid(f"{path}: holds shifts that are no numbers; parse the table again")
         at = _rows_of(particles, other, path)
         return replace(particles, rotations=other.rotations[at], shifts_A=other.shifts_A[at])
     rotations, shifts = _pickled_poses(path)

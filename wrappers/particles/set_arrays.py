@@ -81,10 +81,24 @@ def set_of(arrays: Arrays, path: Path) -> ParticleSet:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputInvalid(f"{path}: is no table of particles of cryobridge ({error}); run the job again") from error
-    lengths = {len(values) for values in (*columns.values(), found.rows)}
-    if lengths != {len(found)}:
-        raise InputInvalid(f"{path}: its columns are of different lengths; run the job again")
+    _expect_rows(found, columns, path)
     return found
+
+
+def _expect_rows(found: ParticleSet, columns: dict[str, Any], path: Path) -> None:
+    """Refuse columns that have not a row for each image, or name a stack that is not there."""
+    count = len(found)
+    shapes = {(count,): [found.rows, *columns.values()], (count, 3, 3): [found.rotations], (count, 2): [found.shifts_A]}
+    for part in (found.ctf, found.tilts):
+        shapes[count,] += [] if part is None else list(vars(part).values())
+    shapes[count,].append(found.uid)
+    wrong = any(values is not None and values.shape != shape for shape, group in shapes.items() for values in group)
+    if wrong:
+        raise InputInvalid(f"{path}: its columns are of different lengths; run the job again")
+    whole = all(columns[name].dtype.kind in "iu" for name in ("stack", "number", "optics_group", "micrograph", "half"))
+    plain = all(values.dtype.kind in "fiu" for group in shapes.values() for values in group if values is not None)
+    if not whole or not plain or (count and not -1 <= found.stack.min() <= found.stack.max() < len(found.stacks)):
+        raise InputInvalid(f"{path}: names stacks or numbers that are none; run the job again")
 
 
 def _optional(arrays: Arrays, name: str) -> Any:

@@ -53,17 +53,18 @@ def run(job: ParticlesDownsampleJob, context: Context) -> JobSteps:
             f"{options.box}; give a smaller one"
         )
     stacks = _stacks(job, particles)
-    names = _names(stacks, folder.path)
+    tables = _tables(job, particles, stacks, folder.path)
     folder.mark("read")
     yield Progress(f"{len(particles)} images of {particles.box} pixels", 0.0)
-    remarks = [*particles.remarks, *_said(particles)]
+    remarks = [*particles.remarks, *_said(job, particles)]
     yield from context.remarked(remarks)
 
     done = 0
     for stack in stacks:
         done = yield from _write(job, context, particles, stack, done)
     folder.mark("downsample")
-    _write_table(job, context, particles, stacks, names)
+    for name, data in tables.items():
+        folder.write_data(name, data)
     size_A = float(_new_size(job, particles)[0])
     _write_report(job, context, f"{len(particles)} images of {particles.box} pixels", remarks, size_A)
     return folder.finish(
@@ -89,11 +90,14 @@ def _new_size(job: ParticlesDownsampleJob, particles: ParticleSet) -> NDArray[np
     return particles.pixel_size_A * particles.box / job.options.box
 
 
-def _said(particles: ParticleSet) -> list[str]:
+def _said(job: ParticlesDownsampleJob, particles: ParticleSet) -> list[str]:
+    said = []
     least, most = float(particles.pixel_size_A.min()), float(particles.pixel_size_A.max())
-    if least == most:
-        return []
-    return [f"Pixel sizes are {least:g} to {most:g} A; a stack's header has that of its first image, the table all."]
+    if least != most:
+        said.append(f"Pixel sizes are {least:g} to {most:g} A; a stack's header has that of its first image.")
+    if job.options.pixel_size_A is not None and particles.source is not None:
+        said.append("'pixel_size_A' is for the headers of the stacks; the table's own pixel size is scaled as it is.")
+    return said
 
 
 def _stacks(job: ParticlesDownsampleJob, particles: ParticleSet) -> list[_MadeStack]:
@@ -143,23 +147,29 @@ def _write(
     return done
 
 
-def _write_table(
-    job: ParticlesDownsampleJob,
-    context: Context,
-    particles: ParticleSet,
-    stacks: Sequence[_MadeStack],
-    names: Sequence[str],
-) -> None:
-    """Write the table in the format that the input is of; a list of stacks where there are several."""
-    folder, path = context.folder, particles.source
+def _tables(
+    job: ParticlesDownsampleJob, particles: ParticleSet, stacks: Sequence[_MadeStack], output: Path
+) -> dict[str, bytes]:
+    """The table in the format that the input is of, and a list of stacks where there are several, by name.
+
+    They are made before any image is, so that nothing is written where a table cannot be.
+    """
+    path, names = particles.source, _names(stacks, output)
+    found: dict[str, bytes] = {}
+    if path is not None and '"' in str(output):
+        raise InputInvalid(f"{output} (output): a table cannot name what lies there, for its quotation mark")
     if path is not None and particles.uid is not None:
         columns = joined(read_table(path), [read_table(one) for one in job.inputs.passthrough or ()], str(path))
-        folder.write_data(CS, table_bytes(downsampled_cs(columns, particles.rows, names, job.options.box)))
+        found[CS] = table_bytes(downsampled_cs(columns, particles.rows, names, job.options.box))
     elif path is not None:
         blocks = downsampled_star(path, particles.rows, names, particles.box, job.options.box)
-        folder.write_text(STAR, star.format_blocks(blocks))
+        try:
+            found[STAR] = star.format_blocks(blocks).encode()
+        except ValueError as error:
+            raise InputInvalid(f"{path}: holds a value that cannot be written again ({error}); mend it") from error
     if job.options.chunk is not None or _is_list(job):
-        folder.write_text(LIST, "".join(f"{stack.name}\n" for stack in stacks))
+        found[LIST] = "".join(f"{stack.name}\n" for stack in stacks).encode()
+    return found
 
 
 def _volume(job: ParticlesDownsampleJob, context: Context) -> JobSteps:

@@ -21,6 +21,7 @@ from cryobridge.wrappers.formats.cs_table import write_table
 from cryobridge.wrappers.formats.pickled_arrays import pickled
 from cryobridge.wrappers.particles.image_reader import read_images
 from cryobridge.wrappers.particles.reading import read_particles
+from cryobridge.wrappers.particles.set_arrays import arrays_of
 
 TRUTH = Truth()
 NAMES = [f"{row + 1}@a.mrcs" for row in range(COUNT)]
@@ -158,6 +159,18 @@ def _poses(rotations: np.ndarray | None = None, shifts: np.ndarray | None = None
     return _beside("poses", "pose.pkl", pickled(parts))
 
 
+def _damaged_set(name: str, values: np.ndarray) -> Make:
+    """Our own file of poses, with one array replaced."""
+
+    def make(folder: Path) -> dict[str, Path]:
+        made = _star(star31(TRUTH, NAMES))(folder)
+        arrays = arrays_of(read_particles(made["particles"])) | {name: values}
+        (folder / "poses.npz").write_bytes(arrays_bytes(arrays))
+        return made | {"poses": folder / "poses.npz"}
+
+    return make
+
+
 def _table_of_ctf(**changed: float) -> np.ndarray:
     row = {"box": BOX, "size": 2.5, "u": 1e4, "v": 1e4, "angle": 0, "kv": 300, "cs": 2.7, "w": 0.1, "phase": 0}
     table = np.tile(np.array([*row.values()], np.float32), (COUNT, 1))
@@ -244,6 +257,10 @@ BAD: dict[str, tuple[Make, str]] = {
     "poses of NaN": (_poses(TRUTH.matrices() * np.nan), r"row 1 is no rotation"),
     "hostile poses": (_beside("poses", "pose.pkl", pickle.dumps(_Runs())), r"could run code"),
     "poses of nothing": (_beside("poses", "pose.npz", arrays_bytes({"a": np.zeros(3)})), r"is no table of particles"),
+    "our poses of another length": (_damaged_set("rotation", np.zeros((5, 3, 3))), r"of different lengths"),
+    "our poses not orthonormal": (_damaged_set("rotation", np.ones((COUNT, 3, 3))), r"row 1 is no rotation"),
+    "our poses of a stack beyond": (_damaged_set("stack", np.full(COUNT, 9)), r"names stacks or numbers"),
+    "our poses of text": (_damaged_set("shift_A", np.full((COUNT, 2), "a")), r"names stacks or numbers"),
     "ctf of others": (_ctf(_table_of_ctf()[:4]), r"ctf.pkl: has 4 rows, and"),
     "ctf of another shape": (_ctf(_table_of_ctf()[:, :8]), r"of shape \(12, 8\)"),
     "ctf of zero voltage": (_ctf(_table_of_ctf(kv=0)), r"voltage_kV in row 4 is 0"),
@@ -291,7 +308,7 @@ def test_passthrough_files_are_of_cryosparc_alone(tmp_path: Path) -> None:
         read_particles(path, passthrough=[path])
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_damaged_table_or_header_is_a_set_or_one_sentence(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -115,6 +115,18 @@ def test_poses_of_classes_are_those_of_the_most_probable_one(tmp_path: Path, swi
     assert np.abs(shifts_px - TRUTH.origin_px).max() < 1e-5
 
 
+def test_a_cs_without_images_is_parsed_where_their_box_and_pixel_size_are_given(tmp_path: Path) -> None:
+    columns = cs_columns(TRUTH, ["a.mrcs"] * COUNT, range(COUNT))
+    write_table(tmp_path / "a.cs", {name: values for name, values in columns.items() if not name.startswith("blob/")})
+    for options, said in (({}, "give 'box'"), ({"D": BOX}, "give 'pixel_size_A'")):
+        with pytest.raises(InputInvalid, match=said):
+            run(tmp_path, tmp_path / "a.cs", **options)
+    run(tmp_path, tmp_path / "a.cs", D=BOX, Apix=SIZE_A)
+    ours = tmp_path / "out/particles.npz"
+    found = read_particles(write_stack(tmp_path / "a.mrcs", numbered_images()), poses=ours)
+    assert np.abs(np.asarray(found.rotations) - TRUTH.matrices()).max() < 1e-6
+
+
 def test_a_table_of_ctf_alone_has_no_poses_and_one_of_neither_is_refused(tmp_path: Path) -> None:
     text = star31(TRUTH, NAMES).replace("_rlnAngle", "_rlnOther").replace("_rlnOrigin", "_rlnElse")
     (tmp_path / "a.star").write_text(text)
