@@ -102,6 +102,8 @@ def option(name: str, section: str, field: FieldDescription) -> click.Option:
             flags = [f"{flag}/--no-{flag.removeprefix('--')}" for flag in flags]
         made = KindOption([name, *flags], is_flag=True, default=None, help=words)
     else:
+        # One letter is what the peers' users type with one dash.
+        flags += [f"-{known}" for known in spellings if len(known) == 1]
         many = field.type == "files"
         needed = field.required and field.is_path
         made = KindOption(
