@@ -1,16 +1,18 @@
 """The latents of many particles, looked at: components, clusters, paths, states."""
 
-from .agreement import LatentAgreement, LinearMap, agreement, linear_map
+from .alikeness import LatentAgreement, LinearMap, agreement, linear_map
 from .clusters import Clusters, Labels, hierarchical_order, k_means
-from .components import Components, Numbers, nearest, principal_components, traversal
+from .components import HIGH_PERCENTILE, LOW_PERCENTILE, Components, Numbers, nearest, principal_components, traversal
 from .density import log_density, rank_correlation
 from .embedding import umap_of
 from .mapping import ScoreMap, mapped
 from .paths import GraphPath, direct_path, graph_path
 from .states import Linkage, StateMaps, states_of
-from .volume_space import MaskedVolumes, UnionMask, VolumeSpace, volume_space
+from .volume_pca import MaskedVolumes, UnionMask, VolumeSpace, volume_space
 
 __all__ = [
+    "HIGH_PERCENTILE",
+    "LOW_PERCENTILE",
     "Clusters",
     "Components",
     "GraphPath",

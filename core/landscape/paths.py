@@ -6,12 +6,15 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .components import Numbers
 from .neighbours import neighbours
+
+_USUAL_AVERAGE = 5
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,14 @@ class GraphPath:
         Of all its edges.
     longest_edge
         The longest edge that the graph has.
+    average_neighbours
+        Edges of a point in the graph, on average, one way.
     """
 
     members: NDArray[np.int64]
     length: float
     longest_edge: float
+    average_neighbours: float
 
 
 def direct_path(anchors: Numbers, between: int, *, loop: bool = False) -> Numbers:
@@ -42,31 +48,54 @@ def direct_path(anchors: Numbers, between: int, *, loop: bool = False) -> Number
 
 
 def graph_path(
-    points: Numbers, anchors: Sequence[int], *, most_neighbours: int = 10, average_neighbours: float = 5.0
+    points: Numbers, anchors: Sequence[int], *, most_neighbours: int = 10, average_neighbours: float | None = None
 ) -> GraphPath:
     """The shortest way through anchors, in their order, along edges of a neighbour graph of points (N, d).
 
     An edge joins a point to one of its `most_neighbours` nearest, if it is no longer than the distance at which
     points have `average_neighbours` edges on average; so the way avoids what is empty.
 
+    Parameters
+    ----------
+    average_neighbours
+        If None, 5, or as many more as it takes to reach every anchor.
+
     Raises
     ------
     ValueError
         If an anchor cannot be reached from the one before it. The message says which.
     """
+    most = min(most_neighbours, len(points) - 1)
+    near = neighbours(points, most)
+    averages = _tried(most) if average_neighbours is None else [average_neighbours]
+    for average in averages:
+        try:
+            return _shortest(*near, anchors, average)
+        except ValueError:
+            if average == averages[-1]:
+                raise
+    raise ValueError("no neighbours to go to")
+
+
+def _tried(most: int) -> list[float]:
+    """Averages from the usual one on, up to where nothing is left out."""
+    return [float(average) for average in range(min(_USUAL_AVERAGE, most), most + 1)]
+
+
+def _shortest(distances: Numbers, members: NDArray[np.int64], anchors: Sequence[int], average: float) -> GraphPath:
+    """The way in the graph of one average, from distances (N, k) of nearest neighbours (N, k)."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import dijkstra
 
-    most = min(most_neighbours, len(points) - 1)
-    distances, members = neighbours(points, most)
-    wanted = min(math.ceil(average_neighbours * len(points)), distances.size)
+    count = len(distances)
+    wanted = min(math.ceil(average * count), distances.size)
     cut = float(np.partition(distances.ravel(), wanted - 1)[wanted - 1])
     rows, columns = np.nonzero(distances <= cut)
     # Points at the same place are joined too: a sparse matrix would take an edge of length 0 for none.
     lengths = np.maximum(distances[rows, columns], 1e-12)
-    graph = csr_array((lengths, (rows, members[rows, columns])), shape=(len(points),) * 2)
+    graph = csr_array((lengths, (rows, members[rows, columns])), shape=(count, count))
     way, total = [int(anchors[0])], 0.0
-    for start, end in itertools.pairwise(anchors):
+    for start, end in pairwise(anchors):
         reached, before = dijkstra(graph, directed=False, indices=[int(start)], return_predecessors=True)
         if not np.isfinite(reached[0, end]):
             raise ValueError(f"particle {end} cannot be reached from particle {start}")
@@ -75,4 +104,4 @@ def graph_path(
             leg.append(int(before[0, leg[-1]]))
         way += leg[::-1][1:]
         total += float(reached[0, end])
-    return GraphPath(np.array(way, np.int64), total, cut)
+    return GraphPath(np.array(way, np.int64), total, cut, average)

@@ -110,6 +110,8 @@ class SeriesLook:
         """Surfaces along two axes, and what the central section across y differs by from the mean of the series."""
         mean = np.mean(self._sections, axis=0)
         rows = {**self._surfaces, "less mean": [section - mean for section in self._sections]}
+        inside = figures.middle_of([picture for row in self._surfaces.values() for picture in row])
+        rows = {name: [picture[inside, inside] for picture in row] for name, row in rows.items()}
         pixel_A = finishing.voxel_size_A * finishing.box / min(finishing.box, _PICTURE_BOX)
         return figures.picture_strip(rows, [titles[number] for number in self.shown], pixel_A, signed=["less mean"])
 

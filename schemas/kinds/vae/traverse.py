@@ -35,8 +35,8 @@ class TraverseOptions(SeriesOptions):
     anchors: Members | None = Field(
         None,
         validation_alias=AliasChoices("anchors", "anchor_inds"),
-        description="particles to go through, from 0 on, e.g. 3,17,5; for a graph the two ends of the first "
-        "component if empty",
+        description="particles to go through, from 0 on, e.g. 3,17,5; for a graph two particles near the ends "
+        "of the first component if empty",
     )
     component: int = Field(
         1, ge=1, le=4096, validation_alias=AliasChoices("component", "dim"), description="which component, from 1 on"
@@ -62,12 +62,13 @@ class TraverseOptions(SeriesOptions):
         validation_alias=AliasChoices("most_neighbours", "max_neighbors"),
         description="a graph joins a particle to at most so many nearest others",
     )
-    average_neighbours: float = Field(
-        5.0,
+    average_neighbours: float | None = Field(
+        None,
         gt=0,
         le=1000,
         validation_alias=AliasChoices("average_neighbours", "avg_neighbors"),
-        description="and to so many on average: longer edges are left out",
+        description="and to so many on average: longer edges are left out; 5, or as many more as it takes to reach "
+        "every anchor, if empty",
     )
     skip_volumes: bool = Field(
         False, validation_alias=AliasChoices("skip_volumes", "skip_vol"), description="make no volumes"
@@ -82,7 +83,7 @@ class TraverseOptions(SeriesOptions):
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
-        if self.average_neighbours > self.most_neighbours:
+        if self.average_neighbours is not None and self.average_neighbours > self.most_neighbours:
             raise ValueError("'average_neighbours' is above 'most_neighbours'")
         return self
 

@@ -21,8 +21,10 @@ Seen = Literal["z", "y", "x"]
 _AXES: dict[Seen, int] = {"z": 0, "y": 1, "x": 2}
 _LIGHT = (0.4, -0.45, 0.8)  # right, down and towards the viewer
 _AMBIENT, _FADE = 0.25, 0.35
-_MOST_COLUMNS = 10
-_INCHES = 7.2
+_MOST_COLUMNS = 8
+_MARGIN = 24
+"""Such a part of the side is left beside what is seen."""
+_INCHES = 8.0
 
 
 def surface_picture(volume: Tensor | Array, level: float, seen_along: Seen = "z") -> Array:
@@ -59,6 +61,18 @@ def section_picture(volume: Tensor | Array, seen_along: Seen = "z") -> Array:
     values = np.moveaxis(array(volume), _AXES[seen_along], 0)
     middle: Array = values[len(values) // 2]
     return middle
+
+
+def middle_of(pictures: Sequence[Array]) -> slice:
+    """The middle of pictures (n, n), along either axis, that holds whatever is seen in any of them, and a margin."""
+    side = pictures[0].shape[0]
+    seen = np.any([np.isfinite(picture) for picture in pictures], axis=0)
+    rows, columns = np.nonzero(seen)
+    places = np.concatenate([rows, columns])
+    reach = int(np.abs(places - side // 2).max(initial=0)) + 1 + max(1, side // _MARGIN)
+    if not places.size or reach > side // 2:
+        return slice(0, side)
+    return slice(side // 2 - reach, side // 2 + reach)
 
 
 def picture_strip(

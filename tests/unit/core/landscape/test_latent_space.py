@@ -115,6 +115,20 @@ class TestPaths:
         with pytest.raises(ValueError, match="particle 199 cannot be reached from particle 0"):
             graph_path(IN_BLOBS, [0, 199])
 
+    def test_it_takes_as_many_neighbours_as_reach_the_anchors_and_no_more(self):
+        steps = np.random.default_rng(0).uniform(0.9, 1.1, (2, 30))
+
+        def line(gap: float) -> np.ndarray:
+            return np.cumsum(np.r_[0.0, steps[0], gap, steps[1]])[:, None]
+
+        assert graph_path(line(1.0), [0, 61]).average_neighbours == 5
+        wider = graph_path(line(3.3), [0, 61])
+        assert wider.average_neighbours > 5
+        with pytest.raises(ValueError, match="cannot be reached"):
+            graph_path(line(3.3), [0, 61], average_neighbours=wider.average_neighbours - 1)
+        with pytest.raises(ValueError, match="cannot be reached"):
+            graph_path(line(40.0), [0, 61])
+
     def test_two_particles_at_one_place_are_joined(self):
         points = np.array([[0.0], [0.0], [1.0]])
         assert graph_path(points, [0, 1, 2], average_neighbours=2).members[[0, -1]].tolist() == [0, 2]

@@ -46,7 +46,7 @@ ANALYSIS = "analysis.npz"
 
 
 @dataclass
-class _Made:
+class _MadeSoFar:
     """What the job has made so far."""
 
     series: list[tuple[Series, SeriesLook]] = field(default_factory=list)
@@ -64,7 +64,7 @@ def run(job: VaeAnalyzeJob, context: Context) -> JobSteps:
     latents, finishing = chosen_latents(run_, options.epoch), finishing_for(options, run_)
     yield Progress(f"read latents of {len(latents)} particles, {latents.shape[1]} numbers each", 0.02)
     found = latent_findings(run_, options, latents)
-    made, series = _Made(), _series_of(found, options)
+    made, series = _MadeSoFar(), _series_of(found, options)
     expect_room_on_disk(folder.path, sum(len(one.z) for one in series), finishing.box)
     yield from context.remarked(_remarks(found, options))
     _write_numbers(context, found, made)
@@ -121,7 +121,7 @@ def _remarks(found: LatentFindings, options: AnalyzeOptions) -> list[str]:
     return said
 
 
-def _write_numbers(context: Context, found: LatentFindings, made: _Made) -> None:
+def _write_numbers(context: Context, found: LatentFindings, made: _MadeSoFar) -> None:
     """Write what is known so far of particles, clusters and components."""
     folder = context.folder
     folder.write_data(ANALYSIS, tables.analysis_bytes(found, made.volumes, made.umap))
@@ -133,7 +133,12 @@ def _write_numbers(context: Context, found: LatentFindings, made: _Made) -> None
 
 
 def _volumes(
-    context: Context, run_: LatentRun, series: list[Series], finishing: Finishing, found: LatentFindings, made: _Made
+    context: Context,
+    run_: LatentRun,
+    series: list[Series],
+    finishing: Finishing,
+    found: LatentFindings,
+    made: _MadeSoFar,
 ) -> JobSteps:
     """Make the volumes of every series, and what they say together."""
     total, before = max(sum(len(one.z) for one in series), 1), 0
@@ -153,7 +158,7 @@ def _volumes(
 
 
 def _report(
-    job: VaeAnalyzeJob, context: Context, run_: LatentRun, found: LatentFindings, finishing: Finishing, made: _Made
+    job: VaeAnalyzeJob, context: Context, run_: LatentRun, found: LatentFindings, finishing: Finishing, made: _MadeSoFar
 ) -> JobSteps:
     """Draw and write the page."""
     yield Progress("figures", 0.85)
@@ -163,7 +168,7 @@ def _report(
     return {}
 
 
-def _metrics(found: LatentFindings, made: _Made) -> dict[str, float | int | list[float]]:
+def _metrics(found: LatentFindings, made: _MadeSoFar) -> dict[str, float | int | list[float]]:
     metrics: dict[str, float | int | list[float]] = {
         "particles": len(found.latents),
         "latent_dimensions": found.latents.shape[1],

@@ -21,6 +21,9 @@ from .findings import LandscapeFindings
 _POOR = 0.5
 """Share of the first component's variance, held out, below which the particles' places are doubted."""
 
+_FEW = 0.01
+"""Share of the particles below which a state is doubted."""
+
 
 def page_of(
     job: VaeLandscapeJob, run: LatentRun, found: LandscapeFindings, finishing: Finishing, look: SeriesLook
@@ -102,13 +105,21 @@ def _maps(found: LandscapeFindings, drawn: DrawnFigures) -> None:
 
 
 def _doubts(found: LandscapeFindings) -> list[str]:
+    said = []
     told = float(found.every.held_out_r2[0])
     if np.isfinite(told) and told < _POOR:
-        return [
+        said.append(
             f"Latents tell only {percent(max(told, 0.0))} of the first component of volumes kept out of the fit: do "
             "not trust single particles' places among the volumes."
-        ]
-    return []
+        )
+    shares = found.particles / found.particles.sum()
+    small = np.flatnonzero(shares < _FEW).tolist()
+    if small:
+        said.append(
+            f"States {', '.join(map(str, small))} hold less than {percent(_FEW)} of the particles each: these are "
+            "often outliers. The linkage 'ward' makes states of more even size."
+        )
+    return said
 
 
 def _passage(job: VaeLandscapeJob, found: LandscapeFindings) -> methods.Passage:

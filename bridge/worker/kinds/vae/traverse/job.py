@@ -129,7 +129,7 @@ def _figures(
 
 
 def _page(job: VaeTraverseJob, run_: LatentRun, way: Way, finishing: Finishing, drawn: DrawnFigures) -> Report:
-    paragraphs, references = methods.write([_passage(job)])
+    paragraphs, references = methods.write([_passage(job, way)])
     return Report(
         title="A way through the latents",
         summary=f"{len(way.z)} latents {way.words}.",
@@ -150,15 +150,13 @@ def _page(job: VaeTraverseJob, run_: LatentRun, way: Way, finishing: Finishing, 
     )
 
 
-def _passage(job: VaeTraverseJob) -> methods.Passage:
+def _passage(job: VaeTraverseJob, way: Way) -> methods.Passage:
     options = job.options
     if options.way == "component":
         return words.traversal_passage(options.count)
     if options.way == "direct":
         return methods.Passage("Volumes were made at latents on straight lines between anchors.")
     return methods.Passage(
-        "Volumes were made along the shortest way between anchors in a graph that joins the latent of each particle to "
-        f"at most {options.most_neighbours} nearest others, {options.average_neighbours:g} on average "
-        f"({words.CRYODRGN.short}).",
+        f"Volumes were made along the shortest way between anchors, {way.words} ({words.CRYODRGN.short}).",
         (words.CRYODRGN,),
     )

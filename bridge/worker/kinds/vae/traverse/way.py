@@ -7,7 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cryobridge.core.landscape import direct_path, graph_path, nearest, principal_components, traversal
+from cryobridge.core.landscape import (
+    HIGH_PERCENTILE,
+    LOW_PERCENTILE,
+    direct_path,
+    graph_path,
+    log_density,
+    nearest,
+    principal_components,
+    traversal,
+)
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.vae.traverse import TraverseOptions, VaeTraverseJob
 from cryobridge.wrappers.formats.latent_file import read_latents
@@ -16,6 +25,9 @@ from ....heterogeneity.run_folder import LatentRun
 
 Numbers = NDArray[np.float64]
 Places = NDArray[np.int64]
+
+_END_SHARE = 0.02
+"""Of the particles, those nearest to an end, among which the densest is taken."""
 
 
 @dataclass(frozen=True)
@@ -77,27 +89,37 @@ def _along_component(run: LatentRun, options: TraverseOptions, points: Numbers) 
 def _along_graph(job: VaeTraverseJob, run: LatentRun, points: Numbers) -> Way:
     options = job.options
     if options.anchors is None and job.inputs.z_file is None:
-        ends = traversal(principal_components(points), points, 0, 2)
+        anchors = ends_of(points)
     else:
         ends = _anchor_latents(job, run, points)
-    anchors = nearest(points, ends) if options.anchors is None else np.array(options.anchors, np.int64)
+        anchors = nearest(points, ends) if options.anchors is None else np.array(options.anchors, np.int64)
     if len(set(anchors.tolist())) < 2:
         raise InputInvalid("anchors: all are the same particle, so there is no way between them; give two others")
+    most, average = options.most_neighbours, options.average_neighbours
     try:
-        path = graph_path(
-            points,
-            anchors.tolist(),
-            most_neighbours=options.most_neighbours,
-            average_neighbours=options.average_neighbours,
-        )
+        path = graph_path(points, anchors.tolist(), most_neighbours=most, average_neighbours=average)
     except ValueError as error:
+        wider = f"most_neighbours above {most}" if average is None else f"average_neighbours above {average:g}"
         raise InputInvalid(
-            f"anchors: {error} along a graph of {options.average_neighbours:g} neighbours on average; raise "
-            "average_neighbours, or take the way direct"
+            f"anchors: {error} from particle to particle; give {wider}, or take the way direct"
         ) from None
     steps = np.linspace(0, len(path.members) - 1, min(options.count, len(path.members)))
-    words = f"from particle to particle through {len(anchors)} anchors, {len(path.members)} particles"
+    words = (
+        f"from particle to particle through {len(anchors)} anchors, {len(path.members)} particles, in a graph of "
+        f"{path.average_neighbours:g} neighbours on average"
+    )
     return Way(points[path.members], path.members, np.unique(np.rint(steps).astype(np.int64)), anchors, words)
+
+
+def ends_of(points: Numbers) -> Places:
+    """Two of particles (N, d) near both ends of the first component: where they lie densest there."""
+    along, density = principal_components(points).scores(points)[:, 0], log_density(points)
+    count = max(1, round(_END_SHARE * len(points)))
+    found = []
+    for percentile in (LOW_PERCENTILE, HIGH_PERCENTILE):
+        near = np.argsort(np.abs(along - np.percentile(along, percentile)), kind="stable")[:count]
+        found.append(int(near[density[near].argmax()]))
+    return np.array(found, np.int64)
 
 
 def _anchor_latents(job: VaeTraverseJob, run: LatentRun, points: Numbers) -> Numbers:

@@ -52,3 +52,12 @@ def test_a_row_has_one_scale_and_a_strip_breaks_its_rows():
     assert broken.shape[0] > broken.shape[1] * 0.9
     differences = figures.picture_strip({"a": [weak - strong] * 2}, ["0", "1"], 2.0, signed=["a"])
     assert differences != figures.picture_strip({"a": [weak - strong] * 2}, ["0", "1"], 2.0)
+
+
+def test_what_is_empty_in_all_pictures_is_cut_off():
+    picture = np.full((48, 48), np.nan)
+    picture[20:24, 24:30] = 1.0
+    inside = figures.middle_of([picture, np.full((48, 48), np.nan)])
+    assert (inside.start, inside.stop) == (24 - 8, 24 + 8)
+    assert figures.middle_of([np.ones((48, 48))]) == slice(0, 48)
+    assert figures.middle_of([np.full((48, 48), np.nan)]) == slice(0, 48)

@@ -17,6 +17,8 @@ from ..volume import distance_to
 from .components import Numbers, signs
 
 _PEAK, _OF_PEAK = 99.99, 0.5
+_LEAST_SHARE = 1e-5
+"""Of the variance; what is less is the rounding of float16."""
 _TOGETHER = 256
 """Volumes that are unpacked at a time."""
 
@@ -122,7 +124,7 @@ def volume_space(volumes: MaskedVolumes, weights: Numbers, most: int) -> VolumeS
     found, vectors = torch.linalg.eigh(products)
     found, vectors = found.flip(0).clamp(min=0), vectors.flip(1)
     total = max(float(found.sum()), 1e-300)
-    kept = min(most, int((found > 1e-9 * total).sum()))
+    kept = min(most, int((found > _LEAST_SHARE * total).sum()))
     # At least one, which is all zeros where the volumes do not differ.
     loadings = vectors[:, : max(kept, 1)] * counted.sqrt()[:, None] * (1.0 if kept else 0.0)
     axes = torch.nn.functional.normalize(_weighted_sum(volumes.chunks(), loadings, mean).float(), dim=1)
