@@ -58,7 +58,7 @@ def parse_condition(text: str) -> Condition:
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"a condition of more than {MAX_CHARACTERS} characters")
-    reader = _Reader(text)
+    reader = _ConditionReader(text)
     found = reader.either(0)
     reader.expect_end()
     return found
@@ -76,7 +76,7 @@ def columns_of(condition: Condition) -> Iterator[str]:
             yield from columns_of(part)
 
 
-class _Reader:
+class _ConditionReader:
     """Goes through the words of a condition from left to right."""
 
     def __init__(self, text: str) -> None:

@@ -59,7 +59,8 @@ def test_every_command_of_the_tutorial_runs_and_the_states_are_told_apart(tmp_pa
     whole = np.loadtxt(tmp_path / "demo/truth.csv", delimiter=",", skiprows=1)[:, 1] > 0
     with np.load(tmp_path / "selected/selection.npz") as found:
         shares = sorted([whole[found["indices"]].mean(), whole[found["rest"]].mean()])
-    assert shares[0] < 0.25 and shares[1] > 0.85
+    # Clusters that know nothing of the states would differ by 0.05, one standard deviation.
+    assert shares[1] - shares[0] > 0.5
     rows = [line for line in (tmp_path / "selected/selected.star").read_text().splitlines() if "@" in line]
     source = (tmp_path / "demo/Refine3D/job003/run_data.star").read_text().splitlines()
     assert set(rows) <= set(source)

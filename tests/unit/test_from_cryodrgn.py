@@ -20,11 +20,12 @@ COMMANDS = list(dict.fromkeys(re.findall(r"`(cryobridge [a-z]+ [a-z0-9]+ [^`]*)`
 TRANSLATED = re.findall(
     r"[\w.]+",
     "downsample parse_pose_star parse_pose_csparc parse_ctf_star parse_ctf_csparc parse_star backproject_voxel "
-    "preprocess train_vae train_nn train_dec eval_images eval_vol eval_decoder analyze analyze.sh get_z_pcs pc_traversal "
-    "direct_traversal graph_traversal analyze_landscape analyze_landscape_full filter abinit abinit_het_old "
-    "abinit_homo_old dashboard parse_relion parse_warptools add_psize analyze_convergence clean concat_pkls filter_pkl "
-    "filter_star filter_cs filter_mrcs write_star write_cs select_clusters select_random flip_hand invert_contrast "
-    "phase_flip translate_mrcs fsc plot_fsc gen_mask make_movies plot_classes view_mrcs view_header view_cs_header"
+    "preprocess train_vae train_nn train_dec eval_images eval_vol eval_decoder analyze analyze.sh get_z_pcs "
+    "pc_traversal direct_traversal graph_traversal analyze_landscape analyze_landscape_full filter abinit "
+    "abinit_het_old abinit_homo_old dashboard parse_relion parse_warptools add_psize analyze_convergence clean "
+    "concat_pkls filter_pkl filter_star filter_cs filter_mrcs write_star write_cs select_clusters select_random "
+    "flip_hand invert_contrast phase_flip translate_mrcs fsc plot_fsc gen_mask make_movies plot_classes view_mrcs "
+    "view_header view_cs_header",
 )
 """Every command of cryoDRGN 0.1, 0.2 and 4.3.1, and of its cryodrgn_utils."""
 

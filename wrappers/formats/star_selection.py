@@ -60,7 +60,7 @@ def read_star_rows(path: Path) -> StarRows:
     """
     with opened_table(path) as content:
         lines = list(content.lines(with_ends=True))
-    found = _Found(str(path))
+    found = _FoundRows(str(path))
     read_tables((line.rstrip(b"\r\n") for line in lines), str(path), found.begin)
     if found.columns is None:
         raise InputInvalid(f"{path}: has no table with '{IMAGE}'; give the particles that the run was trained on")
@@ -106,7 +106,7 @@ def star_of_rows(star: StarRows, rows: NDArray[np.int64], added: Mapping[str, Se
     return b"".join(parts)
 
 
-class _Found:
+class _FoundRows:
     """The table of particles, as far as it has been read."""
 
     def __init__(self, name: str) -> None:

@@ -48,14 +48,14 @@ def meets(condition: Condition, values: Mapping[str, Numbers], count: int) -> Ma
         case Negated(part):
             return ~meets(part, values, count)
         case Joined(word, parts):
-            found = [meets(part, values, count) for part in parts]
-            return np.logical_and.reduce(found) if word == "and" else np.logical_or.reduce(found)
+            found = np.stack([meets(part, values, count) for part in parts])
+            return np.asarray(found.all(axis=0) if word == "and" else found.any(axis=0), np.bool_)
         case Compared(operands, comparisons):
             read = [expect_column(values, one, "where") if isinstance(one, str) else one for one in operands]
             held = np.ones(count, np.bool_)
-            for left, right, word in zip(read[:-1], read[1:], comparisons, strict=True):
+            for left, right, sign in zip(read[:-1], read[1:], comparisons, strict=True):
                 there = np.isfinite(left) & np.isfinite(right)
-                held &= np.asarray(_COMPARES[word](left, right)) & there
+                held &= np.asarray(_COMPARES[sign](left, right)) & there
             return held
 
 
@@ -65,7 +65,7 @@ def inside(outline: Numbers, x: Numbers, y: Numbers) -> Mask:
     from matplotlib.path import Path as Outline
 
     points = np.stack([x, y], axis=1)
-    there = np.isfinite(points).all(axis=1)
+    there: Mask = np.all(np.isfinite(points), axis=1)
     closed = np.concatenate([outline, outline[:1]])
     return np.asarray(Outline(closed).contains_points(np.where(there[:, None], points, 0.0)), np.bool_) & there
 

@@ -43,7 +43,7 @@ def values_of_set(particles: ParticleSet) -> Values:
     found: Values = {
         "index": np.arange(len(particles), dtype=np.float64),
         "pixel_size_A": particles.pixel_size_A.astype(np.float64),
-        "optics_group": particles.optics_group + 1.0,
+        "optics_group": (particles.optics_group + 1).astype(np.float64),
         "micrograph": particles.micrograph.astype(np.float64),
         "half": particles.half.astype(np.float64),
     }

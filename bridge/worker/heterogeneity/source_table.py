@@ -65,6 +65,7 @@ def open_source(path: Path, particles: ParticleSet) -> SourceTable | None:
     if not name.lower().endswith((".star", ".cs")):
         return None
     table: SourceTable
+    numbers: NDArray[np.int64] | None
     if name.lower().endswith(".star"):
         star = read_star_rows(path)
         table, numbers = _Star(path, star), star.numbers

@@ -24,7 +24,8 @@ def test_and_binds_closer_than_or() -> None:
 
 def test_brackets_and_not() -> None:
     found = parse_condition("not (a == 1 or b != 2) and c >= 3")
-    assert isinstance(found, Joined) and found.word == "and"
+    assert isinstance(found, Joined)
+    assert found.word == "and"
     assert found.parts[0] == Negated(parse_condition("a == 1 or b != 2"))
 
 

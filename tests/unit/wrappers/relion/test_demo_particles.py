@@ -27,7 +27,9 @@ def test_images_are_what_the_table_says_of_them(mixture: Mixture, tmp_path: Path
     write_project(tmp_path, mixture)
     particles = read_particles(tmp_path / STAR)
     assert (particles.box, len(particles), len(particles.stacks)) == (32, COUNT, 3)
-    assert particles.rotations is not None and particles.shifts_A is not None and particles.ctf is not None
+    assert particles.rotations is not None
+    assert particles.shifts_A is not None
+    assert particles.ctf is not None
     np.testing.assert_allclose(particles.rotations, euler_matrices(mixture.euler_deg), atol=1e-6)
     images = read_images(particles, np.arange(COUNT))
     np.testing.assert_array_equal(images, mixture.images)

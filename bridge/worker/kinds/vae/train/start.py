@@ -16,7 +16,7 @@ from cryobridge.core.training import Parking, Ranks, generator_at
 from cryobridge.schemas.errors import CryobridgeError
 
 from ....heterogeneity.image_source import ImageSource
-from ....heterogeneity.reality import Controls, controls_of, verdict_of, warnings_of
+from ....heterogeneity.reality import SubspaceControls, controls_of, verdict_of, warnings_of
 from ....jobs.checkpoint import Checkpoint, Checkpoints
 from ....loop import Progress, scaled
 
@@ -49,7 +49,7 @@ class Reality:
     metrics: dict[str, float | int | bool]
 
     @classmethod
-    def of(cls, controls: Controls) -> Reality:
+    def of(cls, controls: SubspaceControls) -> Reality:
         """What controls say."""
         judged = verdict_of(controls, {})
         reasons, doubts = list(judged.reasons), warnings_of(controls, {})

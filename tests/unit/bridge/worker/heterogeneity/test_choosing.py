@@ -65,7 +65,8 @@ def test_the_nearest_are_those_with_the_least_distance() -> None:
     among = np.arange(200) % 2 == 0
     chosen = nearest(latents, place, 10, among)
     far = np.linalg.norm(latents - np.array(place), axis=1)
-    assert chosen.sum() == 10 and among[chosen].all()
+    assert chosen.sum() == 10
+    assert among[chosen].all()
     assert far[chosen].max() <= far[among & ~chosen].min()
     with pytest.raises(InputInvalid, match="should be 3 numbers"):
         nearest(latents, (1.0,), 10, among)
@@ -74,6 +75,8 @@ def test_the_nearest_are_those_with_the_least_distance() -> None:
 def test_a_draw_is_repeated_by_its_seed_and_never_beyond_the_rules() -> None:
     among = np.arange(100) < 40
     first, again, other = drawn(among, 20, 1), drawn(among, 20, 1), drawn(among, 20, 2)
-    assert first.sum() == 20 and among[first].all()
-    assert (first == again).all() and (first != other).any()
+    assert first.sum() == 20
+    assert among[first].all()
+    assert (first == again).all()
+    assert (first != other).any()
     assert drawn(among, 99, 1).sum() == 40

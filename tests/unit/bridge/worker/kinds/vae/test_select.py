@@ -74,10 +74,11 @@ def star_rows() -> list[str]:
     rng = np.random.default_rng(3)
     rows = []
     for row, image in enumerate(rng.permutation(COUNT)):
+        half = 1 + row % 2
         rot, tilt, psi = rng.uniform(-180, 180), np.degrees(np.arccos(rng.uniform(-1, 1))), rng.uniform(-180, 180)
         rows.append(
             f"{image + 1:06d}@stack.mrcs  mic_{row % 4}.mrc  {1 + (row >= 30)}  {rot:.6f} {tilt:.6f}   {psi:.6f} "
-            f"{rng.normal():.3f} {rng.normal():.3f} {10000 + 100 * row} {9900 + 100 * row} 12.5 {1 + row % 2} odd_{row}\n"
+            f"{rng.normal():.3f} {rng.normal():.3f} {10000 + 100 * row} {9900 + 100 * row} 12.5 {half} odd_{row}\n"
         )
     return rows
 
@@ -169,7 +170,8 @@ def test_a_lasso_random_ones_and_their_inverse(trained: Path, latents: np.ndarra
     assert (tmp_path / "out" / "selected.star").read_text() == expected(inside)
     result, _ = select(tmp_path / "drawn", inputs, lasso_axes="z1,z2", random=5, invert=True)
     with np.load(tmp_path / "drawn" / "selection.npz") as found:
-        assert len(found["rest"]) == 5 and set(found["rest"]) <= set(inside)
+        assert len(found["rest"]) == 5
+        assert set(found["rest"]) <= set(inside)
     assert result["seeds"] == {"random": 0}
 
 
@@ -238,7 +240,8 @@ def test_without_a_run_particles_are_chosen_by_what_their_table_says(star: Path,
     members = np.array([row for row in range(30, COUNT) if row % 2 == 0])
     assert (tmp_path / "out" / "selected.star").read_text() == expected(members)
     counts = (tmp_path / "out" / "counts.csv").read_text().splitlines()
-    assert "optics group,2,10,5,0.5000" in counts and "half-set,2,20,0,0.0000" in counts
+    assert "optics group,2,10,5,0.5000" in counts
+    assert "half-set,2,20,0,0.0000" in counts
     page = (tmp_path / "out" / "report.html").read_text()
     assert "does not take the same share of each half-set" not in page
     assert {"scf_star_all", "scf_star_selected"} <= set(result["metrics"])
@@ -300,7 +303,8 @@ def test_cryosparc_gets_every_column_back_and_a_group_to_import(cryosparc: dict[
         "type": "particle.alignments3D",
     }
     rest = read_rows(tmp_path / "out" / "rest.cs")
-    assert len(rest) == COUNT - 3 and not set(rest["uid"]) & set(kept["uid"])
+    assert len(rest) == COUNT - 3
+    assert not set(rest["uid"]) & set(kept["uid"])
 
 
 def test_latents_go_into_slots_as_those_of_3d_variability(
