@@ -33,7 +33,6 @@ __all__ = [
     "information_of",
     "latent_grid",
     "latent_line",
-    "line",
     "linear_of",
     "model_of",
     "nearness",
