@@ -89,3 +89,10 @@ def test_the_toy_stack_gives_the_toy_model_back(shared: Path, tmp_path: Path) ->
     found = mrc.read(tmp_path / "backprojected" / "backproject.mrc")[0]
     model = mrc.read(tmp_path / "toymodel_small_nocenter.mrc")[0]
     assert np.corrcoef(found.ravel(), model.ravel())[0, 1] > 0.95
+    # Its training, as the README of cryoDRGN has it, with a network of a hundredth of the size.
+    network = ("--qdim", "32", "--qlayers", "1", "--pdim", "64", "--players", "2", "--num-epochs", "3", "--lr", "2e-3")
+    given = ("toy_projections.star", "--poses", "toy_angles.pkl", "--apix", "6", "--zdim", "1")
+    run(tmp_path, "vae", "train", *given, "--method", "published", *network, "-o", "trained")
+    run(tmp_path, "vae", "volumes", "trained", "--z", "0", "-o", "volumes")
+    learned = mrc.read(tmp_path / "volumes" / "vol_001.mrc")[0]
+    assert np.corrcoef(learned.ravel(), model.ravel())[0, 1] > 0.7
