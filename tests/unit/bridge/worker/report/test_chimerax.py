@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from cryobridge.bridge.worker.report.chimerax import script
+from cryobridge.bridge.worker.report.chimerax import script, series
 
 COMMANDS = {"open", "volume", "lighting", "graphics", "tile", "view"}
 
@@ -90,3 +90,28 @@ def test_names_of_real_life_are_taken(name):
 @pytest.mark.parametrize("level", [math.nan, math.inf])
 def test_a_level_that_is_no_number_is_left_out(level):
     assert not re.search(r"nan|inf\b", "\n".join(commands(script([("a.mrc", level)]))))
+
+
+def test_a_series_lies_in_one_place_and_has_a_slider():
+    lines = commands(series([("vol_001.mrc", 1.0), ("vol_002.mrc", 1.5), ("vol_003.mrc", 2.0)]))
+    opened = [line.split('"')[1] for line in lines if line.startswith("open ")]
+    assert opened == ["vol_001.mrc", "vol_002.mrc", "vol_003.mrc"]
+    assert [line.split(" level ")[1].split()[0] for line in lines if line.startswith("volume ")] == ["1", "1.5", "2"]
+    assert not any(line.startswith("tile") for line in lines)
+    slider = lines[-1].removeprefix("mseries slider ")
+    assert slider != lines[-1], "the last line is the slider: a run without windows fails there, and nothing is lost"
+    assert slider.split(" | ") == [f'##name="cryobridge {number} vol_00{number}.mrc"' for number in (1, 2, 3)]
+
+
+def test_a_series_of_one_has_no_slider():
+    assert "mseries" not in series([("vol_001.mrc", 1.0)])
+
+
+def test_a_series_leaves_out_what_could_do_harm():
+    text = series([("first.mrc", 1.0), ('a" ; exit ; ".mrc', 1.0), ("b.mrc", math.nan), ("last.mrc", 1.0)])
+    assert [line.partition(" name ")[0] for line in commands(text) if line.startswith("open")] == [
+        'open "first.mrc"',
+        'open "last.mrc"',
+    ]
+    assert {line.split()[0] for line in commands(text)} <= COMMANDS | {"mseries"}
+    assert sum("left out" in line for line in text.splitlines()) == 2

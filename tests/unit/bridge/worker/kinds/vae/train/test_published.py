@@ -13,6 +13,7 @@ import torch
 from support.map_jobs import run_map_job
 from support.simulated_particles import SimulatedParticles, simulate
 
+from cryobridge.bridge.worker.heterogeneity.drawn import DrawnFigures
 from cryobridge.bridge.worker.heterogeneity.run_folder import read_run
 from cryobridge.bridge.worker.jobs.runner import run_job
 from cryobridge.bridge.worker.kinds.vae.train.published_setup import objects_of, published_training
@@ -51,6 +52,12 @@ def trained(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("jobs") / "trained"
     run_map_job("vae.train", output, {"particles": table}, {**OPTIONS, "legacy": True})
     return output
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first training, which is older than this fixture, draws the figures of its report."""
+    monkeypatch.setattr(DrawnFigures, "add", lambda *_, **__: None)
 
 
 def test_a_training_ends_with_a_model_latents_of_every_epoch_and_losses(trained: Path):
