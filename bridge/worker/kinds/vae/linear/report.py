@@ -19,6 +19,7 @@ from ....heterogeneity.reality import may_not_be_concluded, verdict_of, warnings
 from ....heterogeneity.run_folder import Latents
 from ....report import figures, methods
 from ....report.citations import by_doi
+from ....report.levels import contour_level
 from ....report.methods import Passage
 from ....report.page import Figure, Report, as_html
 from ....report.quantities import angstrom
@@ -204,7 +205,7 @@ def _strip(outcome: LinearOutcome) -> bytes:
     model = outcome.model
     shown = min(model.zdim, _SHOWN_MODES)
     # Beyond the reach of the modes the consensus has detail that is noise to a surface.
-    level = figures.surface_level(low_passed(model.consensus, model.radius).cpu())
+    level = contour_level(low_passed(model.consensus, model.radius).cpu())
     rows: dict[str, list[NDArray[np.float64]]] = {}
     deviations = model.prior_variance.sqrt()
     components = model.components()
