@@ -52,8 +52,8 @@ def decoded(
             torch.cuda.synchronize(device)
         if not bool(torch.isfinite(found).all()):
             raise InputInvalid(
-                f"latents {first} to {first + len(found) - 1}, counted from 0: the model makes volumes of them that are "
-                "not finite; give latents nearer to the particles'"
+                f"latents {first} to {first + len(found) - 1}, counted from 0: the model makes volumes of them that "
+                "are not finite; give latents nearer to the particles'"
             )
         each_s = (time.monotonic() - begun) / len(found)
         yield from found

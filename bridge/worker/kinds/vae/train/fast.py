@@ -170,11 +170,10 @@ def _earlier(job: VaeTrainJob, images: ImageSource, device: torch.device) -> Fil
 
 
 def _check(job: VaeTrainJob, training: LatentTraining, images: ImageSource, context: Context) -> None:
-    options = job.options
-    if len(images) - training.held_out < 2 * (options.latent_dimensions + 1):
+    if len(images) - training.held_out < 2 * (job.options.latent_dimensions + 1):
         raise InputInvalid(
-            f"{job.inputs.particles} (particles): {len(images)} particles are too few for a latent of {options.latent_dimensions} "
-            "numbers; give more particles, or fewer latent_dimensions"
+            f"{job.inputs.particles} (particles): {len(images)} particles are too few for a latent of "
+            f"{job.options.latent_dimensions} numbers; give more particles, or fewer latent_dimensions"
         )
     if training.batch % context.ranks.count:
         raise OptionsInvalid(
