@@ -90,7 +90,7 @@ class LinearOutcome:
         if found.controls.kept:
             lines.append(
                 f"Volumes made of nothing but the images at both ends of the first latent differ as the mode says: "
-                f"correlation {found.local_agreement:.2f}. The latents that chose these images come from the same images, "
+                f"correlation {found.local_agreement:.2f}. The latents that chose them come from the same images, "
                 "so this shows how the mode looks without a model, not that it is real."
             )
         if found.controls.kept == found.subspace.modes:
