@@ -87,7 +87,7 @@ def moved(particles: SimulatedParticles) -> SimulatedParticles:
 CHANGES: dict[str, tuple[Change, float]] = {
     "stronger": (stronger, 0.9999),
     "inverted": (inverted, 0.9999),
-    "reordered": (reordered, 0.99),
+    "reordered": (reordered, 0.97),
     "moved": (moved, 0.98),
     "turned": (turned, 0.98),
 }
