@@ -10,12 +10,13 @@ from torch import Tensor
 
 from ..particles import HalfDisc, half_disc
 from .evaluation import half_spectrum_points, spectra_of_latents, volumes_of_spectra
-from .model import Description, VolumeModel, register
+from .model import Description, VolumeModel, expect_held, register
 from .published import DecoderOfPoints, NetworkShape, PublishedNetwork
 
 NAME = "coordinate"
 _SHAPE, _VOXEL, _NORM, _SCALE, _CORNERS = "network", "voxel_size_A", "norm", "scale", "corners"
 _IMAGES_AT_ONCE = 256
+_MOST_BOX = 2048
 
 
 def whole_disc(box: int) -> HalfDisc:
@@ -148,6 +149,12 @@ class CoordinateModel:
         voxel_size_A, norm, scale = (float(description[key]) for key in (_VOXEL, _NORM, _SCALE))
         if not min(voxel_size_A, norm, scale) > 0:
             raise ValueError(f"its voxel size, norm and scale are {voxel_size_A}, {norm}, {scale}, not all above 0")
+        if shape.box > _MOST_BOX:
+            raise ValueError(f"its box of {shape.box} is larger than {_MOST_BOX}")
+        layers = [(shape.decoder_layers, shape.decoder_width)]
+        if shape.encoder not in ("table", "none"):
+            layers.append((shape.encoder_layers, shape.encoder_width))
+        expect_held(tensors, [max(count, width, count * width) for count, width in layers])
         network = PublishedNetwork(shape, whole_disc(shape.box), torch.Generator())
         expected = network.state_dict()
         for name, value in expected.items():

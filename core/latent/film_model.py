@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..particles import FourierGrid, half_disc
 from .film import FilmDecoder
 from .linear import LinearModel
-from .model import Description, VolumeModel, model_of, register
+from .model import Description, VolumeModel, expect_held, model_of, register
 from .warm_encoder import WarmEncoder
 
 FILM = "film"
@@ -193,10 +193,11 @@ def _film_of(tensors: Mapping[str, Tensor], description: Description) -> VolumeM
     sizes = ("zdim", "modes", "box", "features", "width", "layers", "encoder_width")
     given: dict[str, Any] = {one: int(description[one]) for one in sizes}
     shape = FilmShape(radius=float(description["radius"]), **given)
-    half_disc(shape.box, shape.radius)
     linear = model_of(_of(tensors, _LINEAR), description["linear"], next(iter(tensors.values())).device)
     if not isinstance(linear, LinearModel) or linear.zdim != shape.modes or linear.box != shape.box:
         raise ValueError(f"its linear model is not of {shape.modes} modes in a box of {shape.box}")
+    half_disc(shape.box, shape.radius)
+    expect_held(tensors, [*given.values(), shape.layers * shape.width**2, shape.features * shape.width])
     network = FilmNetwork.new(shape, torch.zeros(shape.features, 3, device=linear.consensus.device), 1.0, 0)
     try:
         network.load_state_dict(_of(tensors, _NETWORK))

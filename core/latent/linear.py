@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import Self
 
@@ -44,6 +45,11 @@ class LinearModel:
         radius: float,
         voxel_size_A: float,
     ) -> None:
+        if not (0 < radius <= consensus.shape[-1] and 0 < voxel_size_A < math.inf):
+            raise ValueError(
+                f"a radius of {radius:g} and voxels of {voxel_size_A:g} A do not belong to a box of "
+                f"{consensus.shape[-1]}"
+            )
         self._grid = BandGrid(consensus.shape[-1], radius)
         zdim = len(prior_variance)
         if consensus.dim() != 3 or table.shape != (len(self._grid), 2 * zdim):

@@ -6,7 +6,7 @@ and opened by whoever has the file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -79,6 +79,25 @@ class SliceModel(Protocol):
         """
 
 
+def expect_held(tensors: Mapping[str, Tensor], least: Iterable[int]) -> None:
+    """Refuse a description whose network would be larger than what was stored, before it is built.
+
+    Parameters
+    ----------
+    least
+        Numbers that parts of the network hold at least.
+
+    Raises
+    ------
+    ValueError
+        If the tensors, of any shapes, hold fewer, or a number is below zero.
+    """
+    held = sum(value.numel() for value in tensors.values())
+    for wanted in least:
+        if not 0 <= wanted <= held:
+            raise ValueError(f"its description says a network of {wanted} numbers, its tensors hold {held}")
+
+
 _MODELS: dict[str, Callable[[Mapping[str, Tensor], Description], VolumeModel]] = {}
 
 
@@ -99,6 +118,8 @@ def model_of(
     ValueError
         If it is of no model that is known here, or a tensor is missing, of another shape, or not finite.
     """
+    if not tensors:
+        raise ValueError("it holds no tensors")
     name = description.get("model")
     if name not in _MODELS:
         raise ValueError(f"a model '{name}' is not known here, only {', '.join(sorted(_MODELS))}")

@@ -42,7 +42,7 @@ class StillModel:
 register(_NAME, lambda _, description: StillModel(int(description["zdim"])))
 
 
-class _PlainFolder:
+class PlainFolder:
     """What `write_run` needs of a job's folder."""
 
     def __init__(self, path: Path) -> None:
@@ -58,7 +58,7 @@ class _PlainFolder:
 def write_latent_run(path: Path, latents: np.ndarray, particles: ParticleSet, sha256: str | None = None) -> Path:
     """A finished run; with the hash of its table, where the result should have one."""
     path.mkdir(parents=True)
-    write_run(_PlainFolder(path), StillModel(latents.shape[1]), latents.astype(np.float32), None, particles)  # type: ignore[arg-type]
+    write_run(PlainFolder(path), StillModel(latents.shape[1]), latents.astype(np.float32), None, particles)  # type: ignore[arg-type]
     if sha256 is not None:
         (path / RESULT_NAME).write_text(json.dumps({"inputs": {"particles": {"sha256": sha256}}}))
     return path

@@ -67,11 +67,12 @@ def dependences(components: Mapping[str, NDArray[np.float64]], covariates: Colum
         for covariate, column in covariates.items():
             if covariate in ("micrograph", "optics group"):
                 share = between_groups(values, column)
-                strong = share > _MOST_GROUP_SHARE
+                strong = share > max(_MOST_GROUP_SHARE, _by_chance(column))
             elif "azimuth" in covariate:
                 # An angle has no order: sectors of it are groups.
-                share = between_groups(values, np.floor(column / 30))
-                strong = share > _WARN_ABOVE**2
+                sectors = np.floor(column / 30)
+                share = between_groups(values, sectors)
+                strong = share > max(_WARN_ABOVE**2, _by_chance(sectors))
             else:
                 share = rank_correlation(values, column)
                 strong = abs(share) > max(_WARN_ABOVE, _DEVIATIONS / np.sqrt(len(values)))
@@ -87,6 +88,15 @@ def warnings_of(found: Sequence[Dependence]) -> list[str]:
         for one in found
         if one.is_strong
     ]
+
+
+def _by_chance(groups: NDArray[np.float64]) -> float:
+    """What `between_groups` of these groups (N,) hardly ever reaches where values do not depend on them.
+
+    Of a normal distribution the chi square of G - 1 has the deviation sqrt(2 (G - 1)), and the share is 1 / N of it.
+    """
+    known = groups[np.isfinite(groups)]
+    return _DEVIATIONS * float(np.sqrt(2 * max(len(np.unique(known)) - 1, 0))) / max(len(known), 1)
 
 
 def between_groups(values: NDArray[np.float64], groups: NDArray[np.float64]) -> float:

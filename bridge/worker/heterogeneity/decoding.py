@@ -40,7 +40,7 @@ def decoded(
     Raises
     ------
     InputInvalid
-        If not even one fits into memory.
+        If not even one fits into memory, or one is not finite.
     """
     most = together_at_most(model.box, device)
     size = min(most, batch or _LEAST_BATCH)
@@ -50,6 +50,11 @@ def decoded(
         found = model.volumes(torch.from_numpy(latents[first : first + size]).to(device))
         if device.type == "cuda":
             torch.cuda.synchronize(device)
+        if not bool(torch.isfinite(found).all()):
+            raise InputInvalid(
+                f"latents {first} to {first + len(found) - 1}, counted from 0: the model makes volumes of them that "
+                "are not finite; give latents nearer to the particles'"
+            )
         each_s = (time.monotonic() - begun) / len(found)
         yield from found
         first += len(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from cryobridge.core.particles import HalfDisc, ImageProbe, probed
 from cryobridge.core.training import generator_at
+from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.particle_images import ImageOptions
 from cryobridge.wrappers.particles.particle_set import Contrast, ParticleSet
 
@@ -27,6 +29,8 @@ _PROBE_RADIUS = 24
 _FEWEST_PROBED = 4
 _NOISE_FROM = 0.9
 """Share of the disc's radius from which on a spectrum is taken to be noise."""
+_ALIKE = 1e-5
+"""Of their largest value: images that differ by no more than this are one image, moved."""
 _LEAST_NOISE = 0.05
 """Of the rms of a spectrum: images without noise are not scaled up without bound."""
 _SHARE_OF_FREE = 0.5
@@ -199,6 +203,7 @@ def _looked_at(recipe: Preparation, some: ImageBatch, options: ImageOptions) -> 
     """What a probe of some images says, and the deviation of their noise."""
     has_ctf = recipe.particles.ctf is not None
     noise = noise_deviation(recipe.disc, some.spectra)
+    _expect_different(recipe.particles.name, some.spectra, noise)
     if len(some) < _FEWEST_PROBED:
         taken = (recipe.particles.contrast if options.contrast == "auto" else options.contrast) or "bright"
         words = (f"There are too few images to find their contrast; they are taken as {taken}.",)
@@ -208,6 +213,15 @@ def _looked_at(recipe: Preparation, some: ImageBatch, options: ImageOptions) -> 
         band, some.spectra[:, : len(band)], some.ctf[:, : len(band)], some.rotations, generator_at(len(some))
     )
     return contrast_of(probe, options.contrast, recipe.particles.contrast, has_ctf=has_ctf), noise
+
+
+def _expect_different(name: str, spectra: Tensor, noise: float) -> None:
+    """Refuse images (N, M) that are one and the same, such as zeros, or too large for their squares to be held."""
+    if not math.isfinite(noise):
+        raise InputInvalid(f"{name}: its images hold values too large to be worked with; normalise them first")
+    sizes = spectra.abs()
+    if len(sizes) > 1 and bool((sizes - sizes[0]).abs().max() <= _ALIKE * sizes.max()):
+        raise InputInvalid(f"{name}: its images are all the same, such as zeros; give the images of the particles")
 
 
 def noise_deviation(disc: HalfDisc, spectra: Tensor) -> float:

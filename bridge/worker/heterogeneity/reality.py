@@ -179,6 +179,8 @@ def verdict_of(controls: SubspaceControls, explained: Mapping[str, Tensor]) -> J
         return Judged("nothing found", reasons, "bad")
     if controls.poses_doubted:
         return Judged("may be wrong poses", reasons, "bad")
+    if float(controls.halves[0]) < _HALVES_AGREE:
+        return Judged("more than noise, but not the same in both halves of the particles", reasons, "careful")
     if warnings_of(controls, explained):
         return Judged("there is something, but look at the warnings", reasons, "careful")
     return Judged(f"{kept} {'mode' if kept == 1 else 'modes'} above noise", reasons, "good")

@@ -90,7 +90,13 @@ class LatentRun:
         if epoch not in self.epochs:
             kept = ", ".join(map(str, sorted(self.epochs))) or "none"
             raise InputInvalid(f"{self.path}: latents of epoch {epoch} were not kept (kept: {kept})")
-        return _latents_in(self.epochs[epoch])
+        found = _latents_in(self.epochs[epoch])
+        if found.shape != self.latents.shape:
+            raise InputInvalid(
+                f"{self.epochs[epoch]}: holds latents of shape {found.shape}, the run's are of {self.latents.shape}; "
+                f"run the training again"
+            )
+        return found
 
 
 def write_run(
@@ -132,12 +138,13 @@ def read_run(path: Path, device: torch.device, epoch: int | None = None) -> Late
 
 def _read_ours(path: Path, device: torch.device) -> LatentRun:
     arrays = read_arrays(path / LATENTS)
-    if "z" not in arrays or arrays["z"].ndim != 2 or not np.isfinite(arrays["z"].astype(np.float32)).all():
+    latents = _finite_latents(arrays, "z", path / LATENTS)
+    log_variances = _finite_latents(arrays, "log_variance", path / LATENTS) if "log_variance" in arrays else None
+    if log_variances is not None and log_variances.shape != latents.shape:
         raise InputInvalid(
-            f"{path / LATENTS}: holds no latents 'z' (N, zdim) of finite numbers; run the training again"
+            f"{path / LATENTS}: 'log_variance' is of shape {log_variances.shape}, 'z' of {latents.shape}; run the "
+            f"training again"
         )
-    latents = arrays["z"].astype(np.float32)
-    variances = arrays.get("log_variance")
     table = path / PARTICLES
     particles = set_of(read_arrays(table), table) if table.is_file() else None
     if particles is not None and len(particles) != len(latents):
@@ -152,7 +159,6 @@ def _read_ours(path: Path, device: torch.device) -> LatentRun:
     epochs = {
         int(match[1]): path / name for name in sorted(os.listdir(path)) if (match := _EPOCH.fullmatch(name)) is not None
     }
-    log_variances = None if variances is None else variances.astype(np.float32)
     return LatentRun(path, model, latents, log_variances, particles, epochs)
 
 
@@ -173,7 +179,7 @@ def read_model(path: Path, device: torch.device) -> VolumeModel:
         file = TensorFile(descriptor, most_table_bytes=_MOST_TABLE_BYTES)
         description = dict(json.loads(file.metadata[_DESCRIPTION]))
         return model_of({name: file.read(name) for name in file.names}, description, device)
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, OverflowError) as error:
         raise InputInvalid(f"{path}: is no model of heterogeneity, or damaged ({error}); train again") from error
     finally:
         os.close(descriptor)
@@ -183,4 +189,11 @@ def _latents_in(path: Path) -> Latents:
     """Latents of an epoch's file, ours or cryoDRGN's."""
     if path.suffix == ".pkl":
         return read_peer_latents(path)
-    return read_arrays(path)["z"].astype(np.float32)
+    return _finite_latents(read_arrays(path), "z", path)
+
+
+def _finite_latents(arrays: Mapping[str, NDArray[np.generic]], name: str, path: Path) -> Latents:
+    found = arrays.get(name)
+    if found is None or found.ndim != 2 or found.dtype.kind not in "fiu" or not np.isfinite(found).all():
+        raise InputInvalid(f"{path}: holds no '{name}' (N, zdim) of finite numbers; run the training again")
+    return found.astype(np.float32)

@@ -90,7 +90,8 @@ class LinearOutcome:
         if found.controls.kept:
             lines.append(
                 f"Volumes made of nothing but the images at both ends of the first latent differ as the mode says: "
-                f"correlation {found.local_agreement:.2f}."
+                f"correlation {found.local_agreement:.2f}. The latents that chose them come from the same images, "
+                "so this shows how the mode looks without a model, not that it is real."
             )
         if found.controls.kept == found.subspace.modes:
             lines.append("All modes that were tried are above noise, so there may be more: ask for more with 'modes'.")
@@ -234,13 +235,21 @@ def _values(particles: ParticleSet) -> dict[str, NDArray[np.float64]]:
     return found
 
 
+def _which_modes(job: VaeLinearJob) -> str:
+    if job.options.modes is not None:
+        return "The number of modes was given."
+    return (
+        f"Modes were kept whose eigenvalue exceeds {NULL_FACTOR:g} times the first of the same residuals permuted over "
+        "the poses."
+    )
+
+
 def _passage(job: VaeLinearJob, outcome: LinearOutcome, reach_A: float) -> Passage:
     found = outcome.fitted
     text = (
         f"Residuals of {len(found.members)} particles against their Wiener-filtered consensus were modelled up to "
         f"{angstrom(reach_A)} as a linear combination of {found.subspace.modes} volumes with Gaussian latents "
         f"({PPCA.short}; {VARIABILITY.short}; {COVARIANCE.short}), fitted by {job.options.iterations} iterations of "
-        f"expectation and maximisation with the noise of each shell. Modes were kept whose eigenvalue exceeds "
-        f"{NULL_FACTOR:g} times the first of the same residuals permuted over the poses. Latents are posterior means."
+        f"expectation and maximisation with the noise of each shell. {_which_modes(job)} Latents are posterior means."
     )
     return Passage(text, (PPCA, VARIABILITY, COVARIANCE))

@@ -115,7 +115,7 @@ def _plan(job: VaeTrainJob, context: Context, images: ImageSource) -> _FastPlan:
     training = options.fast_training(device.type, len(images))
     steps = max(1, len(images) // training.batch)
     training = training.model_copy(update={"held_out_every": steps})
-    _check(options, training, images, context)
+    _check(job, training, images, context)
     radius = band_of(options, images)
     linear_radius = min(default_radius(images.box), max(_LEAST_LINEAR, _LINEAR_SHARE * radius))
     schedule = Schedule(
@@ -169,11 +169,11 @@ def _earlier(job: VaeTrainJob, images: ImageSource, device: torch.device) -> Fil
     return model
 
 
-def _check(options: TrainOptions, training: LatentTraining, images: ImageSource, context: Context) -> None:
-    if len(images) - training.held_out < 2 * (options.latent_dimensions + 1):
+def _check(job: VaeTrainJob, training: LatentTraining, images: ImageSource, context: Context) -> None:
+    if len(images) - training.held_out < 2 * (job.options.latent_dimensions + 1):
         raise InputInvalid(
-            f"inputs.particles: {len(images)} particles are too few for a latent of {options.latent_dimensions} "
-            "numbers; give more particles, or fewer latent_dimensions"
+            f"{job.inputs.particles} (particles): {len(images)} particles are too few for a latent of "
+            f"{job.options.latent_dimensions} numbers; give more particles, or fewer latent_dimensions"
         )
     if training.batch % context.ranks.count:
         raise OptionsInvalid(

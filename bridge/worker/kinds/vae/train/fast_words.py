@@ -11,6 +11,7 @@ from cryobridge.schemas.kinds.vae.train import LatentTraining
 
 from ....heterogeneity.trained import EpochLoss
 from ....report.citations import Citation, by_doi
+from ....report.quantities import angstrom
 from .network import COLLAPSED_NATS, Schedule
 from .start import Start
 
@@ -46,12 +47,12 @@ def method_of(start: Start, training: LatentTraining, schedule: Schedule) -> str
     to_A = shape.box * start.images.pixel_size_A
     return (
         f"A consensus of {shape.box} voxels was reconstructed by a Wiener filter and taken away from the images, each "
-        f"projected at its pose with its CTF. {shape.modes} linear modes to {to_A / start.linear.radius:.1f} A were "
-        f"fitted to what was left by expectation and maximisation ({PPCA.short}; {VARIABILITY.short}). Their scores "
-        f"are what an encoder of two layers of {shape.encoder_width} begins with. A decoder of {shape.layers} residual "
-        f"layers of {shape.width}, with {shape.features} Fourier features at places drawn from the consensus and "
+        f"projected at its pose with its CTF. {shape.modes} linear modes to {angstrom(to_A / start.linear.radius)} "
+        f"were fitted to what was left by expectation and maximisation ({PPCA.short}; {VARIABILITY.short}). Their "
+        f"scores are what an encoder of two layers of {shape.encoder_width} begins with. A decoder of {shape.layers} "
+        f"residual layers of {shape.width}, with {shape.features} Fourier features at places of the consensus and "
         f"latents of {shape.zdim} numbers that scale and shift them ({FILM.short}), gave the spectrum of the deviation "
-        f"from the consensus to {to_A / shape.radius:.1f} A. Both were trained as a variational autoencoder "
+        f"from the consensus to {angstrom(to_A / shape.radius)}. Both were trained as a variational autoencoder "
         f"({VAE.short}; weight of the divergence {schedule.beta:g}) for {schedule.epochs} epochs in batches of "
         f"{training.batch} at a rate of up to {training.learning_rate:g}, seed {training.seed}; {training.held_out} "
         "particles were kept out."

@@ -118,10 +118,9 @@ def _verdict(found: TrainingFindings, warnings: Sequence[str]) -> Judged | None:
             else f"The loss of particles that nothing was learned from is {looked:.4f}."
         )
     if found.linear_likeness is not None:
-        alike = found.linear_likeness >= _ALIKE
         reasons.append(
             f"What varies most correlates to {found.linear_likeness:.2f} with what the linear model alone shows: "
-            + ("the network adds little to it." if alike else "here the network shows more than a linear mixture can.")
+            + _beside_linear(found)
         )
     reality = None if found.fast is None else found.fast.reality
     if reality is not None:
@@ -132,6 +131,18 @@ def _verdict(found: TrainingFindings, warnings: Sequence[str]) -> Judged | None:
     return Judged(
         "Look before you believe" if warnings else "Particles vary", reasons, "careful" if warnings else "good"
     )
+
+
+def _beside_linear(found: TrainingFindings) -> str:
+    """What it means that network and linear model show the same, or do not."""
+    if found.linear_likeness is not None and found.linear_likeness >= _ALIKE:
+        return "the network adds little to it."
+    looked = found.trained.curve[-1].held_out if found.trained.curve else None
+    if looked is not None and looked < 0:
+        return (
+            "they differ, and particles that were kept out bear the network out; compare its volumes with vae.linear's."
+        )
+    return "they differ, and nothing says that the network is right; compare its volumes with those of vae.linear."
 
 
 def _worse(colour: Colour, warnings: Sequence[str]) -> Colour:

@@ -39,7 +39,7 @@ def doubts(near: Nearness | None, z: Latents, first_number: int) -> list[str]:
     farthest = float((near.distance / max(near.edge, 1e-12)).max())
     return [
         f"{off.size} of {len(z)} latents lie off the data (volumes {named}{more}): the nearest particle is farther "
-        f"than 99 of 100 particles are from their nearest neighbour, up to {farthest:.1f} times that. What the model "
+        f"than 99 of 100 particles are from their nearest neighbour, up to {farthest:.3g} times that. What the model "
         "makes there no particle supports."
     ]
 

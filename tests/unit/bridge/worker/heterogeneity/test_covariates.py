@@ -59,3 +59,14 @@ def test_what_a_table_does_not_say_is_left_out() -> None:
     bare = replace(PARTICLES, ctf=None, rotations=None, shifts_A=None, micrograph=np.full(COUNT, -1))
     assert covariates_of(bare) == {}
     assert covariates_of(None) == {}
+
+
+def test_few_particles_that_go_with_nothing_are_not_warned_of() -> None:
+    dice = np.random.default_rng(11)
+    covariates = {
+        "view: azimuth (deg)": dice.uniform(-180, 180, 40),
+        "micrograph": dice.integers(0, 3, 40).astype(float),
+        "defocus (A)": dice.normal(size=40),
+    }
+    found = [one for _ in range(100) for one in dependences({"PC1": dice.normal(size=40)}, covariates)]
+    assert sum(one.is_strong for one in found) <= 3
