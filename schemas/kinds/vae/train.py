@@ -10,7 +10,7 @@ from pydantic import AliasChoices, Field, model_validator
 from ...envelope import Job
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
-from ...particle_images import CRYOSPARC_LATENTS, ImageInputs, ImageOptions
+from ...particle_images import CRYOSPARC_LATENTS, ImageInputs, ImageOptions, ImagesFile
 from ...paths import Holds, RunFolder
 from ...published_vae import PublishedVaeOptions
 from ...training import TrainingOptions
@@ -45,6 +45,12 @@ _RETIRED: dict[str, str] = {
 
 class TrainInputs(ImageInputs):
     """Particles to learn from, and an earlier training to go on with."""
+
+    tilt: ImagesFile | None = Field(
+        None,
+        description="of tilt pairs: the tilted images, a stack or a table of them in the order of the particles; for "
+        "'encoder: tilt'",
+    )
 
     load: Annotated[RunFolder, Holds("model")] | None = Field(
         None,
@@ -128,7 +134,10 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
         "its latents can be relied on",
     )
     held_out: int | None = Field(
-        None, ge=0, le=65536, description="particles that nothing is learned from, to watch the loss; 1 in 20 if empty"
+        None,
+        ge=0,
+        le=65536,
+        description="particles that nothing is learned from, to watch the loss; if empty, 1 in 20, published: none",
     )
     controls: bool = Field(
         True,
@@ -189,6 +198,8 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
             raise ValueError("a schedule of 'beta' is of the published method; give a number, or 'method: published'")
         if not self.is_published and self.beta_control is not None:
             raise ValueError("'beta_control' is of the published method; leave it out, or give 'method: published'")
+        if self.seeds > 1 and not self.latent_dimensions:
+            raise ValueError("'seeds' compares latents, and there are none of 0 numbers; leave it out")
         return self
 
 
@@ -216,6 +227,16 @@ class VaeTrainJob(Job):
     kind: Literal["vae.train"] = "vae.train"
     inputs: TrainInputs
     options: TrainOptions = Field(default_factory=TrainOptions)
+
+    @model_validator(mode="after")
+    def _pairs_want_their_encoder(self) -> Self:
+        if self.inputs.tilt is None:
+            return self
+        if not (self.options.method == "published" and self.options.encoder == "tilt"):
+            raise ValueError("tilt pairs ('tilt') are learned with 'method: published' and 'encoder: tilt'; give both")
+        if not self.options.latent_dimensions or self.options.learn_poses:
+            raise ValueError("tilt pairs ('tilt') need a latent, and keep their poses; leave 'learn_poses' out")
+        return self
 
     def own_box(self, device: str) -> int:
         """That of the model."""

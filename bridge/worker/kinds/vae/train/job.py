@@ -16,11 +16,13 @@ from cryobridge.schemas.kinds.vae.train import VaeTrainJob
 from cryobridge.wrappers.formats.array_file import arrays_bytes
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 from cryobridge.wrappers.particles.reading import read_particles
+from cryobridge.wrappers.particles.tilt_pairs import tilt_pairs
 
 from ....heterogeneity.image_source import ImageSource
 from ....heterogeneity.images import image_source
 from ....heterogeneity.peer_layout import write_peer_layout
 from ....heterogeneity.run_folder import write_run
+from ....heterogeneity.tilt_series import with_dose_and_angle
 from ....heterogeneity.trained import EpochLoss, TrainedModel
 from ....jobs.context import Context
 from ....jobs.folder import REPORT_NAME
@@ -39,7 +41,7 @@ _PREPARED, _TRAINED = 0.15, 0.95
 def run(job: VaeTrainJob, context: Context) -> JobSteps:
     """Train, and write the model, the latents, a few volumes and the report."""
     particles = _particles(job)
-    yield Progress(f"{len(particles)} particles of {particles.box} pixels", 0.0)
+    yield Progress(f"{len(particles)} images of {particles.box} pixels", 0.0)
     box = job.options.box_of(particles.box)
     radius = float(whole_disc(box).radii[-1]) if job.options.is_published else None
     images = yield from scaled(
@@ -47,7 +49,7 @@ def run(job: VaeTrainJob, context: Context) -> JobSteps:
         _PREPARED,
         image_source(particles, job.options, box=box, radius=radius, device=context.device),
     )
-    yield from context.remarked([*particles.remarks, *images.remarks])
+    yield from context.remarked([*particles.remarks, *images.remarks, *_alone(job, particles)])
     if context.leads:
         context.folder.open()
     context.folder.mark("read")
@@ -94,7 +96,21 @@ def _particles(job: VaeTrainJob) -> ParticleSet:
     )
     if particles.rotations is None:
         raise InputInvalid(f"{given.particles} (particles): has no poses; refine the particles first, or give 'poses'")
-    return particles
+    if given.tilt is None:
+        return with_dose_and_angle(particles, job.options) if job.options.is_published else particles
+    tilted = read_particles(given.tilt, selection=given.selection, datadir=given.datadir)
+    return tilt_pairs(particles, tilted, job.options.tilt_deg)
+
+
+def _alone(job: VaeTrainJob, particles: ParticleSet) -> list[str]:
+    """What a reader must know of images of one object that get latents of their own."""
+    joined = job.options.is_published and job.options.encoder in ("tilt", "series")
+    if particles.tilts is None or joined or not job.options.latent_dimensions:
+        return []
+    return [
+        "The images are of tilt series, and each got a latent of its own; 'method: published' with 'encoder: series' "
+        "gives every object one."
+    ]
 
 
 def _made(
