@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from ...envelope import Job
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
@@ -14,6 +14,7 @@ from ...particle_images import CRYOSPARC_LATENTS, ImageInputs, ImageOptions, Ima
 from ...paths import Holds, RunFolder
 from ...published_vae import PublishedVaeOptions
 from ...training import TrainingOptions
+from .analyze import ANALYSIS_OUTPUTS
 
 USUAL_BOX = 128
 _KERNEL_BYTES = 400_000_000
@@ -38,7 +39,7 @@ _RETIRED: dict[str, str] = {
     "uninvert_data": "give 'contrast', bright or dark, or leave both out: it is found from the images",
     "no_window": "give 'window: false'",
     "no_amp": "give 'amp: false'",
-    "no_analysis": "analysis is a job of its own, vae.analyze; leave it out",
+    "no_analysis": "there is an analysis with 'analysis: true' alone; leave it out",
 }
 """Options of cryoDRGN that have no place here, and what there is instead."""
 
@@ -55,8 +56,14 @@ class TrainInputs(ImageInputs):
     load: Annotated[RunFolder, Holds("model")] | None = Field(
         None,
         description="folder of an earlier training of the same particles, ours or cryoDRGN's, whose networks are "
-        "trained on",
+        "trained on; 'latest', cryoDRGN's word, is what happens by itself: a training that was cut short goes on where "
+        "it was when it is asked for again",
     )
+
+    @field_validator("load", mode="before")
+    @classmethod
+    def _latest_is_by_itself(cls, given: object) -> object:
+        return None if given == "latest" else given
 
 
 class LatentTraining(TrainingOptions):
@@ -146,6 +153,11 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
     )
     amp: bool = Field(True, description="multiply matrices in bfloat16")
     checkpoint: int = Field(1, ge=1, description="keep the latents of every so many epochs")
+    analysis: bool = Field(
+        False,
+        description="when the training ends, do what vae.analyze does with its usual options, in the same folder: "
+        "clusters, volumes, analysis.html",
+    )
     checkpoint_every_s: float = Field(60.0, gt=0, description="seconds between two checkpoints of the work")
     legacy: bool = Field(False, description="write the run in cryoDRGN's layout as well, for its notebooks")
 
@@ -221,6 +233,7 @@ class VaeTrainJob(Job):
         Output("ctf.pkl", "arrays", "legacy_ctf", "CTF as cryoDRGN has it", always=False),
         Output("config.yaml", "table", "legacy_config", "settings as cryoDRGN has them", always=False),
         CRYOSPARC_LATENTS,
+        *ANALYSIS_OUTPUTS,
         REPORT,
     )
 

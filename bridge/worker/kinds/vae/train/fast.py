@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,8 +42,6 @@ class FastModel:
         The linear model that it began with, for comparison.
     scores
         (N, modes) of all images, on the device.
-    agreement
-        Share of the variance of the first seed's latents that each other seed's tell, 0 to 1.
     reality
         What the controls of the linear model say; None where there were none.
     """
@@ -51,7 +49,6 @@ class FastModel:
     trained: TrainedModel
     linear: LinearModel
     scores: Tensor
-    agreement: Sequence[float]
     reality: Reality | None
 
 
@@ -207,6 +204,7 @@ def _result(
         references=REFERENCES,
         used=plan.used,
         seeds=seeds,
+        agreement=agreement,
         clear=clear,
     )
-    return FastModel(trained, start.linear, start.scores, agreement, start.reality)
+    return FastModel(trained, start.linear, start.scores, start.reality)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from cryobridge.core.latent import whole_disc
-from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.errors import CryobridgeError, InputInvalid
+from cryobridge.schemas.kinds.vae.analyze import AnalyzeOptions
 from cryobridge.schemas.kinds.vae.train import VaeTrainJob
 from cryobridge.wrappers.formats.array_file import arrays_bytes
 from cryobridge.wrappers.particles.particle_set import ParticleSet
@@ -21,7 +22,7 @@ from cryobridge.wrappers.particles.tilt_pairs import tilt_pairs
 from ....heterogeneity.image_source import ImageSource
 from ....heterogeneity.images import image_source
 from ....heterogeneity.peer_layout import write_peer_layout
-from ....heterogeneity.run_folder import write_run
+from ....heterogeneity.run_folder import read_run, write_run
 from ....heterogeneity.tilt_series import with_dose_and_angle
 from ....heterogeneity.trained import EpochLoss, TrainedModel
 from ....jobs.context import Context
@@ -30,12 +31,14 @@ from ....jobs.runner import JobSteps
 from ....loop import Progress, scaled
 from ....memory import peak_bytes
 from ....report.page import as_html
+from ..analyze import analysed
 from .along import Along, along_first_component
 from .fast import FastModel, train_fast
-from .published import train_published
 from .report import TrainingFindings, page_of
+from .seeds import train_seeds
 
-_PREPARED, _TRAINED = 0.15, 0.95
+_PREPARED, _TRAINED, _WRITTEN = 0.15, 0.95, 0.96
+ANALYSIS_REPORT = "analysis.html"
 
 
 def run(job: VaeTrainJob, context: Context) -> JobSteps:
@@ -73,6 +76,7 @@ def run(job: VaeTrainJob, context: Context) -> JobSteps:
     context.folder.remark(remarks)
     context.folder.write_text(REPORT_NAME, as_html(page))
     context.folder.mark("finish")
+    yield from scaled(_WRITTEN, 1.0, _analysis(job, context))
     result = context.folder.finish(
         metrics=_metrics(findings, *peak_bytes(context.device)),
         options={**job.options.model_dump(mode="json"), **trained.used, "box": images.box},
@@ -117,7 +121,7 @@ def _made(
     job: VaeTrainJob, context: Context, particles: ParticleSet, images: ImageSource
 ) -> Generator[Progress | None, None, FastModel | TrainedModel]:
     if job.options.is_published:
-        return (yield from train_published(job, context, particles, images))
+        return (yield from train_seeds(job, context, particles, images))
     return (yield from train_fast(job, context, images))
 
 
@@ -137,6 +141,21 @@ def _write(context: Context, trained: TrainedModel, particles: ParticleSet, alon
     for number, volume in enumerate(along.volumes, 1):
         folder.write_map(f"volume_{number}.mrc", volume, trained.model.voxel_size_A)
     folder.write_text("training.csv", _table(trained.curve))
+
+
+def _analysis(job: VaeTrainJob, context: Context) -> Generator[Progress | None, None, None]:
+    """Look at what was written, or say how to; nothing of it may cost the training."""
+    if not job.options.latent_dimensions:
+        return
+    folder = context.folder
+    if not job.options.analysis:
+        folder.log(f"next: cryobridge vae analyze {folder.path} -o {folder.path}_analysis")
+        return
+    try:
+        run_ = read_run(folder.path, context.device)
+        yield from analysed(run_, AnalyzeOptions(seed=job.options.seed), context, ANALYSIS_REPORT)
+    except CryobridgeError as error:
+        folder.remark([f"The training is whole, but could not be analysed: {error}"])
 
 
 def _table(curve: Sequence[EpochLoss]) -> str:
@@ -165,7 +184,7 @@ def _metrics(found: TrainingFindings, host: int, device: int | None) -> dict[str
         "loss_last": None if last is None else round(last.loss, 5),
         "held_out": None if last is None or last.held_out is None else round(last.held_out, 4),
         "information_nats": None if trained.kl is None else round(float(np.sum(trained.kl)), 4),
-        "seeds_agree": None if found.fast is None or not found.fast.agreement else round(min(found.fast.agreement), 4),
+        "seeds_agree": round(min(trained.agreement), 4) if trained.agreement else None,
         "linear_agrees": None if found.linear_likeness is None else round(found.linear_likeness, 4),
         **({} if found.fast is None or found.fast.reality is None else found.fast.reality.metrics),
         "peak_memory_GB": round(host / 1e9, 2),

@@ -8,7 +8,7 @@ import pytest
 
 from cryobridge.schemas.errors import OptionsInvalid
 from cryobridge.schemas.job import parse_job
-from cryobridge.schemas.kinds.vae.train import TrainOptions
+from cryobridge.schemas.kinds.vae.train import TrainInputs, TrainOptions
 
 
 def options(**given: Any) -> TrainOptions:
@@ -83,3 +83,9 @@ def test_the_box_is_that_of_the_images_but_not_large() -> None:
     assert options().box_of(97) == 96
     assert options().box_of(320) == 128
     assert options(box=200).box_of(320) == 200
+
+
+def test_the_latest_checkpoint_is_gone_on_with_without_a_word() -> None:
+    """A job that asks for it is the job that was cut short."""
+    assert TrainInputs.model_validate({"particles": "a.star", "load": "latest"}).load is None
+    assert TrainInputs.model_validate({"particles": "a.star", "load": "out"}).load is not None
