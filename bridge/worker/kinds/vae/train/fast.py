@@ -63,8 +63,15 @@ class _Plan:
     used: dict[str, Any]
 
 
-def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Generator[Progress | None, None, FastModel]:
+def train_fast(
+    job: VaeTrainJob, context: Context, images: ImageSource, object_of: Tensor | None = None
+) -> Generator[Progress | None, None, FastModel]:
     """Train on prepared images; progress goes from 0 to 1.
+
+    Parameters
+    ----------
+    object_of
+        (N,) which object each image shows, from 0 on; None where every image shows its own.
 
     Raises
     ------
@@ -91,6 +98,7 @@ def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Gener
             context.ranks,
             plan.earlier,
             tested=options.controls and index == 0,
+            object_of=object_of,
         )
         start = yield from scaled(first, middle, starting.result())
         one = plan.training.model_copy(update={"seed": seed})

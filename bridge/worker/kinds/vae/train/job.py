@@ -108,12 +108,13 @@ def _particles(job: VaeTrainJob) -> ParticleSet:
 
 def _alone(job: VaeTrainJob, particles: ParticleSet) -> list[str]:
     """What a reader must know of images of one object that get latents of their own."""
-    joined = job.options.is_published and job.options.encoder in ("tilt", "series")
-    if particles.tilts is None or joined or not job.options.latent_dimensions:
+    options = job.options
+    alone = options.is_published and options.encoder not in ("tilt", "series") and options.latent_dimensions
+    if particles.tilts is None or not alone:
         return []
     return [
-        "The images are of tilt series, and each got a latent of its own; 'method: published' with 'encoder: series' "
-        "gives every object one."
+        "The images are of tilt series, and each got a latent of its own; 'encoder: series' gives every object one, "
+        "and so does the fast method."
     ]
 
 
@@ -122,7 +123,8 @@ def _made(
 ) -> Generator[Progress | None, None, FastModel | TrainedModel]:
     if job.options.is_published:
         return (yield from train_seeds(job, context, particles, images))
-    return (yield from train_fast(job, context, images))
+    tilts = particles.tilts
+    return (yield from train_fast(job, context, images, None if tilts is None else torch.from_numpy(tilts.particle)))
 
 
 def _consensus(made: FastModel | TrainedModel, trained: TrainedModel) -> Tensor:

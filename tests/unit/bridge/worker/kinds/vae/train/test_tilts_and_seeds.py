@@ -149,6 +149,17 @@ def test_a_real_tilt_series_is_learned_object_by_object(series: Path, tmp_path: 
     assert losses[True] < 0.8 * losses[False]
 
 
+def test_the_fast_method_gives_every_object_of_a_real_tilt_series_one_latent(series: Path, tmp_path: Path) -> None:
+    options = {"zdim": 2, "epochs": 1, "box": 24, "contrast": "dark", "controls": False, "held_out": 0}
+    run_map_job("vae.train", tmp_path / "out", {"particles": series}, options)
+    run = read_run(tmp_path / "out", CPU)
+    assert run.particles is not None
+    assert run.particles.tilts is not None
+    of = run.particles.tilts.particle
+    assert all(np.ptp(run.latents[of == one], axis=0).max() < 1e-5 for one in range(6))
+    assert np.ptp(run.latents, axis=0).max() > 1e-3
+
+
 def test_a_real_tilt_series_is_backprojected_with_its_weights(series: Path, tmp_path: Path) -> None:
     """The dose changes the map, and a dose that is given counts in place of the table's."""
     made = []
