@@ -15,6 +15,7 @@ from support.simulated_particles import SimulatedParticles, simulate
 
 from cryobridge.bridge.worker.heterogeneity.drawn import DrawnFigures
 from cryobridge.bridge.worker.heterogeneity.run_folder import read_run
+from cryobridge.bridge.worker.jobs.runner import run_job
 from cryobridge.core.latent import published
 from cryobridge.schemas.errors import OptionsInvalid
 
@@ -112,6 +113,32 @@ def test_an_analysis_may_end_a_training_and_never_costs_it(table: Path, tmp_path
     result, _ = run_map_job("vae.train", tmp_path / "few", inputs, options)
     assert any("could not be analysed" in line and "too few" in line for line in result["statements"])
     assert read_run(tmp_path / "few", CPU).latents.shape == (2, 1)
+
+
+def test_latents_learned_one_by_one_go_on_after_an_interruption(table: Path, tmp_path: Path) -> None:
+    """With the moments that Adam keeps of each: the same bits as without one; so do poses beside them."""
+    options = {**OPTIONS, "encoder": "table", "num_epochs": 2, "do_pose_sgd": True, "checkpoint_every_s": 1e-6}
+    run_map_job("vae.train", tmp_path / "straight", {"particles": table}, options)
+    spec = {
+        "schema": "cryobridge/job/1",
+        "kind": "vae.train",
+        "inputs": {"particles": str(table)},
+        "output": str(tmp_path / "cut"),
+        "options": options,
+    }
+    steps = run_job(spec, CPU)
+    for step in steps:
+        if step is not None and "step 4/" in step.text:
+            break
+    steps.close()
+    inputs = {"particles": table}
+    run_map_job("vae.train", tmp_path / "cut", inputs, options)
+    assert "goes on after step 4" in (tmp_path / "cut/run.log").read_text()
+    straight, cut = (read_run(tmp_path / name, CPU) for name in ("straight", "cut"))
+    assert np.array_equal(straight.latents, cut.latents)
+    assert straight.particles is not None
+    assert cut.particles is not None
+    assert np.array_equal(np.asarray(straight.particles.rotations), np.asarray(cut.particles.rotations))
 
 
 def test_seeds_without_a_latent_are_refused(table: Path, tmp_path: Path) -> None:
