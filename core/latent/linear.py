@@ -169,8 +169,10 @@ def linear_of(tensors: Mapping[str, Tensor], description: Description) -> Linear
     return LinearModel(consensus, table, variance, noise, radius, voxel_size_A)
 
 
-def joined_scores(mean: Tensor, log_variance: Tensor, prior_variance: Tensor, object_of: Tensor) -> Tensor:
-    """Scores of objects that several images show each, (N, K): the same for all images of an object.
+def joined_scores(
+    mean: Tensor, log_variance: Tensor, prior_variance: Tensor, object_of: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Scores of objects that several images show each: mean and logarithm of the variance (N, K) of their images.
 
     Parameters
     ----------
@@ -191,7 +193,8 @@ def joined_scores(mean: Tensor, log_variance: Tensor, prior_variance: Tensor, ob
     sums = precision.new_zeros(2, int(object_of.max()) + 1, mean.shape[1])
     sums[0].index_add_(0, object_of, precision * mean)
     sums[1].index_add_(0, object_of, (precision - prior).clamp_min(0))
-    return (sums[0] / (prior + sums[1]))[object_of].to(mean)
+    total = prior + sums[1]
+    return (sums[0] / total)[object_of].to(mean), -total.log()[object_of].to(mean)
 
 
 register(NAME, linear_of)

@@ -80,9 +80,11 @@ def test_scores_of_images_of_one_object_are_those_of_all_of_them_together() -> N
     seen, object_of = torch.randn(9, 2, generator=draw), torch.tensor([0, 1, 0, 2, 1, 0, 0, 1, 0])
     variance = 1 / (1 / prior + 1 / noise)
     mean = variance * seen / noise
-    found = joined_scores(mean, variance.log(), prior, object_of)
+    found, spread = joined_scores(mean, variance.log(), prior, object_of)
     for one in range(3):
         of = object_of == one
         expected = (seen[of] / noise[of]).sum(dim=0) / (1 / prior + (1 / noise[of]).sum(dim=0))
         assert torch.allclose(found[of], expected.expand(int(of.sum()), 2), atol=1e-5)
+        closed = 1 / (1 / prior + (1 / noise[of]).sum(dim=0))
+        assert torch.allclose(spread[of].exp(), closed.expand(int(of.sum()), 2), atol=1e-5)
     assert torch.allclose(found[3], mean[3], atol=1e-5)

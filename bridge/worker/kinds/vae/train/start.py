@@ -193,7 +193,8 @@ class Starting:
                 scores[part.members], log_variances[part.members] = found
                 yield Progress("scores of all images", 0.9)
         if self.object_of is not None:
-            scores = joined_scores(scores, log_variances, linear.prior_variance, self.object_of.to(self.device))
+            objects = self.object_of.to(self.device)
+            scores, _ = joined_scores(scores, log_variances, linear.prior_variance, objects)
         shape = FilmShape(self.bands.zdim, linear.zdim, self.images.box, self.bands.radius)
         return Start(self.images, linear, scores, noise, shape, scale, self.earlier, Reality(**told) if told else None)
 

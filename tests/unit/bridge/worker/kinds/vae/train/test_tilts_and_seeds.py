@@ -176,9 +176,17 @@ def test_a_real_tilt_series_is_learned_object_by_object(series: Path, tmp_path: 
     assert losses[True] < 0.8 * losses[False]
 
 
-def test_the_fast_method_gives_every_object_of_a_real_tilt_series_one_latent(series: Path, tmp_path: Path) -> None:
-    options = {"zdim": 2, "epochs": 1, "box": 24, "contrast": "dark", "controls": False, "held_out": 0}
-    run_map_job("vae.train", tmp_path / "out", {"particles": series}, options)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("vae.train", {"zdim": 2, "epochs": 1, "box": 24, "contrast": "dark", "controls": False, "held_out": 0}),
+        ("vae.linear", {"zdim": 2, "box": 24, "contrast": "dark", "repair_poses": "off"}),
+    ],
+)
+def test_other_methods_give_every_object_of_a_real_tilt_series_one_latent(
+    kind: str, options: dict[str, Any], series: Path, tmp_path: Path
+) -> None:
+    run_map_job(kind, tmp_path / "out", {"particles": series}, options)
     run = read_run(tmp_path / "out", CPU)
     assert run.particles is not None
     assert run.particles.tilts is not None
