@@ -37,6 +37,8 @@ _RETIRED: dict[str, str] = {
     "shuffle_seed": "give 'seed', which all random numbers follow from",
     "invert_data": "give 'contrast', bright or dark, or leave both out: it is found from the images",
     "uninvert_data": "give 'contrast', bright or dark, or leave both out: it is found from the images",
+    "norm": "images are divided by the deviation of their noise, which is measured; leave it out",
+    "random_tilts": "those of the lowest dose are taken; leave it out",
     "no_window": "give 'window: false'",
     "no_amp": "give 'amp: false'",
     "no_analysis": "there is an analysis with 'analysis: true' alone; leave it out",

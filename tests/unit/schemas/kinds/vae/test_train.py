@@ -46,7 +46,9 @@ def test_names_of_cryodrgn_are_understood(theirs: str, ours: str, value: float) 
     assert getattr(options(**{theirs: value}), ours) == value
 
 
-@pytest.mark.parametrize("name", ["num_workers", "max_threads", "multigpu", "invert_data", "no_amp", "lazy"])
+@pytest.mark.parametrize(
+    "name", ["norm", "random_tilts", "num_workers", "max_threads", "multigpu", "invert_data", "no_amp", "lazy"]
+)
 def test_options_that_have_no_place_here_say_what_there_is_instead(name: str) -> None:
     with pytest.raises(OptionsInvalid, match=f"'{name}' is an option of cryoDRGN that has no place here"):
         options(**{name: True})

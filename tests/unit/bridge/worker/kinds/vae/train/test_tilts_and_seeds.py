@@ -173,7 +173,7 @@ def test_a_real_tilt_series_is_learned_object_by_object(series: Path, tmp_path: 
         assert all(len(np.unique(run.latents[of == one], axis=0)) == 1 for one in range(6))
         damped = run.particles.ctf is not None and bool(run.particles.ctf.bfactor_A2.any())
         assert damped is not weighted
-    assert losses[True] < 0.8 * losses[False]
+    assert losses[True] < 0.95 * losses[False]
 
 
 @pytest.mark.parametrize(
