@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
 from .memory import VOXEL_BYTES
-from .validation import StrictModel
+from .tilt_series import TiltSeriesOptions
 
 Encoder = Literal["resid", "mlp", "conv", "tilt", "series", "table"]
 
@@ -18,7 +18,7 @@ def _plain_encoder(value: object) -> object:
     return {"tiltpair": "tilt", "tiltseries": "series", "convolutional": "conv"}.get(str(value), value)
 
 
-class PublishedVaeOptions(StrictModel):
+class PublishedVaeOptions(TiltSeriesOptions):
     """The published method: network, encodings, poses, tilts."""
 
     encoder: Annotated[Encoder, BeforeValidator(_plain_encoder)] = Field(
@@ -108,6 +108,12 @@ class PublishedVaeOptions(StrictModel):
         le=1,
         validation_alias=AliasChoices("pose_rate", "pose_lr"),
         description="published: learning rate of poses and shifts",
+    )
+    tilt_deg: float = Field(
+        45.0,
+        gt=-90,
+        lt=90,
+        description="published, encoder tilt: angle about x by which the second images are tilted",
     )
     tilts: int = Field(
         10,

@@ -6,7 +6,7 @@ from .evaluation import PointDecoder, half_spectrum_points, spectra_of_latents, 
 from .film import FilmDecoder, feature_places
 from .film_model import FilmModel, FilmNetwork, FilmShape
 from .film_task import NETWORK, FilmTask, ImagesToLearn, ShownImages, information_of
-from .linear import LinearModel, linear_of
+from .linear import LinearModel, joined_scores, linear_of
 from .model import Description, ImageEncoder, SliceModel, VolumeModel, model_of, register
 from .places import Ends, Nearness, latent_grid, latent_line, nearness, principal_components
 
@@ -31,6 +31,7 @@ __all__ = [
     "feature_places",
     "half_spectrum_points",
     "information_of",
+    "joined_scores",
     "latent_grid",
     "latent_line",
     "linear_of",

@@ -175,4 +175,32 @@ def linear_of(tensors: Mapping[str, Tensor], description: Description) -> Linear
     return LinearModel(consensus, table, variance, noise, radius, voxel_size_A)
 
 
+def joined_scores(
+    mean: Tensor, log_variance: Tensor, prior_variance: Tensor, object_of: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Scores of objects that several images show each: mean and logarithm of the variance (N, K) of their images.
+
+    Parameters
+    ----------
+    mean, log_variance
+        (N, K) of images, each alone.
+    prior_variance
+        (K,) of the scores, around 0.
+    object_of
+        (N,) number of the object that an image shows, from 0 on.
+
+    Notes
+    -----
+    What each image adds to the precision of the prior adds up, mode by mode: with p = 1 / prior variance and
+    q_i = 1 / variance_i, the mean of an object is sum(q_i mean_i) / (p + sum(q_i - p)).
+    """
+    precision = torch.exp(-log_variance.double())
+    prior = 1.0 / prior_variance.double().clamp_min(1e-12)
+    sums = precision.new_zeros(2, int(object_of.max()) + 1, mean.shape[1])
+    sums[0].index_add_(0, object_of, precision * mean)
+    sums[1].index_add_(0, object_of, (precision - prior).clamp_min(0))
+    total = prior + sums[1]
+    return (sums[0] / total)[object_of].to(mean), -total.log()[object_of].to(mean)
+
+
 register(NAME, linear_of)

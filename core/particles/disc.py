@@ -52,6 +52,10 @@ class HalfDisc:
         return torch.round(self.radii).long()
 
 
+_SINGLE = 2e-7
+"""Twice the relative rounding of single precision: that of a square."""
+
+
 def half_disc(box: int, radius: float | None = None, device: torch.device | str | None = None) -> HalfDisc:
     """The Fourier pixels of images of a box, without the origin.
 
@@ -74,7 +78,8 @@ def half_disc(box: int, radius: float | None = None, device: torch.device | str 
     whole = int(reach)
     y, x = torch.meshgrid(torch.arange(-whole, whole + 1), torch.arange(whole + 1), indexing="ij")
     x, y = x.reshape(-1), y.reshape(-1)
-    kept = ((x > 0) | (y > 0)) & (x * x + y * y <= reach * reach)
+    # A radius that was read off a disc, in single precision, means the pixels of that disc.
+    kept = ((x > 0) | (y > 0)) & (x * x + y * y <= reach * reach * (1 + _SINGLE))
     x, y = x[kept], y[kept]
     order = torch.argsort(x * x + y * y, stable=True)
     points = torch.stack([x[order], y[order]], dim=1).to(device)

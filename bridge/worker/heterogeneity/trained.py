@@ -69,6 +69,8 @@ class TrainedModel:
         Every option of the training as it was used.
     seeds
         Of everything random, by name.
+    agreement
+        Share of the variance of these latents that those of each other seed tell, 0 to 1.
     particles
         With other poses, where these were trained too; None where they are as they came.
     clear
@@ -86,5 +88,6 @@ class TrainedModel:
     references: Sequence[Citation] = ()
     used: Mapping[str, Any] = field(default_factory=dict)
     seeds: Mapping[str, int] = field(default_factory=dict)
+    agreement: Sequence[float] = ()
     particles: ParticleSet | None = None
     clear: Callable[[], None] = _nothing

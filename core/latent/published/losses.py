@@ -66,13 +66,21 @@ class PublishedLoss:
     beta: float | str
     control: float | None = None
 
-    def data(self, predicted: Tensor, seen: Tensor) -> Tensor:
+    def data(self, predicted: Tensor, seen: Tensor, weights: Tensor | None = None) -> Tensor:
         """Mean squared difference of the Hartley values of spectra (..., M, 2), as a scalar.
 
+        Parameters
+        ----------
+        weights
+            (..., M) that the squares are multiplied with; 1 if None.
+
+        Notes
+        -----
         At a pixel and its mate the squares of differences of Hartley values add up to twice the square of the complex
         difference, so the mean over all pixels is that of the complex squares over half of them.
         """
-        return ((predicted - seen) ** 2).sum(dim=-1).mean()
+        squares = ((predicted - seen) ** 2).sum(dim=-1)
+        return (squares if weights is None else squares * weights).mean()
 
     def regular(self, mean: Tensor, log_variance: Tensor, beta: Tensor, pixels: int) -> Tensor:
         """The divergence's term, a scalar.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import torch
@@ -14,6 +14,7 @@ from .losses import PublishedLoss, beta_schedule
 from .network import PublishedNetwork
 
 _ORDER, _NOISE, _KEPT_OUT = 1, 2, 3
+_WEIGHTS = "weights"
 
 
 class PreparedBatch(Protocol):
@@ -73,6 +74,8 @@ class PublishedTask:
         Objects of a step.
     scale
         What spectra are multiplied with, so that values of the Hartley transform have about the variance 1.
+    weights
+        (K, M) of some images (K,), how much their pixels count in the loss; all count alike if None.
     pose_rest
         Passes before poses learn.
     held_out
@@ -93,6 +96,7 @@ class PublishedTask:
         *,
         batch: int,
         scale: float = 1.0,
+        weights: Callable[[Tensor], Tensor] | None = None,
         pose_rest: int = 0,
         held_out: int = 0,
         seed: int = 0,
@@ -109,6 +113,7 @@ class PublishedTask:
         self._beta = beta_schedule(loss.beta)
         self._size = batch
         self._scale = scale
+        self._weights = weights
         self._pose_rest = pose_rest
 
     @property
@@ -142,7 +147,7 @@ class PublishedTask:
     def losses(self, name: str, network: Network, batch: Batch) -> Mapping[str, Tensor]:
         """How far images (B, ...) are off, and the divergence of the latents where there are some that have one."""
         predicted, seen, mean, log_variance = self._predicted(network, batch)
-        terms = {"data": self._loss.data(predicted, seen)}
+        terms = {"data": self._loss.data(predicted, seen, batch.get(_WEIGHTS))}
         if self._network.encoder is not None:
             pixels = 2 * len(self._images.disc)
             terms["kl"] = self._loss.regular(mean, log_variance, batch["beta"], pixels)
@@ -158,7 +163,7 @@ class PublishedTask:
     def score(self, name: str, network: Network, batch: Batch) -> Tensor:
         """How far their images (B, ...) are off."""
         predicted, seen, _, _ = self._predicted(network, batch)
-        return self._loss.data(predicted, seen)
+        return self._loss.data(predicted, seen, batch.get(_WEIGHTS))
 
     def tensors(self) -> Iterable[Tensor]:
         """The images, (...,)."""
@@ -186,7 +191,8 @@ class PublishedTask:
 
     def _samples(self, objects: Tensor, shown: PreparedBatch, noise: Tensor, beta: float, *, learns: bool) -> Batch:
         device, shape = shown.spectra.device, (len(objects), self._objects.shape[1])
-        return {
+        counted = {} if self._weights is None else {_WEIGHTS: self._weights(shown.members).view(*shape, -1)}
+        return counted | {
             "spectra": (torch.view_as_real(shown.spectra) * self._scale).view(*shape, -1, 2),
             "ctf": shown.ctf.view(*shape, -1),
             "rotations": shown.rotations.view(*shape, 3, 3),

@@ -10,6 +10,7 @@ from ...envelope import Job
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 from ...particle_images import ImageInputs, ImageOptions
+from ...tilt_series import TiltSeriesOptions
 
 _USUAL_BOX = 256
 """Box by which memory is reckoned where none was chosen."""
@@ -27,7 +28,7 @@ def _ours(value: Any) -> Any:
     return "multiply" if value == "mul" else value
 
 
-class BackprojectOptions(ImageOptions):
+class BackprojectOptions(ImageOptions, TiltSeriesOptions):
     """Options of `particles.backproject`."""
 
     box: int | None = Field(
@@ -67,24 +68,6 @@ class BackprojectOptions(ImageOptions):
         ge=1,
         validation_alias=AliasChoices("tilts_per_particle", "ntilts"),
         description="of tilt series: so many images of each particle, those of the lowest dose first; all if empty",
-    )
-    dose_per_tilt_e_A2: float | None = Field(
-        None,
-        gt=0,
-        validation_alias=AliasChoices("dose_per_tilt_e_A2", "dose_per_tilt"),
-        description="of tilt series: dose of an image, in electrons per square Angstrom, in place of the table's",
-    )
-    angle_per_tilt_deg: float | None = Field(
-        None,
-        gt=0,
-        le=30,
-        validation_alias=AliasChoices("angle_per_tilt_deg", "angle_per_tilt"),
-        description="of tilt series recorded from 0 outwards to both sides: step of the stage, in place of the "
-        "table's angles",
-    )
-    tilt_weights: bool = Field(
-        True,
-        description="of tilt series: weight images by dose and angle, in place of the table's B-factors and scales",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="of random phases")
 

@@ -55,6 +55,8 @@ class DownsampleOptions(Options):
     is_volume: bool = Field(
         False, validation_alias=AliasChoices("is_volume", "is_vol"), description="the input is a volume"
     )
+    flip: bool = Field(False, description="of a volume: mirror it along z, for the other hand")
+    invert: bool = Field(False, description="of a volume: density that was bright becomes dark")
     chunk: int | None = Field(
         None,
         ge=1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import AliasChoices, Field
@@ -88,3 +89,14 @@ class VaeAnalyzeJob(Job):
     def memory(self, box: int, device: str) -> MemoryEstimate:
         """A few volumes on either side: they are looked at one by one."""
         return series_memory(box)
+
+
+ANALYSIS_OUTPUTS: tuple[Output, ...] = (
+    *(
+        replace(one, role=f"analysis_{one.role}", always=False)
+        for one in VaeAnalyzeJob.outputs
+        if one is not REPORT and one.role != "notebook"
+    ),
+    Output("analysis.html", "report", "analysis_report", "what the latents say, with figures", always=False),
+)
+"""What an analysis leaves in the folder of the training that it ends."""

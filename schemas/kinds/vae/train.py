@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from ...envelope import Job
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
-from ...particle_images import CRYOSPARC_LATENTS, ImageInputs, ImageOptions
+from ...particle_images import CRYOSPARC_LATENTS, ImageInputs, ImageOptions, ImagesFile
 from ...paths import Holds, RunFolder
 from ...published_vae import PublishedVaeOptions
 from ...training import TrainingOptions
+from .analyze import ANALYSIS_OUTPUTS
 
 USUAL_BOX = 128
 _KERNEL_BYTES = 400_000_000
@@ -36,9 +37,11 @@ _RETIRED: dict[str, str] = {
     "shuffle_seed": "give 'seed', which all random numbers follow from",
     "invert_data": "give 'contrast', bright or dark, or leave both out: it is found from the images",
     "uninvert_data": "give 'contrast', bright or dark, or leave both out: it is found from the images",
+    "norm": "images are divided by the deviation of their noise, which is measured; leave it out",
+    "random_tilts": "those of the lowest dose are taken; leave it out",
     "no_window": "give 'window: false'",
     "no_amp": "give 'amp: false'",
-    "no_analysis": "analysis is a job of its own, vae.analyze; leave it out",
+    "no_analysis": "there is an analysis with 'analysis: true' alone; leave it out",
 }
 """Options of cryoDRGN that have no place here, and what there is instead."""
 
@@ -46,11 +49,23 @@ _RETIRED: dict[str, str] = {
 class TrainInputs(ImageInputs):
     """Particles to learn from, and an earlier training to go on with."""
 
+    tilt: ImagesFile | None = Field(
+        None,
+        description="of tilt pairs: the tilted images, a stack or a table of them in the order of the particles; for "
+        "'encoder: tilt'",
+    )
+
     load: Annotated[RunFolder, Holds("model")] | None = Field(
         None,
         description="folder of an earlier training of the same particles, ours or cryoDRGN's, whose networks are "
-        "trained on",
+        "trained on; 'latest', cryoDRGN's word, is what happens by itself: a training that was cut short goes on where "
+        "it was when it is asked for again",
     )
+
+    @field_validator("load", mode="before")
+    @classmethod
+    def _latest_is_by_itself(cls, given: object) -> object:
+        return None if given == "latest" else given
 
 
 class LatentTraining(TrainingOptions):
@@ -128,7 +143,10 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
         "its latents can be relied on",
     )
     held_out: int | None = Field(
-        None, ge=0, le=65536, description="particles that nothing is learned from, to watch the loss; 1 in 20 if empty"
+        None,
+        ge=0,
+        le=65536,
+        description="particles that nothing is learned from, to watch the loss; if empty, 1 in 20, published: none",
     )
     controls: bool = Field(
         True,
@@ -137,6 +155,11 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
     )
     amp: bool = Field(True, description="multiply matrices in bfloat16")
     checkpoint: int = Field(1, ge=1, description="keep the latents of every so many epochs")
+    analysis: bool = Field(
+        False,
+        description="when the training ends, do what vae.analyze does with its usual options, in the same folder: "
+        "clusters, volumes, analysis.html",
+    )
     checkpoint_every_s: float = Field(60.0, gt=0, description="seconds between two checkpoints of the work")
     legacy: bool = Field(False, description="write the run in cryoDRGN's layout as well, for its notebooks")
 
@@ -189,6 +212,8 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
             raise ValueError("a schedule of 'beta' is of the published method; give a number, or 'method: published'")
         if not self.is_published and self.beta_control is not None:
             raise ValueError("'beta_control' is of the published method; leave it out, or give 'method: published'")
+        if self.seeds > 1 and not self.latent_dimensions:
+            raise ValueError("'seeds' compares latents, and there are none of 0 numbers; leave it out")
         return self
 
 
@@ -210,12 +235,23 @@ class VaeTrainJob(Job):
         Output("ctf.pkl", "arrays", "legacy_ctf", "CTF as cryoDRGN has it", always=False),
         Output("config.yaml", "table", "legacy_config", "settings as cryoDRGN has them", always=False),
         CRYOSPARC_LATENTS,
+        *ANALYSIS_OUTPUTS,
         REPORT,
     )
 
     kind: Literal["vae.train"] = "vae.train"
     inputs: TrainInputs
     options: TrainOptions = Field(default_factory=TrainOptions)
+
+    @model_validator(mode="after")
+    def _pairs_want_their_encoder(self) -> Self:
+        if self.inputs.tilt is None:
+            return self
+        if not (self.options.method == "published" and self.options.encoder == "tilt"):
+            raise ValueError("tilt pairs ('tilt') are learned with 'method: published' and 'encoder: tilt'; give both")
+        if not self.options.latent_dimensions or self.options.learn_poses:
+            raise ValueError("tilt pairs ('tilt') need a latent, and keep their poses; leave 'learn_poses' out")
+        return self
 
     def own_box(self, device: str) -> int:
         """That of the model."""

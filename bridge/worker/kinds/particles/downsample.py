@@ -46,6 +46,11 @@ def run(job: ParticlesDownsampleJob, context: Context) -> JobSteps:
     if job.options.is_volume:
         return (yield from _volume(job, context))
     folder, options = context.folder, job.options
+    if options.flip or options.invert:
+        raise InputInvalid(
+            f"{job.inputs.particles}: 'flip' and 'invert' are for volumes ('is_volume'); the contrast of images is "
+            "found from them, so leave these out"
+        )
     particles = _particles(job)
     if options.box > particles.box:
         raise InputInvalid(
@@ -190,6 +195,11 @@ def _volume(job: ParticlesDownsampleJob, context: Context) -> JobSteps:
     yield Progress(f"a volume of {box} voxels along a side", 0.5)
     factor = (options.box / box) ** 3 if options.scale == "mean" else 1.0
     smaller = factor * downsampled_volume(torch.from_numpy(values).to(context.device), options.box)
+    if options.flip:
+        # About the voxel in the middle, n / 2, which stays where it is.
+        smaller = smaller.flip(0).roll(1, 0)
+    if options.invert:
+        smaller = -smaller
     new_size_A = size_A * box / options.box
     position = mrc.MapPosition(origin_A=header.position.origin_A)
     folder.write_map(VOLUME, smaller, new_size_A, position)

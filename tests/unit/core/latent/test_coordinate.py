@@ -7,7 +7,7 @@ import torch
 
 from cryobridge.core.latent import CoordinateModel, model_of, whole_disc
 from cryobridge.core.latent.published import NetworkShape, PublishedNetwork, hartley_values
-from cryobridge.core.particles import image_spectra, rotations_of_angles, slice_points
+from cryobridge.core.particles import half_disc, image_spectra, rotations_of_angles, slice_points
 
 BOX = 12
 
@@ -98,3 +98,10 @@ def test_what_does_not_fit_is_refused():
         model_of({**tensors, name: torch.full_like(tensors[name], torch.nan)}, description)
     with pytest.raises(ValueError, match="above 0"):
         model_of(tensors, {**description, "norm": 0.0})
+
+
+def test_the_radius_of_a_whole_disc_means_all_of_it() -> None:
+    """Single precision rounds some of them down; images prepared to such a radius lacked a shell of the network's."""
+    for box in range(16, 262, 2):
+        disc = whole_disc(box)
+        assert len(half_disc(box, float(disc.radii[-1]))) == len(disc)

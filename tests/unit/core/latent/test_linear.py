@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cryobridge.core.latent import LinearModel, model_of
+from cryobridge.core.latent import LinearModel, joined_scores, model_of
 from cryobridge.core.particles import FourierGrid, half_disc, rotations_of_angles, slice_points
 from cryobridge.core.subspace import BandGrid
 
@@ -71,3 +71,20 @@ def test_tensors_that_do_not_belong_together_are_refused(model: LinearModel):
 def test_images_that_do_not_reach_far_enough_are_refused(model: LinearModel):
     with pytest.raises(ValueError, match="do not reach"):
         model.encode(torch.zeros(1, 3, dtype=torch.complex64), torch.zeros(1, 3), torch.eye(3)[None])
+
+
+def test_scores_of_images_of_one_object_are_those_of_all_of_them_together() -> None:
+    """One unknown seen through independent noise: the posterior of all observations at once, by its closed form."""
+    draw = torch.Generator().manual_seed(0)
+    prior, noise = torch.tensor([1.0, 0.25]), torch.rand(9, 2, generator=draw) + 0.5
+    seen, object_of = torch.randn(9, 2, generator=draw), torch.tensor([0, 1, 0, 2, 1, 0, 0, 1, 0])
+    variance = 1 / (1 / prior + 1 / noise)
+    mean = variance * seen / noise
+    found, spread = joined_scores(mean, variance.log(), prior, object_of)
+    for one in range(3):
+        of = object_of == one
+        expected = (seen[of] / noise[of]).sum(dim=0) / (1 / prior + (1 / noise[of]).sum(dim=0))
+        assert torch.allclose(found[of], expected.expand(int(of.sum()), 2), atol=1e-5)
+        closed = 1 / (1 / prior + (1 / noise[of]).sum(dim=0))
+        assert torch.allclose(spread[of].exp(), closed.expand(int(of.sum()), 2), atol=1e-5)
+    assert torch.allclose(found[3], mean[3], atol=1e-5)

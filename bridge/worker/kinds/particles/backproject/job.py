@@ -20,6 +20,7 @@ from cryobridge.wrappers.particles.reading import read_particles
 
 from ....heterogeneity.images import stream_images
 from ....heterogeneity.streaming import StreamedImages
+from ....heterogeneity.tilt_series import weights_of
 from ....jobs.context import Context
 from ....jobs.folder import REPORT_NAME, OutputFolder
 from ....jobs.runner import JobSteps
@@ -29,7 +30,7 @@ from ....report import chimerax
 from ....report.levels import contour_levels
 from .found import Backprojected, HalfSource, backprojected, half_sets_of
 from .report import BackprojectionOutcome, direction_table, page, view_table, views_seen
-from .tilts import weights_of, with_tilts
+from .tilts import with_tilts
 
 RESULT = "backproject.mrc"
 _LOOKED, _ADDED = 0.15, 0.85

@@ -1,5 +1,5 @@
 """`vae.analyze`: what the latents of a finished training say."""
 
-from .job import run
+from .job import analysed, run
 
-__all__ = ["run"]
+__all__ = ["analysed", "run"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Generator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,11 +57,39 @@ class _MadeSoFar:
 
 
 def run(job: VaeAnalyzeJob, context: Context) -> JobSteps:
-    """Write the numbers, then the volumes, then the report, then a UMAP if one was asked for."""
-    options, folder = job.options, context.folder
+    """Open the run and look at it."""
+    options = job.options
     if options.umap and importlib.util.find_spec("umap") is None:
         raise InputInvalid("umap: umap-learn is not installed; install cryobridge[vae], or leave 'umap' out")
-    run_ = read_run(job.inputs.run, context.device)
+    found = yield from analysed(read_run(job.inputs.run, context.device), options, context)
+    return context.folder.finish(
+        metrics=found.metrics,
+        options={**options.model_dump(mode="json"), "box": found.box},
+        statements=found.statements,
+        seeds={"k-means": options.seed} | ({"umap": options.seed} if options.umap else {}),
+    )
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a finished analysis says of itself: for the result of the job that made it."""
+
+    metrics: dict[str, float | int | list[float]]
+    box: int | None
+    statements: list[str]
+
+
+def analysed(
+    run_: LatentRun, options: AnalyzeOptions, context: Context, report_name: str = REPORT_NAME
+) -> Generator[Progress | None, None, Analysis]:
+    """Write the numbers, then the volumes, then the report, then a UMAP if one was asked for.
+
+    Raises
+    ------
+    InputInvalid
+        If the run has no latents to look at, or the disk no room for the volumes.
+    """
+    folder = context.folder
     latents, finishing = chosen_latents(run_, options.epoch), finishing_for(options, run_)
     yield Progress(f"read latents of {len(latents)} particles, {latents.shape[1]} numbers each", 0.02)
     found = latent_findings(run_, options, latents)
@@ -80,19 +109,15 @@ def run(job: VaeAnalyzeJob, context: Context) -> JobSteps:
         yield Progress(f"compared epochs {one_epoch[0]} and {one_epoch[1]}", 0.82)
     if made.epochs:
         folder.write_text("epochs.csv", tables.epoch_table(made.epochs))
-    yield from _report(job, context, run_, found, finishing, made)
+    report = (report_name, options, context, run_, found, finishing, made)
+    yield from _report(*report)
     if options.umap:
         yield Progress("UMAP", 0.9)
         made.umap = umap_of(found.latents, options.seed)
         _write_numbers(context, found, made)
-        yield from _report(job, context, run_, found, finishing, made)
+        yield from _report(*report)
         folder.mark("umap")
-    return folder.finish(
-        metrics=_metrics(found, made),
-        options={**options.model_dump(mode="json"), "box": finishing.resampled},
-        statements=warnings_of(found.dependences),
-        seeds={"k-means": options.seed} | ({"umap": options.seed} if options.umap else {}),
-    )
+    return Analysis(_metrics(found, made), finishing.resampled, warnings_of(found.dependences))
 
 
 def _series_of(found: LatentFindings, options: AnalyzeOptions) -> list[Series]:
@@ -158,13 +183,21 @@ def _volumes(
 
 
 def _report(
-    job: VaeAnalyzeJob, context: Context, run_: LatentRun, found: LatentFindings, finishing: Finishing, made: _MadeSoFar
+    name: str,
+    options: AnalyzeOptions,
+    context: Context,
+    run_: LatentRun,
+    found: LatentFindings,
+    finishing: Finishing,
+    made: _MadeSoFar,
 ) -> JobSteps:
     """Draw and write the page."""
     yield Progress("figures", 0.85)
-    page, remarks = page_of(AnalyzedRun(job, run_, found, finishing, made.series, made.volumes, made.epochs, made.umap))
+    page, remarks = page_of(
+        AnalyzedRun(options, run_, found, finishing, made.series, made.volumes, made.epochs, made.umap)
+    )
     context.folder.remark(remarks)
-    context.folder.write_text(REPORT_NAME, as_html(page))
+    context.folder.write_text(name, as_html(page))
     return {}
 
 

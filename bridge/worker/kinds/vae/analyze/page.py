@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryobridge.core.landscape import LatentAgreement
-from cryobridge.schemas.kinds.vae.analyze import VaeAnalyzeJob
+from cryobridge.schemas.kinds.vae.analyze import AnalyzeOptions
 
 from ....heterogeneity import words
 from ....heterogeneity.covariates import warnings_of
@@ -37,7 +37,7 @@ _MOST_CURVES = 9
 class AnalyzedRun:
     """What the page is about."""
 
-    job: VaeAnalyzeJob
+    options: AnalyzeOptions
     run: LatentRun
     found: LatentFindings
     finishing: Finishing
@@ -53,7 +53,7 @@ def page_of(done: AnalyzedRun) -> tuple[Report, list[str]]:
     _latent_figures(done, drawn)
     _volume_figures(done, drawn)
     _training_figures(done, drawn)
-    found, options = done.found, done.job.options
+    found, options = done.found, done.options
     passages = [words.clusters_passage(len(found.clusters.counts))]
     if len(done.series) > 1:
         passages.append(words.traversal_passage(options.per_component))

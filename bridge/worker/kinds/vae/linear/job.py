@@ -8,7 +8,7 @@ from collections.abc import Generator
 import numpy as np
 import torch
 
-from cryobridge.core.latent import LinearModel
+from cryobridge.core.latent import LinearModel, joined_scores
 from cryobridge.core.subspace import default_radius
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.vae.linear import USUAL_BOX, LinearOptions, VaeLinearJob
@@ -59,7 +59,7 @@ def run(job: VaeLinearJob, context: Context) -> JobSteps:
             found = yield from scaled(_READ, _FITTED, _fit(images, radius, options, context))
     model = LinearModel.of(found.consensus, found.subspace.first(found.modes), images.pixel_size_A)
     with context.parking.holding(lambda: [*images.held(), *model.held()]):
-        latents, log_variances = yield from scaled(_FITTED, _SCORED, _scores(images, model))
+        latents, log_variances = yield from scaled(_FITTED, _SCORED, _scores(images, model, particles))
     folder.mark("scores")
     explained = associations(latents, particles)
     outcome = LinearOutcome(particles, images.pixel_size_A, model, found, latents, explained)
@@ -130,8 +130,10 @@ def _radius(options: LinearOptions, particles: ParticleSet, box: int) -> float:
     return radius
 
 
-def _scores(images: ImageSource, model: LinearModel) -> Generator[Progress, None, tuple[Latents, Latents]]:
-    """Latents (N, K) of all images and logarithms of their variances."""
+def _scores(
+    images: ImageSource, model: LinearModel, particles: ParticleSet
+) -> Generator[Progress, None, tuple[Latents, Latents]]:
+    """Latents (N, K) of all images and logarithms of their variances; those of an object are of all its images."""
     means, variances, done = [], [], 0
     for part in images.iterate(_IMAGES_AT_ONCE):
         mean, log_variance = model.encode(part.spectra, part.ctf, part.rotations)
@@ -139,7 +141,10 @@ def _scores(images: ImageSource, model: LinearModel) -> Generator[Progress, None
         variances.append(log_variance.cpu())
         done += len(part)
         yield Progress(f"latents of {done} of {len(images)} particles", done / len(images))
-    return torch.cat(means).numpy(), torch.cat(variances).numpy()
+    found = torch.cat(means), torch.cat(variances)
+    if particles.tilts is not None:
+        found = joined_scores(*found, model.prior_variance.cpu(), torch.from_numpy(particles.tilts.particle))
+    return found[0].numpy(), found[1].numpy()
 
 
 def _write(folder: OutputFolder, outcome: LinearOutcome, log_variances: Latents) -> None:

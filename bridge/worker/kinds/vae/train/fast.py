@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,8 +42,6 @@ class FastModel:
         The linear model that it began with, for comparison.
     scores
         (N, modes) of all images, on the device.
-    agreement
-        Share of the variance of the first seed's latents that each other seed's tell, 0 to 1.
     reality
         What the controls of the linear model say; None where there were none.
     """
@@ -51,7 +49,6 @@ class FastModel:
     trained: TrainedModel
     linear: LinearModel
     scores: Tensor
-    agreement: Sequence[float]
     reality: Reality | None
 
 
@@ -66,8 +63,15 @@ class _FastPlan:
     used: dict[str, Any]
 
 
-def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Generator[Progress | None, None, FastModel]:
+def train_fast(
+    job: VaeTrainJob, context: Context, images: ImageSource, object_of: Tensor | None = None
+) -> Generator[Progress | None, None, FastModel]:
     """Train on prepared images; progress goes from 0 to 1.
+
+    Parameters
+    ----------
+    object_of
+        (N,) which object each image shows, from 0 on; None where every image shows its own.
 
     Raises
     ------
@@ -94,6 +98,7 @@ def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Gener
             context.ranks,
             plan.earlier,
             tested=options.controls and index == 0,
+            object_of=object_of,
         )
         start = yield from scaled(first, middle, starting.result())
         one = plan.training.model_copy(update={"seed": seed})
@@ -207,6 +212,7 @@ def _result(
         references=REFERENCES,
         used=plan.used,
         seeds=seeds,
+        agreement=agreement,
         clear=clear,
     )
-    return FastModel(trained, start.linear, start.scores, agreement, start.reality)
+    return FastModel(trained, start.linear, start.scores, start.reality)

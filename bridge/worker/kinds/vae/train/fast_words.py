@@ -13,6 +13,7 @@ from ....heterogeneity.trained import EpochLoss
 from ....report.citations import Citation, by_doi
 from ....report.quantities import angstrom
 from .network import COLLAPSED_NATS, Schedule
+from .seeds import seed_warnings
 from .start import Start
 
 PPCA = by_doi(
@@ -38,7 +39,6 @@ VAE = Citation(
     "https://arxiv.org/abs/1312.6114",
 )
 REFERENCES: Sequence[Citation] = (PPCA, VARIABILITY, FILM, VAE)
-_LITTLE_AGREEMENT = 0.8
 
 
 def method_of(start: Start, training: LatentTraining, schedule: Schedule) -> str:
@@ -91,10 +91,4 @@ def warnings_of(kl: NDArray[np.float32], curve: Sequence[EpochLoss], agreement: 
         )
     elif len(looked) > 1 and looked[-1] > min(looked) + 1:
         found.append("Particles that were kept out were described better some epochs ago; train for fewer epochs.")
-    found += [
-        f"Seed {number} tells {100 * share:.0f} % of the variance of these latents: a training from another seed finds "
-        "something else, so read single components with care."
-        for number, share in enumerate(agreement, 2)
-        if share < _LITTLE_AGREEMENT
-    ]
-    return found
+    return [*found, *seed_warnings(agreement)]

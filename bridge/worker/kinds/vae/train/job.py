@@ -11,16 +11,19 @@ import torch
 from torch import Tensor
 
 from cryobridge.core.latent import whole_disc
-from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.errors import CryobridgeError, InputInvalid
+from cryobridge.schemas.kinds.vae.analyze import AnalyzeOptions
 from cryobridge.schemas.kinds.vae.train import VaeTrainJob
 from cryobridge.wrappers.formats.array_file import arrays_bytes
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 from cryobridge.wrappers.particles.reading import read_particles
+from cryobridge.wrappers.particles.tilt_pairs import tilt_pairs
 
 from ....heterogeneity.image_source import ImageSource
 from ....heterogeneity.images import image_source
 from ....heterogeneity.peer_layout import write_peer_layout
-from ....heterogeneity.run_folder import write_run
+from ....heterogeneity.run_folder import read_run, write_run
+from ....heterogeneity.tilt_series import with_dose_and_angle
 from ....heterogeneity.trained import EpochLoss, TrainedModel
 from ....jobs.context import Context
 from ....jobs.folder import REPORT_NAME
@@ -28,18 +31,20 @@ from ....jobs.runner import JobSteps
 from ....loop import Progress, scaled
 from ....memory import peak_bytes
 from ....report.page import as_html
+from ..analyze import analysed
 from .along import Along, along_first_component
 from .fast import FastModel, train_fast
-from .published import train_published
 from .report import TrainingFindings, page_of
+from .seeds import train_seeds
 
-_PREPARED, _TRAINED = 0.15, 0.95
+_PREPARED, _TRAINED, _WRITTEN = 0.15, 0.95, 0.96
+ANALYSIS_REPORT = "analysis.html"
 
 
 def run(job: VaeTrainJob, context: Context) -> JobSteps:
     """Train, and write the model, the latents, a few volumes and the report."""
     particles = _particles(job)
-    yield Progress(f"{len(particles)} particles of {particles.box} pixels", 0.0)
+    yield Progress(f"{len(particles)} images of {particles.box} pixels", 0.0)
     box = job.options.box_of(particles.box)
     radius = float(whole_disc(box).radii[-1]) if job.options.is_published else None
     images = yield from scaled(
@@ -47,7 +52,7 @@ def run(job: VaeTrainJob, context: Context) -> JobSteps:
         _PREPARED,
         image_source(particles, job.options, box=box, radius=radius, device=context.device),
     )
-    yield from context.remarked([*particles.remarks, *images.remarks])
+    yield from context.remarked([*particles.remarks, *images.remarks, *_alone(job, particles)])
     if context.leads:
         context.folder.open()
     context.folder.mark("read")
@@ -71,6 +76,7 @@ def run(job: VaeTrainJob, context: Context) -> JobSteps:
     context.folder.remark(remarks)
     context.folder.write_text(REPORT_NAME, as_html(page))
     context.folder.mark("finish")
+    yield from scaled(_WRITTEN, 1.0, _analysis(job, context))
     result = context.folder.finish(
         metrics=_metrics(findings, *peak_bytes(context.device)),
         options={**job.options.model_dump(mode="json"), **trained.used, "box": images.box},
@@ -94,15 +100,31 @@ def _particles(job: VaeTrainJob) -> ParticleSet:
     )
     if particles.rotations is None:
         raise InputInvalid(f"{given.particles} (particles): has no poses; refine the particles first, or give 'poses'")
-    return particles
+    if given.tilt is None:
+        return with_dose_and_angle(particles, job.options) if job.options.is_published else particles
+    tilted = read_particles(given.tilt, selection=given.selection, datadir=given.datadir)
+    return tilt_pairs(particles, tilted, job.options.tilt_deg)
+
+
+def _alone(job: VaeTrainJob, particles: ParticleSet) -> list[str]:
+    """What a reader must know of images of one object that get latents of their own."""
+    options = job.options
+    alone = options.is_published and options.encoder not in ("tilt", "series") and options.latent_dimensions
+    if particles.tilts is None or not alone:
+        return []
+    return [
+        "The images are of tilt series, and each got a latent of its own; 'encoder: series' gives every object one, "
+        "and so does the fast method."
+    ]
 
 
 def _made(
     job: VaeTrainJob, context: Context, particles: ParticleSet, images: ImageSource
 ) -> Generator[Progress | None, None, FastModel | TrainedModel]:
     if job.options.is_published:
-        return (yield from train_published(job, context, particles, images))
-    return (yield from train_fast(job, context, images))
+        return (yield from train_seeds(job, context, particles, images))
+    tilts = particles.tilts
+    return (yield from train_fast(job, context, images, None if tilts is None else torch.from_numpy(tilts.particle)))
 
 
 def _consensus(made: FastModel | TrainedModel, trained: TrainedModel) -> Tensor:
@@ -121,6 +143,21 @@ def _write(context: Context, trained: TrainedModel, particles: ParticleSet, alon
     for number, volume in enumerate(along.volumes, 1):
         folder.write_map(f"volume_{number}.mrc", volume, trained.model.voxel_size_A)
     folder.write_text("training.csv", _table(trained.curve))
+
+
+def _analysis(job: VaeTrainJob, context: Context) -> Generator[Progress | None, None, None]:
+    """Look at what was written, or say how to; nothing of it may cost the training."""
+    if not job.options.latent_dimensions:
+        return
+    folder = context.folder
+    if not job.options.analysis:
+        folder.log(f"next: cryobridge vae analyze {folder.path} -o {folder.path}_analysis")
+        return
+    try:
+        run_ = read_run(folder.path, context.device)
+        yield from analysed(run_, AnalyzeOptions(seed=job.options.seed), context, ANALYSIS_REPORT)
+    except CryobridgeError as error:
+        folder.remark([f"The training is whole, but could not be analysed: {error}"])
 
 
 def _table(curve: Sequence[EpochLoss]) -> str:
@@ -149,7 +186,7 @@ def _metrics(found: TrainingFindings, host: int, device: int | None) -> dict[str
         "loss_last": None if last is None else round(last.loss, 5),
         "held_out": None if last is None or last.held_out is None else round(last.held_out, 4),
         "information_nats": None if trained.kl is None else round(float(np.sum(trained.kl)), 4),
-        "seeds_agree": None if found.fast is None or not found.fast.agreement else round(min(found.fast.agreement), 4),
+        "seeds_agree": round(min(trained.agreement), 4) if trained.agreement else None,
         "linear_agrees": None if found.linear_likeness is None else round(found.linear_likeness, 4),
         **({} if found.fast is None or found.fast.reality is None else found.fast.reality.metrics),
         "peak_memory_GB": round(host / 1e9, 2),

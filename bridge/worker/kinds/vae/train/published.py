@@ -16,6 +16,7 @@ from cryobridge.core.training import Learned, StepReport, Trainer, TrainingRecor
 from cryobridge.schemas.errors import BadResult, CryobridgeError, InputInvalid
 from cryobridge.schemas.kinds.vae.train import LatentTraining, TrainOptions, VaeTrainJob
 from cryobridge.wrappers.particles.particle_set import ParticleSet
+from cryobridge.wrappers.particles.tilt_pairs import untilted_of
 
 from ....heterogeneity.image_source import ImageSource
 from ....heterogeneity.run_folder import read_run
@@ -23,7 +24,15 @@ from ....heterogeneity.trained import EpochLoss, TrainedModel
 from ....jobs.checkpoint import Checkpoint, Checkpoints
 from ....jobs.context import Context
 from ....loop import Progress
-from .published_setup import ObjectLatents, beta_of, hartley_scale, objects_of, published_training, shape_of
+from .published_setup import (
+    ObjectLatents,
+    beta_of,
+    hartley_scale,
+    objects_of,
+    published_training,
+    shape_of,
+    weights_for,
+)
 from .published_words import REFERENCES, method_of, warnings_of
 
 _EPOCHS, _TABLE_RATE = 20, 1e-4
@@ -70,6 +79,7 @@ def train_published(
         loss,
         batch=training.batch,
         scale=hartley_scale(job.options, images.box),
+        weights=weights_for(job, particles, images),
         pose_rest=job.options.pose_rest,
         held_out=training.held_out,
         seed=seed,
@@ -171,9 +181,11 @@ class PublishedCourse:
         means, log_variances = self.task.latents(_LATENTS_AT_ONCE)
         per_object = published.divergence_by_number(means, log_variances).mean(dim=0)
         has_variance = self.network.encoder is not None
-        spread = ObjectLatents(particles, objects)
+        pairs = job.inputs.tilt is not None
+        # A pair is one particle, and its row is that of its first image.
+        spread = ObjectLatents(particles, None if pairs else objects)
         scale = hartley_scale(self.options, images.box)
-        other = self._moved(particles, images) if self.network.poses is not None else None
+        other = untilted_of(particles) if pairs else self._moved(particles, images)
         kl = per_object.numpy() if has_variance else None
         return TrainedModel(
             model=CoordinateModel(self.network, images.pixel_size_A, norm=images.noise / scale, scale=scale),
@@ -287,10 +299,10 @@ class PublishedCourse:
             int(name.partition("/")[2]): value for name, value in kept.tensors.items() if name.startswith("epoch/")
         }
 
-    def _moved(self, particles: ParticleSet, images: ImageSource) -> ParticleSet:
-        """The particles with the poses that were learned."""
+    def _moved(self, particles: ParticleSet, images: ImageSource) -> ParticleSet | None:
+        """The particles with the poses that were learned; None where none were."""
         if self.network.poses is None:
-            return particles
+            return None
         rotations, shifts_px = self.network.poses.all()
         shifts_A = shifts_px.double().numpy() * images.pixel_size_A
         before = np.zeros_like(shifts_A) if particles.shifts_A is None else particles.shifts_A

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +13,12 @@ from torch import Tensor
 from cryobridge.core.latent import published
 from cryobridge.core.particles import soft_window
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.kinds.vae.train import LatentTraining, TrainOptions
+from cryobridge.schemas.kinds.vae.train import LatentTraining, TrainOptions, VaeTrainJob
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 
+from ....heterogeneity.image_source import ImageSource
 from ....heterogeneity.run_folder import Latents
+from ....heterogeneity.tilt_series import weights_of
 
 _BATCH, _RATE = 16, 1e-4
 
@@ -92,12 +95,29 @@ def objects_of(particles: ParticleSet, options: TrainOptions) -> Tensor | None:
     if tilts is None:
         raise InputInvalid(
             f"{particles.name}: does not say which images show one particle, as 'encoder: {options.encoder}' needs; "
-            "give a table of a tilt series, with _rlnGroupName, or 'encoder: resid'"
+            "give a table of a tilt series, with _rlnGroupName, tilted images ('tilt'), or 'encoder: resid'"
         )
     order = np.lexsort((np.arange(len(particles)), tilts.dose_e_A2, tilts.particle))
     _, starts, sizes = np.unique(tilts.particle[order], return_index=True, return_counts=True)
     places = starts[:, None] + np.arange(count)[None, :] % sizes[:, None]
     return torch.from_numpy(order[places].astype(np.int64))
+
+
+def weights_for(job: VaeTrainJob, particles: ParticleSet, images: ImageSource) -> Callable[[Tensor], Tensor] | None:
+    """How much pixels of images of a tilt series count, by dose and angle; None where all count alike.
+
+    Source: Rangan et al. 2024, Nature Methods 21, 1537.
+    """
+    if particles.tilts is None or job.inputs.tilt is not None or not job.options.tilt_weights:
+        return None
+
+    def weights(members: Tensor) -> Tensor:
+        found = weights_of(particles, members.cpu().numpy(), images.disc, images.pixel_size_A)
+        if found is None:
+            raise ValueError("a set without tilts has no weights of them")
+        return found
+
+    return weights
 
 
 @dataclass(frozen=True)

@@ -165,11 +165,10 @@ def _facts(found: TrainingFindings) -> dict[str, str]:
     if found.fast is not None:
         reach_A = model.box * model.voxel_size_A / float(trained.used["radius"])
         facts["learned to"] = f"{angstrom(reach_A)}; beyond it every volume is the consensus"
-        facts |= {
-            f"latents told by seed {number}": f"{100 * share:.0f} %"
-            for number, share in enumerate(found.fast.agreement, found.job.options.seed + 1)
-        }
-    return facts
+    return facts | {
+        f"latents told by seed {number}": f"{100 * share:.0f} %"
+        for number, share in enumerate(trained.agreement, found.job.options.seed + 1)
+    }
 
 
 def _draw_volumes(found: TrainingFindings, drawn: DrawnFigures) -> None:

@@ -10,7 +10,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cryobridge.core.latent import FilmModel, FilmNetwork, FilmShape, LinearModel, feature_places, linear_of
+from cryobridge.core.latent import (
+    FilmModel,
+    FilmNetwork,
+    FilmShape,
+    LinearModel,
+    feature_places,
+    joined_scores,
+    linear_of,
+)
 from cryobridge.core.subspace import Consensus, SeenImages, Subspace, SubspaceFit, consensus_of, shell_means
 from cryobridge.core.training import Parking, Ranks, generator_at
 from cryobridge.schemas.errors import CryobridgeError
@@ -149,6 +157,8 @@ class Starting:
         A model whose linear part is kept and whose networks are trained on; None to begin anew.
     tested
         Whether to run the controls.
+    object_of
+        (N,) which object each image shows, from 0 on; None where every image shows its own.
     """
 
     images: ImageSource
@@ -161,6 +171,7 @@ class Starting:
     ranks: Ranks
     earlier: FilmModel | None = None
     tested: bool = False
+    object_of: Tensor | None = None
 
     def result(self) -> Generator[Progress | None, None, Start]:
         """Find the consensus, the linear model and the scores; progress goes from 0 to 1."""
@@ -176,9 +187,14 @@ class Starting:
             linear = linear_of(tensors, kept.note["linear"])
             told = kept.note.get("reality")
             scores = torch.empty(len(self.images), linear.zdim, device=self.device)
+            log_variances = torch.empty_like(scores)
             for part in self.images.iterate(_IMAGES_AT_ONCE):
-                scores[part.members], _ = linear.encode(part.spectra, part.ctf, part.rotations)
+                found = linear.encode(part.spectra, part.ctf, part.rotations)
+                scores[part.members], log_variances[part.members] = found
                 yield Progress("scores of all images", 0.9)
+        if self.object_of is not None:
+            objects = self.object_of.to(self.device)
+            scores, _ = joined_scores(scores, log_variances, linear.prior_variance, objects)
         shape = FilmShape(self.bands.zdim, linear.zdim, self.images.box, self.bands.radius)
         return Start(self.images, linear, scores, noise, shape, scale, self.earlier, Reality(**told) if told else None)
 

@@ -8,7 +8,7 @@ import pytest
 
 from cryobridge.schemas.errors import OptionsInvalid
 from cryobridge.schemas.job import parse_job
-from cryobridge.schemas.kinds.vae.train import TrainOptions
+from cryobridge.schemas.kinds.vae.train import TrainInputs, TrainOptions
 
 
 def options(**given: Any) -> TrainOptions:
@@ -46,7 +46,9 @@ def test_names_of_cryodrgn_are_understood(theirs: str, ours: str, value: float) 
     assert getattr(options(**{theirs: value}), ours) == value
 
 
-@pytest.mark.parametrize("name", ["num_workers", "max_threads", "multigpu", "invert_data", "no_amp", "lazy"])
+@pytest.mark.parametrize(
+    "name", ["norm", "random_tilts", "num_workers", "max_threads", "multigpu", "invert_data", "no_amp", "lazy"]
+)
 def test_options_that_have_no_place_here_say_what_there_is_instead(name: str) -> None:
     with pytest.raises(OptionsInvalid, match=f"'{name}' is an option of cryoDRGN that has no place here"):
         options(**{name: True})
@@ -83,3 +85,9 @@ def test_the_box_is_that_of_the_images_but_not_large() -> None:
     assert options().box_of(97) == 96
     assert options().box_of(320) == 128
     assert options(box=200).box_of(320) == 200
+
+
+def test_the_latest_checkpoint_is_gone_on_with_without_a_word() -> None:
+    """A job that asks for it is the job that was cut short."""
+    assert TrainInputs.model_validate({"particles": "a.star", "load": "latest"}).load is None
+    assert TrainInputs.model_validate({"particles": "a.star", "load": "out"}).load is not None

@@ -14,8 +14,9 @@ import torch
 from support.map_jobs import read_back, run_map_job
 from support.simulated_particles import SimulatedParticles, simulate
 
+from cryobridge.bridge.worker.heterogeneity.tilt_series import order_within, weights_of
 from cryobridge.bridge.worker.kinds.particles.backproject.found import half_sets_of
-from cryobridge.bridge.worker.kinds.particles.backproject.tilts import order_within, weights_of, with_tilts
+from cryobridge.bridge.worker.kinds.particles.backproject.tilts import with_tilts
 from cryobridge.core.particles import half_disc
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.job import parse_job

@@ -127,6 +127,16 @@ def test_a_selection_and_values_as_means_in_half_precision(project: Path) -> Non
     assert abs(pixels(project / "out/particles.mrcs").mean() - IMAGES[chosen].mean()) < 0.02
 
 
+def test_a_volume_gets_its_other_hand_and_contrast_and_a_pixel_size(project: Path) -> None:
+    """At its own box nothing else changes."""
+    volume = torch.from_numpy(np.random.default_rng(1).normal(size=(BOX,) * 3).astype(np.float32))
+    write_maps(project, SIZE_A, whole=volume)
+    run(project, "whole.mrc", is_vol=True, D=BOX, flip=True, invert=True, Apix=1.7)
+    with mrcfile.open(project / "out/volume.mrc") as found:
+        assert np.allclose(found.data, -np.roll(volume.numpy()[::-1], 1, axis=0), atol=1e-4)
+        assert float(found.voxel_size.x) == pytest.approx(1.7)
+
+
 def test_a_volume_is_cropped_like_its_images(project: Path) -> None:
     volume = torch.from_numpy(np.random.default_rng(1).normal(size=(BOX,) * 3).astype(np.float32))
     write_maps(project, SIZE_A, whole=volume)
@@ -153,6 +163,7 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
     "a larger box": ("31.star", {"D": 18}, r"have 16 pixels along a side, fewer than the 'box' of 18"),
     "a volume among images": ("cube.mrc", {}, r"is a volume"),
     "no cube": ("stacks/a.mrcs", {"is_vol": True}, r"has 16 x 16 x 6 voxels"),
+    "images of another hand": ("31.star", {"flip": True}, r"'flip' and 'invert' are for volumes"),
     "a volume in chunks": ("cube.mrc", {"is_vol": True, "chunk": 2}, r"is a volume, which has no"),
     "odd images": ("odd.mrcs", {}, r"15 x 15 pixels, an odd number"),
     "a cut stack": ("cut.mrcs", {}, r"its header announces"),
