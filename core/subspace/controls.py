@@ -62,6 +62,11 @@ def share_within(subspace: Subspace, volumes: Tensor) -> Tensor:
     return inside.square().sum(dim=0).float()
 
 
+def power_within(grid: BandGrid, volume: Tensor) -> float:
+    """Power of a volume (n, n, n) on a grid, in the units of the eigenvalues of modes on it."""
+    return float(real_columns(grid, grid.spectra_of(volume[None])).square().sum())
+
+
 def low_passed(volume: Tensor, radius: float) -> Tensor:
     """A volume (n, n, n) without what lies beyond a radius, in cycles per box."""
     grid = BandGrid(volume.shape[-1], radius)
