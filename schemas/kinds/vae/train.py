@@ -204,6 +204,7 @@ class VaeTrainJob(Job):
         Output("consensus.mrc", "map", "consensus", "the volume of all particles; published: that of the mean latent"),
         Output("volume_*.mrc", "map", "volume", "a volume along the first component of the latents", always=False),
         Output("training.csv", "table", "training", "losses by epoch"),
+        Output("junk.npz", "arrays", "junk", "indices of images that may show no particle", always=False),
         Output("z*.pkl", "arrays", "legacy_latents", "latents as cryoDRGN has them", always=False),
         Output("weights*.pkl", "arrays", "legacy_weights", "the network as cryoDRGN has it", always=False),
         Output("pose.pkl", "arrays", "legacy_poses", "poses as cryoDRGN has them", always=False),

@@ -17,17 +17,14 @@ from cryobridge.core.subspace import (
     local_volume,
     nearest,
 )
-from cryobridge.core.training import generator_at
 
+from ....heterogeneity.fitted_images import members_of
 from ....heterogeneity.image_source import ImageSource
 from ....heterogeneity.reality import SubspaceControls, controls_of
 from ....jobs.context import Context
 from ....loop import Progress, scaled
 
-FITTED_IMAGES = 20_000
-"""As many are enough for a consensus and modes of low frequencies; latents are found of all."""
 TRIED_MODES = 4
-_SOME = 11
 
 
 @dataclass(frozen=True)
@@ -52,13 +49,6 @@ class Fitted:
     controls: SubspaceControls
     modes: int
     local_agreement: float
-
-
-def members_of(count: int, seed: int) -> Tensor:
-    """The images of so many that a fit is made on: all, or a random part of very many, in their order."""
-    if count <= FITTED_IMAGES:
-        return torch.arange(count)
-    return torch.randperm(count, generator=generator_at(seed, _SOME))[:FITTED_IMAGES].sort().values
 
 
 def fitted(

@@ -62,6 +62,7 @@ def run(job: VaeTrainJob, context: Context) -> JobSteps:
         along = along_first_component(trained.model, trained.latents)
         consensus = _consensus(made, trained)
     _write(context, trained, used, along, consensus)
+    _write_junk(context, made, used)
     if job.options.legacy:
         context.folder.remark(write_peer_layout(context.folder, trained, used, job.options))
     findings = TrainingFindings(
@@ -121,6 +122,13 @@ def _write(context: Context, trained: TrainedModel, particles: ParticleSet, alon
     for number, volume in enumerate(along.volumes, 1):
         folder.write_map(f"volume_{number}.mrc", volume, trained.model.voxel_size_A)
     folder.write_text("training.csv", _table(trained.curve))
+
+
+def _write_junk(context: Context, made: FastModel | TrainedModel, particles: ParticleSet) -> None:
+    """Rows of the table whose images may show no particle, as a selection has them."""
+    junk = made.reality.junk if isinstance(made, FastModel) and made.reality is not None else []
+    if junk:
+        context.folder.write_data("junk.npz", arrays_bytes({"indices": particles.rows[np.array(junk, np.int64)]}))
 
 
 def _table(curve: Sequence[EpochLoss]) -> str:

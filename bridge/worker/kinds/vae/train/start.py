@@ -15,18 +15,17 @@ from cryobridge.core.subspace import Consensus, SeenImages, Subspace, SubspaceFi
 from cryobridge.core.training import Parking, Ranks, generator_at
 from cryobridge.schemas.errors import CryobridgeError
 
+from ....heterogeneity.fitted_images import members_of
 from ....heterogeneity.image_source import ImageSource
 from ....heterogeneity.reality import SubspaceControls, controls_of, verdict_of, warnings_of
 from ....jobs.checkpoint import Checkpoint, Checkpoints
 from ....loop import Progress, scaled
 
-FITTED_IMAGES = 20_000
-"""As many are enough for a consensus and a few modes of low frequencies; the scores are of all images."""
 MOST_MODES = 8
 FEWEST_TESTED = 40
 """Fewer images are too few for controls."""
 _IMAGES_AT_ONCE = 1024
-_SOME, _PLACES = 11, 12
+_PLACES = 12
 _NOISE, _SCALE = "noise_by_shell", "scale"
 
 
@@ -40,6 +39,8 @@ class Reality:
         A sentence for each threshold that was passed.
     metrics
         The numbers that decide.
+    junk
+        Images that may show no particle, from 0 on.
     """
 
     words: str
@@ -47,13 +48,15 @@ class Reality:
     colour: Literal["good", "careful", "bad"]
     doubts: list[str]
     metrics: dict[str, float | int | bool]
+    junk: list[int]
 
     @classmethod
-    def of(cls, controls: SubspaceControls) -> Reality:
-        """What controls say."""
+    def of(cls, controls: SubspaceControls, members: Tensor) -> Reality:
+        """What controls on some of the images, members (F,), say."""
         judged = verdict_of(controls, {})
         reasons, doubts = list(judged.reasons), warnings_of(controls, {})
-        return cls(judged.words, reasons, judged.colour, doubts, controls.metrics())
+        junk = members.cpu()[torch.from_numpy(controls.junk)].tolist()
+        return cls(judged.words, reasons, judged.colour, doubts, controls.metrics(), junk)
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,9 @@ class Starting:
         return Start(self.images, linear, scores, noise, shape, scale, self.earlier, Reality(**told) if told else None)
 
     def _found(self) -> Generator[Progress | None, None, Checkpoint]:
-        some = _some(self.images, self.seed, self.device)
+        members = members_of(len(self.images), self.seed).to(self.device)
+        shown = self.images.of(members)
+        some = SeenImages(self.images.disc, shown.spectra, shown.ctf, shown.rotations)
         yield Progress("finding the consensus", 0.0)
         consensus, residuals = consensus_of(some)
         held = [consensus.volume, consensus.noise, consensus.prior_power, residuals, some.spectra, some.ctf]
@@ -196,7 +201,7 @@ class Starting:
             reality: Reality | None = None
             if self.tested and len(self.images) >= FEWEST_TESTED:
                 controls = controls_of(some, consensus, fit, subspace, residuals, seed=self.seed)
-                reality = Reality.of((yield from scaled(0.4, 0.9, controls)))
+                reality = Reality.of((yield from scaled(0.4, 0.9, controls)), members)
         noise = consensus.noise.clone()
         noise[: len(subspace.noise)] = subspace.noise
         tensors, description = LinearModel.of(consensus, subspace, self.images.pixel_size_A).stored()
@@ -218,18 +223,6 @@ def _of_earlier(model: FilmModel) -> Checkpoint:
     tensors, description = model.linear.stored()
     known = {_NOISE: tensors["noise"], _SCALE: model.network.decoder.scale.cpu()}
     return Checkpoint(tensors | known, {"linear": description})
-
-
-def _some(images: ImageSource, seed: int, device: torch.device) -> SeenImages:
-    """The images that the linear model is fitted on: all, or a random part of very many."""
-    count = len(images)
-    if count <= FITTED_IMAGES:
-        members = torch.arange(count, device=device)
-    else:
-        drawn = torch.randperm(count, generator=generator_at(seed, _SOME))[:FITTED_IMAGES]
-        members = drawn.sort().values.to(device)
-    shown = images.of(members)
-    return SeenImages(images.disc, shown.spectra, shown.ctf, shown.rotations)
 
 
 def _scale(images: SeenImages, consensus: Consensus, subspace: Subspace) -> float:
