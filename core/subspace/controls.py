@@ -31,7 +31,11 @@ class AgainstNoise:
     @property
     def kept(self) -> int:
         """How many of the first modes are above the null."""
-        above = self.eigenvalues > NULL_FACTOR * self.null[0]
+        return self.above(self.eigenvalues)
+
+    def above(self, eigenvalues: Tensor) -> int:
+        """How many of the first of any eigenvalues (J,) of the same residuals are above the null."""
+        above = eigenvalues.cpu() > NULL_FACTOR * self.null[0]
         return int(above.long().cumprod(0).sum())
 
 

@@ -19,6 +19,7 @@ USUAL_BOX = 128
 _KERNEL_BYTES = 400_000_000
 _SMALLEST_BOX = 16
 _PUBLISHED_BATCH = 16
+_MOST_MODES = 12
 _FEWEST_STEPS, _MOST_EPOCHS = 400, 40
 
 _FAST: dict[str, dict[str, Any]] = {
@@ -224,7 +225,7 @@ class VaeTrainJob(Job):
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
         """Sums and spectra of every mode on padded grids; images take half of what is free, or are read in chunks."""
-        modes = self.options.latent_dimensions
+        modes = max(self.options.latent_dimensions, _MOST_MODES)
         grids = 24 + 3 * modes + modes * (modes + 1) / 2
         step = (
             self.options.network_bytes(box, self.options.batch or _PUBLISHED_BATCH) if self.options.is_published else 0

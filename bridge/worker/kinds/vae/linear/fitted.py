@@ -18,7 +18,7 @@ from cryobridge.core.subspace import (
     nearest,
 )
 
-from ....heterogeneity.fitted_images import members_of
+from ....heterogeneity.fitted_images import fitted_in_steps, members_of
 from ....heterogeneity.image_source import ImageSource
 from ....heterogeneity.reality import SubspaceControls, controls_of
 from ....jobs.context import Context
@@ -64,20 +64,11 @@ def fitted(
     with context.parking.holding(lambda: held):
         fit = SubspaceFit(some.with_spectra(residuals), radius, consensus.prior_power)
         tried = modes or TRIED_MODES
-        subspace = yield from scaled(0.2, 0.5, _stepped(fit, tried, iterations, seed))
+        subspace = yield from scaled(0.2, 0.5, fitted_in_steps(fit, tried, iterations, seed))
         control = controls_of(some, consensus, fit, subspace, residuals, seed=seed)
         controls = yield from scaled(0.5, 0.95, control)
         agreement = _local_agreement(some, consensus, fit, subspace, residuals)
     return Fitted(members, consensus, subspace, controls, modes or max(1, controls.kept), agreement)
-
-
-def _stepped(fit: SubspaceFit, modes: int, iterations: int, seed: int) -> Generator[Progress, None, Subspace]:
-    steps = fit.steps(modes, iterations, seed=seed)
-    found = next(steps)
-    yield Progress(f"{modes} modes, iteration 1 of {iterations}", 1 / iterations)
-    for number, found in enumerate(steps, 2):  # noqa: B007 - the last is returned
-        yield Progress(f"{modes} modes, iteration {number} of {iterations}", number / iterations)
-    return found
 
 
 def _local_agreement(

@@ -10,18 +10,29 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cryobridge.core.latent import FilmModel, FilmNetwork, FilmShape, LinearModel, feature_places, linear_of
-from cryobridge.core.subspace import Consensus, SeenImages, Subspace, SubspaceFit, consensus_of, shell_means
+from cryobridge.core.latent import (
+    FilmModel,
+    FilmNetwork,
+    FilmShape,
+    LinearModel,
+    feature_places,
+    linear_of,
+    train_on_scores,
+)
+from cryobridge.core.subspace import ITERATIONS, Consensus, SeenImages, Subspace, SubspaceFit, consensus_of, shell_means
 from cryobridge.core.training import Parking, Ranks, generator_at
 from cryobridge.schemas.errors import CryobridgeError
 
-from ....heterogeneity.fitted_images import members_of
+from ....heterogeneity.fitted_images import fitted_in_steps, members_of
 from ....heterogeneity.image_source import ImageSource
 from ....heterogeneity.reality import SubspaceControls, controls_of, verdict_of, warnings_of
 from ....jobs.checkpoint import Checkpoint, Checkpoints
 from ....loop import Progress, scaled
 
-MOST_MODES = 8
+FEWEST_MODES, MOST_MODES = 4, 8
+"""That are tried first, whatever the numbers of a latent."""
+MANY_MODES = 12
+"""That are tried where all of the first are above noise."""
 FEWEST_TESTED = 40
 """Fewer images are too few for controls."""
 _IMAGES_AT_ONCE = 1024
@@ -51,10 +62,12 @@ class Reality:
     junk: list[int]
 
     @classmethod
-    def of(cls, controls: SubspaceControls, members: Tensor) -> Reality:
-        """What controls on some of the images, members (F,), say."""
+    def of(cls, controls: SubspaceControls, members: Tensor, modes: int) -> Reality:
+        """What controls on some of the images, members (F,), say, of so many modes in the end."""
         judged = verdict_of(controls, {})
         reasons, doubts = list(judged.reasons), warnings_of(controls, {})
+        if modes > len(controls.halves):
+            reasons.append(f"As all of these are, {MANY_MODES} were tried: {modes} are above noise.")
         junk = members.cpu()[torch.from_numpy(controls.junk)].tolist()
         return cls(judged.words, reasons, judged.colour, doubts, controls.metrics(), junk)
 
@@ -102,13 +115,15 @@ class Start:
         """(n, n, n) in z, y, x."""
         return self.linear.consensus
 
-    def network(self, seed: int) -> FilmNetwork:
-        """The network that a training of this seed begins with."""
+    def network(self, seed: int, beta: float) -> FilmNetwork:
+        """The network that a training of this seed begins with, on the device; beta weighs information."""
         places = feature_places(self.consensus, self.shape.features, generator_at(seed, _PLACES))
-        network = FilmNetwork.new(self.shape, places, self.scale, seed)
+        network = FilmNetwork.new(self.shape, places.cpu(), self.scale, seed)
         if self.earlier is not None:
             network.load_state_dict(self.earlier.network.state_dict())
-        return network
+        elif self.shape.zdim < self.shape.modes:
+            train_on_scores(network, self.scores, self.linear.prior_variance, beta, seed)
+        return network.to(self.device)
 
     def model(self, network: FilmNetwork) -> FilmModel:
         """The model with a trained network."""
@@ -193,15 +208,17 @@ class Starting:
         consensus, residuals = consensus_of(some)
         held = [consensus.volume, consensus.noise, consensus.prior_power, residuals, some.spectra, some.ctf]
         with self.parking.holding(lambda: held):
-            modes = min(self.bands.zdim, MOST_MODES)
+            modes = min(max(self.bands.zdim, FEWEST_MODES), MOST_MODES)
             fit = SubspaceFit(some.with_spectra(residuals), self.bands.linear_radius, consensus.prior_power)
-            for number, found in enumerate(fit.steps(modes, seed=self.seed), 1):
-                subspace = found
-                yield Progress(f"linear subspace of {modes} modes, iteration {number}", 0.1 + 0.05 * number)
+            subspace = yield from scaled(0.1, 0.4, fitted_in_steps(fit, modes, ITERATIONS, self.seed))
             reality: Reality | None = None
             if self.tested and len(self.images) >= FEWEST_TESTED:
-                controls = controls_of(some, consensus, fit, subspace, residuals, seed=self.seed)
-                reality = Reality.of((yield from scaled(0.4, 0.9, controls)), members)
+                control = controls_of(some, consensus, fit, subspace, residuals, seed=self.seed)
+                controls = yield from scaled(0.4, 0.7, control)
+                if controls.kept == modes:
+                    many = yield from scaled(0.7, 0.9, fitted_in_steps(fit, MANY_MODES, ITERATIONS, self.seed))
+                    subspace = many.first(max(modes, controls.noise.above(many.eigenvalues)))
+                reality = Reality.of(controls, members, subspace.modes)
         noise = consensus.noise.clone()
         noise[: len(subspace.noise)] = subspace.noise
         tensors, description = LinearModel.of(consensus, subspace, self.images.pixel_size_A).stored()
