@@ -9,6 +9,7 @@ from .film_task import NETWORK, FilmTask, ImagesToLearn, ShownImages, informatio
 from .linear import LinearModel, joined_scores, linear_of
 from .model import Description, ImageEncoder, SliceModel, VolumeModel, model_of, register
 from .places import Ends, Nearness, latent_grid, latent_line, nearness, principal_components
+from .score_training import train_on_scores
 
 __all__ = [
     "NETWORK",
@@ -41,6 +42,7 @@ __all__ = [
     "register",
     "shared_variance",
     "spectra_of_latents",
+    "train_on_scores",
     "volumes_of_spectra",
     "whole_disc",
 ]

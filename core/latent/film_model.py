@@ -1,8 +1,7 @@
-"""A linear model and a network on top of it: volumes of latents, and latents of images."""
+"""A linear model and a network that begins with it: volumes of latents, and latents of images."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..particles import FourierGrid, half_disc
+from ..particles import half_disc
 from .film import FilmDecoder
 from .linear import LinearModel
+from .mode_mixing import ModeMixing
 from .model import Description, VolumeModel, expect_held, model_of, register
 from .warm_encoder import WarmEncoder
 
@@ -51,6 +51,7 @@ class FilmNetwork(nn.Module):
         super().__init__()
         self.shape = shape
         self.encoder = WarmEncoder(shape.modes, shape.zdim, shape.encoder_width)
+        self.mixing = ModeMixing(shape.zdim, shape.modes, shape.encoder_width)
         self.decoder = FilmDecoder(places, shape.box, shape.zdim, scale, width=shape.width, layers=shape.layers)
 
     @classmethod
@@ -61,8 +62,8 @@ class FilmNetwork(nn.Module):
             network = cls(shape, places.cpu(), scale)
         return network.to(places.device)
 
-    def forward(self, scores: Tensor, draws: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Coefficients (B, M, 2) of drawn latents, and their mean and logarithm of the variance (B, zdim).
+    def forward(self, scores: Tensor, draws: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Coefficients (B, M, 2) and amounts of modes (B, modes) of latents drawn, their mean and log variance.
 
         Parameters
         ----------
@@ -76,7 +77,7 @@ class FilmNetwork(nn.Module):
         with torch.autocast(scores.device.type, enabled=False):
             mean, log_variance = self.encoder(scores)
         z = mean + torch.exp(0.5 * log_variance) * draws
-        return self.decoder(z, points), mean, log_variance
+        return self.decoder(z, points), self.mixing(z), mean, log_variance
 
 
 class FilmModel:
@@ -87,7 +88,7 @@ class FilmModel:
     network
         Trained.
     linear
-        Whose scores of an image the network's encoder takes, and whose consensus the decoder's deviations are added to.
+        Whose scores of an image the network's encoder takes, and to whose volumes the decoder's deviations are added.
     """
 
     name = FILM
@@ -115,10 +116,10 @@ class FilmModel:
     def volumes(self, z: Tensor) -> Tensor:
         """Volumes (B, box, box, box) in z, y, x of latents (B, zdim).
 
-        Beyond the band that was trained they are the consensus: there the network was never told anything.
+        Beyond the band that was trained they are the consensus: there nothing was ever told.
         """
-        consensus = self.linear.consensus
-        return torch.stack([consensus + self._deviation(one[None]) for one in z.to(consensus)])
+        latents = z.to(self.linear.consensus)
+        return torch.stack([self._linear_part(one[None]) + self._deviation(one[None]) for one in latents])
 
     @torch.no_grad()
     def encode(self, spectra: Tensor, ctf: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,9 +141,10 @@ class FilmModel:
     @torch.no_grad()
     def slices(self, z: Tensor, points: Tensor) -> Tensor:
         """Spectra (N, M) of latents (N, zdim) at points (N, M, 3), see `SliceModel`."""
-        deviation = torch.view_as_complex(self.network.decoder(z.to(points), points).contiguous())
+        latents = z.to(points)
+        deviation = torch.view_as_complex(self.network.decoder(latents, points).contiguous())
         known = points.square().sum(dim=-1) <= self.reach**2
-        return self._slicer.sample(points) + torch.where(known, deviation, 0)
+        return self.linear.slices(self.network.mixing(latents), points) + torch.where(known, deviation, 0)
 
     def stored(self) -> tuple[dict[str, Tensor], Description]:
         """What to store: tensors (...,) on the CPU, and the description."""
@@ -168,9 +170,9 @@ class FilmModel:
         """Every tensor (...,) on the device."""
         return [*self.network.parameters(), *self.network.buffers(), *self.linear.held()]
 
-    @functools.cached_property
-    def _slicer(self) -> FourierGrid:
-        return FourierGrid.of(self.linear.consensus)
+    def _linear_part(self, z: Tensor) -> Tensor:
+        volume: Tensor = self.linear.volumes(self.network.mixing(z))[0]
+        return volume
 
     def _deviation(self, z: Tensor) -> Tensor:
         shape = self.network.shape

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..particles import FourierGrid, HalfDisc, slice_points
 from ..training import Batch, Learned, Network, generator_at
 from .film_model import FilmShape
+from .linear import LinearModel
 
 NETWORK = "network"
 _DRAWS, _KEPT_OUT = 1, 2
@@ -67,8 +68,8 @@ class FilmTask:
         On the network's device, their disc at least as wide as the network's band.
     scores
         (N, modes) of the images, of the linear model.
-    consensus
-        (n, n, n), on the scale of the spectra.
+    linear
+        The model of these scores, on the scale of the spectra.
     noise
         (S + 1,) variance by shell of the real and imaginary parts of spectra, at least to the network's band.
     batch, beta
@@ -85,7 +86,7 @@ class FilmTask:
         shape: FilmShape,
         images: ImagesToLearn,
         scores: Tensor,
-        consensus: Tensor,
+        linear: LinearModel,
         *,
         noise: Tensor,
         batch: int,
@@ -96,11 +97,13 @@ class FilmTask:
         self._learned = learned
         self._images = images
         self._scores = scores
-        self._consensus = FourierGrid.of(consensus)
+        self._linear = linear
+        self._consensus = FourierGrid.of(linear.consensus)
         self._batch = batch
         self._beta = beta
         self._zdim = shape.zdim
         self._disc = images.disc.within(shape.radius)
+        self._linear_pixels = len(self._disc.within(min(linear.radius, shape.radius)))
         self._sharpness = noise[self._disc.shells].rsqrt()
         order = torch.randperm(len(images), generator=generator_at(seed, _KEPT_OUT))
         self._kept_out = order[:held_out].sort().values
@@ -161,13 +164,16 @@ class FilmTask:
             "counts": self._counts[members],
             "draws": draws.to(self._scores.device),
             "points": points,
+            "modes": self._linear.components_at(points[:, : self._linear_pixels]),
             "ctf": ctf * self._sharpness,
             "residual": torch.view_as_real(residual),
         }
 
     def _of(self, network: Network, batch: Batch) -> tuple[Tensor, Tensor]:
         """Misfit and information of each image, in nats, (B,)."""
-        found, mean, log_variance = network(batch["scores"], batch["draws"], batch["points"])
+        found, amounts, mean, log_variance = network(batch["scores"], batch["draws"], batch["points"])
+        within = (batch["modes"] * amounts[:, None, None, :]).sum(dim=-1)
+        found = found + nn.functional.pad(within, (0, 0, 0, found.shape[1] - within.shape[1]))
         misfit = _in_nats(batch["ctf"][..., None] * found - batch["residual"])
         return misfit, information_of(mean, log_variance).sum(dim=1)
 

@@ -139,6 +139,11 @@ class LinearModel:
             found = found + z[:, number, None].to(points) * component.sample(points)
         return found
 
+    @torch.no_grad()
+    def components_at(self, points: Tensor) -> Tensor:
+        """Spectra of what a unit of each latent adds, at points (N, M, 3) within the radius: (N, M, 2, K)."""
+        return self._scorer.components_at(points)
+
     def stored(self) -> tuple[dict[str, Tensor], Description]:
         """Tensors on the CPU, such as the consensus (n, n, n), and the description."""
         tensors = {name: value.cpu().contiguous() for name, value in self._tensors.items()}

@@ -3,7 +3,15 @@
 from .associations import explained_by_group, explained_by_number, explained_by_view
 from .band_grid import BandGrid, SparseSlices
 from .consensus import Consensus, consensus_of, consensus_sums
-from .controls import NULL_FACTOR, AgainstNoise, low_passed, pose_tangents, share_within, shared_directions
+from .controls import (
+    NULL_FACTOR,
+    AgainstNoise,
+    low_passed,
+    pose_tangents,
+    power_within,
+    share_within,
+    shared_directions,
+)
 from .fit import ITERATIONS, MODES, Subspace, SubspaceFit, default_radius, posterior
 from .images import SeenImages, noise_of_shells, shell_means
 from .junk import CLEAR_SPLIT, Split, agreement, split_of
@@ -41,6 +49,7 @@ __all__ = [
     "noise_of_shells",
     "pose_tangents",
     "posterior",
+    "power_within",
     "repair_pass",
     "share_within",
     "shared_directions",

@@ -31,7 +31,11 @@ class AgainstNoise:
     @property
     def kept(self) -> int:
         """How many of the first modes are above the null."""
-        above = self.eigenvalues > NULL_FACTOR * self.null[0]
+        return self.above(self.eigenvalues)
+
+    def above(self, eigenvalues: Tensor) -> int:
+        """How many of the first of any eigenvalues (J,) of the same residuals are above the null."""
+        above = eigenvalues.cpu() > NULL_FACTOR * self.null[0]
         return int(above.long().cumprod(0).sum())
 
 
@@ -60,6 +64,11 @@ def share_within(subspace: Subspace, volumes: Tensor) -> Tensor:
     axes, _ = torch.linalg.qr(span / span.norm(dim=0).clamp_min(1e-30))
     inside: Tensor = axes.T @ real_columns(subspace.grid, subspace.basis)
     return inside.square().sum(dim=0).float()
+
+
+def power_within(grid: BandGrid, volume: Tensor) -> float:
+    """Power of a volume (n, n, n) on a grid, in the units of the eigenvalues of modes on it."""
+    return float(real_columns(grid, grid.spectra_of(volume[None])).square().sum())
 
 
 def low_passed(volume: Tensor, radius: float) -> Tensor:

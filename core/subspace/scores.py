@@ -76,6 +76,16 @@ class LinearScorer:
             covariances.append(covariance)
         return Scores(torch.cat(means), torch.cat(covariances))
 
+    def components_at(self, points: Tensor) -> Tensor:
+        """Spectra of the basis at points (N, M, 3) in x, y, z, cycles per box: (N, M, 2, K), real and imaginary parts.
+
+        They are those within the radius; beyond it they mean nothing.
+        """
+        slices = SparseSlices(self._grid, points)
+        values = slices.take(self._table).reshape(*points.shape[:-1], 2, -1)[..., 1:]
+        odd = torch.where(slices.flipped, -1.0, 1.0).reshape(*points.shape[:-1], 1)
+        return torch.stack([values[..., 0, :], values[..., 1, :] * odd], dim=-2)
+
     def views(self, images: SeenImages, latents: Tensor) -> Tensor:
         """Spectra (N, M) up to the radius of what latents (N, K) add to the consensus as the images show it."""
         seen = images.within(self.radius)

@@ -29,6 +29,7 @@ from cryobridge.core.subspace import (
     explained_by_view,
     low_passed,
     pose_tangents,
+    power_within,
     share_within,
     shared_directions,
     split_of,
@@ -44,6 +45,10 @@ WRONG_POSES = 0.5
 """Share of a mode inside the span of pose errors from which on it is taken for one."""
 _CONTRAST = 0.5
 _HALVES_AGREE = 0.7
+_WEAK, _BY_CHANCE = 0.6, 2.0
+"""Cosine of the halves' first direction from which on there may be something below noise, and over that of chance."""
+_LEAST_SHARE = 0.005
+"""Of the consensus' power that a mode has; noise-free images of one volume left a mode of 0.004."""
 _EXPLAINED = 0.1
 _JUNK_RADIUS = 14 / 32
 """Of Nyquist, up to which images are compared with the consensus."""
@@ -61,6 +66,10 @@ class SubspaceControls:
         Eigenvalues against those of residuals permuted over poses.
     halves
         (K,) cosines of the directions that both halves of the particles have.
+    by_chance
+        The first such cosine of these modes and those of the permuted residuals, which have none in common.
+    power
+        (K,) variance of each mode over the power of the consensus, as far as the modes reach.
     in_pose_errors, in_contrast
         (K,) share of each mode inside the span of pose errors, and along the consensus itself.
     agreement
@@ -71,6 +80,8 @@ class SubspaceControls:
 
     noise: AgainstNoise
     halves: Tensor
+    by_chance: float
+    power: Tensor
     in_pose_errors: Tensor
     in_contrast: Tensor
     agreement: Tensor
@@ -87,6 +98,16 @@ class SubspaceControls:
         return bool((self.in_pose_errors[: self.kept] > WRONG_POSES).any())
 
     @property
+    def is_weak(self) -> bool:
+        """Whether no mode is above noise, yet the halves find the same one, as chance does not."""
+        return self.kept == 0 and float(self.halves[0]) > max(_WEAK, _BY_CHANCE * self.by_chance)
+
+    @property
+    def is_interpolation(self) -> bool:
+        """Whether the first mode is above noise, but no larger than what interpolation between voxels leaves."""
+        return self.kept > 0 and float(self.power[0]) < _LEAST_SHARE
+
+    @property
     def junk(self) -> NDArray[np.int64]:
         """Which images agree with the consensus so little that they may show no particle; from 0 on."""
         if not self.split.is_clear:
@@ -99,6 +120,8 @@ class SubspaceControls:
             "eigenvalue_over_null": round(self.noise.ratio, 3),
             "modes_above_noise": self.kept,
             "halves_cosine": round(float(self.halves[0]), 4),
+            "halves_by_chance": round(self.by_chance, 4),
+            "share_of_power": round(float(self.power[0]), 6),
             "largest_share_in_pose_errors": round(float(self.in_pose_errors[: max(self.kept, 1)].max()), 4),
             "poses_doubted": self.poses_doubted,
             "junk": len(self.junk),
@@ -106,9 +129,12 @@ class SubspaceControls:
 
     def table(self) -> str:
         """A row for each mode, as CSV."""
-        rows = ["mode,eigenvalue,null_eigenvalue,over_first_of_null,halves_cosine,share_pose_errors,share_contrast"]
+        rows = [
+            "mode,eigenvalue,null_eigenvalue,over_first_of_null,halves_cosine,share_of_power,share_pose_errors,"
+            "share_contrast"
+        ]
         columns = [self.noise.eigenvalues, self.noise.null, self.noise.eigenvalues / self.noise.null[0]]
-        columns += [self.halves, self.in_pose_errors, self.in_contrast]
+        columns += [self.halves, self.power, self.in_pose_errors, self.in_contrast]
         for number, row in enumerate(torch.stack([column.cpu() for column in columns], dim=1).tolist(), 1):
             rows.append(",".join([str(number), *(f"{value:.6g}" for value in row)]))
         return "\n".join(rows) + "\n"
@@ -148,6 +174,8 @@ def controls_of(
     return SubspaceControls(
         AgainstNoise(subspace.eigenvalues.cpu(), null.eigenvalues.cpu()),
         shared_directions(halves[0], halves[1]).cpu(),
+        float(shared_directions(subspace, null)[0]),
+        (subspace.eigenvalues / power_within(subspace.grid, consensus.volume)).cpu(),
         share_within(subspace, pose_tangents(shown)).cpu(),
         share_within(subspace, shown[None]).cpu(),
         alike,
@@ -175,6 +203,8 @@ def verdict_of(controls: SubspaceControls, explained: Mapping[str, Tensor]) -> J
     """In a few words whether the heterogeneity is real, and in numbers why; doubts are the `warnings_of` them."""
     noise, kept = controls.noise, controls.kept
     reasons = [_against_noise(noise), _against_halves(controls)]
+    if controls.is_weak:
+        return Judged("nothing above noise, but both halves agree", reasons, "careful")
     if kept == 0:
         return Judged("nothing found", reasons, "bad")
     if controls.poses_doubted:
@@ -189,6 +219,12 @@ def verdict_of(controls: SubspaceControls, explained: Mapping[str, Tensor]) -> J
 def warnings_of(controls: SubspaceControls, explained: Mapping[str, Tensor]) -> list[str]:
     """One sentence for each threshold that was passed."""
     kept, found = controls.kept, []
+    if controls.is_weak:
+        return [
+            "No mode stands out from noise, yet both halves of the particles find the same first one (cosine "
+            f"{float(controls.halves[0]):.2f}; {controls.by_chance:.2f} by chance): weak evidence that particles "
+            "differ. More particles or images of each would decide; single latents say little."
+        ]
     if kept == 0:
         return [
             "Nothing was found: no mode stands out from noise. Do not read anything into the latents and the volumes; "
@@ -198,6 +234,12 @@ def warnings_of(controls: SubspaceControls, explained: Mapping[str, Tensor]) -> 
         found.append(
             f"The two halves of the particles do not agree on a mode (cosine {float(controls.halves[0]):.2f}; 0.98 "
             "where the trials had heterogeneity, 0.32 where they had none)."
+        )
+    if controls.is_interpolation:
+        found.append(
+            f"The first mode has {float(controls.power[0]):.2%} of the consensus' power: interpolation between voxels "
+            f"leaves as much (0.38 % in noise-free images of one volume), so below {_LEAST_SHARE:.1%} a mode may be of "
+            "the computation and not of the particles."
         )
     if controls.poses_doubted:
         shares = ", ".join(f"{value:.2f}" for value in controls.in_pose_errors[:kept].tolist())

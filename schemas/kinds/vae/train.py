@@ -20,6 +20,7 @@ USUAL_BOX = 128
 _KERNEL_BYTES = 400_000_000
 _SMALLEST_BOX = 16
 _PUBLISHED_BATCH = 16
+_MOST_MODES = 12
 _FEWEST_STEPS, _MOST_EPOCHS = 400, 40
 
 _FAST: dict[str, dict[str, Any]] = {
@@ -229,6 +230,7 @@ class VaeTrainJob(Job):
         Output("consensus.mrc", "map", "consensus", "the volume of all particles; published: that of the mean latent"),
         Output("volume_*.mrc", "map", "volume", "a volume along the first component of the latents", always=False),
         Output("training.csv", "table", "training", "losses by epoch"),
+        Output("junk.npz", "arrays", "junk", "indices of images that may show no particle", always=False),
         Output("z*.pkl", "arrays", "legacy_latents", "latents as cryoDRGN has them", always=False),
         Output("weights*.pkl", "arrays", "legacy_weights", "the network as cryoDRGN has it", always=False),
         Output("pose.pkl", "arrays", "legacy_poses", "poses as cryoDRGN has them", always=False),
@@ -259,7 +261,7 @@ class VaeTrainJob(Job):
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
         """Sums and spectra of every mode on padded grids; images take half of what is free, or are read in chunks."""
-        modes = self.options.latent_dimensions
+        modes = max(self.options.latent_dimensions, _MOST_MODES)
         grids = 24 + 3 * modes + modes * (modes + 1) / 2
         step = (
             self.options.network_bytes(box, self.options.batch or _PUBLISHED_BATCH) if self.options.is_published else 0

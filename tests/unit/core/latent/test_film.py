@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from cryobridge.core.latent import FilmDecoder, FilmModel, FilmNetwork, FilmShape, LinearModel, feature_places, model_of
+from cryobridge.core.latent.mode_mixing import ModeMixing
 from cryobridge.core.subspace import BandGrid
 from cryobridge.core.training import generator_at
 
@@ -44,9 +45,17 @@ def test_features_of_a_map_without_density_lie_anywhere() -> None:
     assert float(places.abs().max()) > 6
 
 
-def test_an_untrained_network_gives_the_consensus() -> None:
+def test_an_untrained_network_is_the_linear_model() -> None:
     network = FilmNetwork.new(SHAPE, feature_places(ball(), 12, generator_at(0)), 2.0, seed=1)
-    assert torch.equal(FilmModel(network, linear()).volumes(torch.randn(2, 2)), ball().expand(2, -1, -1, -1))
+    z = torch.randn(2, 2)
+    assert torch.allclose(FilmModel(network, linear()).volumes(z), linear().volumes(z), atol=1e-5)
+
+
+def test_numbers_beyond_the_modes_begin_without_effect() -> None:
+    mixing = ModeMixing(3, 2, 8)
+    z = torch.randn(4, 3)
+    assert torch.equal(mixing(z), z[:, :2])
+    assert torch.equal(ModeMixing(1, 2, 8)(z[:, :1]), torch.stack([z[:, 0], torch.zeros(4)], dim=1))
 
 
 def test_a_point_and_its_mate_are_conjugates() -> None:
@@ -59,7 +68,7 @@ def test_a_point_and_its_mate_are_conjugates() -> None:
 
 def test_a_volume_has_the_coefficients_that_the_decoder_gives_and_none_beyond_the_band() -> None:
     model, z = trained(), torch.tensor([[0.5, -1.0]])
-    deviation = model.volumes(z)[0] - ball()
+    deviation = model.volumes(z)[0] - linear().volumes(z)[0]
     spectrum = torch.fft.fftn(torch.fft.ifftshift(deviation))
     points = torch.tensor([[2.0, -1.0, 3.0], [1.0, 2.0, -2.0]])
     with torch.no_grad():

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from cryobridge.core.latent import NETWORK, FilmNetwork, FilmShape, FilmTask, information_of
+from cryobridge.core.latent import NETWORK, FilmNetwork, FilmShape, FilmTask, LinearModel, information_of
 from cryobridge.core.particles import FourierGrid, HalfDisc, half_disc, slice_points
+from cryobridge.core.subspace import BandGrid
 from cryobridge.core.training import Learned, generator_at
 from cryobridge.schemas.training import TrainingOptions
 
@@ -46,7 +47,7 @@ class Images:
         return [self.all.spectra]
 
 
-def made(consensus: Tensor, held_out: int = 0, noise: float = 1.0) -> tuple[FilmTask, Images]:
+def made(consensus: Tensor, held_out: int = 0, noise: float = 1.0, modes: float = 0.0) -> tuple[FilmTask, Images]:
     """A task of images that show the consensus alone, times a CTF of one half."""
     generator = torch.Generator().manual_seed(0)
     disc = half_disc(BOX, 6.0)
@@ -58,8 +59,10 @@ def made(consensus: Tensor, held_out: int = 0, noise: float = 1.0) -> tuple[Film
     learned = Learned({NETWORK: network}, TrainingOptions(), torch.device("cpu"))
     scores = torch.randn(COUNT, 2, generator=generator)
     shells = torch.full((7,), noise)
+    table = modes * torch.randn(len(BandGrid(BOX, 3.0)), 4, generator=generator)
+    linear = LinearModel(consensus, table, torch.tensor([1.0, 0.5]), shells, 3.0, 3.0)
     return FilmTask(
-        learned, SHAPE, images, scores, consensus, noise=shells, batch=BATCH, beta=0.5, held_out=held_out, seed=0
+        learned, SHAPE, images, scores, linear, noise=shells, batch=BATCH, beta=0.5, held_out=held_out, seed=0
     ), images
 
 
@@ -74,6 +77,22 @@ def test_images_of_the_consensus_have_no_misfit_before_training() -> None:
     losses = task.losses(NETWORK, task.modules[NETWORK], task.batch(0, 0))
     assert float(losses["data"].detach()) == pytest.approx(0, abs=1e-6)
     assert float(losses["kl"].detach()) > 0
+
+
+def test_before_training_a_latent_means_what_the_linear_model_says_of_it() -> None:
+    task, images = made(consensus(), modes=30.0)
+    batch = dict(task.batch(0, 0))
+    batch["draws"] = torch.zeros_like(batch["draws"])
+    network = task.modules[NETWORK]
+    with torch.no_grad():
+        z, _ = network.encoder(batch["scores"])  # type: ignore[operator]
+        points = slice_points(images.disc.within(3.0), images.all.rotations[images.batch(0, 0, BATCH).members])
+        told = (batch["modes"] * z[:, None, None, :]).sum(dim=-1)
+        expected = 0.5 * (0.5 * told).square().sum(dim=(1, 2)).mean() / len(images.disc.within(SHAPE.radius))
+        found = task.losses(NETWORK, network, batch)["data"]
+    assert points.shape[:2] == told.shape[:2]
+    assert float(expected) > 0
+    assert float(found) == pytest.approx(float(expected), rel=1e-3)
 
 
 def test_noise_counts_half_a_nat_for_each_part_of_a_pixel_whatever_its_variance() -> None:

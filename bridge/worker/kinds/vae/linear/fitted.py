@@ -17,17 +17,14 @@ from cryobridge.core.subspace import (
     local_volume,
     nearest,
 )
-from cryobridge.core.training import generator_at
 
+from ....heterogeneity.fitted_images import fitted_in_steps, members_of
 from ....heterogeneity.image_source import ImageSource
 from ....heterogeneity.reality import SubspaceControls, controls_of
 from ....jobs.context import Context
 from ....loop import Progress, scaled
 
-FITTED_IMAGES = 20_000
-"""As many are enough for a consensus and modes of low frequencies; latents are found of all."""
 TRIED_MODES = 4
-_SOME = 11
 
 
 @dataclass(frozen=True)
@@ -54,13 +51,6 @@ class Fitted:
     local_agreement: float
 
 
-def members_of(count: int, seed: int) -> Tensor:
-    """The images of so many that a fit is made on: all, or a random part of very many, in their order."""
-    if count <= FITTED_IMAGES:
-        return torch.arange(count)
-    return torch.randperm(count, generator=generator_at(seed, _SOME))[:FITTED_IMAGES].sort().values
-
-
 def fitted(
     images: ImageSource, radius: float, modes: int | None, iterations: int, seed: int, context: Context
 ) -> Generator[Progress | None, None, Fitted]:
@@ -74,20 +64,11 @@ def fitted(
     with context.parking.holding(lambda: held):
         fit = SubspaceFit(some.with_spectra(residuals), radius, consensus.prior_power)
         tried = modes or TRIED_MODES
-        subspace = yield from scaled(0.2, 0.5, _stepped(fit, tried, iterations, seed))
+        subspace = yield from scaled(0.2, 0.5, fitted_in_steps(fit, tried, iterations, seed))
         control = controls_of(some, consensus, fit, subspace, residuals, seed=seed)
         controls = yield from scaled(0.5, 0.95, control)
         agreement = _local_agreement(some, consensus, fit, subspace, residuals)
     return Fitted(members, consensus, subspace, controls, modes or max(1, controls.kept), agreement)
-
-
-def _stepped(fit: SubspaceFit, modes: int, iterations: int, seed: int) -> Generator[Progress, None, Subspace]:
-    steps = fit.steps(modes, iterations, seed=seed)
-    found = next(steps)
-    yield Progress(f"{modes} modes, iteration 1 of {iterations}", 1 / iterations)
-    for number, found in enumerate(steps, 2):  # noqa: B007 - the last is returned
-        yield Progress(f"{modes} modes, iteration {number} of {iterations}", number / iterations)
-    return found
 
 
 def _local_agreement(

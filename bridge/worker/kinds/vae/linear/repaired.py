@@ -12,10 +12,10 @@ from cryobridge.core.subspace import SeenImages, consensus_of, repair_pass
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 
+from ....heterogeneity.fitted_images import members_of
 from ....heterogeneity.images import PreparedImages
 from ....heterogeneity.streaming import StreamedImages
 from ....loop import Progress
-from .fitted import members_of
 
 _PASSES = 2
 _RADIUS = 14 / 32

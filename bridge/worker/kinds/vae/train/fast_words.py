@@ -47,12 +47,14 @@ def method_of(start: Start, training: LatentTraining, schedule: Schedule) -> str
     to_A = shape.box * start.images.pixel_size_A
     return (
         f"A consensus of {shape.box} voxels was reconstructed by a Wiener filter and taken away from the images, each "
-        f"projected at its pose with its CTF. {shape.modes} linear modes to {angstrom(to_A / start.linear.radius)} "
-        f"were fitted to what was left by expectation and maximisation ({PPCA.short}; {VARIABILITY.short}). Their "
-        f"scores are what an encoder of two layers of {shape.encoder_width} begins with. A decoder of {shape.layers} "
-        f"residual layers of {shape.width}, with {shape.features} Fourier features at places of the consensus and "
-        f"latents of {shape.zdim} numbers that scale and shift them ({FILM.short}), gave the spectrum of the deviation "
-        f"from the consensus to {angstrom(to_A / shape.radius)}. Both were trained as a variational autoencoder "
+        f"projected at its pose with its CTF. {shape.modes} linear modes to {angstrom(to_A / start.linear.radius)} were "
+        f"fitted to what was left by expectation and maximisation ({PPCA.short}; {VARIABILITY.short}). Their scores "
+        f"are what an encoder of two layers of {shape.encoder_width} begins with, and amounts of the modes, given by "
+        f"latents through a network of the same size, are what volumes begin with{_curved(start)}. To these a "
+        f"decoder of {shape.layers} residual layers of {shape.width}, with {shape.features} Fourier features at places "
+        "drawn from the consensus and "
+        f"latents of {shape.zdim} numbers that scale and shift them ({FILM.short}), added the spectrum of a deviation "
+        f"to {angstrom(to_A / shape.radius)}. Both were trained as a variational autoencoder "
         f"({VAE.short}; weight of the divergence {schedule.beta:g}) for {schedule.epochs} epochs in batches of "
         f"{training.batch} at a rate of up to {training.learning_rate:g}, seed {training.seed}; {training.held_out} "
         "particles were kept out."
@@ -63,6 +65,13 @@ def method_of(start: Start, training: LatentTraining, schedule: Schedule) -> str
             else ""
         )
     )
+
+
+def _curved(start: Start) -> str:
+    """Of a latent of fewer numbers than modes."""
+    if start.earlier is not None or start.shape.zdim >= start.shape.modes:
+        return ""
+    return "; these two were first trained to give back the scores from fewer numbers"
 
 
 def warnings_of(kl: NDArray[np.float32], curve: Sequence[EpochLoss], agreement: Sequence[float]) -> list[str]:

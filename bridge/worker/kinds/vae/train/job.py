@@ -67,6 +67,7 @@ def run(job: VaeTrainJob, context: Context) -> JobSteps:
         along = along_first_component(trained.model, trained.latents)
         consensus = _consensus(made, trained)
     _write(context, trained, used, along, consensus)
+    _write_junk(context, made, used)
     if job.options.legacy:
         context.folder.remark(write_peer_layout(context.folder, trained, used, job.options))
     findings = TrainingFindings(
@@ -158,6 +159,13 @@ def _analysis(job: VaeTrainJob, context: Context) -> Generator[Progress | None, 
         yield from analysed(run_, AnalyzeOptions(seed=job.options.seed), context, ANALYSIS_REPORT)
     except CryobridgeError as error:
         folder.remark([f"The training is whole, but could not be analysed: {error}"])
+
+
+def _write_junk(context: Context, made: FastModel | TrainedModel, particles: ParticleSet) -> None:
+    """Rows of the table whose images may show no particle, as a selection has them."""
+    junk = made.reality.junk if isinstance(made, FastModel) and made.reality is not None else []
+    if junk:
+        context.folder.write_data("junk.npz", arrays_bytes({"indices": particles.rows[np.array(junk, np.int64)]}))
 
 
 def _table(curve: Sequence[EpochLoss]) -> str:

@@ -175,7 +175,9 @@ class NetworkTraining:
         BadResult
             If the loss stops being finite again and again.
         """
-        network = self.start.network(self.options.seed)
+        network = self.start.network(self.options.seed, self.schedule.beta)
+        if self.ranks.count > 1:
+            self.ranks.mean_([parameter.data for parameter in network.parameters()])
         learned = Learned({NETWORK: network}, self.options, self.start.device)
         course = self._resumed(learned)
         task = FilmTask(
@@ -183,7 +185,7 @@ class NetworkTraining:
             network.shape,
             self.start.images,
             self.start.scores,
-            self.start.consensus,
+            self.start.linear,
             noise=self.start.noise,
             batch=self.options.batch,
             beta=self.schedule.beta,

@@ -18,23 +18,26 @@ from cryobridge.core.latent import (
     feature_places,
     joined_scores,
     linear_of,
+    train_on_scores,
 )
-from cryobridge.core.subspace import Consensus, SeenImages, Subspace, SubspaceFit, consensus_of, shell_means
+from cryobridge.core.subspace import ITERATIONS, Consensus, SeenImages, Subspace, SubspaceFit, consensus_of, shell_means
 from cryobridge.core.training import Parking, Ranks, generator_at
 from cryobridge.schemas.errors import CryobridgeError
 
+from ....heterogeneity.fitted_images import fitted_in_steps, members_of
 from ....heterogeneity.image_source import ImageSource
 from ....heterogeneity.reality import SubspaceControls, controls_of, verdict_of, warnings_of
 from ....jobs.checkpoint import Checkpoint, Checkpoints
 from ....loop import Progress, scaled
 
-FITTED_IMAGES = 20_000
-"""As many are enough for a consensus and a few modes of low frequencies; the scores are of all images."""
-MOST_MODES = 8
+FEWEST_MODES, MOST_MODES = 4, 8
+"""That are tried first, whatever the numbers of a latent."""
+MANY_MODES = 12
+"""That are tried where all of the first are above noise."""
 FEWEST_TESTED = 40
 """Fewer images are too few for controls."""
 _IMAGES_AT_ONCE = 1024
-_SOME, _PLACES = 11, 12
+_PLACES = 12
 _NOISE, _SCALE = "noise_by_shell", "scale"
 
 
@@ -48,6 +51,8 @@ class Reality:
         A sentence for each threshold that was passed.
     metrics
         The numbers that decide.
+    junk
+        Images that may show no particle, from 0 on.
     """
 
     words: str
@@ -55,13 +60,17 @@ class Reality:
     colour: Literal["good", "careful", "bad"]
     doubts: list[str]
     metrics: dict[str, float | int | bool]
+    junk: list[int]
 
     @classmethod
-    def of(cls, controls: SubspaceControls) -> Reality:
-        """What controls say."""
+    def of(cls, controls: SubspaceControls, members: Tensor, modes: int) -> Reality:
+        """What controls on some of the images, members (F,), say, of so many modes in the end."""
         judged = verdict_of(controls, {})
         reasons, doubts = list(judged.reasons), warnings_of(controls, {})
-        return cls(judged.words, reasons, judged.colour, doubts, controls.metrics())
+        if modes > len(controls.halves):
+            reasons.append(f"As all of these are, {MANY_MODES} were tried: {modes} are above noise.")
+        junk = members.cpu()[torch.from_numpy(controls.junk)].tolist()
+        return cls(judged.words, reasons, judged.colour, doubts, controls.metrics(), junk)
 
 
 @dataclass(frozen=True)
@@ -107,13 +116,15 @@ class Start:
         """(n, n, n) in z, y, x."""
         return self.linear.consensus
 
-    def network(self, seed: int) -> FilmNetwork:
-        """The network that a training of this seed begins with."""
+    def network(self, seed: int, beta: float) -> FilmNetwork:
+        """The network that a training of this seed begins with, on the device; beta weighs information."""
         places = feature_places(self.consensus, self.shape.features, generator_at(seed, _PLACES))
-        network = FilmNetwork.new(self.shape, places, self.scale, seed)
+        network = FilmNetwork.new(self.shape, places.cpu(), self.scale, seed)
         if self.earlier is not None:
             network.load_state_dict(self.earlier.network.state_dict())
-        return network
+        elif self.shape.zdim < self.shape.modes:
+            train_on_scores(network, self.scores, self.linear.prior_variance, beta, seed)
+        return network.to(self.device)
 
     def model(self, network: FilmNetwork) -> FilmModel:
         """The model with a trained network."""
@@ -199,20 +210,24 @@ class Starting:
         return Start(self.images, linear, scores, noise, shape, scale, self.earlier, Reality(**told) if told else None)
 
     def _found(self) -> Generator[Progress | None, None, Checkpoint]:
-        some = _some(self.images, self.seed, self.device)
+        members = members_of(len(self.images), self.seed).to(self.device)
+        shown = self.images.of(members)
+        some = SeenImages(self.images.disc, shown.spectra, shown.ctf, shown.rotations)
         yield Progress("finding the consensus", 0.0)
         consensus, residuals = consensus_of(some)
         held = [consensus.volume, consensus.noise, consensus.prior_power, residuals, some.spectra, some.ctf]
         with self.parking.holding(lambda: held):
-            modes = min(self.bands.zdim, MOST_MODES)
+            modes = min(max(self.bands.zdim, FEWEST_MODES), MOST_MODES)
             fit = SubspaceFit(some.with_spectra(residuals), self.bands.linear_radius, consensus.prior_power)
-            for number, found in enumerate(fit.steps(modes, seed=self.seed), 1):
-                subspace = found
-                yield Progress(f"linear subspace of {modes} modes, iteration {number}", 0.1 + 0.05 * number)
+            subspace = yield from scaled(0.1, 0.4, fitted_in_steps(fit, modes, ITERATIONS, self.seed))
             reality: Reality | None = None
             if self.tested and len(self.images) >= FEWEST_TESTED:
-                controls = controls_of(some, consensus, fit, subspace, residuals, seed=self.seed)
-                reality = Reality.of((yield from scaled(0.4, 0.9, controls)))
+                control = controls_of(some, consensus, fit, subspace, residuals, seed=self.seed)
+                controls = yield from scaled(0.4, 0.7, control)
+                if controls.kept == modes:
+                    many = yield from scaled(0.7, 0.9, fitted_in_steps(fit, MANY_MODES, ITERATIONS, self.seed))
+                    subspace = many.first(max(modes, controls.noise.above(many.eigenvalues)))
+                reality = Reality.of(controls, members, subspace.modes)
         noise = consensus.noise.clone()
         noise[: len(subspace.noise)] = subspace.noise
         tensors, description = LinearModel.of(consensus, subspace, self.images.pixel_size_A).stored()
@@ -234,18 +249,6 @@ def _of_earlier(model: FilmModel) -> Checkpoint:
     tensors, description = model.linear.stored()
     known = {_NOISE: tensors["noise"], _SCALE: model.network.decoder.scale.cpu()}
     return Checkpoint(tensors | known, {"linear": description})
-
-
-def _some(images: ImageSource, seed: int, device: torch.device) -> SeenImages:
-    """The images that the linear model is fitted on: all, or a random part of very many."""
-    count = len(images)
-    if count <= FITTED_IMAGES:
-        members = torch.arange(count, device=device)
-    else:
-        drawn = torch.randperm(count, generator=generator_at(seed, _SOME))[:FITTED_IMAGES]
-        members = drawn.sort().values.to(device)
-    shown = images.of(members)
-    return SeenImages(images.disc, shown.spectra, shown.ctf, shown.rotations)
 
 
 def _scale(images: SeenImages, consensus: Consensus, subspace: Subspace) -> float:

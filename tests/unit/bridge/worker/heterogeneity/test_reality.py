@@ -23,11 +23,14 @@ def controls(
     poses: float = 0.3,
     contrast: float = 0.01,
     split: float = 0.6,
+    power: float = 0.04,
 ) -> SubspaceControls:
     agreement = torch.tensor([0.1, 0.1, 0.8, 0.9])
     return SubspaceControls(
         AgainstNoise(torch.tensor([first, second]), torch.tensor([1.0, 0.9])),
         torch.tensor([halves, 0.2]),
+        0.25,
+        torch.tensor([power, 0.01]),
         torch.tensor([poses, 0.1]),
         torch.tensor([contrast, 0.0]),
         agreement,
@@ -43,7 +46,7 @@ def test_good_controls_have_no_warning():
 
 
 def test_nothing_is_said_to_be_nothing_whatever_else_there_is():
-    found = controls(first=1.2, poses=0.9)
+    found = controls(first=1.2, poses=0.9, halves=0.3)
     assert found.kept == 0
     assert not found.poses_doubted
     assert verdict_of(found, NOTHING).words == "nothing found"
@@ -51,11 +54,21 @@ def test_nothing_is_said_to_be_nothing_whatever_else_there_is():
     assert only.startswith("Nothing was found")
 
 
+def test_what_both_halves_find_is_weak_evidence_where_no_mode_is_above_noise():
+    found = controls(first=1.2, halves=0.69)
+    assert found.is_weak
+    assert verdict_of(found, NOTHING).words == "nothing above noise, but both halves agree"
+    (only,) = warnings_of(found, NOTHING)
+    assert "weak evidence" in only
+    assert not controls(first=1.2, halves=0.45).is_weak
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
         ({"halves": 0.3}, "halves of the particles do not agree"),
         ({"poses": 0.86}, "what small errors of poses look like"),
+        ({"power": 0.0038}, "interpolation between voxels leaves as much"),
         ({"contrast": 0.97}, "Mode 1 is mostly the consensus itself"),
         ({"split": 0.95}, "2 of 4 images agree with the consensus so much less"),
     ],

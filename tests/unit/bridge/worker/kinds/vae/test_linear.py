@@ -160,7 +160,7 @@ def test_wrong_poses_are_repaired_and_the_better_ones_written(turned: Done):
 
 
 def test_very_many_particles_are_fitted_on_some_and_scored_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("cryobridge.bridge.worker.kinds.vae.linear.fitted.FITTED_IMAGES", 200)
+    monkeypatch.setattr("cryobridge.bridge.worker.heterogeneity.fitted_images.FITTED_IMAGES", 200)
     found = done(
         tmp_path, simulate("twostate", 400, 16, pixel_size_A=8.0, snr=0.5), resolution_A=24.0, repair_poses="on_warning"
     )
