@@ -12,7 +12,7 @@ from cryobridge.core.fourier import fsc, last_held_shell
 
 from ....report.levels import contour_level, enclosing_level
 
-MOST_SHOWN = 24
+MOST_SHOWN = 12
 """Volumes in a picture strip."""
 MOST_CURVES = 6
 """FSC curves in one figure."""
