@@ -63,7 +63,7 @@ def parse_job(spec: object, source: str, *, internal: bool = False) -> Job:
         raise InputInvalid(f"{source}: the schema is {short(version)}; this cryobridge reads {JOB_SCHEMA}")
     kind = spec.get("kind")
     if not isinstance(kind, str):
-        raise InputInvalid(f"{source}: 'kind' is missing; one of {', '.join(user_kinds())}")
+        raise InputInvalid(f"{source}: 'kind' is missing; write e.g. 'kind: map.correct' (docs/jobs.md has all)")
     model = JOB_MODELS.get(kind)
     if model is None:
         raise JobRejected(f"{source}: there is no kind {short(kind)}; one of {', '.join(_nearest_first(kind))}")

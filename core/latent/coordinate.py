@@ -122,7 +122,7 @@ class CoordinateModel:
         return torch.view_as_complex(found.contiguous()) / self.scale
 
     def stored(self) -> tuple[dict[str, Tensor], Description]:
-        """What to store: tensors on the CPU, and the description."""
+        """What to store: tensors on the CPU, of layers (out, in) and (out,), and the description."""
         tensors = {
             name: value.detach().cpu()
             for name, value in self.network.state_dict().items()
@@ -132,12 +132,12 @@ class CoordinateModel:
         return tensors, {"model": NAME, _SHAPE: self.shape.as_json(), **numbers}
 
     def held(self) -> list[Tensor]:
-        """Every tensor on the device."""
+        """Every tensor on the device, of any shape (...,)."""
         return [*self.network.parameters(), *self.network.buffers()]
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], description: Description) -> Self:
-        """What `stored` gave, on the tensors' device.
+        """What `stored` gave, layers (out, in) and (out,), on the tensors' device.
 
         Raises
         ------

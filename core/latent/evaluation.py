@@ -6,7 +6,6 @@ taken in pieces that stay in a processor's cache, or fill a GPU.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -122,8 +121,6 @@ def _may_be_halved(decoder: PointDecoder, z: Tensor, points: Tensor) -> bool:
     return bool(change.abs().double().norm() <= _MOST_ERROR * exact.abs().double().norm())
 
 
-@contextlib.contextmanager
-def _numbers(device: torch.device, *, halved: bool) -> Iterator[None]:
+def _numbers(device: torch.device, *, halved: bool) -> torch.autocast:
     """Matrix products in half precision, or as they are."""
-    with torch.autocast(device.type, dtype=torch.float16, enabled=halved):
-        yield
+    return torch.autocast(device.type, dtype=torch.float16, enabled=halved)

@@ -152,7 +152,7 @@ class LinearModel:
 
 
 def linear_of(tensors: Mapping[str, Tensor], description: Description) -> LinearModel:
-    """The linear model that `stored` gave, where the tensors are.
+    """The linear model that `stored` gave, its consensus (n, n, n), where the tensors are.
 
     Raises
     ------

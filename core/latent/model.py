@@ -39,10 +39,10 @@ class VolumeModel(Protocol):
         """Volumes (B, box, box, box) in z, y, x of latents (B, zdim); density is positive, no gradient is kept."""
 
     def stored(self) -> tuple[dict[str, Tensor], Description]:
-        """What to store: tensors on the CPU, and the description."""
+        """What to store: tensors (...,) on the CPU, and the description."""
 
     def held(self) -> list[Tensor]:
-        """Every tensor on the device, to be moved while another needs it."""
+        """Every tensor (...,) on the device, to be moved while another needs it."""
 
 
 @runtime_checkable
@@ -83,7 +83,7 @@ _MODELS: dict[str, Callable[[Mapping[str, Tensor], Description], VolumeModel]] =
 
 
 def register(name: str, make: Callable[[Mapping[str, Tensor], Description], VolumeModel]) -> None:
-    """Let `model_of` make models of this name. Done once, where the class is defined."""
+    """Let `model_of` make models of this name of tensors (...,). Done once, where the class is defined."""
     if name in _MODELS:
         raise ValueError(f"there is a model {name} already")
     _MODELS[name] = make
@@ -92,7 +92,7 @@ def register(name: str, make: Callable[[Mapping[str, Tensor], Description], Volu
 def model_of(
     tensors: Mapping[str, Tensor], description: Description, device: torch.device | str = "cpu"
 ) -> VolumeModel:
-    """The model that `stored` gave, on a device; one that encodes images is an `ImageEncoder` too.
+    """The model that `stored` gave as tensors (...,), on a device; one that encodes images is an `ImageEncoder` too.
 
     Raises
     ------

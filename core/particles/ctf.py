@@ -42,7 +42,7 @@ class Ctf:
         return self.defocus_u_A.shape[0]
 
     def of(self, members: Tensor | slice) -> Self:
-        """The parameters of some particles."""
+        """The parameters (K,) of some particles."""
         return type(self)(*(getattr(self, field.name)[members] for field in fields(self)))
 
     def to(self, device: torch.device | str) -> Self:
@@ -51,7 +51,7 @@ class Ctf:
 
 
 def wavelength_A(voltage_kV: Tensor) -> Tensor:
-    """Wavelength of electrons in Angstrom, relativistic; voltage in kV.
+    """Wavelength (...,) of electrons in Angstrom, relativistic; voltage (...,) in kV.
 
     Source: h / sqrt(2 m e V (1 + e V / (2 m c^2))), with the numbers as RELION has them.
     """

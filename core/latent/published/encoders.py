@@ -126,6 +126,6 @@ def hartley_values(spectra: Tensor) -> Tensor:
 
 
 def spectra_of_hartley(values: Tensor) -> Tensor:
-    """The inverse of `hartley_values`."""
+    """Parts (..., 2) of spectra, of Hartley values (..., 2 M): the inverse of `hartley_values`."""
     here, mate = values.chunk(2, dim=-1)
     return torch.stack([0.5 * (here + mate), 0.5 * (mate - here)], dim=-1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
+
+from pydantic import TypeAdapter, ValidationError
 
 EncoderKind = Literal["resid", "mlp", "conv", "tilt", "series", "table", "none"]
 EncodingKind = Literal["gaussian", "geom_ft", "geom_full", "geom_lowf", "geom_nohighf", "linear_lowf", "none"]
@@ -81,7 +83,7 @@ class NetworkShape:
         expected = {field.name for field in fields(cls)}
         if set(values) != expected:
             raise ValueError(f"the network's description lacks or adds {', '.join(sorted(expected ^ set(values)))}")
-        choices = {
+        choices: dict[str, Any] = {
             "encoder": EncoderKind,
             "encoding": EncodingKind,
             "domain": Domain,
@@ -89,8 +91,10 @@ class NetworkShape:
         }
         for name, value in values.items():
             if name in choices:
-                if value not in get_args(choices[name]):
-                    raise ValueError(f"the network's {name} is {value!r}, not one of {get_args(choices[name])}")
+                try:
+                    TypeAdapter(choices[name]).validate_python(value)
+                except ValidationError as error:
+                    raise ValueError(f"the network's {name} is {value!r}, which is none of its choices") from error
             elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST:
                 raise ValueError(f"the network's {name} is {value!r}, not a number from 0 to {_MOST}")
         return cls(**values)

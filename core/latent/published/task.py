@@ -53,7 +53,7 @@ class PreparedSource(Protocol):
         """The images of a step, the same for a seed and a step; each comes once in `len(self) // size` steps."""
 
     def held(self) -> list[Tensor]:
-        """What lies on the device."""
+        """What lies on the device, (...,)."""
 
 
 class PublishedTask:
@@ -140,7 +140,7 @@ class PublishedTask:
         return self._samples(objects, shown, noise, self._beta(step * self._size), learns=now >= self._pose_rest)
 
     def losses(self, name: str, network: Network, batch: Batch) -> Mapping[str, Tensor]:
-        """How far images are off, and the divergence of the latents where there are some that have one."""
+        """How far images (B, ...) are off, and the divergence of the latents where there are some that have one."""
         predicted, seen, mean, log_variance = self._predicted(network, batch)
         terms = {"data": self._loss.data(predicted, seen)}
         if self._network.encoder is not None:
@@ -149,19 +149,19 @@ class PublishedTask:
         return terms
 
     def held_out(self) -> Batch | None:
-        """The objects that were kept out, each at the mean of its latent."""
+        """The objects (B,) that were kept out, each at the mean of its latent."""
         if not len(self._kept_out):
             return None
         noise = torch.zeros(len(self._kept_out), self._network.shape.zdim)
         return self._samples(self._kept_out, self._shown(self._kept_out), noise, 0.0, learns=False)
 
     def score(self, name: str, network: Network, batch: Batch) -> Tensor:
-        """How far their images are off."""
+        """How far their images (B, ...) are off."""
         predicted, seen, _, _ = self._predicted(network, batch)
         return self._loss.data(predicted, seen)
 
     def tensors(self) -> Iterable[Tensor]:
-        """The images."""
+        """The images, (...,)."""
         return self._images.held()
 
     @torch.no_grad()

@@ -21,7 +21,7 @@ from .selection import selected_points, shares_of_groups
 from .slices import orthoslices, section_rows, spread_slices
 from .sphere import resolution_sphere, signal_sphere, view_density
 from .strips import difference_strip, volume_strip
-from .surfaces import middle_of, picture_strip, section_picture, surface_picture
+from .surfaces import middle_of, picture_strip, section_picture, surface_level, surface_picture
 from .training import loss_curve
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "shares_of_groups",
     "signal_sphere",
     "spread_slices",
+    "surface_level",
     "surface_picture",
     "value_histogram",
     "variance_explained",

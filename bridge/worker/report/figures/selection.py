@@ -21,7 +21,7 @@ def selected_points(points: Array, selected: Array, names: tuple[str, str], outl
     figure = sheet(6.0, 4.8)
     axes = figure.add_subplot()
     for of_these, colour, name in ((~chosen, QUIET, "the others"), (chosen, COLOURS[0], "selected")):
-        axes.scatter(*shown[of_these].T, s=size, color=colour, linewidths=0, alpha=0.7, label=name)
+        axes.scatter(shown[of_these, 0], shown[of_these, 1], s=size, color=colour, linewidths=0, alpha=0.7, label=name)
     if outline is not None:
         closed = np.concatenate([array(outline), array(outline)[:1]])
         axes.plot(*closed.T, color=AFTER, linewidth=1.2, label="outline")

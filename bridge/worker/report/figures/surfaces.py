@@ -51,6 +51,11 @@ def surface_picture(volume: Tensor | Array, level: float, seen_along: Seen = "z"
     return result
 
 
+def surface_level(volume: Tensor | Array, share: float = 0.03) -> float:
+    """The level that the `share` of brightest voxels of a volume (n, n, n) reach, a fair one for its neighbours too."""
+    return float(np.quantile(array(volume), 1 - share))
+
+
 def section_picture(volume: Tensor | Array, seen_along: Seen = "z") -> Array:
     """The central section (n, n) of a volume (n, n, n)."""
     values = np.moveaxis(array(volume), _AXES[seen_along], 0)

@@ -28,7 +28,7 @@ from ....loop import Progress, scaled
 from ....report import chimerax
 from ....report.levels import contour_levels
 from .found import Backprojected, HalfSource, backprojected, half_sets_of
-from .report import Outcome, direction_table, page, view_table, views_seen
+from .report import BackprojectionOutcome, direction_table, page, view_table, views_seen
 from .tilts import weights_of, with_tilts
 
 RESULT = "backproject.mrc"
@@ -60,7 +60,7 @@ def run(job: ParticlesBackprojectJob, context: Context) -> JobSteps:
     folder.mark("compare")
     reached = f"{found.resolution_A:.2f} A" if math.isfinite(found.resolution_A) else "none"
     yield Progress(f"resolution {reached} (FSC 0.143)", 0.9)
-    outcome = Outcome(particles, images, found, source, views_seen(particles, device))
+    outcome = BackprojectionOutcome(particles, images, found, source, views_seen(particles, device))
     _write(folder, outcome, grids, options)
     folder.write_text(REPORT_NAME, page(job, outcome, remarks))
     folder.mark("report")
@@ -118,7 +118,9 @@ def _added(
         yield Progress(f"backprojected {done} of {len(images)} images", done / len(images))
 
 
-def _write(folder: OutputFolder, outcome: Outcome, grids: tuple[Tensor, Tensor], options: BackprojectOptions) -> None:
+def _write(
+    folder: OutputFolder, outcome: BackprojectionOutcome, grids: tuple[Tensor, Tensor], options: BackprojectOptions
+) -> None:
     """Write everything but the report."""
     found: Backprojected = outcome.found
     voxel_A, box = found.voxel_size_A, found.box

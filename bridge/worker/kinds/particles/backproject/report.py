@@ -23,7 +23,7 @@ from ...map.diagnose.words import read_cfar
 from .found import Backprojected, HalfSource
 from .verdict import judged
 
-__all__ = ["Outcome", "direction_table", "page", "view_table", "views_seen"]
+__all__ = ["BackprojectionOutcome", "direction_table", "page", "view_table", "views_seen"]
 
 _DIRECTIONS = 300
 _HALVES = {
@@ -34,7 +34,7 @@ _HALVES = {
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BackprojectionOutcome:
     """All that the page and the result are made of."""
 
     particles: ParticleSet
@@ -75,7 +75,7 @@ def views_seen(particles: ParticleSet, device: torch.device) -> Views:
     return Views(len(views), sampling_compensation(views), vectors, view_density(views.float(), vectors))
 
 
-def page(job: ParticlesBackprojectJob, outcome: Outcome, remarks: Sequence[str]) -> str:
+def page(job: ParticlesBackprojectJob, outcome: BackprojectionOutcome, remarks: Sequence[str]) -> str:
     """The page as HTML."""
     found, images = outcome.found, outcome.images
     fsc = _of_fsc(found, poses_fit=images.poses_fit)
@@ -153,7 +153,7 @@ def _of_views(views: Views) -> Figure:
     )
 
 
-def _facts(job: ParticlesBackprojectJob, outcome: Outcome) -> dict[str, str]:
+def _facts(job: ParticlesBackprojectJob, outcome: BackprojectionOutcome) -> dict[str, str]:
     found, images, options = outcome.found, outcome.images, job.options
     facts = {
         "particles": str(job.inputs.particles),
@@ -173,7 +173,7 @@ def _facts(job: ParticlesBackprojectJob, outcome: Outcome) -> dict[str, str]:
     return facts
 
 
-def _passages(options: BackprojectOptions, outcome: Outcome) -> list[methods.Passage]:
+def _passages(options: BackprojectOptions, outcome: BackprojectionOutcome) -> list[methods.Passage]:
     found = outcome.found
     ctf = {
         "multiply": ("multiplied with their CTF", "those of its squares"),

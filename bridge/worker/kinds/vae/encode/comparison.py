@@ -23,7 +23,7 @@ _WEAK, _STRONG = 0.7, 1.4
 
 
 @dataclass(frozen=True)
-class Comparison:
+class LatentComparison:
     """How new latents lie beside those of the training.
 
     near
@@ -68,15 +68,15 @@ class Comparison:
         return found
 
 
-def comparison_of(found: ExplainedImages, trained: Latents) -> Comparison:
+def comparison_of(found: ExplainedImages, trained: Latents) -> LatentComparison:
     """Compare new latents with the training's (N, zdim)."""
     new = found.latents.astype(np.float64)
     if min(len(new), len(trained)) < FEW:
         nothing = np.full(new.shape[1], np.nan)
-        return Comparison(None, nothing, nothing, found.scale)
+        return LatentComparison(None, nothing, nothing, found.scale)
     before = trained.astype(np.float64)
     deviation = np.maximum(before.std(axis=0), 1e-12)
-    return Comparison(
+    return LatentComparison(
         nearness(found.latents, trained),
         (new.mean(axis=0) - before.mean(axis=0)) / deviation,
         new.std(axis=0) / deviation,

@@ -23,7 +23,7 @@ from ....jobs.folder import REPORT_NAME
 from ....jobs.runner import JobSteps
 from ....loop import Progress, scaled
 from ....report.page import as_html
-from .comparison import Comparison, comparison_of
+from .comparison import LatentComparison, comparison_of
 from .explained import ExplainedImages, explained
 from .page import STATEMENTS, page_of
 from .tables import image_table
@@ -132,7 +132,7 @@ def _particles(job: VaeEncodeJob) -> ParticleSet:
 
 
 def _write(
-    context: Context, trained: LatentRun, particles: ParticleSet, found: ExplainedImages, compared: Comparison
+    context: Context, trained: LatentRun, particles: ParticleSet, found: ExplainedImages, compared: LatentComparison
 ) -> None:
     folder = context.folder
     write_run(folder, trained.model, found.latents, found.log_variances, particles)
@@ -143,7 +143,7 @@ def _write(
         folder.write_map(CONSENSUS, torch.from_numpy(volume), header.voxel_size_A[2], header.position)
 
 
-def _metrics(found: ExplainedImages, compared: Comparison) -> dict[str, float | int]:
+def _metrics(found: ExplainedImages, compared: LatentComparison) -> dict[str, float | int]:
     values: dict[str, float | int] = {
         "images": len(found.latents),
         "misfit": _rounded(found.misfit),

@@ -13,7 +13,7 @@ from ....heterogeneity.run_folder import LatentRun, Latents
 from ....report import figures, methods
 from ....report.page import Figure, Report
 from ....report.quantities import in_digits, percent
-from .comparison import FEW, Comparison
+from .comparison import FEW, LatentComparison
 from .explained import MOST_PIXELS, ExplainedImages
 
 STATEMENTS = (
@@ -25,7 +25,7 @@ STATEMENTS = (
 
 
 def page_of(
-    job: VaeEncodeJob, trained: LatentRun, particles: ParticleSet, found: ExplainedImages, compared: Comparison
+    job: VaeEncodeJob, trained: LatentRun, particles: ParticleSet, found: ExplainedImages, compared: LatentComparison
 ) -> Report:
     """Build the page."""
     paragraphs, references = methods.write([passage(len(found.latents), trained.model.zdim)])
@@ -64,7 +64,7 @@ def passage(count: int, zdim: int) -> methods.Passage:
     )
 
 
-def _summary(found: ExplainedImages, compared: Comparison) -> str:
+def _summary(found: ExplainedImages, compared: LatentComparison) -> str:
     text = f"{len(found.latents)} images have latents."
     if compared.near is None:
         return f"{text} With fewer than {FEW} latents on either side they cannot be compared with the training's."

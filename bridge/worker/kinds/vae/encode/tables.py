@@ -7,11 +7,11 @@ import io
 
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 
-from .comparison import Comparison
+from .comparison import LatentComparison
 from .explained import ExplainedImages
 
 
-def image_table(particles: ParticleSet, found: ExplainedImages, compared: Comparison) -> str:
+def image_table(particles: ParticleSet, found: ExplainedImages, compared: LatentComparison) -> str:
     """A row for each image: where it lies, how well the model explains it, whether its latent is known, the latent."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")

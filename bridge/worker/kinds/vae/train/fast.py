@@ -56,7 +56,7 @@ class FastModel:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _FastPlan:
     """How all seeds are trained."""
 
     training: LatentTraining
@@ -109,7 +109,7 @@ def train_fast(job: VaeTrainJob, context: Context, images: ImageSource) -> Gener
     return _result(found, plan, lambda: checkpoints.remove(*names))
 
 
-def _plan(job: VaeTrainJob, context: Context, images: ImageSource) -> _Plan:
+def _plan(job: VaeTrainJob, context: Context, images: ImageSource) -> _FastPlan:
     """What the options mean for these images, checked."""
     options, device = job.options, context.device
     training = options.fast_training(device.type, len(images))
@@ -133,7 +133,7 @@ def _plan(job: VaeTrainJob, context: Context, images: ImageSource) -> _Plan:
         "box": images.box,
     }
     bands = Bands(options.latent_dimensions, linear_radius, radius)
-    return _Plan(training, bands, schedule, _earlier(job, images, device), used)
+    return _FastPlan(training, bands, schedule, _earlier(job, images, device), used)
 
 
 def band_of(options: TrainOptions, images: ImageSource) -> float:
@@ -184,7 +184,7 @@ def _check(options: TrainOptions, training: LatentTraining, images: ImageSource,
 
 def _result(
     found: list[tuple[Start, TrainedNetwork]],
-    plan: _Plan,
+    plan: _FastPlan,
     clear: Callable[[], None],
 ) -> FastModel:
     (start, first), others = found[0], found[1:]
