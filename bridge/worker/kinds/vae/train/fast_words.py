@@ -10,21 +10,11 @@ from numpy.typing import NDArray
 from cryobridge.schemas.kinds.vae.train import LatentTraining
 
 from ....heterogeneity.trained import EpochLoss
-from ....report.citations import Citation, by_doi
+from ....heterogeneity.words import PPCA, VARIABILITY
+from ....report.citations import Citation
 from .network import COLLAPSED_NATS, Schedule
 from .start import Start
 
-PPCA = by_doi(
-    "Tipping & Bishop 1999",
-    "Tipping, Bishop. Probabilistic principal component analysis. J. R. Stat. Soc. B 61 (1999).",
-    "10.1111/1467-9868.00196",
-)
-VARIABILITY = by_doi(
-    "Punjani & Fleet 2021",
-    "Punjani, Fleet. 3D variability analysis: resolving continuous flexibility and discrete heterogeneity from single "
-    "particle cryo-EM. J. Struct. Biol. 213 (2021).",
-    "10.1016/j.jsb.2021.107702",
-)
 FILM = Citation(
     "Perez et al. 2018",
     "Perez, Strub, de Vries, Dumoulin, Courville. FiLM: visual reasoning with a general conditioning layer. AAAI "
