@@ -11,6 +11,10 @@ import torch
 from torch import Tensor
 
 
+_ROUNDING = 1e-6
+"""Of a squared radius in float32, relative."""
+
+
 @dataclass(frozen=True)
 class HalfDisc:
     """Fourier pixels of real images of one box; the other half of the disc are their conjugates.
@@ -74,7 +78,8 @@ def half_disc(box: int, radius: float | None = None, device: torch.device | str 
     whole = int(reach)
     y, x = torch.meshgrid(torch.arange(-whole, whole + 1), torch.arange(whole + 1), indexing="ij")
     x, y = x.reshape(-1), y.reshape(-1)
-    kept = ((x > 0) | (y > 0)) & (x * x + y * y <= reach * reach)
+    # Squared radii are whole numbers: a radius that was read off a pixel in float32 keeps that pixel.
+    kept = ((x > 0) | (y > 0)) & (x * x + y * y <= reach * reach * (1 + _ROUNDING))
     x, y = x[kept], y[kept]
     order = torch.argsort(x * x + y * y, stable=True)
     points = torch.stack([x[order], y[order]], dim=1).to(device)
