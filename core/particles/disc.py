@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-
 _ROUNDING = 1e-6
 """Of a squared radius in float32, relative."""
 
