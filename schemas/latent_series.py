@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import AliasChoices, Field
+from typing import Annotated
+
+from pydantic import AfterValidator, AliasChoices, Field
 
 from .envelope import Inputs, Options
 from .half_maps import SMALLEST_VOXEL_A, WIDEST_VOXEL_A
@@ -11,6 +13,15 @@ from .particle_images import TrainedRun, epoch_field, run_field
 
 USUAL_BOX = 128
 """Box by which memory is reckoned before a run is opened."""
+
+
+def _even(box: int) -> int:
+    if box % 2:
+        raise ValueError(f"{box} is odd; a box must be even")
+    return box
+
+
+Box = Annotated[int, Field(ge=8, le=2048), AfterValidator(_even)]
 
 
 class RunInputs(Inputs):
@@ -38,17 +49,12 @@ class SeriesOptions(Options):
         validation_alias=AliasChoices("low_pass_A", "low_pass"),
         description="leave out what is finer than this resolution, in Angstrom",
     )
-    box: int | None = Field(
+    box: Box | None = Field(
         None,
-        ge=8,
-        le=2048,
-        multiple_of=2,
         validation_alias=AliasChoices("box", "downsample", "d"),
         description="resample volumes to this even box, in voxels; the extent stays",
     )
-    crop: int | None = Field(
-        None, ge=8, le=2048, multiple_of=2, description="cut the middle out: this even box, in voxels as written"
-    )
+    crop: Box | None = Field(None, description="cut the middle out: this even box, in voxels as they are written")
 
 
 def series_memory(box: int, kept: float = 12) -> MemoryEstimate:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from cryobridge.core.landscape import rank_correlation
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 
+from .particle_values import values_of_set
+
 Columns = dict[str, NDArray[np.float64]]
 
 _WARN_ABOVE = 0.2
@@ -45,18 +47,19 @@ def covariates_of(particles: ParticleSet | None) -> Columns:
     found: Columns = {}
     if particles is None:
         return found
-    if particles.ctf is not None:
-        found["defocus (A)"] = (particles.ctf.defocus_u_A + particles.ctf.defocus_v_A) / 2
-    if particles.rotations is not None:
-        x, y, z = (particles.rotations[:, 2, axis] for axis in range(3))
-        found["view: polar angle (deg)"] = np.rad2deg(np.arccos(np.clip(z, -1, 1)))
-        found["view: azimuth (deg)"] = np.degrees(np.arctan2(y, x))
-    if particles.shifts_A is not None:
-        found["shift (A)"] = np.hypot(particles.shifts_A[:, 0], particles.shifts_A[:, 1])
-    if (particles.micrograph >= 0).any() and len(np.unique(particles.micrograph)) > 1:
-        found["micrograph"] = np.where(particles.micrograph >= 0, particles.micrograph.astype(np.float64), np.nan)
-    if len(np.unique(particles.optics_group)) > 1:
-        found["optics group"] = particles.optics_group.astype(np.float64) + 1
+    known = values_of_set(particles)
+    if "defocus_u_A" in known:
+        found["defocus (A)"] = (known["defocus_u_A"] + known["defocus_v_A"]) / 2
+    if "tilt_deg" in known:
+        found["view: polar angle (deg)"] = known["tilt_deg"]
+        found["view: azimuth (deg)"] = known["rot_deg"]
+    if "shift_x_A" in known:
+        found["shift (A)"] = np.hypot(known["shift_x_A"], known["shift_y_A"])
+    micrograph, group = known["micrograph"], known["optics_group"]
+    if (micrograph >= 0).any() and len(np.unique(micrograph)) > 1:
+        found["micrograph"] = np.where(micrograph >= 0, micrograph, np.nan)
+    if len(np.unique(group)) > 1:
+        found["optics group"] = group
     return found
 
 

@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cryobridge.core.fourier import fsc, resample, resolution
-from cryobridge.schemas.kinds.vae.volumes import VolumesOptions
-from cryobridge.schemas.latent_series import SeriesOptions
 
 from ..jobs.context import Context
-from ..kinds.vae.volumes.finishing import Finishing, finishing_of
 from ..loop import Progress
 from ..report import chimerax, figures
-from ..report.levels import contour_level, enclosing_level
+from ..report.levels import AlikeLevels
 from .decoding import decoded
+from .finishing import Finishing
 from .run_folder import LatentRun, Latents
 
 MOST_SHOWN = 40
@@ -28,8 +26,7 @@ _COARSE_BOX = 18
 """Box of the coarse copies: frequencies up to 8 cycles per box."""
 _PICTURE_BOX = 96
 HALF = 0.5
-"""FSC at which neighbours are said to differ."""
-_SHARED = ("voxel_size_A", "flip", "invert", "low_pass_A", "box", "crop")
+"""FSC at which neighbours are said to differ: they share no noise that a lower value would allow for."""
 
 Steps = Generator[Progress, None, None]
 
@@ -89,12 +86,12 @@ class SeriesLook:
         self._surfaces: dict[str, list[NDArray[np.float64]]] = {"along z": [], "along x": []}
         self._sections: list[NDArray[np.float64]] = []
         self._before: Tensor | None = None
-        self._enclosed = 0
+        self._alike = AlikeLevels()
 
     def add(self, volume: Tensor) -> None:
         """Look at the next volume (n, n, n)."""
         number, box = len(self.levels), volume.shape[-1]
-        level = self._level(volume)
+        level = self._alike.of(volume)
         self.levels.append(level)
         self.coarse.append(resample(volume, min(_COARSE_BOX, box)).cpu())
         if number in self.shown:
@@ -118,25 +115,6 @@ class SeriesLook:
     def differ_from_A(self, finishing: Finishing) -> list[float]:
         """Resolution at which the FSC of each two neighbours falls below 0.5; that of the grid where it never does."""
         return [resolution(curve, finishing.voxel_size_A, HALF, box=finishing.box) for curve in self.curves]
-
-    def _level(self, volume: Tensor) -> float:
-        if not self.levels:
-            level = contour_level(volume.cpu())
-            self._enclosed = int((volume >= level).sum())
-            return level
-        return enclosing_level(volume, self._enclosed)
-
-
-def finishing_for(options: SeriesOptions, run: LatentRun) -> Finishing:
-    """The grid of what is written.
-
-    Raises
-    ------
-    InputInvalid
-        If a box or a resolution is none that the run's volumes allow.
-    """
-    chosen = {name: getattr(options, name) for name in _SHARED}
-    return finishing_of(VolumesOptions.model_validate(chosen), run)
 
 
 def write_series(
@@ -174,7 +152,7 @@ def write_script(
     context.folder.write_text(name, chimerax.series([(one, sign * at) for one, at in zip(names, levels, strict=True)]))
 
 
-def z_text(z: NDArray[np.float64]) -> str:
+def z_text(z: NDArray[np.floating]) -> str:
     """Latents (K, zdim), one a line, as they may be given again."""
     return "".join(" ".join(f"{value:.8g}" for value in row) + "\n" for row in z.tolist())
 

@@ -17,6 +17,17 @@ UMAP = by_doi(
     "(2018).",
     "10.21105/joss.00861",
 )
+PPCA = by_doi(
+    "Tipping & Bishop 1999",
+    "Tipping, Bishop. Probabilistic principal component analysis. J. R. Stat. Soc. B 61 (1999).",
+    "10.1111/1467-9868.00196",
+)
+VARIABILITY = by_doi(
+    "Punjani & Fleet 2021",
+    "Punjani, Fleet. 3D variability analysis: resolving continuous flexibility and discrete heterogeneity from single "
+    "particle cryo-EM. J. Struct. Biol. 213 (2021).",
+    "10.1016/j.jsb.2021.107702",
+)
 MAKING = by_doi(
     "Kinman et al. 2023",
     "Kinman, Powell, Zhong, Berger, Davis. Uncovering structural ensembles from single-particle cryo-EM data using "

@@ -45,6 +45,21 @@ def enclosing_level(values: Tensor, count: int) -> float:
     return float(flat.kthvalue(flat.numel() - rank + 1).values)
 
 
+class AlikeLevels:
+    """Levels of volumes that come one by one: a sensible one for the first, for the others what encloses as much."""
+
+    def __init__(self) -> None:
+        self._enclosed: int | None = None
+
+    def of(self, volume: Tensor) -> float:
+        """The level of the next volume (n, n, n)."""
+        if self._enclosed is not None:
+            return enclosing_level(volume, self._enclosed)
+        level = contour_level(volume.cpu())
+        self._enclosed = int((volume >= level).sum())
+        return level
+
+
 def contour_levels(maps: Mapping[str, Tensor], mask: Tensor | None = None) -> dict[str, float]:
     """Return a level for each of several maps (n, n, n): a sensible one for the first, for the others its like.
 

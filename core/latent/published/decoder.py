@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -88,8 +90,11 @@ class DecoderOfPoints:
         self._decoder = decoder
         self._box = box
         same = torch.eye(self.width, device=decoder.of_position.weight.device)
-        self._hidden = [(layer.weight.detach() + same, layer.bias.detach()) for layer in decoder.hidden.linears]
+        self._hidden = [
+            ((layer.weight.detach() + same).T.contiguous(), layer.bias.detach()) for layer in decoder.hidden.linears
+        ]
         self._slope = 0.0 if isinstance(decoder.activation, nn.ReLU) else LEAK
+        self._kept = torch.empty(2, 0, self.width)
 
     @property
     def width(self) -> int:
@@ -106,15 +111,31 @@ class DecoderOfPoints:
     def values(self, prepared: Tensor, z: Tensor) -> Tensor:
         """Spectrum (B, P) complex64 of latents (B, zdim)."""
         decoder = self._decoder
-        hidden = prepared[None].clone() if decoder.of_latent is None else prepared + decoder.of_latent(z)[:, None, None]
-        self._activated(hidden)
+        latent = z.new_zeros(1, 1, 1, 1) if decoder.of_latent is None else decoder.of_latent(z)[:, None, None]
+        shape = (len(latent), *prepared.shape)
+        here, there = self._room(math.prod(shape[:-1]), prepared.device)
+        here = torch.add(prepared, latent, out=None if here is None else here.view(shape)).flatten(0, -2)
+        self._activated(here)
         for weight, bias in self._hidden:
-            hidden = self._activated(nn.functional.linear(hidden, weight, bias))
-        found = decoder.last(hidden).float()
+            found = self._activated(torch.addmm(bias, here, weight, out=there))
+            here, there = found, None if there is None else here
+        last = decoder.last(here).float().view(*shape[:-1], -1)
         if decoder.is_hartley:
-            here, mate = found[..., 0].unbind(dim=1)
+            here, mate = last[..., 0].unbind(dim=1)
             return torch.complex(0.5 * (here + mate), 0.5 * (mate - here)).expand(len(z), -1)
-        return torch.view_as_complex(found[:, 0].contiguous()).expand(len(z), -1)
+        return torch.view_as_complex(last[:, 0].contiguous()).expand(len(z), -1)
+
+    def _room(self, rows: int, device: torch.device) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        """Two arrays (rows, width) for what comes in and out of a layer, the same each time so that caches hold them.
+
+        None on a GPU, which keeps memory by itself, and where the number format of a layer is not known before.
+        """
+        if device.type != "cpu":
+            return None, None
+        if self._kept.shape[1] < rows:
+            self._kept = torch.empty(2, rows, self.width)
+        first, second = self._kept[:, :rows].unbind()
+        return first, second
 
     def _activated(self, values: Tensor) -> Tensor:
         """The activation in place: what is worked out here is needed once, and memory is what takes the time."""

@@ -7,24 +7,16 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
-from ...envelope import Inputs, Job, Options
+from ...envelope import Job
 from ...half_maps import SMALLEST_VOXEL_A, WIDEST_VOXEL_A
+from ...latent_series import USUAL_BOX, RunInputs, SeriesOptions
 from ...latents import Grid, LatentValue, Members
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
-from ...particle_images import TrainedRun, epoch_field, run_field
 from ...paths import InputFile
 
-USUAL_BOX = 128
-"""Box by which memory is reckoned before the model is opened."""
 DEFAULT_GRID: Grid = ("pc1",)
 _PREFIX = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-
-
-def _even(box: int) -> int:
-    if box % 2:
-        raise ValueError(f"{box} is odd; a box must be even")
-    return box
 
 
 def _prefix(text: str) -> str:
@@ -33,13 +25,9 @@ def _prefix(text: str) -> str:
     return text
 
 
-Box = Annotated[int, Field(ge=8, le=2048), AfterValidator(_even)]
-
-
-class VolumesInputs(Inputs):
+class VolumesInputs(RunInputs):
     """A trained model, and perhaps a file of latents."""
 
-    run: TrainedRun = run_field()
     z_file: InputFile | None = Field(
         None,
         validation_alias=AliasChoices("z_file", "zfile"),
@@ -47,7 +35,7 @@ class VolumesInputs(Inputs):
     )
 
 
-class VolumesOptions(Options):
+class VolumesOptions(SeriesOptions):
     """Options of `vae.volumes`. Of the ways to say which latents, one is taken."""
 
     z: LatentValue | None = Field(None, description="one latent, e.g. 0.5,-1", examples=[[0.5, -1.0]])
@@ -66,27 +54,6 @@ class VolumesOptions(Options):
         validation_alias=AliasChoices("count", "n"),
         description="volumes along the line, or along each axis of the grid that does not say it",
     )
-    epoch: int | None = epoch_field()
-    voxel_size_A: float | None = Field(
-        None,
-        ge=SMALLEST_VOXEL_A,
-        le=WIDEST_VOXEL_A,
-        validation_alias=AliasChoices("voxel_size_A", "Apix", "apix"),
-        description="voxel size of the model's own volumes in Angstrom; as the run has it if empty",
-    )
-    flip: bool = Field(False, description="mirror the volumes: the other hand")
-    invert: bool = Field(False, description="dark density on bright")
-    low_pass_A: float | None = Field(
-        None,
-        gt=0,
-        validation_alias=AliasChoices("low_pass_A", "low_pass"),
-        description="leave out what is finer than this resolution, in Angstrom",
-    )
-    box: Box | None = Field(
-        None,
-        validation_alias=AliasChoices("box", "downsample", "d"),
-        description="resample to this box, in voxels; the extent stays",
-    )
     target_voxel_size_A: float | None = Field(
         None,
         ge=SMALLEST_VOXEL_A,
@@ -94,7 +61,6 @@ class VolumesOptions(Options):
         validation_alias=AliasChoices("target_voxel_size_A", "target_apix"),
         description="resample to the even box whose voxels are nearest to this, in Angstrom",
     )
-    crop: Box | None = Field(None, description="cut the middle out: this box, in voxels as they are written")
     prefix: Annotated[str, AfterValidator(_prefix)] = Field("vol_", description="how the volumes' names begin")
     first_number: int = Field(
         1,

@@ -16,11 +16,11 @@ from cryobridge.schemas.kinds.vae.analyze import AnalyzeOptions, VaeAnalyzeJob
 from ....heterogeneity.chosen import chosen_latents
 from ....heterogeneity.covariates import warnings_of
 from ....heterogeneity.decoding import expect_room_on_disk
+from ....heterogeneity.finishing import Finishing, finishing_of
 from ....heterogeneity.run_folder import LatentRun, read_run
 from ....heterogeneity.series import (
     Series,
     SeriesLook,
-    finishing_for,
     neighbour_table,
     write_script,
     write_series,
@@ -31,7 +31,6 @@ from ....jobs.folder import REPORT_NAME
 from ....jobs.runner import JobSteps
 from ....loop import Progress
 from ....report.page import as_html
-from ..volumes.finishing import Finishing
 from . import tables
 from .findings import (
     LatentFindings,
@@ -90,7 +89,7 @@ def analysed(
         If the run has no latents to look at, or the disk no room for the volumes.
     """
     folder = context.folder
-    latents, finishing = chosen_latents(run_, options.epoch), finishing_for(options, run_)
+    latents, finishing = chosen_latents(run_, options.epoch), finishing_of(options, run_)
     yield Progress(f"read latents of {len(latents)} particles, {latents.shape[1]} numbers each", 0.02)
     found = latent_findings(run_, options, latents)
     made, series = _MadeSoFar(), _series_of(found, options)

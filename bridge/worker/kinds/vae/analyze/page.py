@@ -15,13 +15,13 @@ from cryobridge.schemas.kinds.vae.analyze import AnalyzeOptions
 from ....heterogeneity import words
 from ....heterogeneity.covariates import warnings_of
 from ....heterogeneity.drawn import DrawnFigures
+from ....heterogeneity.finishing import Finishing
 from ....heterogeneity.run_folder import LatentRun
 from ....heterogeneity.series import Series, SeriesLook, frequencies
 from ....heterogeneity.training_curve import training_panels
 from ....report import figures, methods
 from ....report.page import Report
 from ....report.quantities import angstrom, percent
-from ..volumes.finishing import Finishing
 from .findings import LatentFindings, VolumeComponents
 
 _AGREE = 0.8

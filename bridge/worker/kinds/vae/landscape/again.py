@@ -10,9 +10,9 @@ from torch import Tensor
 from cryobridge.schemas.kinds.vae.landscape import MOST_KEPT_BYTES
 
 from ....heterogeneity.decoding import decoded
+from ....heterogeneity.finishing import Finishing
 from ....heterogeneity.run_folder import LatentRun
 from ....heterogeneity.series import Series
-from ..volumes.finishing import Finishing
 
 _HALF_BYTES = 2
 

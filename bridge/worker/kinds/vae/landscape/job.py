@@ -23,15 +23,15 @@ from cryobridge.schemas.kinds.vae.landscape import VaeLandscapeJob
 
 from ....heterogeneity.chosen import chosen_latents
 from ....heterogeneity.decoding import expect_room_on_disk
+from ....heterogeneity.finishing import Finishing, finishing_of
 from ....heterogeneity.run_folder import read_run
-from ....heterogeneity.series import Series, SeriesLook, finishing_for, write_script
+from ....heterogeneity.series import Series, SeriesLook, write_script
 from ....jobs.context import Context
 from ....jobs.folder import REPORT_NAME
 from ....jobs.runner import JobSteps
 from ....jobs.volumes import Volume, read_mask
 from ....loop import Progress
 from ....report.page import as_html
-from ..volumes.finishing import Finishing
 from .again import VolumesAgain
 from .findings import (
     LandscapeFindings,
@@ -52,7 +52,7 @@ def run(job: VaeLandscapeJob, context: Context) -> JobSteps:
     options, folder = job.options, context.folder
     run_ = read_run(job.inputs.run, context.device)
     latents = chosen_latents(run_, options.epoch).astype(np.float64)
-    finishing = finishing_for(options, run_)
+    finishing = finishing_of(options, run_)
     mask = _given_mask(job, finishing, context)
     count = min(options.volumes_on(context.device.type), len(np.unique(latents, axis=0)))
     written = 2 * options.states + options.components + (count if options.keep_volumes else 0)

@@ -10,12 +10,12 @@ from cryobridge.schemas.kinds.vae.landscape import VaeLandscapeJob
 
 from ....heterogeneity import words
 from ....heterogeneity.drawn import DrawnFigures
+from ....heterogeneity.finishing import Finishing
 from ....heterogeneity.run_folder import LatentRun
 from ....heterogeneity.series import SeriesLook
 from ....report import figures, methods
 from ....report.page import Report
 from ....report.quantities import angstrom, percent
-from ..volumes.finishing import Finishing
 from .findings import LandscapeFindings
 
 _POOR = 0.5

@@ -17,6 +17,7 @@ from cryobridge.wrappers.particles.particle_set import ParticleSet
 
 from ....heterogeneity.reality import may_not_be_concluded, verdict_of, warnings_of
 from ....heterogeneity.run_folder import Latents
+from ....heterogeneity.words import PPCA, VARIABILITY
 from ....report import figures, methods
 from ....report.citations import by_doi
 from ....report.levels import contour_level
@@ -25,17 +26,6 @@ from ....report.page import Figure, Report, as_html
 from ....report.quantities import angstrom
 from .fitted import Fitted
 
-PPCA = by_doi(
-    "Tipping and Bishop 1999",
-    "Tipping, Bishop. Probabilistic principal component analysis. J. R. Stat. Soc. B 61 (1999).",
-    "10.1111/1467-9868.00196",
-)
-VARIABILITY = by_doi(
-    "Punjani and Fleet 2021",
-    "Punjani, Fleet. 3D variability analysis: resolving continuous flexibility and discrete heterogeneity from single "
-    "particle cryo-EM. J. Struct. Biol. 213 (2021).",
-    "10.1016/j.jsb.2021.107702",
-)
 COVARIANCE = by_doi(
     "Gilles and Singer 2025",
     "Gilles, Singer. Cryo-EM heterogeneity analysis using regularized covariance estimation and kernel regression. "

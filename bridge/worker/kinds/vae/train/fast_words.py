@@ -10,23 +10,13 @@ from numpy.typing import NDArray
 from cryobridge.schemas.kinds.vae.train import LatentTraining
 
 from ....heterogeneity.trained import EpochLoss
-from ....report.citations import Citation, by_doi
+from ....heterogeneity.words import PPCA, VARIABILITY
+from ....report.citations import Citation
 from ....report.quantities import angstrom
 from .network import COLLAPSED_NATS, Schedule
 from .seeds import seed_warnings
 from .start import Start
 
-PPCA = by_doi(
-    "Tipping & Bishop 1999",
-    "Tipping, Bishop. Probabilistic principal component analysis. J. R. Stat. Soc. B 61 (1999).",
-    "10.1111/1467-9868.00196",
-)
-VARIABILITY = by_doi(
-    "Punjani & Fleet 2021",
-    "Punjani, Fleet. 3D variability analysis: resolving continuous flexibility and discrete heterogeneity from single "
-    "particle cryo-EM. J. Struct. Biol. 213 (2021).",
-    "10.1016/j.jsb.2021.107702",
-)
 FILM = Citation(
     "Perez et al. 2018",
     "Perez, Strub, de Vries, Dumoulin, Courville. FiLM: visual reasoning with a general conditioning layer. AAAI "
@@ -47,8 +37,8 @@ def method_of(start: Start, training: LatentTraining, schedule: Schedule) -> str
     to_A = shape.box * start.images.pixel_size_A
     return (
         f"A consensus of {shape.box} voxels was reconstructed by a Wiener filter and taken away from the images, each "
-        f"projected at its pose with its CTF. {shape.modes} linear modes to {angstrom(to_A / start.linear.radius)} were "
-        f"fitted to what was left by expectation and maximisation ({PPCA.short}; {VARIABILITY.short}). Their scores "
+        f"projected at its pose with its CTF. {shape.modes} linear modes to {angstrom(to_A / start.linear.radius)} "
+        f"were fitted to what was left by expectation and maximisation ({PPCA.short}; {VARIABILITY.short}). Their scores "
         f"are what an encoder of two layers of {shape.encoder_width} begins with, and amounts of the modes, given by "
         f"latents through a network of the same size, are what volumes begin with{_curved(start)}. To these a "
         f"decoder of {shape.layers} residual layers of {shape.width}, with {shape.features} Fourier features at places "

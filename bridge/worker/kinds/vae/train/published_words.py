@@ -10,14 +10,9 @@ from numpy.typing import NDArray
 from cryobridge.core.latent import published
 from cryobridge.schemas.kinds.vae.train import LatentTraining, TrainOptions
 
-from ....report.citations import Citation, by_doi
+from ....heterogeneity.words import CRYODRGN
+from ....report.citations import Citation
 
-CRYODRGN = by_doi(
-    "Zhong et al. 2021",
-    "Zhong, Bepler, Berger, Davis. CryoDRGN: reconstruction of heterogeneous cryo-EM structures using neural "
-    "networks. Nat. Methods 18 (2021).",
-    "10.1038/s41592-020-01049-4",
-)
 REFERENCES: Sequence[Citation] = (CRYODRGN,)
 _COLLAPSED, _UNUSED = 0.1, 0.02
 

@@ -13,11 +13,11 @@ from ....heterogeneity import words
 from ....heterogeneity.chosen import chosen_latents
 from ....heterogeneity.decoding import expect_room_on_disk
 from ....heterogeneity.drawn import DrawnFigures
+from ....heterogeneity.finishing import Finishing, finishing_of
 from ....heterogeneity.run_folder import LatentRun, read_run
 from ....heterogeneity.series import (
     Series,
     SeriesLook,
-    finishing_for,
     frequencies,
     neighbour_table,
     write_script,
@@ -31,7 +31,6 @@ from ....loop import Progress
 from ....report import figures, methods
 from ....report.page import Report, as_html
 from ....report.quantities import angstrom
-from ..volumes.finishing import Finishing
 from .way import Way, way_of
 
 _MOST_CURVES = 9
@@ -42,7 +41,7 @@ def run(job: VaeTraverseJob, context: Context) -> JobSteps:
     options, folder = job.options, context.folder
     run_ = read_run(job.inputs.run, context.device)
     points = chosen_latents(run_, options.epoch).astype(np.float64)
-    finishing, way = finishing_for(options, run_), way_of(job, run_, points)
+    finishing, way = finishing_of(options, run_), way_of(job, run_, points)
     series = Series("path_", way.z[way.shown], options.first_number)
     if not options.skip_volumes:
         expect_room_on_disk(folder.path, len(series.z), finishing.box)

@@ -8,7 +8,9 @@ from cryobridge.core.latent import Nearness, nearness
 from cryobridge.schemas.kinds.vae.volumes import VaeVolumesJob
 
 from ....heterogeneity.decoding import decoded, expect_room_on_disk, together_at_most
+from ....heterogeneity.finishing import Finishing, finishing_of
 from ....heterogeneity.run_folder import LatentRun, Latents, read_run
+from ....heterogeneity.series import z_text
 from ....jobs.context import Context
 from ....jobs.folder import REPORT_NAME
 from ....jobs.runner import JobSteps
@@ -16,10 +18,9 @@ from ....loop import Progress
 from ....report import chimerax
 from ....report.page import as_html
 from .chosen import ChosenLatents, chosen_latents
-from .finishing import Finishing, finishing_of
 from .page import STATEMENTS, doubts, page_of
 from .series import SeriesFindings
-from .tables import neighbour_table, volume_table, z_values
+from .tables import neighbour_table, volume_table
 
 SPREAD, SCRIPT = "spread.mrc", "volumes.cxc"
 _LEAST_PARTICLES = 10
@@ -29,7 +30,7 @@ def run(job: VaeVolumesJob, context: Context) -> JobSteps:
     """Write the volumes, their latents, what is found out about them, and the report."""
     folder, options = context.folder, job.options
     found = read_run(job.inputs.run, context.device, options.epoch)
-    chosen, finishing = chosen_latents(job, found), finishing_of(options, found)
+    chosen, finishing = chosen_latents(job, found), finishing_of(options, found, options.target_voxel_size_A)
     count = len(chosen.z)
     expect_room_on_disk(folder.path, count, finishing.box)
     together = together_at_most(found.model.box, context.device)
@@ -47,7 +48,7 @@ def run(job: VaeVolumesJob, context: Context) -> JobSteps:
     spread = findings.spread()
     if spread is not None:
         folder.write_map(SPREAD, spread[1], finishing.voxel_size_A, finishing.position)
-    folder.write_text("z_values.txt", z_values(chosen.z))
+    folder.write_text("z_values.txt", z_text(chosen.z))
     folder.write_text("volumes.csv", volume_table(names, chosen.z, near))
     if findings.neighbours:
         folder.write_text("neighbours.csv", neighbour_table(names, findings.neighbours, finishing))

@@ -7,15 +7,16 @@ import numpy as np
 from cryobridge.core.latent import Nearness
 from cryobridge.schemas.kinds.vae.volumes import VaeVolumesJob
 
+from ....heterogeneity.finishing import Finishing
 from ....heterogeneity.run_folder import LatentRun, Latents
+from ....heterogeneity.series import HALF
 from ....heterogeneity.words import CRYODRGN
 from ....report import figures, methods
 from ....report.page import Figure, Report
 from ....report.quantities import angstrom, percent
 from .chosen import ChosenLatents
-from .finishing import Finishing
 from .series import MOST_CURVES, SeriesFindings
-from .tables import HALF, differ_from_A
+from .tables import differ_from_A
 
 STATEMENTS = (
     "Each volume is what the model makes of one latent, not a reconstruction of particles of its own: before anything "

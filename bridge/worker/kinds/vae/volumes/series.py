@@ -10,9 +10,9 @@ from torch import Tensor
 
 from cryobridge.core.fourier import fsc, last_held_shell
 
-from ....report.levels import contour_level, enclosing_level
+from ....report.levels import AlikeLevels
 
-MOST_SHOWN = 24
+MOST_SHOWN = 12
 """Volumes in a picture strip."""
 MOST_CURVES = 6
 """FSC curves in one figure."""
@@ -53,7 +53,7 @@ class SeriesFindings:
         self.neighbours: list[Neighbours] = []
         self._follow = follow
         self._seen = 0
-        self._enclosed = 0
+        self._alike = AlikeLevels()
         self._first: Tensor | None = None
         self._before: Tensor | None = None
         self._sum: Tensor | None = None
@@ -66,7 +66,7 @@ class SeriesFindings:
         if number in self.shown:
             # Projections show what moves wherever it lies.
             self.sections[number] = volume.sum(dim=0).cpu()
-        self.levels.append(self._level(volume))
+        self.levels.append(self._alike.of(volume))
         if self._first is None or self._sum is None or self._squares is None:
             self._first, self._before = volume, volume
             self._sum, self._squares = torch.zeros_like(volume), torch.zeros_like(volume)
@@ -91,14 +91,6 @@ class SeriesFindings:
         """FSC curves by the number of the first of two neighbours: the least alike ones."""
         order = sorted(range(len(self.neighbours)), key=lambda place: self.neighbours[place].correlation)
         return {place: self.neighbours[place].curve for place in sorted(order[:MOST_CURVES])}
-
-    def _level(self, volume: Tensor) -> float:
-        """A contour level that encloses as much as the first volume's does."""
-        if not self.levels:
-            level = contour_level(volume.cpu())
-            self._enclosed = int((volume >= level).sum())
-            return level
-        return enclosing_level(volume, self._enclosed)
 
 
 def _compared(first: Tensor, second: Tensor) -> Neighbours:

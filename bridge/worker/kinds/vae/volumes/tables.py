@@ -7,17 +7,10 @@ from collections.abc import Sequence
 from cryobridge.core.fourier import resolution
 from cryobridge.core.latent import Nearness
 
+from ....heterogeneity.finishing import Finishing
 from ....heterogeneity.run_folder import Latents
-from .finishing import Finishing
+from ....heterogeneity.series import HALF
 from .series import Neighbours
-
-HALF = 0.5
-"""FSC at which neighbours are said to differ: they share no noise that a lower value would allow for."""
-
-
-def z_values(z: Latents) -> str:
-    """Latents (K, zdim), one a line, as they may be given again."""
-    return "".join(" ".join(f"{value:.8g}" for value in row) + "\n" for row in z.tolist())
 
 
 def volume_table(names: Sequence[str], z: Latents, near: Nearness | None) -> str:

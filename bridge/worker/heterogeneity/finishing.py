@@ -9,11 +9,11 @@ from torch import Tensor
 
 from cryobridge.core.fourier import lowpass_raised_cosine, resample
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.kinds.vae.volumes import VolumesOptions
+from cryobridge.schemas.latent_series import SeriesOptions
 from cryobridge.wrappers.formats import mrc
 
-from ....heterogeneity.run_folder import LatentRun
-from ....jobs.limits import within_grid
+from ..jobs.limits import within_grid
+from .run_folder import LatentRun
 
 CONSENSUS = "consensus.mrc"
 _SMALLEST_BOX, _LARGEST_BOX = 8, 2048
@@ -57,8 +57,13 @@ class Finishing:
         return volume[inside, inside, inside]
 
 
-def finishing_of(options: VolumesOptions, run: LatentRun) -> Finishing:
+def finishing_of(options: SeriesOptions, run: LatentRun, target_voxel_size_A: float | None = None) -> Finishing:
     """Reckon the grid of what is written.
+
+    Parameters
+    ----------
+    target_voxel_size_A
+        Voxel size to resample to, as near as an even box comes to it; the options' box otherwise.
 
     Raises
     ------
@@ -66,7 +71,7 @@ def finishing_of(options: VolumesOptions, run: LatentRun) -> Finishing:
         If a box or a resolution is none that the run's volumes allow.
     """
     n, voxel_A = run.model.box, options.voxel_size_A or run.model.voxel_size_A
-    resampled = _resampled_box(options, run, n, voxel_A)
+    resampled = _resampled_box(options, run, n, voxel_A, target_voxel_size_A)
     if options.crop is not None and options.crop > resampled:
         raise InputInvalid(f"crop {options.crop}: is larger than the box of {resampled}; give a smaller one")
     box = options.crop or resampled
@@ -86,13 +91,13 @@ def finishing_of(options: VolumesOptions, run: LatentRun) -> Finishing:
     )
 
 
-def _resampled_box(options: VolumesOptions, run: LatentRun, n: int, voxel_A: float) -> int:
+def _resampled_box(options: SeriesOptions, run: LatentRun, n: int, voxel_A: float, target_A: float | None) -> int:
     """Box of the same extent that the options ask for."""
-    if options.target_voxel_size_A is not None:
-        resampled = 2 * round(n * voxel_A / options.target_voxel_size_A / 2)
+    if target_A is not None:
+        resampled = 2 * round(n * voxel_A / target_A / 2)
         if not _SMALLEST_BOX <= resampled <= _LARGEST_BOX:
             raise InputInvalid(
-                f"target_voxel_size_A {options.target_voxel_size_A:g}: makes a box of {resampled}; give one between "
+                f"target_voxel_size_A {target_A:g}: makes a box of {resampled}; give one between "
                 f"{n * voxel_A / _LARGEST_BOX:.3g} and {n * voxel_A / _SMALLEST_BOX:.3g} A"
             )
         return resampled
