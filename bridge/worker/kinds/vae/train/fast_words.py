@@ -38,7 +38,8 @@ def method_of(start: Start, training: LatentTraining, schedule: Schedule) -> str
     return (
         f"A consensus of {shape.box} voxels was reconstructed by a Wiener filter and taken away from the images, each "
         f"projected at its pose with its CTF. {shape.modes} linear modes to {angstrom(to_A / start.linear.radius)} "
-        f"were fitted to what was left by expectation and maximisation ({PPCA.short}; {VARIABILITY.short}). Their scores "
+        f"were fitted to what was left by expectation and maximisation ({PPCA.short}; {VARIABILITY.short}). "
+        "Their scores "
         f"are what an encoder of two layers of {shape.encoder_width} begins with, and amounts of the modes, given by "
         f"latents through a network of the same size, are what volumes begin with{_curved(start)}. To these a "
         f"decoder of {shape.layers} residual layers of {shape.width}, with {shape.features} Fourier features at places "
