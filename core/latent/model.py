@@ -90,7 +90,7 @@ def expect_held(tensors: Mapping[str, Tensor], least: Iterable[int]) -> None:
     Raises
     ------
     ValueError
-        If the tensors, of any shapes, hold fewer, or a number is below zero.
+        If the tensors, (...) each, hold fewer, or a number is below zero.
     """
     held = sum(value.numel() for value in tensors.values())
     for wanted in least:

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import torch
 from support import bad_particles as bad
-from support.bad_particles import BOX, COUNT, RUN, SIZE_A, STACK, TABLE, Spoil
+from support import bad_runs
+from support.bad_particles import BOX, COUNT, SIZE_A, STACK, TABLE, Spoil
+from support.bad_runs import RUN
 from support.latent_runs import PlainFolder
 
 from cryobridge.bridge.worker import run
@@ -83,33 +85,33 @@ POSED_TABLE: tuple[Spoil, ...] = (
 EMPTY_IMAGES: tuple[Spoil, ...] = (bad.images_of_zeros, bad.images_constant, bad.images_far_too_large)
 """Nothing can be learned of them."""
 ANY_RUN: tuple[Spoil, ...] = (
-    bad.run_missing,
-    bad.run_empty,
-    bad.run_is_a_file,
-    bad.run_of_another_kind,
-    bad.run_without_latents,
-    bad.run_without_model,
-    bad.model_cut_off,
-    bad.model_empty,
-    bad.model_a_pickle,
-    bad.model_a_link_to_a_device,
-    bad.model_without_tensors,
-    bad.model_described_by_a_list,
-    bad.model_of_no_known_name,
-    bad.model_of_absurd_sizes,
-    bad.model_of_sizes_below_zero,
-    bad.model_of_sizes_without_end,
-    bad.model_of_words_for_sizes,
-    bad.model_of_no_numbers,
-    bad.latents_of_fewer_particles,
-    bad.latents_of_no_number,
-    bad.latents_wider,
-    bad.latents_of_words,
-    bad.latents_of_objects,
-    bad.latents_of_none,
-    bad.variances_of_other_shape,
-    bad.particles_of_the_run_damaged,
-    bad.particles_of_the_run_without_columns,
+    bad_runs.run_missing,
+    bad_runs.run_empty,
+    bad_runs.run_is_a_file,
+    bad_runs.run_of_another_kind,
+    bad_runs.run_without_latents,
+    bad_runs.run_without_model,
+    bad_runs.model_cut_off,
+    bad_runs.model_empty,
+    bad_runs.model_a_pickle,
+    bad_runs.model_a_link_to_a_device,
+    bad_runs.model_without_tensors,
+    bad_runs.model_described_by_a_list,
+    bad_runs.model_of_no_known_name,
+    bad_runs.model_of_absurd_sizes,
+    bad_runs.model_of_sizes_below_zero,
+    bad_runs.model_of_sizes_without_end,
+    bad_runs.model_of_words_for_sizes,
+    bad_runs.model_of_no_numbers,
+    bad_runs.latents_of_fewer_particles,
+    bad_runs.latents_of_no_number,
+    bad_runs.latents_wider,
+    bad_runs.latents_of_words,
+    bad_runs.latents_of_objects,
+    bad_runs.latents_of_none,
+    bad_runs.variances_of_other_shape,
+    bad_runs.particles_of_the_run_damaged,
+    bad_runs.particles_of_the_run_without_columns,
 )
 CASES = [
     *((kind, spoil) for kind in OF_IMAGES for spoil in ANY_TABLE),
@@ -264,7 +266,7 @@ SELECTIONS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "fractions": ("s.npy", as_array(np.array([0.5, 1.5]))),
     "objects": ("s.npy", as_array(np.array([{}], dtype=object))),
     "a table": ("s.npy", as_array(np.zeros((3, 3), int))),
-    "hostile": ("s.pkl", as_text(bad.hostile_pickle())),
+    "hostile": ("s.pkl", as_text(bad_runs.hostile_pickle())),
 }
 
 

@@ -102,7 +102,8 @@ def test_same_latents(
     found, strength = first_latent(change(particles), tmp_path)
     wanted = as_it_is[0][ORDER] if name == "reordered" else as_it_is[0]
     assert abs(np.corrcoef(found, wanted)[0, 1]) > alike
-    assert strength == pytest.approx(as_it_is[1], rel=0.15)
+    # Another order deals other images out to other poses, and the null is one such deal.
+    assert strength == pytest.approx(as_it_is[1], rel=0.5 if name == "reordered" else 0.15)
 
 
 def test_threads_change_no_verdict(

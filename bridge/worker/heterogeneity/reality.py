@@ -294,6 +294,7 @@ def _against_noise(noise: AgainstNoise) -> str:
 def _against_halves(controls: SubspaceControls) -> str:
     cosines = ", ".join(f"{value:.2f}" for value in controls.halves[:MODES].tolist())
     return (
-        f"Directions that both halves of the particles have: cosines {cosines} (the trials had .98, .95, .84 for a "
+        f"Directions that both halves of the particles have, each fitted apart on what one consensus of all leaves: "
+        f"cosines {cosines} (the trials had .98, .95, .84 for a "
         "motion, .98, .16 for two states, .32, .04, .02 for nothing)."
     )
