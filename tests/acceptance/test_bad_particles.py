@@ -125,8 +125,10 @@ STARTED = {"out", "out/job.yaml", "out/run.log"}
 
 def linear_model() -> LinearModel:
     grid = BandGrid(BOX, RADIUS)
-    table = 0.1 * torch.randn(len(grid), 2 * ZDIM, generator=torch.Generator().manual_seed(0))
-    ball = torch.exp(-torch.linalg.norm(torch.stack(torch.meshgrid(*[torch.arange(BOX) - BOX / 2] * 3)), dim=0) / 2)
+    table = 100 * torch.randn(len(grid), 2 * ZDIM, generator=torch.Generator().manual_seed(0))
+    ball = torch.exp(
+        -torch.linalg.norm(torch.stack(torch.meshgrid(*[torch.arange(BOX) - BOX / 2] * 3, indexing="ij")), dim=0) / 2
+    )
     return LinearModel(ball, table, torch.ones(ZDIM), torch.ones(BOX // 2), RADIUS, SIZE_A)
 
 
