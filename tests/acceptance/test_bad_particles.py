@@ -125,8 +125,10 @@ STARTED = {"out", "out/job.yaml", "out/run.log"}
 
 def linear_model() -> LinearModel:
     grid = BandGrid(BOX, RADIUS)
-    table = 0.1 * torch.randn(len(grid), 2 * ZDIM, generator=torch.Generator().manual_seed(0))
-    ball = torch.exp(-torch.linalg.norm(torch.stack(torch.meshgrid(*[torch.arange(BOX) - BOX / 2] * 3)), dim=0) / 2)
+    table = 100 * torch.randn(len(grid), 2 * ZDIM, generator=torch.Generator().manual_seed(0))
+    ball = torch.exp(
+        -torch.linalg.norm(torch.stack(torch.meshgrid(*[torch.arange(BOX) - BOX / 2] * 3, indexing="ij")), dim=0) / 2
+    )
     return LinearModel(ball, table, torch.ones(ZDIM), torch.ones(BOX // 2), RADIUS, SIZE_A)
 
 
@@ -279,12 +281,10 @@ def test_bad_selection(attempt: Attempt, monkeypatch: pytest.MonkeyPatch, kind: 
     refused(attempt.run(kind, OF_IMAGES[kind], {"selection": file}), str(attempt.path / file))
 
 
-@pytest.mark.parametrize("kind", ["vae.volumes", "vae.traverse"])
-def test_latents_far_beyond_all_particles(attempt: Attempt, kind: str) -> None:
+def test_latents_far_beyond_all_particles(attempt: Attempt) -> None:
     """Finite in the file, and no volume is."""
     np.save(attempt.path / "z.npy", np.full((2, ZDIM), 1e38))
-    options = {"way": "direct"} if kind == "vae.traverse" else {}
-    refused(attempt.run(kind, options, {"z_file": "z.npy"}), "not finite")
+    refused(attempt.run("vae.volumes", {}, {"z_file": "z.npy"}), "not finite")
 
 
 def test_nothing_here_is_about_kinds_that_are_not_there() -> None:
