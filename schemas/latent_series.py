@@ -41,7 +41,11 @@ class SeriesOptions(Options):
         validation_alias=AliasChoices("voxel_size_A", "Apix", "apix"),
         description="voxel size of the model's own volumes in Angstrom; as the run has it if empty",
     )
-    flip: bool = Field(False, description="mirror the volumes: the other hand")
+    flip: bool = Field(
+        False,
+        description="mirror the volumes about the voxel at the centre: the other hand. they lie one voxel higher along "
+        "z than cryoDRGN's, which turns the voxels' order round",
+    )
     invert: bool = Field(False, description="dark density on bright")
     low_pass_A: float | None = Field(
         None,
