@@ -228,8 +228,8 @@ def refused(ended: Refused, named: str) -> None:
 @pytest.mark.parametrize(("kind", "spoil"), CASES, ids=lambda one: getattr(one, "__name__", one))
 def test_bad_file_is_one_sentence_and_no_result(attempt: Attempt, kind: str, spoil: Spoil) -> None:
     spoil(attempt.path)
-    named = "/dev/zero" if spoil is bad.image_a_device else str(attempt.path)
-    refused(attempt.run(kind, {**OF_IMAGES, **OF_RUNS}[kind]), named)
+    elsewhere = {bad.image_a_device: "/dev/zero", bad.image_out_of_the_way: "etc/passwd"}
+    refused(attempt.run(kind, {**OF_IMAGES, **OF_RUNS}[kind]), elsewhere.get(spoil, str(attempt.path)))
 
 
 @pytest.mark.parametrize(
