@@ -110,10 +110,18 @@ def nearest(latents: NDArray[np.float32], place: tuple[float, ...], count: int, 
 
 
 def drawn(among: Mask, count: int, seed: int) -> Mask:
-    """So many particles at random among some (N,); the same seed draws the same."""
+    """So many particles at random among some (N,); the same seed draws the same.
+
+    Raises
+    ------
+    InputInvalid
+        If there are fewer.
+    """
     members = np.flatnonzero(among)
+    if count > len(members):
+        raise InputInvalid(f"random: asks for {count} of {len(members)} particles; ask for fewer")
     chosen = np.zeros(len(among), np.bool_)
-    chosen[np.random.default_rng(seed).choice(members, min(count, len(members)), replace=False)] = True
+    chosen[np.random.default_rng(seed).choice(members, count, replace=False)] = True
     return chosen
 
 

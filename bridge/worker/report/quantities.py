@@ -26,6 +26,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %" if abs(share) < 0.1 else f"{100 * share:.0f} %"
 
 
+def counted(number: int, word: str) -> str:
+    """Return a number and what it counts, a word that takes an s where there is more than one, or none."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
 def in_digits(number: float, decimals: int = 2) -> str:
     """Return a number with so many decimals, and never a minus sign before nothing but zeros."""
     if not math.isfinite(number):

@@ -12,6 +12,7 @@ from cryobridge.schemas.kinds.vae.train import LatentTraining, TrainOptions
 
 from ....heterogeneity.words import CRYODRGN
 from ....report.citations import Citation
+from ....report.quantities import counted
 
 REFERENCES: Sequence[Citation] = (CRYODRGN,)
 _COLLAPSED, _UNUSED = 0.1, 0.02
@@ -27,20 +28,20 @@ def method_of(
         "table": "The latents were learned one by one, without an encoder.",
     }.get(
         shape.encoder,
-        f"The encoder '{shape.encoder}' had {shape.encoder_layers} hidden layers of {shape.encoder_width}; the "
+        f"The encoder '{shape.encoder}' had {counted(shape.encoder_layers, 'hidden layer')} of {shape.encoder_width}; the "
         f"divergence of its latents from the normal distribution had the weight {weight}"
         + ("." if options.beta_control is None else f" as a target, held with {options.beta_control:g}."),
     )
     poses = (
-        f" Poses and shifts were learned after {options.pose_rest} epochs, as {options.pose_embedding}, at a rate of "
+        f" Poses and shifts were learned after {counted(options.pose_rest, 'epoch')}, as {options.pose_embedding}, at a rate of "
         f"{options.pose_rate:g}."
         if options.learn_poses
         else ""
     )
     return (
-        f"A network of {shape.decoder_layers} hidden layers of {shape.decoder_width} gave the spectrum of a volume of "
+        f"A network of {counted(shape.decoder_layers, 'hidden layer')} of {shape.decoder_width} gave the spectrum of a volume of "
         f"{shape.box} voxels at a position ({shape.encoding} encoding, domain {shape.domain}) for a latent of "
-        f"{shape.zdim} numbers (Zhong et al. 2021). {encoder} It was trained for {epochs} epochs in batches of "
+        f"{counted(shape.zdim, 'number')} (Zhong et al. 2021). {encoder} It was trained for {counted(epochs, 'epoch')} in batches of "
         f"{training.batch} with Adam at a rate of {training.learning_rate:g}, seed {training.seed}.{poses}"
     )
 

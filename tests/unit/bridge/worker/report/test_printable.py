@@ -7,7 +7,7 @@ import math
 import pytest
 
 from cryobridge.bridge.worker.report.printable import printable, shortened
-from cryobridge.bridge.worker.report.quantities import angstrom, in_digits, percent
+from cryobridge.bridge.worker.report.quantities import angstrom, counted, in_digits, percent
 
 
 @pytest.mark.parametrize(
@@ -55,4 +55,8 @@ def test_shares(value, words):
 def test_a_rounded_zero_has_no_sign():
     assert in_digits(-0.001) == "0.00"
     assert in_digits(-0.04, 1) == "0.0"
+
+
+def test_one_has_no_plural() -> None:
+    assert [counted(number, "epoch") for number in (0, 1, 2)] == ["0 epochs", "1 epoch", "2 epochs"]
     assert in_digits(math.inf) == "not known"

@@ -220,6 +220,7 @@ def test_what_cannot_be_chosen_is_refused_and_nothing_written(trained: Path, sta
         ({"run": trained}, {}, "no rule"),
         ({}, {"random": 3}, "no particles"),
         ({"run": trained}, {"where": "z1 > 1e9"}, "no particle meets the rules"),
+        ({"run": trained}, {"random": COUNT + 1}, f"asks for {COUNT + 1} of {COUNT} particles"),
         ({"run": trained}, {"where": "z9 > 1"}, "no column 'z9'; there are index"),
         ({"run": trained, "values": (tmp_path / "other.npz",)}, {"random": 3}, "says nothing of 40 particles"),
         ({"run": trained, "indices": tmp_path / "far.npy"}, {}, "the index 40"),
