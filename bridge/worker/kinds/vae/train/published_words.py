@@ -28,21 +28,22 @@ def method_of(
         "table": "The latents were learned one by one, without an encoder.",
     }.get(
         shape.encoder,
-        f"The encoder '{shape.encoder}' had {counted(shape.encoder_layers, 'hidden layer')} of {shape.encoder_width}; the "
-        f"divergence of its latents from the normal distribution had the weight {weight}"
+        f"The encoder '{shape.encoder}' had {counted(shape.encoder_layers, 'hidden layer')} of "
+        f"{shape.encoder_width}; the divergence of its latents from the normal distribution had the weight {weight}"
         + ("." if options.beta_control is None else f" as a target, held with {options.beta_control:g}."),
     )
     poses = (
-        f" Poses and shifts were learned after {counted(options.pose_rest, 'epoch')}, as {options.pose_embedding}, at a rate of "
-        f"{options.pose_rate:g}."
+        f" Poses and shifts were learned after {counted(options.pose_rest, 'epoch')}, as {options.pose_embedding}, "
+        f"at a rate of {options.pose_rate:g}."
         if options.learn_poses
         else ""
     )
+    layers, numbers = counted(shape.decoder_layers, "hidden layer"), counted(shape.zdim, "number")
     return (
-        f"A network of {counted(shape.decoder_layers, 'hidden layer')} of {shape.decoder_width} gave the spectrum of a volume of "
-        f"{shape.box} voxels at a position ({shape.encoding} encoding, domain {shape.domain}) for a latent of "
-        f"{counted(shape.zdim, 'number')} (Zhong et al. 2021). {encoder} It was trained for {counted(epochs, 'epoch')} in batches of "
-        f"{training.batch} with Adam at a rate of {training.learning_rate:g}, seed {training.seed}.{poses}"
+        f"A network of {layers} of {shape.decoder_width} gave the spectrum of a volume of {shape.box} voxels at a "
+        f"position ({shape.encoding} encoding, domain {shape.domain}) for a latent of {numbers} (Zhong et al. 2021). "
+        f"{encoder} It was trained for {counted(epochs, 'epoch')} in batches of {training.batch} with Adam at a rate "
+        f"of {training.learning_rate:g}, seed {training.seed}.{poses}"
     )
 
 

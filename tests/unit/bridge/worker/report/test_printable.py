@@ -55,8 +55,8 @@ def test_shares(value, words):
 def test_a_rounded_zero_has_no_sign():
     assert in_digits(-0.001) == "0.00"
     assert in_digits(-0.04, 1) == "0.0"
+    assert in_digits(math.inf) == "not known"
 
 
 def test_one_has_no_plural() -> None:
     assert [counted(number, "epoch") for number in (0, 1, 2)] == ["0 epochs", "1 epoch", "2 epochs"]
-    assert in_digits(math.inf) == "not known"
