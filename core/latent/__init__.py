@@ -7,7 +7,7 @@ from .film import FilmDecoder, feature_places
 from .film_model import FilmModel, FilmNetwork, FilmShape
 from .film_task import NETWORK, FilmTask, ImagesToLearn, ShownImages, information_of
 from .linear import LinearModel, joined_scores, linear_of
-from .model import Description, ImageEncoder, SliceModel, VolumeModel, model_of, register
+from .model import Description, ImageEncoder, SliceModel, SteppedModel, VolumeModel, model_of, register
 from .places import Ends, Nearness, latent_grid, latent_line, nearness, principal_components
 from .score_training import train_on_scores
 
@@ -28,6 +28,7 @@ __all__ = [
     "PointDecoder",
     "ShownImages",
     "SliceModel",
+    "SteppedModel",
     "VolumeModel",
     "feature_places",
     "half_spectrum_points",

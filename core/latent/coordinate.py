@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Self
 
 import torch
 from torch import Tensor
 
 from ..particles import HalfDisc, half_disc
-from .evaluation import half_spectrum_points, spectra_of_latents, volumes_of_spectra
+from .evaluation import at_once, half_spectrum_points, spectra_in_steps, volumes_of_spectra
 from .model import Description, VolumeModel, expect_held, register
 from .published import DecoderOfPoints, NetworkShape, PublishedNetwork
 
@@ -82,9 +82,13 @@ class CoordinateModel:
 
         Half of their spectra is worked out; the other half are its conjugates.
         """
+        return at_once(self.volumes_in_steps(z))
+
+    def volumes_in_steps(self, z: Tensor) -> Generator[None, None, Tensor]:
+        """The same volumes (B, box, box, box), with a rest after every piece of their spectra."""
         latents = z.to(self._device, torch.float32)
         points = half_spectrum_points(self.box, self._device, corners=self.corners)
-        spectra = spectra_of_latents(DecoderOfPoints(self.network.decoder, self.box), latents, points)
+        spectra = yield from spectra_in_steps(DecoderOfPoints(self.network.decoder, self.box), latents, points)
         return volumes_of_spectra(spectra, points, self.box) * self.norm
 
     @torch.no_grad()

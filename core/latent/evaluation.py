@@ -6,7 +6,7 @@ taken in pieces that stay in a processor's cache, or fill a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Protocol
 
 import torch
@@ -50,9 +50,8 @@ def half_spectrum_points(box: int, device: torch.device, *, corners: bool = Fals
     return torch.stack([x[kept], y[kept], z[kept]], dim=1)
 
 
-@torch.no_grad()
-def spectra_of_latents(decoder: PointDecoder, z: Tensor, points: Tensor) -> Tensor:
-    """What a decoder gives at whole frequencies (P, 3), (B, P) complex64, for latents (B, zdim).
+def spectra_in_steps(decoder: PointDecoder, z: Tensor, points: Tensor) -> Generator[None, None, Tensor]:
+    """What a decoder gives at whole frequencies (P, 3), (B, P) complex64, for latents (B, zdim), piece by piece.
 
     On a GPU in half precision where that changes the values by no more than 1e-3 of their size, tried on a sample.
     """
@@ -60,12 +59,25 @@ def spectra_of_latents(decoder: PointDecoder, z: Tensor, points: Tensor) -> Tens
     if not found.numel():
         return found
     halved = z.device.type == "cuda" and _may_be_halved(decoder, z, points)
-    with _numbers(z.device, halved=halved):
-        for piece, members in _pieces(decoder.width, len(z), len(points), z.device):
-            prepared = decoder.prepared(points[piece].float())
-            for latents in members:
-                found[latents, piece] = decoder.values(prepared, z[latents])
+    for piece, members in _pieces(decoder.width, len(z), len(points), z.device):
+        _evaluate(decoder, z, points[piece], members, found[:, piece], halved=halved)
+        yield
     return found
+
+
+def spectra_of_latents(decoder: PointDecoder, z: Tensor, points: Tensor) -> Tensor:
+    """The same at once: (B, P) complex64 at points (P, 3) for latents (B, zdim)."""
+    return at_once(spectra_in_steps(decoder, z, points))
+
+
+def at_once(steps: Generator[None, None, Tensor]) -> Tensor:
+    """What steps end with, a tensor (...,), with nothing in between."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Tensor = end.value
+            return found
 
 
 def volumes_of_spectra(spectra: Tensor, points: Tensor, box: int) -> Tensor:
@@ -110,6 +122,18 @@ def _pieces(width: int, latents: int, points: int, device: torch.device) -> Iter
         yield slice(first, min(first + step, points)), members
 
 
+@torch.no_grad()
+def _evaluate(
+    decoder: PointDecoder, z: Tensor, points: Tensor, members: list[slice], into: Tensor, *, halved: bool
+) -> None:
+    """Fill a piece (B, Q) with what latents (B, zdim) have at points (Q, 3)."""
+    with _numbers(z.device, halved=halved):
+        prepared = decoder.prepared(points.float())
+        for latents in members:
+            into[latents] = decoder.values(prepared, z[latents])
+
+
+@torch.no_grad()
 def _may_be_halved(decoder: PointDecoder, z: Tensor, points: Tensor) -> bool:
     """Whether half precision gives the same values on a sample of points, as far as anybody could see."""
     prepared = decoder.prepared(points[:: max(1, len(points) // _SAMPLE)].float())

@@ -6,7 +6,7 @@ and opened by whoever has the file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -43,6 +43,14 @@ class VolumeModel(Protocol):
 
     def held(self) -> list[Tensor]:
         """Every tensor (...,) on the device, to be moved while another needs it."""
+
+
+@runtime_checkable
+class SteppedModel(Protocol):
+    """A model whose volumes take so long that others want a turn in between."""
+
+    def volumes_in_steps(self, z: Tensor) -> Generator[None, None, Tensor]:
+        """What `volumes` gives of latents (B, zdim), with a rest after every piece of the work."""
 
 
 @runtime_checkable
@@ -90,7 +98,7 @@ def expect_held(tensors: Mapping[str, Tensor], least: Iterable[int]) -> None:
     Raises
     ------
     ValueError
-        If the tensors, (...) each, hold fewer, or a number is below zero.
+        If the tensors, (...,) each, hold fewer, or a number is below zero.
     """
     held = sum(value.numel() for value in tensors.values())
     for wanted in least:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cryobridge.core.latent import VolumeModel
+from cryobridge.core.latent import SteppedModel, VolumeModel
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.memory import volumes
 
 _BATCH_S = 30.0
-"""Between two batches calls go first and a cancel is heard."""
+"""Of a model without steps: between two batches calls go first and a cancel is heard."""
+_REST_S = 0.2
+"""Of one with steps: after so long calls may go first."""
 _LEAST_BATCH, _LARGEST_BATCH = 4, 64
 """With fewer, what is the same for all latents costs a network as much as the rest."""
 _VOLUMES_OF_ONE = 10
@@ -29,8 +31,8 @@ _SHARE = 0.5
 
 def decoded(
     model: VolumeModel, latents: NDArray[np.float32], device: torch.device, batch: int | None = None
-) -> Iterator[Tensor]:
-    """Each volume (box, box, box) of latents (K, zdim), on the device, in their order.
+) -> Iterator[Tensor | None]:
+    """Each volume (box, box, box) of latents (K, zdim), on the device, in their order; None now and then in between.
 
     Parameters
     ----------
@@ -47,7 +49,7 @@ def decoded(
     first = 0
     while first < len(latents):
         begun = _clock_s(device)
-        found = model.volumes(torch.from_numpy(latents[first : first + size]).to(device))
+        found = yield from _rested(model, torch.from_numpy(latents[first : first + size]).to(device))
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         if not bool(torch.isfinite(found).all()):
@@ -60,6 +62,22 @@ def decoded(
         first += len(found)
         if batch is None:
             size = min(most, _LARGEST_BATCH, 2 * size, max(_LEAST_BATCH, int(_BATCH_S / max(each_s, 1e-6))))
+
+
+def _rested(model: VolumeModel, z: Tensor) -> Generator[None, None, Tensor]:
+    """Volumes (B, box, box, box) of latents (B, zdim), with a rest now and then where the model has any."""
+    if not isinstance(model, SteppedModel):
+        return model.volumes(z)
+    steps, rested = model.volumes_in_steps(z), time.monotonic()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Tensor = end.value
+            return found
+        if time.monotonic() - rested > _REST_S:
+            yield
+            rested = time.monotonic()
 
 
 def _clock_s(device: torch.device) -> float:

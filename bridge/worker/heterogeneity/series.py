@@ -28,7 +28,7 @@ _PICTURE_BOX = 96
 HALF = 0.5
 """FSC at which neighbours are said to differ: they share no noise that a lower value would allow for."""
 
-Steps = Generator[Progress, None, None]
+Steps = Generator[Progress | None, None, None]
 
 
 @dataclass(frozen=True)
@@ -133,14 +133,18 @@ def write_series(
         How much of the job is done before and after.
     """
     count = len(series.z)
-    for number, raw in enumerate(decoded(run.model, series.latents, context.device)):
+    number = 0
+    for raw in decoded(run.model, series.latents, context.device):
+        if raw is None:
+            yield None
+            continue
         volume = finishing.of(raw)
         # Density that was made dark is looked at bright, or it has no surface.
         look(-volume if finishing.invert else volume)
         context.folder.write_map(series.names[number], volume, finishing.voxel_size_A, finishing.position)
+        number += 1
         yield Progress(
-            f"{series.prefix.strip('_')}: volume {number + 1} of {count}",
-            done[0] + (done[1] - done[0]) * (number + 1) / count,
+            f"{series.prefix.strip('_')}: volume {number} of {count}", done[0] + (done[1] - done[0]) * number / count
         )
 
 

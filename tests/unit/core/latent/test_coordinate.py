@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cryobridge.core.latent import CoordinateModel, model_of, whole_disc
+from cryobridge.core.latent import CoordinateModel, evaluation, half_spectrum_points, model_of, whole_disc
 from cryobridge.core.latent.published import NetworkShape, PublishedNetwork, hartley_values
 from cryobridge.core.particles import half_disc, image_spectra, rotations_of_angles, slice_points
 
@@ -45,6 +45,22 @@ def test_a_projection_of_a_volume_is_what_was_learned_from():
     found = image_spectra(projection, disc)
     said = one.network.decoder(slice_points(disc, top) / BOX, z)[0]
     assert torch.allclose(torch.view_as_real(found)[0], said, atol=1e-4)
+
+
+def test_volumes_in_steps_are_the_same_and_rest_after_every_piece(monkeypatch):
+    monkeypatch.setattr(evaluation, "_CPU_PIECE_BYTES", 4 * 8 * 100)
+    one, z = model(), torch.randn(2, 2)
+    rests, steps = 0, one.volumes_in_steps(z)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found = end.value
+            break
+        rests += 1
+        assert torch.is_grad_enabled()  # nothing is switched off for whoever works in between
+    assert torch.equal(found, one.volumes(z))
+    assert rests == -(-len(half_spectrum_points(BOX, torch.device("cpu"))) // 100)
 
 
 def test_what_is_stored_is_the_same_model():

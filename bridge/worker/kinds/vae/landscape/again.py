@@ -51,7 +51,8 @@ class VolumesAgain:
                 yield half.to(self._device).float() * scale
             return
         kept = []
-        for number, raw in enumerate(decoded(self._run.model, self._series.latents, self._device)):
+        made = decoded(self._run.model, self._series.latents, self._device)
+        for number, raw in enumerate(volume for volume in made if volume is not None):
             volume = self._finishing.of(raw)
             if self._write is not None:
                 self._write(number, volume)

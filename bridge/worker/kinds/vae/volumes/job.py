@@ -86,9 +86,14 @@ def _written(
 ) -> JobSteps:
     """Compute, finish, write and look at each volume in turn."""
     z = np.ascontiguousarray(chosen.z)
-    for number, raw in enumerate(decoded(found.model, z, context.device, job.options.batch)):
+    number = 0
+    for raw in decoded(found.model, z, context.device, job.options.batch):
+        if raw is None:
+            yield None
+            continue
         volume = finishing.of(raw)
         findings.add(volume)
         context.folder.write_map(names[number], volume, finishing.voxel_size_A, finishing.position)
-        yield Progress(f"volume {number + 1} of {len(names)}", 0.02 + 0.9 * (number + 1) / len(names))
+        number += 1
+        yield Progress(f"volume {number} of {len(names)}", 0.02 + 0.9 * number / len(names))
     return {}

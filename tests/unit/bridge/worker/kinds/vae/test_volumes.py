@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,9 @@ def test_a_model_of_one_volume_gives_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("batch", [1, 3, None])
 def test_the_size_of_a_batch_changes_nothing(trained: Path, batch: int | None) -> None:
     latents = np.linspace(-1, 1, 14, dtype=np.float32).reshape(7, 2)
-    found = torch.stack(list(decoding.decoded(MODEL, latents, torch.device("cpu"), batch)))
+    found = torch.stack(
+        [one for one in decoding.decoded(MODEL, latents, torch.device("cpu"), batch) if one is not None]
+    )
     torch.testing.assert_close(found, MODEL.volumes(torch.from_numpy(latents)))
 
 
@@ -184,3 +187,21 @@ def test_a_damaged_run_is_one_sentence(trained: Path) -> None:
     (trained / "model.safetensors").write_bytes(b"nonsense")
     with pytest.raises(InputInvalid, match="is no model of heterogeneity, or damaged"):
         run(trained, {})
+
+
+class _Resting:
+    """A model that takes long, and rests."""
+
+    box = MODEL.box
+
+    def volumes_in_steps(self, z: torch.Tensor) -> Generator[None, None, torch.Tensor]:
+        for _ in range(5):
+            yield
+        return MODEL.volumes(z)
+
+
+def test_others_have_their_turn_while_volumes_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "_REST_S", -1.0)
+    latents = np.linspace(-1, 1, 14, dtype=np.float32).reshape(7, 2)
+    found = list(decoding.decoded(_Resting(), latents, torch.device("cpu"), 7))  # type: ignore[arg-type]
+    assert [one is None for one in found] == [True] * 5 + [False] * 7
