@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-_DECAY, _SQUARED_DECAY, _SMALLEST = 0.9, 0.999, 1e-8
+_DECAY, _SQUARED_DECAY, _SMALLEST = 0.9, 1 - 1e-3, 1e-8
 
 
 class LearnedRows(nn.Module):
