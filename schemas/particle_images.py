@@ -30,13 +30,13 @@ class ImageInputs(Inputs):
     passthrough: Annotated[InputFiles, Holds("particles", "passthrough")] | None = Field(
         None, description="passthrough files of the same CryoSPARC job (.cs); joined on 'uid'"
     )
-    poses: InputFile | None = Field(
+    poses: Annotated[InputFile, Holds("arrays", "poses")] | None = Field(
         None, description="poses (.npz of particles.parse, or cryoDRGN's .pkl) in place of the table's own"
     )
-    ctf: InputFile | None = Field(
+    ctf: Annotated[InputFile, Holds("arrays", "ctf")] | None = Field(
         None, description="CTF parameters (.npz of particles.parse, or cryoDRGN's .pkl) in place of the table's own"
     )
-    selection: InputFile | None = Field(
+    selection: Annotated[InputFile, Holds("arrays", "selection")] | None = Field(
         None,
         validation_alias=AliasChoices("selection", "ind"),
         description="which particles to use: indices from 0 on (.npz, .npy, .txt, or cryoDRGN's .pkl)",

@@ -29,7 +29,7 @@ class DownsampleInputs(Inputs):
     passthrough: Annotated[InputFiles, Holds("particles", "passthrough")] | None = Field(
         None, description="passthrough files of the same CryoSPARC job (.cs); joined on 'uid'"
     )
-    selection: InputFile | None = Field(
+    selection: Annotated[InputFile, Holds("arrays", "selection")] | None = Field(
         None,
         validation_alias=AliasChoices("selection", "ind"),
         description="which particles to take: indices from 0 on (.npz, .npy, .txt, or cryoDRGN's .pkl)",

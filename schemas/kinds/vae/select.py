@@ -70,18 +70,18 @@ class SelectInputs(Inputs):
     passthrough: Annotated[InputFiles, Holds("particles", "passthrough")] | None = Field(
         None, description="passthrough files of the same CryoSPARC job (.cs); the same particles are chosen of them"
     )
-    values: InputFiles | None = Field(
+    values: Annotated[InputFiles, Holds("arrays", "values")] | None = Field(
         None,
         validation_alias=AliasChoices("values", "analysis", "labels"),
         description="numbers of each particle, to choose by: analysis.npz of vae.analyze, assignments of "
         "vae.landscape, latents (.npz), a table (.csv), or labels of cryoDRGN (.pkl)",
     )
-    indices: InputFile | None = Field(
+    indices: Annotated[InputFile, Holds("arrays", "selection")] | None = Field(
         None,
         validation_alias=AliasChoices("indices", "ind"),
         description="particles by number, from 0 on in the order of their table (.npz, .npy, .txt, cryoDRGN's .pkl)",
     )
-    lasso: InputFile | None = Field(
+    lasso: Annotated[InputFile, Holds("table", "outline")] | None = Field(
         None, description="corners of an outline in the plane of two columns, two numbers a row (.csv, .txt, .json)"
     )
 

@@ -10,8 +10,8 @@ from pydantic import AliasChoices, Field, field_validator, model_validator
 from ...envelope import Job
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
-from ...particle_images import CRYOSPARC_LATENTS, ImageInputs, ImageOptions, ImagesFile
-from ...paths import Holds, RunFolder
+from ...particle_images import CRYOSPARC_LATENTS, ImageInputs, ImageOptions
+from ...paths import Holds, InputFile, RunFolder
 from ...published_vae import PublishedVaeOptions
 from ...training import TrainingOptions
 from .analyze import ANALYSIS_OUTPUTS
@@ -50,7 +50,7 @@ _RETIRED: dict[str, str] = {
 class TrainInputs(ImageInputs):
     """Particles to learn from, and an earlier training to go on with."""
 
-    tilt: ImagesFile | None = Field(
+    tilt: Annotated[InputFile, Holds("images", "tilted")] | None = Field(
         None,
         description="of tilt pairs: the tilted images, a stack or a table of them in the order of the particles; for "
         "'encoder: tilt'",

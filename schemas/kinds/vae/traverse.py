@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
@@ -11,13 +11,13 @@ from ...latent_series import USUAL_BOX, RunInputs, SeriesOptions, series_memory
 from ...latents import Members
 from ...memory import MemoryEstimate
 from ...outputs import REPORT, Output
-from ...paths import InputFile
+from ...paths import Holds, InputFile
 
 
 class TraverseInputs(RunInputs):
     """A finished training, and perhaps where to go through."""
 
-    z_file: InputFile | None = Field(
+    z_file: Annotated[InputFile, Holds("arrays", "latents")] | None = Field(
         None,
         validation_alias=AliasChoices("z_file", "zfile"),
         description="latents to go through, one a line (.txt, .csv), or an array of them (.npy, .npz)",

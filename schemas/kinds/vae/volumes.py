@@ -13,7 +13,7 @@ from ...latent_series import USUAL_BOX, RunInputs, SeriesOptions
 from ...latents import Grid, LatentValue, Members
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
-from ...paths import InputFile
+from ...paths import Holds, InputFile
 
 DEFAULT_GRID: Grid = ("pc1",)
 _PREFIX = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -28,7 +28,7 @@ def _prefix(text: str) -> str:
 class VolumesInputs(RunInputs):
     """A trained model, and perhaps a file of latents."""
 
-    z_file: InputFile | None = Field(
+    z_file: Annotated[InputFile, Holds("arrays", "latents")] | None = Field(
         None,
         validation_alias=AliasChoices("z_file", "zfile"),
         description="latents, one a line (.txt, .csv), or an array of them (.npy, .npz)",

@@ -26,8 +26,10 @@ from cryobridge.wrappers.cryosparc.recipes import Slot, recipe_of, recipes
 
 KINDS = user_kinds()
 FIT = re.compile("[A-Za-z0-9_]+")
-NOT_HERE = {"check", "particles.to_cryosparc"}
-"""The one has no inputs, the other starts from what no job of CryoSPARC has."""
+OF_RUNS = {"vae.analyze", "vae.encode", "vae.landscape", "vae.traverse", "vae.volumes"}
+"""They take the folder of a training, which no job of CryoSPARC has."""
+NOT_HERE = {"check", "particles.to_cryosparc", *OF_RUNS}
+"""The first has no inputs, the others start from what no job of CryoSPARC has."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
