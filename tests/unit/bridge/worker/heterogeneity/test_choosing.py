@@ -79,4 +79,6 @@ def test_a_draw_is_repeated_by_its_seed_and_never_beyond_the_rules() -> None:
     assert among[first].all()
     assert (first == again).all()
     assert (first != other).any()
-    assert drawn(among, 99, 1).sum() == 40
+    assert (drawn(among, 40, 1) == among).all()
+    with pytest.raises(InputInvalid, match="asks for 99 of 40 particles"):
+        drawn(among, 99, 1)
