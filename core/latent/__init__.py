@@ -5,11 +5,12 @@ from .coordinate import CoordinateModel, whole_disc
 from .evaluation import PointDecoder, half_spectrum_points, spectra_of_latents, volumes_of_spectra
 from .film import FilmDecoder, feature_places
 from .film_model import FilmModel, FilmNetwork, FilmShape
-from .film_task import NETWORK, FilmTask, ImagesToLearn, ShownImages, information_of
+from .film_task import NETWORK, FilmTask, information_of
 from .linear import LinearModel, joined_scores, linear_of
 from .model import Description, ImageEncoder, SliceModel, SteppedModel, VolumeModel, model_of, register
 from .places import Ends, Nearness, latent_grid, latent_line, nearness, principal_components
 from .score_training import train_on_scores
+from .shown_images import ImagesToLearn, ShownImages
 
 __all__ = [
     "NETWORK",

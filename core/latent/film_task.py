@@ -3,58 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ..particles import FourierGrid, HalfDisc, slice_points
+from ..particles import FourierGrid, slice_points
 from ..training import Batch, Learned, Network, generator_at
 from .film_model import FilmShape
 from .linear import LinearModel
+from .shown_images import ImagesToLearn, ShownImages
 
 NETWORK = "network"
 _DRAWS, _KEPT_OUT = 1, 2
-
-
-class ShownImages(Protocol):
-    """Some prepared images on the device: (B,), (B, M), (B, M), (B, 3, 3)."""
-
-    @property
-    def members(self) -> Tensor:
-        """Which images of the set, (B,)."""
-
-    @property
-    def spectra(self) -> Tensor:
-        """Recentred, bright on dark, (B, M)."""
-
-    @property
-    def ctf(self) -> Tensor:
-        """Values, (B, M)."""
-
-    @property
-    def rotations(self) -> Tensor:
-        """Object to view, (B, 3, 3) float32."""
-
-
-class ImagesToLearn(Protocol):
-    """A set of prepared images, wherever they lie."""
-
-    @property
-    def disc(self) -> HalfDisc:
-        """Fourier pixels of the spectra."""
-
-    def __len__(self) -> int:
-        """Number of images."""
-
-    def of(self, members: Tensor) -> ShownImages:
-        """These images (K,)."""
-
-    def batch(self, seed: int, step: int, size: int) -> ShownImages:
-        """The images of a step, the same for a seed and a step; each comes once in `len(self) // size` steps."""
-
-    def held(self) -> list[Tensor]:
-        """Every tensor (...,) on the device."""
 
 
 class FilmTask:

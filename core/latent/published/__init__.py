@@ -11,7 +11,7 @@ from .losses import PublishedLoss, beta_schedule, divergence, divergence_by_numb
 from .network import PublishedNetwork
 from .pose_table import PoseTable, quaternions_of, rotations_of_quaternions, rotations_of_s2s2, s2s2_of
 from .shape import Activation, Domain, EncoderKind, EncodingKind, NetworkShape
-from .task import PreparedBatch, PreparedSource, PublishedTask
+from .task import PublishedTask
 
 __all__ = [
     "Activation",
@@ -24,8 +24,6 @@ __all__ = [
     "NetworkShape",
     "PoseTable",
     "PositionalEncoding",
-    "PreparedBatch",
-    "PreparedSource",
     "PublishedLoss",
     "PublishedNetwork",
     "PublishedTask",

@@ -3,58 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ...particles import HalfDisc
 from ...training import Batch, Network, generator_at
+from ..shown_images import ImagesToLearn, ShownImages
 from .losses import PublishedLoss, beta_schedule
 from .network import PublishedNetwork
 
 _ORDER, _NOISE, _KEPT_OUT = 1, 2, 3
 _WEIGHTS = "weights"
-
-
-class PreparedBatch(Protocol):
-    """Some prepared images on the device."""
-
-    @property
-    def members(self) -> Tensor:
-        """(B,) which images of the set."""
-
-    @property
-    def spectra(self) -> Tensor:
-        """(B, M) complex64, recentred, bright on dark."""
-
-    @property
-    def ctf(self) -> Tensor:
-        """(B, M) values."""
-
-    @property
-    def rotations(self) -> Tensor:
-        """(B, 3, 3) object to view."""
-
-
-class PreparedSource(Protocol):
-    """Images of particles as a training takes them."""
-
-    @property
-    def disc(self) -> HalfDisc:
-        """Their Fourier pixels: all below Nyquist."""
-
-    def __len__(self) -> int:
-        """How many there are, N."""
-
-    def of(self, members: Tensor) -> PreparedBatch:
-        """These images (K,)."""
-
-    def batch(self, seed: int, step: int, size: int) -> PreparedBatch:
-        """The images of a step, the same for a seed and a step; each comes once in `len(self) // size` steps."""
-
-    def held(self) -> list[Tensor]:
-        """What lies on the device, (...,)."""
 
 
 class PublishedTask:
@@ -90,7 +49,7 @@ class PublishedTask:
     def __init__(
         self,
         network: PublishedNetwork,
-        images: PreparedSource,
+        images: ImagesToLearn,
         objects: Tensor | None,
         loss: PublishedLoss,
         *,
@@ -186,10 +145,10 @@ class PublishedTask:
         batch = self._samples(objects, self._shown(objects), torch.zeros(len(objects), 0), 0.0, learns=False)
         return self._network.latents_of(batch["spectra"], batch["ctf"], batch["members"])
 
-    def _shown(self, objects: Tensor) -> PreparedBatch:
+    def _shown(self, objects: Tensor) -> ShownImages:
         return self._images.of(self._objects[objects].flatten().to(self._network.points.device))
 
-    def _samples(self, objects: Tensor, shown: PreparedBatch, noise: Tensor, beta: float, *, learns: bool) -> Batch:
+    def _samples(self, objects: Tensor, shown: ShownImages, noise: Tensor, beta: float, *, learns: bool) -> Batch:
         device, shape = shown.spectra.device, (len(objects), self._objects.shape[1])
         counted = {} if self._weights is None else {_WEIGHTS: self._weights(shown.members).view(*shape, -1)}
         return counted | {
