@@ -74,7 +74,7 @@ def ran(log, *command):
 
 def ours(folder, method, seed):
     data, here = folder / "data", folder / method
-    kind = ["linear"] if method == "linear" else ["train", "--method", method, "--no-analysis", "--seed", str(seed)]
+    kind = ["linear"] if method == "linear" else ["train", "--method", method, "--seed", str(seed)]
     if method == "fast":
         kind += ["--zdim", str(ZDIM)]
     if method == "published":
