@@ -2,7 +2,7 @@
 
 from .associations import explained_by_group, explained_by_number, explained_by_view
 from .band_grid import BandGrid, SparseSlices
-from .consensus import Consensus, consensus_of, consensus_sums
+from .consensus import Consensus, consensus_in_parts, consensus_of, consensus_sums
 from .controls import (
     NULL_FACTOR,
     AgainstNoise,
@@ -14,9 +14,10 @@ from .controls import (
 )
 from .fit import ITERATIONS, MODES, Subspace, SubspaceFit, default_radius, posterior
 from .images import SeenImages, noise_of_shells, shell_means
-from .junk import CLEAR_SPLIT, Split, agreement, split_of
+from .junk import CLEAR_SPLIT, Split, agreement, agreement_in_parts, split_of
 from .neighbours import NEIGHBOURS, local_volume, nearest
-from .repair import Repaired, repair_pass
+from .parts import Parts, whole
+from .repair import Repaired, repair_in_parts, repair_pass
 from .scores import LinearScorer, Scores
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "BandGrid",
     "Consensus",
     "LinearScorer",
+    "Parts",
     "Repaired",
     "Scores",
     "SeenImages",
@@ -37,6 +39,8 @@ __all__ = [
     "Subspace",
     "SubspaceFit",
     "agreement",
+    "agreement_in_parts",
+    "consensus_in_parts",
     "consensus_of",
     "consensus_sums",
     "default_radius",
@@ -50,9 +54,11 @@ __all__ = [
     "pose_tangents",
     "posterior",
     "power_within",
+    "repair_in_parts",
     "repair_pass",
     "share_within",
     "shared_directions",
     "shell_means",
     "split_of",
+    "whole",
 ]

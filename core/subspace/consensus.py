@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..particles import FourierGrid, SliceSums, slice_points, volume_of_grid
 from .images import SeenImages, noise_of_shells
+from .parts import Parts, whole
 
 _IMAGES_AT_ONCE = 256
 _LEAST_POWER = 1e-4
@@ -38,19 +39,25 @@ class Consensus:
 
     def views(self, images: SeenImages) -> Tensor:
         """Spectra (N, M) of the consensus as the images show it, CTF included."""
+        return whole(self.views_in_parts(images))
+
+    def views_in_parts(self, images: SeenImages) -> Parts[Tensor]:
+        """The `views` (N, M), image by image."""
         grid = FourierGrid.of(self.volume, _PADDING)
         found = torch.empty_like(images.spectra)
         for start in range(0, len(images), _IMAGES_AT_ONCE):
             part = slice(start, start + _IMAGES_AT_ONCE)
             found[part] = grid.sample(slice_points(images.disc, images.rotations[part])) * images.ctf[part]
+            yield
         return found
-
-    def residuals(self, images: SeenImages) -> Tensor:
-        """Spectra (N, M) of the images without the consensus."""
-        return images.spectra - self.views(images)
 
 
 def consensus_of(images: SeenImages) -> tuple[Consensus, Tensor]:
+    """The consensus volume of images by a Wiener filter, and their residuals (N, M); see `consensus_in_parts`."""
+    return whole(consensus_in_parts(images))
+
+
+def consensus_in_parts(images: SeenImages) -> Parts[tuple[Consensus, Tensor]]:
     """The consensus volume of images by a Wiener filter, and their residuals (N, M).
 
     With w the shares of the trilinear kernel, C the CTF, Y the spectra over the noise's deviation, the volume is
@@ -60,20 +67,24 @@ def consensus_of(images: SeenImages) -> tuple[Consensus, Tensor]:
     """
     box, device = images.disc.box, images.spectra.device
     noise = noise_of_shells(images.spectra, images.disc)
-    data, weight = consensus_sums(images, noise)
+    data, weight = yield from _sums_in_parts(images, noise)
     radii = grid_shells(box, device)
     power = _prior_power(data, weight, radii, len(noise))
     values = data / (weight + 2 / power[radii.clamp(max=len(power) - 1)])
     values[radii >= len(power)] = 0
     # Nothing was seen beyond the sphere but noise, which the division by the kernel blows up.
     consensus = Consensus(volume_of_grid(values, box) * _sphere(box, device), power, noise)
-    residuals = consensus.residuals(images)
+    residuals = images.spectra - (yield from consensus.views_in_parts(images))
     left = noise_of_shells(residuals, images.disc)
     return Consensus(consensus.volume, power, left), residuals
 
 
 def consensus_sums(images: SeenImages, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Sums w C Y / noise and w C^2 / noise (n, n, n // 2 + 1) of images with a noise (S + 1,) by shell."""
+    return whole(_sums_in_parts(images, noise))
+
+
+def _sums_in_parts(images: SeenImages, noise: Tensor) -> Parts[tuple[Tensor, Tensor]]:
     sums = SliceSums(images.disc.box, device=images.spectra.device)
     precision = 1 / noise[images.disc.shells]
     for start in range(0, len(images), _IMAGES_AT_ONCE):
@@ -81,6 +92,7 @@ def consensus_sums(images: SeenImages, noise: Tensor) -> tuple[Tensor, Tensor]:
         seen = part.ctf * part.spectra * precision
         values = torch.stack([seen.real, seen.imag, part.ctf.square() * precision], dim=-1)
         sums.add(slice_points(part.disc, part.rotations), values, odd=1)
+        yield
     real, imaginary, weight = sums.grid(odd=1)
     return torch.complex(real, imaginary), weight
 

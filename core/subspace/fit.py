@@ -8,7 +8,7 @@ analysis); Gilles & Singer 2025, PNAS 122 (regularised covariance).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +18,11 @@ from ..particles import slice_points
 from .band_grid import BandGrid, SparseSlices
 from .consensus import SPHERE_EDGE
 from .images import SeenImages, shell_means
+from .parts import Parts, whole
 
 ITERATIONS = 6
 MODES = 4
-_POINTS_AT_ONCE = 1 << 20
+_POINTS_AT_ONCE = 1 << 18
 _LEAST_KERNEL = 0.2
 _MODE_POWER = 0.1
 """Prior power of a mode's shell as a share of the consensus'."""
@@ -92,14 +93,11 @@ class SubspaceFit:
 
     def __init__(self, images: SeenImages, radius: float, prior_power: Tensor, mask: Tensor | None = None) -> None:
         seen = images.within(radius)
+        self._seen = seen
         self._disc = seen.disc
         self.grid = BandGrid(seen.disc.box, radius)
         self._count = len(seen)
-        self._per_block = max(1, _POINTS_AT_ONCE // len(seen.disc))
-        self._blocks = [
-            _block(self.grid, seen.of(slice(start, start + self._per_block)))
-            for start in range(0, self._count, self._per_block)
-        ]
+        self._blocks: list[_Block] = []
         shells = self.grid.radii(seen.spectra.device).round().long().clamp(max=len(prior_power) - 1)
         self._precision = 2 / (_MODE_POWER * prior_power[shells])
         distance, kernel = self.grid.coarse_radii(seen.spectra.device)
@@ -110,8 +108,8 @@ class SubspaceFit:
 
     def steps(
         self, modes: int = MODES, iterations: int = ITERATIONS, *, seed: int = 0, order: Tensor | None = None
-    ) -> Iterator[Subspace]:
-        """The subspace after each iteration of expectation and maximisation, the last one with its axes in order.
+    ) -> Generator[Subspace | None, None, None]:
+        """The subspace after each iteration of expectation and maximisation; None between blocks of images.
 
         Parameters
         ----------
@@ -121,15 +119,16 @@ class SubspaceFit:
         generator = torch.Generator().manual_seed(seed)
         device = self._precision.device
         z = torch.randn(self._count, modes, generator=generator).to(device)
+        yield from self._set_up()
         blocks = self._blocks if order is None else self._permuted(order)
         noise = self._noise(blocks)
         moments = z[:, :, None] * z[:, None, :]
         history: list[float] = []
         for _ in range(iterations):
-            basis = self._maximised(blocks, z, moments, noise)
+            basis = yield from self._maximised(blocks, z, moments, noise)
             # Putting back and taking each blur with the trilinear kernel: sinc^2 in real space.
             basis = self.grid.in_space(basis, self._support / self._kernel)
-            z, moments, noise, likelihood = self._expected(blocks, basis, noise)
+            z, moments, noise, likelihood = yield from self._expected(blocks, basis, noise)
             history.append(likelihood)
             lower = torch.linalg.cholesky(moments.mean(dim=0))
             inverse = torch.linalg.inv(lower)
@@ -141,14 +140,37 @@ class SubspaceFit:
         self, modes: int = MODES, iterations: int = ITERATIONS, *, seed: int = 0, order: Tensor | None = None
     ) -> Subspace:
         """The last of the `steps`; order (N,) as there."""
-        *_, last = self.steps(modes, iterations, seed=seed, order=order)
+        return whole(self.fit_in_parts(modes, iterations, seed=seed, order=order))
+
+    def fit_in_parts(
+        self, modes: int = MODES, iterations: int = ITERATIONS, *, seed: int = 0, order: Tensor | None = None
+    ) -> Parts[Subspace]:
+        """The last of the `steps`, block by block; order (N,) as there."""
+        last: Subspace | None = None
+        for found in self.steps(modes, iterations, seed=seed, order=order):
+            last = last if found is None else found
+            yield
+        if last is None:
+            raise ValueError(f"{iterations} iterations find nothing")
         return last
 
     def latents(self, subspace: Subspace) -> Tensor:
         """Latents (N, K) of the images that are fitted on, in the units of the eigenvalues."""
+        return whole(self.latents_in_parts(subspace))
+
+    def latents_in_parts(self, subspace: Subspace) -> Parts[Tensor]:
+        """The `latents` (N, K), block by block."""
         scale = subspace.eigenvalues.sqrt()
-        mean, _, _, _ = self._expected(self._blocks, subspace.basis * scale.repeat(2), subspace.noise)
+        yield from self._set_up()
+        mean, _, _, _ = yield from self._expected(self._blocks, subspace.basis * scale.repeat(2), subspace.noise)
         return mean * scale
+
+    def _set_up(self) -> Parts[None]:
+        """Make the blocks, once."""
+        per_block = max(1, _POINTS_AT_ONCE // len(self._disc))
+        for start in range(len(self._blocks) * per_block, self._count, per_block):
+            self._blocks.append(_block(self.grid, self._seen.of(slice(start, start + per_block))))
+            yield
 
     def _noise(self, blocks: Sequence[_Block]) -> Tensor:
         total = sum(block.residuals.square().sum(dim=1).reshape(-1, len(self._disc)).sum(dim=0) for block in blocks)
@@ -168,7 +190,7 @@ class SubspaceFit:
             start = part.stop
         return found
 
-    def _maximised(self, blocks: Sequence[_Block], z: Tensor, moments: Tensor, noise: Tensor) -> Tensor:
+    def _maximised(self, blocks: Sequence[_Block], z: Tensor, moments: Tensor, noise: Tensor) -> Parts[Tensor]:
         """The basis (V, 2 K) of greatest posterior for given latents, voxel by voxel."""
         modes, pixels = z.shape[1], len(self._disc)
         upper = torch.triu_indices(modes, modes, device=z.device)
@@ -186,6 +208,7 @@ class SubspaceFit:
             products = moments[part][:, upper[0], upper[1]]
             values = torch.cat([squares[:, :, None] * products[:, None, :], seen.flatten(2)], dim=2)
             sums += block.slices.put(values.reshape(-1, pairs + 2 * modes))
+            yield
         sums = self.grid.mated(sums, slice(pairs + modes, None))
         gram = torch.zeros(len(self.grid), modes, modes, device=z.device)
         gram[:, upper[0], upper[1]] = sums[:, :pairs]
@@ -196,7 +219,9 @@ class SubspaceFit:
         # Beyond the band there is a rim of voxels that few points touch.
         return found * self.grid.inside(z.device)[:, None]
 
-    def _expected(self, blocks: Sequence[_Block], basis: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
+    def _expected(
+        self, blocks: Sequence[_Block], basis: Tensor, noise: Tensor
+    ) -> Parts[tuple[Tensor, Tensor, Tensor, float]]:
         """Latents (N, K), their second moments, the noise they leave, and the log likelihood before that."""
         pixels, modes = len(self._disc), basis.shape[1] // 2
         sampled = self.grid.in_space(basis, 1 / self._kernel.clamp_min(_LEAST_KERNEL))
@@ -216,6 +241,7 @@ class SubspaceFit:
             likelihood += float((gain - 0.5 * data.square().sum(dim=(1, 2)) + 2 * scale.log().sum()).double().sum())
             means.append(mean)
             moments.append(mean[:, :, None] * mean[:, None, :] + covariance)
+            yield
         found = shell_means(0.5 * left / self._count, self._disc) * noise[: int(self._disc.shells[-1]) + 1]
         return torch.cat(means), torch.cat(moments), found, likelihood
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .consensus import Consensus
 from .images import SeenImages
+from .parts import Parts, whole
 
 CLEAR_SPLIT = 0.75
 """Share of the variance between two groups above which there are two; a normal distribution cut in halves has 0.64."""
@@ -35,8 +36,13 @@ class Split:
 
 def agreement(consensus: Consensus, images: SeenImages, radius: float) -> Tensor:
     """Normalised correlation (N,) of images with the consensus at their pose, CTF included, up to a radius."""
+    return whole(agreement_in_parts(consensus, images, radius))
+
+
+def agreement_in_parts(consensus: Consensus, images: SeenImages, radius: float) -> Parts[Tensor]:
+    """The `agreement` (N,), image by image."""
     seen = images.within(radius)
-    views = consensus.views(seen)
+    views = yield from consensus.views_in_parts(seen)
     scale = consensus.noise[seen.disc.shells].rsqrt()
     views, spectra = views * scale, seen.spectra * scale
     product = (views.conj() * spectra).real.sum(dim=1)

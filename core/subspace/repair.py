@@ -18,11 +18,13 @@ from .consensus import Consensus
 from .controls import low_passed, pose_tangents
 from .fit import ITERATIONS, SubspaceFit
 from .images import SeenImages
+from .parts import Parts, whole
 from .scores import LinearScorer
 
 _TURN_RAD, _MOVE_PX, _CONTRAST = math.radians(4.0), 0.7, 0.2
 """Deviations that are thought likely before looking."""
 _MODES = 3
+_IMAGES_AT_ONCE = 1024
 _TURNS, _MOVES = slice(3, 6), slice(0, 3)
 
 
@@ -65,18 +67,39 @@ def repair_pass(
     members
         Images that the latents are fitted on, where there are very many; all if None.
     """
+    return whole(repair_in_parts(images, consensus, residuals, radius, members=members, seed=seed))
+
+
+def repair_in_parts(
+    images: SeenImages,
+    consensus: Consensus,
+    residuals: Tensor,
+    radius: float,
+    *,
+    members: Tensor | None = None,
+    seed: int = 0,
+) -> Parts[Repaired]:
+    """The `repair_pass` of images with residuals (N, M), some images at a time."""
     shown = low_passed(consensus.volume, radius)
     nuisance = torch.cat([pose_tangents(shown), shown[None]])
     spread = torch.tensor([_MOVE_PX] * 3 + [_TURN_RAD] * 3 + [_CONTRAST], device=shown.device).square()
     alone = LinearScorer(consensus.volume, nuisance, spread, consensus.noise, radius)
-    first = alone.scores(images).mean
-    cleaned = residuals[:, : len(images.disc.within(radius))] - alone.views(images, first)
+    cleaned = residuals[:, : len(images.disc.within(radius))].clone()
+    parts = [slice(start, start + _IMAGES_AT_ONCE) for start in range(0, len(images), _IMAGES_AT_ONCE)]
+    for part in parts:
+        some = images.of(part)
+        cleaned[part] -= alone.views(some, alone.scores(some).mean)
+        yield
     left = images.within(radius).with_spectra(cleaned)
     fit = SubspaceFit(left if members is None else left.of(members), radius, consensus.prior_power)
-    subspace = fit.fit(_MODES, ITERATIONS, seed=seed)
+    subspace = yield from fit.fit_in_parts(_MODES, ITERATIONS, seed=seed)
     basis = torch.cat([subspace.volumes(), nuisance])
     together = LinearScorer(consensus.volume, basis, torch.cat([subspace.eigenvalues, spread]), consensus.noise, radius)
-    found = together.scores(images).mean
+    amounts = []
+    for part in parts:
+        amounts.append(together.scores(images.of(part)).mean)
+        yield
+    found = torch.cat(amounts)
     errors = _beside(found[:, _MODES : _MODES + 6], found[:, :_MODES])
     return _applied(images, errors)
 

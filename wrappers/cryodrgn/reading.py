@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -47,6 +47,8 @@ class PeerRun:
         Files of latents by epoch, numbered as the run numbers them.
     counts_from
         Number of its first epoch, 0 or 1.
+    contrast
+        What its images were taken for: "bright" where they were inverted.
     remarks
         What a reader must know of it, in sentences.
     """
@@ -57,6 +59,7 @@ class PeerRun:
     particles: ParticleSet | None
     epochs: Mapping[int, Path]
     counts_from: int
+    contrast: Literal["bright", "dark"]
     remarks: tuple[str, ...]
 
 
@@ -91,7 +94,10 @@ def read_peer_run(folder: Path, device: torch.device, epoch: int | None = None) 
     if particles is None:
         remarks.append(f"{config.path}: its particles are not found where it says they were.")
     model = _model(named, config, _voxel_size_A(folder, config, particles), device)
-    return PeerRun(model, latents, log_variances, particles, epochs[_LATENTS], config.counts_from, tuple(remarks))
+    # Its CTF has the other sign, so it is bright particles that it inverts.
+    contrast: Literal["bright", "dark"] = "bright" if config.dataset.get("invert_data", True) else "dark"
+    kept = epochs[_LATENTS]
+    return PeerRun(model, latents, log_variances, particles, kept, config.counts_from, contrast, tuple(remarks))
 
 
 _SINCE = {0: "before version 3.5", 1: "since version 3.5"}

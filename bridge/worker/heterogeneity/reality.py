@@ -23,7 +23,7 @@ from cryobridge.core.subspace import (
     Split,
     Subspace,
     SubspaceFit,
-    agreement,
+    agreement_in_parts,
     explained_by_group,
     explained_by_number,
     explained_by_view,
@@ -47,6 +47,8 @@ _CONTRAST = 0.5
 _HALVES_AGREE = 0.7
 _WEAK, _BY_CHANCE = 0.6, 2.0
 """Cosine of the halves' first direction from which on there may be something below noise, and over that of chance."""
+_SHARED, _OVER_CHANCE = 0.8, 1.3
+"""Cosine of the halves' directions from which on a mode is in both, and over that of chance."""
 _LEAST_SHARE = 0.005
 """Of the consensus' power that a mode has; noise-free images of one volume left a mode of 0.004."""
 _EXPLAINED = 0.1
@@ -93,6 +95,16 @@ class SubspaceControls:
         return self.noise.kept
 
     @property
+    def shared(self) -> int:
+        """Modes that both halves of the particles have."""
+        return int((self.halves > max(_SHARED, _OVER_CHANCE * self.by_chance)).long().cumprod(0).sum())
+
+    @property
+    def worth_keeping(self) -> int:
+        """Modes above noise or in both halves, at least one."""
+        return max(1, self.kept, self.shared)
+
+    @property
     def poses_doubted(self) -> bool:
         """Whether a mode that is kept is mostly what wrong poses look like."""
         return bool((self.in_pose_errors[: self.kept] > WRONG_POSES).any())
@@ -119,6 +131,7 @@ class SubspaceControls:
         return {
             "eigenvalue_over_null": round(self.noise.ratio, 3),
             "modes_above_noise": self.kept,
+            "modes_in_both_halves": self.shared,
             "halves_cosine": round(float(self.halves[0]), 4),
             "halves_by_chance": round(self.by_chance, 4),
             "share_of_power": round(float(self.power[0]), 6),
@@ -142,7 +155,7 @@ class SubspaceControls:
 
 def controls_of(
     images: SeenImages, consensus: Consensus, fit: SubspaceFit, subspace: Subspace, residuals: Tensor, *, seed: int = 0
-) -> Generator[Progress, None, SubspaceControls]:
+) -> Generator[Progress | None, None, SubspaceControls]:
     """Measure; progress goes from 0 to 1. It takes about twice as long as the fit.
 
     Parameters
@@ -155,22 +168,21 @@ def controls_of(
         (N, M) spectra without the consensus.
     """
     modes, rounds, radius = subspace.modes, len(subspace.log_likelihood), subspace.grid.radius
-    order = torch.randperm(len(images), generator=generator_at(seed, _NULL)).to(residuals.device)
-    null: Subspace | None = None
-    for number, null in enumerate(fit.steps(modes, rounds, seed=seed, order=order), 1):  # noqa: B007 - used below
-        yield Progress(f"the same with permuted poses, iteration {number}", 0.45 * number / rounds)
-    halves: list[Subspace] = []
-    if len(images) < 2 * _FEWEST or null is None:
+    if len(images) < 2 * _FEWEST:
         raise ValueError(f"{len(images)} images are too few for controls")
+    yield Progress("the same with permuted poses", 0.0)
+    order = torch.randperm(len(images), generator=generator_at(seed, _NULL)).to(residuals.device)
+    null = yield from fit.fit_in_parts(modes, rounds, seed=seed, order=order)
+    halves: list[Subspace] = []
     left = images.with_spectra(residuals)
     for half in (0, 1):
+        yield Progress(f"half {half + 1} of the particles", 0.45 + 0.25 * half)
         some = torch.arange(half, len(images), 2, device=residuals.device)
         of_half = SubspaceFit(left.of(some), radius, consensus.prior_power)
-        halves.append(of_half.fit(modes, rounds, seed=seed))
-        yield Progress(f"half {half + 1} of the particles", 0.7 + 0.2 * half)
+        halves.append((yield from of_half.fit_in_parts(modes, rounds, seed=seed)))
     shown = low_passed(consensus.volume, radius)
     reach = min(_JUNK_RADIUS * images.disc.box / 2, float(images.disc.radii[-1]))
-    alike = agreement(consensus, images, max(reach, 2.0))
+    alike = yield from agreement_in_parts(consensus, images, max(reach, 2.0))
     return SubspaceControls(
         AgainstNoise(subspace.eigenvalues.cpu(), null.eigenvalues.cpu()),
         shared_directions(halves[0], halves[1]).cpu(),
@@ -203,6 +215,11 @@ def verdict_of(controls: SubspaceControls, explained: Mapping[str, Tensor]) -> J
     """In a few words whether the heterogeneity is real, and in numbers why; doubts are the `warnings_of` them."""
     noise, kept = controls.noise, controls.kept
     reasons = [_against_noise(noise), _against_halves(controls)]
+    if controls.shared > kept > 0:
+        reasons.append(
+            f"Both halves have {controls.shared} modes. What single images have too much or too little of, as junk "
+            "does, is in the permuted residuals as well, and may hide modes that are real."
+        )
     if controls.is_weak:
         return Judged("nothing above noise, but both halves agree", reasons, "careful")
     if kept == 0:

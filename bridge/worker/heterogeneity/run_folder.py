@@ -22,6 +22,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -69,6 +70,8 @@ class LatentRun:
         cryoDRGN they are numbered as its files are.
     remarks
         What a reader must know of the run, in sentences.
+    peer_contrast
+        What cryoDRGN took the images of a run of its own for; None for a run of ours.
     """
 
     path: Path
@@ -78,6 +81,7 @@ class LatentRun:
     particles: ParticleSet | None
     epochs: Mapping[int, Path]
     remarks: Sequence[str] = ()
+    peer_contrast: Literal["bright", "dark"] | None = None
 
     def latents_of_epoch(self, epoch: int) -> Latents:
         """Latents after an epoch, (N, zdim).
@@ -128,7 +132,14 @@ def read_run(path: Path, device: torch.device, epoch: int | None = None) -> Late
     if is_peer_run(path) and not (path / MODEL).is_file():
         peer = read_peer_run(path, device, epoch)
         return LatentRun(
-            path, peer.model, peer.latents, peer.log_variances, peer.particles, peer.epochs, tuple(peer.remarks)
+            path,
+            peer.model,
+            peer.latents,
+            peer.log_variances,
+            peer.particles,
+            peer.epochs,
+            peer.remarks,
+            peer.contrast,
         )
     found = _read_ours(path, device)
     if epoch is None:

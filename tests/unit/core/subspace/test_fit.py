@@ -45,7 +45,7 @@ def two_states() -> Found:
     images = SeenImages(*truth.spectra())
     consensus, residuals = consensus_of(images)
     fit = SubspaceFit(images.with_spectra(residuals), RADIUS, consensus.prior_power)
-    return Found(truth, images, consensus, residuals, fit, list(fit.steps(3, 6)))
+    return Found(truth, images, consensus, residuals, fit, [one for one in fit.steps(3, 6) if one is not None])
 
 
 def correlation(one: torch.Tensor, other: torch.Tensor) -> float:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryobridge.core.latent import ImageEncoder, VolumeModel, whole_disc
+from cryobridge.core.latent import CoordinateModel, ImageEncoder, VolumeModel, whole_disc
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.kinds.vae.encode import VaeEncodeJob
+from cryobridge.schemas.kinds.vae.encode import EncodeOptions, VaeEncodeJob
 from cryobridge.wrappers.formats import mrc
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 from cryobridge.wrappers.particles.reading import read_particles
@@ -31,6 +31,8 @@ from .tables import image_table
 CONSENSUS = "consensus.mrc"
 _SAME_EXTENT = 5e-3
 """Of the extent of the model's volumes: with more, frequencies are off by a pixel before Nyquist."""
+_SAME_SCALE = 2.0
+"""Images whose noise is within this factor of what a network of cryoDRGN knows are stored as those it learned from."""
 _READ, _ENCODED = 0.1, 0.95
 
 
@@ -46,7 +48,7 @@ def run(job: VaeEncodeJob, context: Context) -> JobSteps:
         _READ,
         stream_images(
             particles,
-            job.options,
+            _as_learned(job.options, trained),
             box=trained.model.box,
             radius=float(whole_disc(trained.model.box).radii[-1]),
             device=context.device,
@@ -54,6 +56,7 @@ def run(job: VaeEncodeJob, context: Context) -> JobSteps:
     )
     yield from context.remarked([*trained.remarks, *particles.remarks, *images.remarks])
     folder.mark("read")
+    _take_as_learned(trained, images.noise)
     with context.parking.holding(trained.model.held):
         found = yield from scaled(_READ, _ENCODED, encoded(trained.model, encoder, images, job.options.batch))
     folder.mark("encode")
@@ -82,6 +85,26 @@ def encoder_of(trained: LatentRun) -> ImageEncoder:
     if model.zdim == 0:
         raise InputInvalid(f"{trained.path}: its model has no latents to find; give a run that has")
     return model
+
+
+def _as_learned(options: EncodeOptions, trained: LatentRun) -> EncodeOptions:
+    """The options, with the contrast that cryoDRGN learned with where none is asked for."""
+    if trained.peer_contrast is None or options.contrast != "auto":
+        return options
+    return options.model_copy(update={"contrast": trained.peer_contrast})
+
+
+def _take_as_learned(trained: LatentRun, noise: float) -> None:
+    """Have a network of cryoDRGN see images as it did: divided by a number of its own, not by the noise in them.
+
+    It is left alone where the images are stored on another scale than those that it learned from.
+    """
+    model = trained.model
+    if trained.peer_contrast is None or not isinstance(model, CoordinateModel):
+        return
+    scale = noise / model.norm
+    if 1 / _SAME_SCALE < scale / model.scale < _SAME_SCALE:
+        model.scale = scale
 
 
 def expect_same_extent(particles: ParticleSet, trained: LatentRun) -> None:

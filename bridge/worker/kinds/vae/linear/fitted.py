@@ -10,15 +10,16 @@ from torch import Tensor
 
 from cryobridge.core.subspace import (
     Consensus,
+    Parts,
     SeenImages,
     Subspace,
     SubspaceFit,
-    consensus_of,
+    consensus_in_parts,
     local_volume,
     nearest,
 )
 
-from ....heterogeneity.fitted_images import fitted_in_steps, members_of
+from ....heterogeneity.fitted_images import fitted_in_steps, members_of, more_in_steps, shown_in_steps
 from ....heterogeneity.image_source import ImageSource
 from ....heterogeneity.reality import SubspaceControls, controls_of
 from ....jobs.context import Context
@@ -38,7 +39,7 @@ class Fitted:
     consensus, subspace, controls
         Of these.
     modes
-        How many of the modes are kept: those that were asked for, or those above noise, at least one.
+        How many of the modes are kept: those that were asked for, or those above noise or in both halves.
     local_agreement
         Correlation of what the first mode adds, from low to high, with what the images nearest to both ends show.
     """
@@ -56,26 +57,30 @@ def fitted(
 ) -> Generator[Progress | None, None, Fitted]:
     """Find them; progress goes from 0 to 1."""
     members = members_of(len(images), seed).to(images.disc.points.device)
-    shown = images.of(members)
-    some = SeenImages(images.disc, shown.spectra, shown.ctf, shown.rotations)
-    yield Progress(f"consensus of {len(some)} images", 0.0)
-    consensus, residuals = consensus_of(some)
+    some = yield from scaled(0.0, 0.1, shown_in_steps(images, members))
+    yield Progress(f"consensus of {len(some)} images", 0.1)
+    with context.parking.holding(lambda: [some.spectra, some.ctf, some.rotations]):
+        consensus, residuals = yield from consensus_in_parts(some)
     held = [some.spectra, some.ctf, some.rotations, residuals, consensus.volume]
     with context.parking.holding(lambda: held):
         fit = SubspaceFit(some.with_spectra(residuals), radius, consensus.prior_power)
         tried = modes or TRIED_MODES
         subspace = yield from scaled(0.2, 0.5, fitted_in_steps(fit, tried, iterations, seed))
         control = controls_of(some, consensus, fit, subspace, residuals, seed=seed)
-        controls = yield from scaled(0.5, 0.95, control)
-        agreement = _local_agreement(some, consensus, fit, subspace, residuals)
-    return Fitted(members, consensus, subspace, controls, modes or max(1, controls.kept), agreement)
+        controls = yield from scaled(0.5, 0.85, control)
+        if modes is None:
+            more = more_in_steps(fit, subspace, controls.noise, iterations, seed)
+            subspace = yield from scaled(0.85, 0.95, more)
+        agreement = yield from _local_agreement(some, consensus, fit, subspace, residuals)
+    kept = controls.worth_keeping if subspace.modes == tried else subspace.modes
+    return Fitted(members, consensus, subspace, controls, modes or kept, agreement)
 
 
 def _local_agreement(
     images: SeenImages, consensus: Consensus, fit: SubspaceFit, subspace: Subspace, residuals: Tensor
-) -> float:
+) -> Parts[float]:
     """Of the first mode with the difference of two volumes of the images at its ends, which know nothing of it."""
-    z = fit.latents(subspace)
+    z = yield from fit.latents_in_parts(subspace)
     radius = subspace.grid.radius
     ends = []
     for side in (-1.0, 1.0):

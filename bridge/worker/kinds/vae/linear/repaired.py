@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from cryobridge.core.subspace import SeenImages, consensus_of, repair_pass
+from cryobridge.core.subspace import SeenImages, consensus_in_parts, repair_in_parts
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 
@@ -47,7 +47,7 @@ class RepairedSet:
 
 def repaired(
     images: PreparedImages | StreamedImages, particles: ParticleSet, seed: int
-) -> Generator[Progress, None, RepairedSet]:
+) -> Generator[Progress | None, None, RepairedSet]:
     """Repair them; progress goes from 0 to 1.
 
     Raises
@@ -66,9 +66,9 @@ def repaired(
     moved = torch.zeros(len(images), 2, device=images.spectra.device)
     radius = min(max(_RADIUS * images.box / 2, 3.0), float(images.disc.radii[-1]))
     for number in range(_PASSES):
-        consensus, residuals = consensus_of(seen)
         yield Progress(f"repairing poses, pass {number + 1} of {_PASSES}", number / _PASSES)
-        found = repair_pass(seen, consensus, residuals, radius, members=members, seed=seed)
+        consensus, residuals = yield from consensus_in_parts(seen)
+        found = yield from repair_in_parts(seen, consensus, residuals, radius, members=members, seed=seed)
         seen, turns, moved = found.images, turns @ found.turns, moved + found.moved_px
     pixels_A = (particles.pixel_size_A * particles.box / images.box)[:, None]
     better = replace(

@@ -15,6 +15,7 @@ from cryobridge.core.subspace import NULL_FACTOR, low_passed
 from cryobridge.schemas.kinds.vae.linear import VaeLinearJob
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 
+from ....heterogeneity.fitted_images import tried_more
 from ....heterogeneity.reality import may_not_be_concluded, verdict_of, warnings_of
 from ....heterogeneity.run_folder import Latents
 from ....heterogeneity.words import PPCA, VARIABILITY
@@ -83,7 +84,9 @@ class LinearOutcome:
                 f"correlation {found.local_agreement:.2f}. The latents that chose them come from the same images, "
                 "so this shows how the mode looks without a model, not that it is real."
             )
-        if found.controls.kept == found.subspace.modes:
+        if found.modes > len(found.controls.halves):
+            lines.append(tried_more(len(found.controls.halves), found.modes))
+        elif found.controls.kept == found.subspace.modes:
             lines.append("All modes that were tried are above noise, so there may be more: ask for more with 'modes'.")
         lines += may_not_be_concluded(self.model.radius, self.model.box, self.voxel_size_A)
         if len(found.members) < len(self.particles):
@@ -230,7 +233,7 @@ def _which_modes(job: VaeLinearJob) -> str:
         return "The number of modes was given."
     return (
         f"Modes were kept whose eigenvalue exceeds {NULL_FACTOR:g} times the first of the same residuals permuted over "
-        "the poses."
+        "the poses, or which both halves of the particles have."
     )
 
 

@@ -20,11 +20,19 @@ from cryobridge.core.latent import (
     linear_of,
     train_on_scores,
 )
-from cryobridge.core.subspace import ITERATIONS, Consensus, SeenImages, Subspace, SubspaceFit, consensus_of, shell_means
+from cryobridge.core.subspace import (
+    ITERATIONS,
+    Consensus,
+    SeenImages,
+    Subspace,
+    SubspaceFit,
+    consensus_in_parts,
+    shell_means,
+)
 from cryobridge.core.training import Parking, Ranks, generator_at
 from cryobridge.schemas.errors import CryobridgeError
 
-from ....heterogeneity.fitted_images import fitted_in_steps, members_of
+from ....heterogeneity.fitted_images import fitted_in_steps, members_of, more_in_steps, shown_in_steps, tried_more
 from ....heterogeneity.image_source import ImageSource
 from ....heterogeneity.reality import SubspaceControls, controls_of, verdict_of, warnings_of
 from ....jobs.checkpoint import Checkpoint, Checkpoints
@@ -32,8 +40,6 @@ from ....loop import Progress, scaled
 
 FEWEST_MODES, MOST_MODES = 4, 8
 """That are tried first, whatever the numbers of a latent."""
-MANY_MODES = 12
-"""That are tried where all of the first are above noise."""
 FEWEST_TESTED = 40
 """Fewer images are too few for controls."""
 _IMAGES_AT_ONCE = 1024
@@ -68,7 +74,7 @@ class Reality:
         judged = verdict_of(controls, {})
         reasons, doubts = list(judged.reasons), warnings_of(controls, {})
         if modes > len(controls.halves):
-            reasons.append(f"As all of these are, {MANY_MODES} were tried: {modes} are above noise.")
+            reasons.append(tried_more(len(controls.halves), modes))
         junk = members.cpu()[torch.from_numpy(controls.junk)].tolist()
         return cls(judged.words, reasons, judged.colour, doubts, controls.metrics(), junk)
 
@@ -211,10 +217,10 @@ class Starting:
 
     def _found(self) -> Generator[Progress | None, None, Checkpoint]:
         members = members_of(len(self.images), self.seed).to(self.device)
-        shown = self.images.of(members)
-        some = SeenImages(self.images.disc, shown.spectra, shown.ctf, shown.rotations)
-        yield Progress("finding the consensus", 0.0)
-        consensus, residuals = consensus_of(some)
+        some = yield from scaled(0.0, 0.05, shown_in_steps(self.images, members))
+        yield Progress("finding the consensus", 0.05)
+        with self.parking.holding(lambda: [some.spectra, some.ctf, some.rotations]):
+            consensus, residuals = yield from consensus_in_parts(some)
         held = [consensus.volume, consensus.noise, consensus.prior_power, residuals, some.spectra, some.ctf]
         with self.parking.holding(lambda: held):
             modes = min(max(self.bands.zdim, FEWEST_MODES), MOST_MODES)
@@ -224,9 +230,8 @@ class Starting:
             if self.tested and len(self.images) >= FEWEST_TESTED:
                 control = controls_of(some, consensus, fit, subspace, residuals, seed=self.seed)
                 controls = yield from scaled(0.4, 0.7, control)
-                if controls.kept == modes:
-                    many = yield from scaled(0.7, 0.9, fitted_in_steps(fit, MANY_MODES, ITERATIONS, self.seed))
-                    subspace = many.first(max(modes, controls.noise.above(many.eigenvalues)))
+                more = more_in_steps(fit, subspace, controls.noise, ITERATIONS, self.seed)
+                subspace = yield from scaled(0.7, 0.9, more)
                 reality = Reality.of(controls, members, subspace.modes)
         noise = consensus.noise.clone()
         noise[: len(subspace.noise)] = subspace.noise

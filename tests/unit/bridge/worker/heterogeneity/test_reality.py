@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -109,3 +111,11 @@ def test_numbers_are_in_the_table_and_in_words():
 
 def test_the_reach_is_stated():
     assert "17.5 Å" in may_not_be_concluded(11, 64, 3.0)[0]
+
+
+def test_a_mode_of_both_halves_is_kept_though_junk_hides_it_in_the_noise():
+    hidden = replace(controls(), halves=torch.tensor([0.99, 0.95]), by_chance=0.5)
+    assert (hidden.kept, hidden.shared, hidden.worth_keeping) == (1, 2, 2)
+    assert "Both halves have 2 modes" in verdict_of(hidden, NOTHING).reasons[2]
+    by_chance = replace(hidden, by_chance=0.8)
+    assert (by_chance.shared, by_chance.worth_keeping) == (0, 1)
