@@ -47,7 +47,7 @@ def main():
             rows.extend(result_of(folder, method, partial(ours, folder, method, seed)) for method in given.methods)
             if given.peer or (folder / "peer" / "score.json").exists():
                 rows.append(result_of(folder, "peer", partial(peer, folder, given.peer, seed)))
-    text = table(rows)
+    text = table(rows) + "\n" + summary(rows)
     (given.work / "table.md").write_text(text)
     print(text)
 
@@ -172,6 +172,37 @@ def table(rows):
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
+
+def summary(rows):
+    """Means over the seeds, one line for a kind and a method; how much less CPU time than the peer's, all in."""
+    lines = ["| kind | method | seeds | CPU s | of the peer's | latents, worst seed | CC | difference | worst seed |"]
+    lines.append("|---|---|---:|---:|---:|---|---:|---:|---:|")
+    kinds = list(dict.fromkeys(row["set"].rsplit("_", 1)[0] for row in rows))
+    for kind in kinds:
+        of_kind = [row for row in rows if row["set"].rsplit("_", 1)[0] == kind]
+        theirs = {row["set"]: _seconds(row) for row in of_kind if row["method"] == "peer"}
+        for method in dict.fromkeys(row["method"] for row in of_kind):
+            some = [row for row in of_kind if row["method"] == method]
+            both = [_seconds(row) for row in some if row["set"] in theirs]
+            ratio = (
+                f"1/{sum(theirs[row['set']] for row in some if row['set'] in theirs) / sum(both):.1f}" if both else ""
+            )
+            worst = [f"{name} {min(row['latents'][name] for row in some):.3f}" for name in some[0]["latents"]]
+            differences = [row["volumes"][_DIFFERENCE] for row in some if _DIFFERENCE in row.get("volumes", {})]
+            agreed = [float(np.mean(row["volumes"]["CC"])) for row in some if "volumes" in row]
+            cells = [kind, method, str(len(some)), f"{np.mean([_seconds(row) for row in some]):.0f}", ratio]
+            cells += ["; ".join(worst), f"{np.mean(agreed):.3f}" if agreed else ""]
+            cells += [f"{np.mean(differences):.3f}", f"{min(differences):.3f}"] if differences else ["", ""]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _seconds(row):
+    """CPU seconds with everything before, which ours has in it: reading, downsampling, poses and CTF."""
+    return row["cpu_s"] + row.get("preparing_s", 0.0)
+
+
+_DIFFERENCE = "difference from the mean"
 
 if __name__ == "__main__":
     main()

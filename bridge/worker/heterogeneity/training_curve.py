@@ -27,7 +27,7 @@ class TrainingCurve:
 
 
 def training_panels(run: Path) -> TrainingCurve | None:
-    """The curve of a run's folder; None where there is none, or it is no table with epochs."""
+    """The curve of a run's folder; None where there is none, or it is no table with several epochs."""
     if not (run / TRAINING).is_file():
         return None
     try:
@@ -41,4 +41,4 @@ def training_panels(run: Path) -> TrainingCurve | None:
     except (InputInvalid, ValueError, KeyError, TypeError):
         return None
     panels = {name: {name: values} for name, values in columns.items() if np.isfinite(values).any()}
-    return TrainingCurve(epochs, panels) if panels else None
+    return TrainingCurve(epochs, panels) if panels and len(epochs) > 1 else None

@@ -12,7 +12,7 @@ from cryobridge.schemas.kinds.vae.train import LatentTraining
 from ....heterogeneity.trained import EpochLoss
 from ....heterogeneity.words import PPCA, VARIABILITY
 from ....report.citations import Citation
-from ....report.quantities import angstrom
+from ....report.quantities import angstrom, counted
 from .network import COLLAPSED_NATS, Schedule
 from .seeds import seed_warnings
 from .start import Start
@@ -46,9 +46,9 @@ def method_of(start: Start, training: LatentTraining, schedule: Schedule) -> str
         "drawn from the consensus and "
         f"latents of {shape.zdim} numbers that scale and shift them ({FILM.short}), added the spectrum of a deviation "
         f"to {angstrom(to_A / shape.radius)}. Both were trained as a variational autoencoder "
-        f"({VAE.short}; weight of the divergence {schedule.beta:g}) for {schedule.epochs} epochs in batches of "
-        f"{training.batch} at a rate of up to {training.learning_rate:g}, seed {training.seed}; {training.held_out} "
-        "particles were kept out."
+        f"({VAE.short}; weight of the divergence {schedule.beta:g}) for {counted(schedule.epochs, 'epoch')} in "
+        f"batches of {training.batch} at a rate of up to {training.learning_rate:g}, seed {training.seed}; "
+        f"{training.held_out} particles were kept out."
         + (
             " The modes were held against those of residuals permuted over poses, those of two halves of the "
             "particles, and the changes that small errors of poses make."

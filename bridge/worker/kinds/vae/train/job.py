@@ -53,10 +53,8 @@ def run(job: VaeTrainJob, context: Context) -> JobSteps:
         image_source(particles, job.options, box=box, radius=radius, device=context.device),
     )
     yield from context.remarked([*particles.remarks, *images.remarks, *_alone(job, particles)])
-    if context.leads:
-        context.folder.open()
     context.folder.mark("read")
-    made = yield from scaled(_PREPARED, _TRAINED, _made(job, context, particles, images))
+    made = yield from scaled(_PREPARED, _TRAINED, _begun(_made(job, context, particles, images), context))
     if not context.leads:
         return {}
     context.folder.mark("train")
@@ -126,6 +124,17 @@ def _made(
         return (yield from train_seeds(job, context, particles, images))
     tilts = particles.tilts
     return (yield from train_fast(job, context, images, None if tilts is None else torch.from_numpy(tilts.particle)))
+
+
+def _begun(
+    steps: Generator[Progress | None, None, FastModel | TrainedModel], context: Context
+) -> Generator[Progress | None, None, FastModel | TrainedModel]:
+    """The same steps; the folder is made after the first, so that what is refused at once leaves nothing behind."""
+    first = next(steps)
+    if context.leads:
+        context.folder.open()
+    yield first
+    return (yield from steps)
 
 
 def _consensus(made: FastModel | TrainedModel, trained: TrainedModel) -> Tensor:

@@ -29,6 +29,8 @@ from .fast import FastModel
 from .network import COLLAPSED_NATS
 
 _SHOWN_COMPONENTS = 3
+_OF_NOISE = 1.0
+"""Nats that a number of a latent gains of an image that has nothing but noise; 0.8 on a homogeneous set."""
 _ALIKE = 0.98
 Colour = Literal["good", "careful", "bad"]
 
@@ -110,13 +112,7 @@ def _verdict(found: TrainingFindings, warnings: Sequence[str]) -> Judged | None:
     nats = float(np.sum(kl))
     reasons = [f"The latents hold {nats:.2f} nats of information a particle."]
     if found.trained.curve and found.trained.curve[-1].held_out is not None:
-        looked = found.trained.curve[-1].held_out
-        reasons.append(
-            f"Particles that nothing was learned from are described {'better' if looked < 0 else 'worse'} by their "
-            f"latents than by one volume, by {abs(looked):.1f} nats each."
-            if found.fast is not None
-            else f"The loss of particles that nothing was learned from is {looked:.4f}."
-        )
+        reasons.append(_of_kept_out(found, found.trained.curve[-1].held_out))
     if found.linear_likeness is not None:
         reasons.append(
             f"What varies most correlates to {found.linear_likeness:.2f} with what the linear model alone shows: "
@@ -143,6 +139,17 @@ def _beside_linear(found: TrainingFindings) -> str:
             "they differ, and particles that were kept out bear the network out; compare its volumes with vae.linear's."
         )
     return "they differ, and nothing says that the network is right; compare its volumes with those of vae.linear."
+
+
+def _of_kept_out(found: TrainingFindings, looked: float) -> str:
+    if found.fast is None:
+        return f"The loss of particles that nothing was learned from is {looked:.4f}."
+    by_noise = -_OF_NOISE * found.trained.model.zdim < looked < 0
+    return (
+        f"Particles that nothing was learned from are described {'better' if looked < 0 else 'worse'} by their latents "
+        f"than by one volume, by {abs(looked):.1f} nats each"
+        + (", which is what latents that are found from noise gain as well." if by_noise else ".")
+    )
 
 
 def _worse(colour: Colour, warnings: Sequence[str]) -> Colour:
@@ -226,7 +233,7 @@ def _draw_latents(found: TrainingFindings, drawn: DrawnFigures) -> None:
 
 def _draw_course(found: TrainingFindings, drawn: DrawnFigures) -> None:
     curve, kl = found.trained.curve, found.trained.kl
-    if curve:
+    if len(curve) > 1:
         epochs = [float(one.epoch) for one in curve]
         panels = {name: {name: np.array([one.terms[name] for one in curve])} for name in curve[0].terms}
         held_out = np.array([np.nan if one.held_out is None else one.held_out for one in curve])

@@ -191,6 +191,7 @@ def test_too_few_particles_are_refused(tmp_path: Path) -> None:
     few = simulate("twostate", 6, box=20, pixel_size_A=7.0, seed=1).write(tmp_path / "few")
     with pytest.raises(InputInvalid, match="6 particles are too few"):
         run_map_job("vae.train", tmp_path / "run", {"particles": few}, {**OPTIONS, "held_out": 0, "zdim": 4})
+    assert not (tmp_path / "run").exists()
 
 
 def _fail(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
