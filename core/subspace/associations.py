@@ -56,5 +56,12 @@ def _adjusted(share: Tensor, freedoms: int, number: int) -> Tensor:
 
 
 def _ranks(columns: Tensor) -> Tensor:
-    """Ranks of each column (N, C), equal numbers in the order they come."""
-    return columns.argsort(dim=0, stable=True).argsort(dim=0).double()
+    """Ranks of each column (N, C); equal numbers share the mean of theirs, whatever order they come in."""
+    return torch.stack([_ranks_of(column) for column in columns.unbind(dim=1)], dim=1)
+
+
+def _ranks_of(values: Tensor) -> Tensor:
+    _, which, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    last = counts.cumsum(0).double()
+    ranks: Tensor = (last - (counts.double() + 1) / 2)[which]
+    return ranks

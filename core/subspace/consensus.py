@@ -14,6 +14,9 @@ from .parts import Parts, whole
 _IMAGES_AT_ONCE = 256
 _LEAST_POWER = 1e-4
 """Of a shell's prior power, as a share of the largest shell's."""
+_LEAST_OF_NOISE = 1e-3
+"""Of the noise of a voxel, that the largest shell's power is not taken to be below."""
+_SQUARED_SHARES = 8 / 27
 _PADDING = 2
 SPHERE_EDGE = 0.05
 """Over which the box's sphere fades, in boxes."""
@@ -107,15 +110,19 @@ def grid_shells(box: int, device: torch.device) -> Tensor:
 
 
 def _prior_power(data: Tensor, weight: Tensor, shells: Tensor, count: int) -> Tensor:
+    """Mean |V|^2 by shell, (count,): of a shell's voxels by how well they are seen, less what noise alone gives.
+
+    Noise adds 2 sum w^2 C^2 to |data|^2, where the weight is sum w C^2; trilinear shares w of a point sum up to 1,
+    their squares to (2/3)^3 in the mean over all places within a cell.
+    """
     seen = (weight > 0) & (shells < count)
-    at = shells[seen]
+    at, weights = shells[seen], weight[seen]
     total = torch.zeros(count, device=data.device)
-    hits = total.index_add(0, at, torch.ones_like(weight[seen])).clamp_min(1)
-    bare = total.index_add(0, at, (data[seen] / weight[seen]).abs().square())
-    # What is hardly seen would be all noise and outweigh the rest: its noise is bounded by the shell's mean weight.
-    by_noise = total.index_add(0, at, 2 / weight[seen])
-    power = (bare - by_noise) / hits
-    return power.clamp_min(_LEAST_POWER * float(power.max()))
+    sums = total.index_add(0, at, data[seen].abs().square()) - _SQUARED_SHARES * total.index_add(0, at, 2 * weights)
+    power = sums / total.index_add(0, at, weights.square()).clamp_min(1e-30)
+    # Images of nothing but noise have no power at all, and a prior must have some.
+    least = max(float(power.max()), _LEAST_OF_NOISE * float(2 / weights.mean()))
+    return power.clamp_min(_LEAST_POWER * least)
 
 
 def _sphere(box: int, device: torch.device) -> Tensor:

@@ -125,3 +125,12 @@ def test_a_group_for_each_particle_explains_nothing():
     latents = torch.randn(50, 2)
     assert explained_by_group(latents, torch.arange(50)).tolist() == [0, 0]
     assert explained_by_group(latents, torch.zeros(50)).tolist() == [0, 0]
+
+
+def test_numbers_that_are_all_the_same_explain_nothing():
+    """Of particles in the order of their states, as a table of two that were joined has them."""
+    states = torch.arange(300).ge(160).float()[:, None] + 1e-3 * torch.randn(300, 1)
+    assert float(explained_by_number(states, torch.full((300,), 15000.0))) == 0
+    mostly = torch.where(torch.arange(300) % 10 == 0, 1.0, 0.0)
+    assert float(explained_by_number(states, mostly)) < 0.05
+    assert float(explained_by_number(states, states[:, 0].exp())) > 0.99

@@ -22,7 +22,7 @@ from ....loop import Progress, scaled
 from ....training.ladder import within_memory
 from .fast_words import REFERENCES, method_of, warnings_of
 from .network import NetworkTraining, Schedule, TrainedNetwork, smaller_parts
-from .start import Bands, Reality, Start, Starting
+from .start import Bands, Reality, Start, Starting, decoder_size
 
 BETA = 0.25
 _STARTED = 0.35
@@ -129,16 +129,18 @@ def _plan(job: VaeTrainJob, context: Context, images: ImageSource) -> _FastPlan:
         BETA if options.beta is None else float(options.beta),
         options.checkpoint_every_s,
     )
+    earlier = _earlier(job, images, device)
     used: dict[str, Any] = {
         **training.model_dump(mode="json"),
         "epochs": schedule.epochs,
         "beta": schedule.beta,
+        **decoder_size(device, earlier),
         "radius": radius,
         "linear_radius": linear_radius,
         "box": images.box,
     }
     bands = Bands(options.latent_dimensions, linear_radius, radius)
-    return _FastPlan(training, bands, schedule, _earlier(job, images, device), used)
+    return _FastPlan(training, bands, schedule, earlier, used)
 
 
 def band_of(options: TrainOptions, images: ImageSource) -> float:

@@ -40,6 +40,11 @@ from ....loop import Progress, scaled
 
 FEWEST_MODES, MOST_MODES = 4, 8
 """That are tried first, whatever the numbers of a latent."""
+_SIZES = {
+    "cpu": {"features": 64, "width": 64, "layers": 2},
+    "cuda": {"features": 96, "width": 128, "layers": 3},
+}
+"""By device: the small one learned as much from 3000 particles, in half the time."""
 FEWEST_TESTED = 40
 """Fewer images are too few for controls."""
 _IMAGES_AT_ONCE = 1024
@@ -212,7 +217,8 @@ class Starting:
         if self.object_of is not None:
             objects = self.object_of.to(self.device)
             scores, _ = joined_scores(scores, log_variances, linear.prior_variance, objects)
-        shape = FilmShape(self.bands.zdim, linear.zdim, self.images.box, self.bands.radius)
+        size = decoder_size(self.device, self.earlier)
+        shape = FilmShape(self.bands.zdim, linear.zdim, self.images.box, self.bands.radius, **size)
         return Start(self.images, linear, scores, noise, shape, scale, self.earlier, Reality(**told) if told else None)
 
     def _found(self) -> Generator[Progress | None, None, Checkpoint]:
@@ -248,6 +254,12 @@ class Starting:
                 value.mul_(self.ranks.count if self.ranks.index == 0 else 0)
             self.ranks.mean_(list(shared.values()))
         return shared
+
+
+def decoder_size(device: torch.device, earlier: FilmModel | None) -> dict[str, int]:
+    """Features, width and layers of the network's decoder: those of an earlier model, or what is best on a device."""
+    size = _SIZES[device.type]
+    return size if earlier is None else {name: getattr(earlier.network.shape, name) for name in size}
 
 
 def _of_earlier(model: FilmModel) -> Checkpoint:
