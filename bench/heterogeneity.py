@@ -165,7 +165,7 @@ def table(rows):
     for row in rows:
         volumes = row.get("volumes", {})
         latents = "; ".join(f"{name} {value:.3f}" for name, value in row["latents"].items())
-        cells = [row["set"], row["method"], f"{row['cpu_s']:.0f}", latents]
+        cells = [row["set"], row["method"], f"{_seconds(row):.0f}", latents]
         cells += [f"{np.mean(volumes[name]):.3f}" if name in volumes else "" for name in ("CC", "FSC")]
         names = ("difference, last from first", "difference from the mean")
         cells += [f"{volumes[name]:.3f}" if name in volumes else "" for name in names]
