@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..particles import half_disc
+from ..subspace import Parts, whole
 from .film import FilmDecoder
 from .linear import LinearModel
 from .mode_mixing import ModeMixing
@@ -112,14 +113,21 @@ class FilmModel:
         """Of its volumes."""
         return self.linear.voxel_size_A
 
-    @torch.no_grad()
     def volumes(self, z: Tensor) -> Tensor:
         """Volumes (B, box, box, box) in z, y, x of latents (B, zdim).
 
         Beyond the band that was trained they are the consensus: there nothing was ever told.
         """
-        latents = z.to(self.linear.consensus)
-        return torch.stack([self._linear_part(one[None]) + self._deviation(one[None]) for one in latents])
+        return whole(self.volumes_in_steps(z))
+
+    def volumes_in_steps(self, z: Tensor) -> Parts[Tensor]:
+        """The same volumes (B, box, box, box), one by one."""
+        found = self.linear.consensus.new_empty(len(z), *self.linear.consensus.shape)
+        for volume, latent in zip(found, z.to(found), strict=True):
+            with torch.no_grad():
+                volume.copy_(self._linear_part(latent[None]) + self._deviation(latent[None]))
+            yield
+        return found
 
     @torch.no_grad()
     def encode(self, spectra: Tensor, ctf: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..particles import FourierGrid, half_disc
-from ..subspace import BandGrid, Consensus, LinearScorer, SeenImages, Subspace
+from ..subspace import BandGrid, Consensus, LinearScorer, Parts, SeenImages, Subspace, whole
 from .model import Description, register
 
 NAME = "linear"
@@ -103,15 +103,20 @@ class LinearModel:
             return self.consensus.new_zeros(0, *self.consensus.shape)
         return self._grid.volumes_of(self._tensors["table"])
 
-    @torch.no_grad()
     def volumes(self, z: Tensor) -> Tensor:
         """Volumes (B, n, n, n) of latents (B, K)."""
-        if self.zdim == 0:
-            return self.consensus.expand(len(z), -1, -1, -1).clone()
+        return whole(self.volumes_in_steps(z))
+
+    def volumes_in_steps(self, z: Tensor) -> Parts[Tensor]:
+        """The same volumes (B, n, n, n), one by one, so that none depends on which others are asked for."""
+        found = self.consensus.expand(len(z), -1, -1, -1).clone()
         table = self._tensors["table"]
-        latents = z.to(table)
-        parts = [table[:, : self.zdim] @ latents.T, table[:, self.zdim :] @ latents.T]
-        return self.consensus + self._grid.volumes_of(torch.cat(parts, dim=1))
+        for volume, latent in zip(found, z.to(table), strict=True):
+            if self.zdim:
+                parts = [table[:, : self.zdim] @ latent, table[:, self.zdim :] @ latent]
+                volume += self._grid.volumes_of(torch.stack(parts, dim=1))[0]
+            yield
+        return found
 
     @torch.no_grad()
     def encode(self, spectra: Tensor, ctf: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:

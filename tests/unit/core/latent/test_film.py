@@ -98,3 +98,20 @@ def test_features_in_the_centre_alone_give_a_flat_spectrum() -> None:
     far, near = decoder(torch.ones(1, 1), torch.tensor([[[1.0, 0.0, 0.0], [3.0, 2.0, 1.0]]]))[0].detach()
     # All features lie in the centre: the spectrum of a point there is the same everywhere.
     assert torch.allclose(far, near)
+
+
+def test_a_volume_is_the_same_bits_beside_any_others_and_each_is_followed_by_a_rest() -> None:
+    """Of the linear model as well, since jobs decode as many together as there is time for."""
+    for model, zdim in ((trained(), 2), (linear(), linear().zdim)):
+        z = torch.randn(3, zdim, generator=torch.Generator().manual_seed(5))
+        steps, rests = model.volumes_in_steps(z), 0
+        while True:
+            try:
+                next(steps)
+                rests += 1
+            except StopIteration as end:
+                together = end.value
+                break
+        assert rests == 3
+        for number in range(3):
+            assert torch.equal(model.volumes(z[number : number + 1])[0], together[number])
