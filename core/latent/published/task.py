@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from ...subspace import Parts
 from ...training import Batch, Network, generator_at
 from ..shown_images import ImagesToLearn, ShownImages
 from .losses import PublishedLoss, beta_schedule
@@ -128,15 +129,25 @@ class PublishedTask:
         """The images, (...,)."""
         return self._images.held()
 
-    @torch.no_grad()
-    def latents(self, size: int) -> tuple[Tensor, Tensor]:
-        """Mean and logarithm of the variance (G, zdim) of the latents of all objects, on the CPU, `size` at a time."""
+    def latents(self, size: int) -> Parts[tuple[Tensor, Tensor]]:
+        """Mean and logarithm of the variance (G, zdim) of the latents of all objects, on the CPU.
+
+        It yields after every `size` objects. Until it has ended the network is in evaluation mode.
+        """
+        found = []
         was = self._network.training
         self._network.eval()
-        found = [self._latents_of(objects) for objects in torch.split(torch.arange(len(self._objects)), size)]
-        self._network.train(was)
+        try:
+            for objects in torch.split(torch.arange(len(self._objects)), size):
+                # Not around the yield: whoever is let in there may need gradients.
+                with torch.no_grad():
+                    mean, log_variance = self._latents_of(objects)
+                found.append((mean.float().cpu(), log_variance.float().cpu()))
+                yield
+        finally:
+            self._network.train(was)
         means, log_variances = zip(*found, strict=True)
-        return torch.cat(means).float().cpu(), torch.cat(log_variances).float().cpu()
+        return torch.cat(means), torch.cat(log_variances)
 
     def _latents_of(self, objects: Tensor) -> tuple[Tensor, Tensor]:
         if self._network.latents is not None:
