@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...subspace import Parts
-from ...training import Batch, Network, generator_at
+from ...training import Batch, Network, Order, generator_at
 from ..shown_images import ImagesToLearn, ShownImages
 from .losses import PublishedLoss, beta_schedule
 from .network import PublishedNetwork
@@ -67,6 +67,7 @@ class PublishedTask:
         self._kept_out, self._used = order[:held_out].sort().values, order[held_out:].sort().values
         if not len(self._used):
             raise ValueError("there are no particles left to learn from; keep fewer out of the training")
+        self._order = Order()
         self._network = network
         self._images = images
         self._loss = loss
@@ -98,7 +99,7 @@ class PublishedTask:
             shown = self._images.batch(seed, step, self._size)
             objects = shown.members
         else:
-            order = torch.randperm(len(self._used), generator=generator_at(seed, _ORDER, now))
+            order = self._order.at(len(self._used), seed, _ORDER, now)
             objects = self._used[order[place * self._size : (place + 1) * self._size]]
             shown = self._shown(objects)
         noise = torch.randn(len(objects), self._network.shape.zdim, generator=generator_at(seed, _NOISE, step))
@@ -153,6 +154,9 @@ class PublishedTask:
         if self._network.latents is not None:
             rows = self._network.latents.values[objects.to(self._network.points.device)]
             return rows, torch.zeros_like(rows)
+        if self._network.encoder is None:
+            nothing = torch.zeros(len(objects), self._network.shape.zdim)
+            return nothing, nothing
         batch = self._samples(objects, self._shown(objects), torch.zeros(len(objects), 0), 0.0, learns=False)
         return self._network.latents_of(batch["spectra"], batch["ctf"], batch["members"])
 

@@ -83,3 +83,28 @@ def test_latents_that_nobody_waits_for_any_more_leave_the_network_as_it_was():
     next(parts)
     parts.close()
     assert learned.training
+
+
+def test_without_an_encoder_no_image_is_read_for_latents():
+    given = task(network(replace(SHAPE, encoder="none", zdim=0)))
+    mean, log_variance = whole(given.latents(6))
+    assert mean.shape == log_variance.shape == (COUNT, 0)
+    assert given._images.read == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_an_order_is_drawn_once_for_all_steps_of_a_pass(pairs: bool, monkeypatch: pytest.MonkeyPatch):
+    """Each pass has its own, whatever was asked for before."""
+    drawn, draw = [], torch.randperm
+    objects = torch.arange(COUNT).view(-1, 2) if pairs else None
+    given = task(network(replace(SHAPE, encoder="tilt") if pairs else SHAPE), objects, held_out=2)
+    used = draw(COUNT // 2 if pairs else COUNT, generator=generator_at(5, 3))[2:].sort().values
+    steps = given.steps_of_pass
+    monkeypatch.setattr(torch, "randperm", lambda *of, **how: drawn.append(of) or draw(*of, **how))
+    found = [given.batch(7, step)["objects"] for step in range(2 * steps)]
+    assert len(drawn) == 2
+    for number in range(2):
+        order = used[draw(len(used), generator=generator_at(7, 1, number))]
+        assert torch.equal(torch.cat(found[number * steps : (number + 1) * steps]), order[: 4 * steps])
+    assert torch.equal(given.batch(7, 1)["objects"], found[1])
+    assert not torch.equal(given.batch(8, 1)["objects"], found[1])
