@@ -214,6 +214,11 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
             raise ValueError("a schedule of 'beta' is of the published method; give a number, or 'method: published'")
         if not self.is_published and self.beta_control is not None:
             raise ValueError("'beta_control' is of the published method; leave it out, or give 'method: published'")
+        if self.is_published and self.latent_dimensions and self.encoder == "table" and self.held_out:
+            raise ValueError(
+                "'encoder: table' learns latents of the particles that it is shown, so none can be kept out; leave "
+                "'held_out' out"
+            )
         if self.seeds > 1 and not self.latent_dimensions:
             raise ValueError("'seeds' compares latents, and there are none of 0 numbers; leave it out")
         return self
