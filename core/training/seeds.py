@@ -27,7 +27,7 @@ class Order:
         self._kept: tuple[tuple[int, ...], Tensor] | None = None
 
     def at(self, count: int, *place: int) -> Tensor:
-        """That of so many at a place, (count,) int64 on the CPU: what `generator_at` gives there, never to be changed."""
+        """That of so many at a place, (count,) int64 on the CPU, as `generator_at` gives it; not to be changed."""
         key = (count, *place)
         if self._kept is None or self._kept[0] != key:
             self._kept = key, torch.randperm(count, generator=generator_at(*place))

@@ -68,8 +68,9 @@ def train_published(
             "poses and tables of latents are learned on one device; give one under 'run', or leave 'learn_poses' and "
             "'encoder: table' out"
         )
-    training = published_training(job.options, seed, len(images))
     objects = objects_of(particles, job.options)
+    together = None if objects is None else (objects.shape[0], objects.shape[1])
+    training = published_training(job.options, seed, len(images), together)
     network = _network(job, context, particles, images, 0 if objects is None else len(objects), seed)
     loss = published.PublishedLoss(beta_of(job.options), job.options.beta_control)
     task = published.PublishedTask(

@@ -255,6 +255,16 @@ def test_the_published_training_is_adam_at_a_constant_rate():
 
 
 @pytest.mark.parametrize(
+    ("count", "objects", "expected"),
+    [(100_000, None, 1024), (100, None, 50), (100_000, (2_500, 40), 25), (100_000, (50_000, 2), 512), (8, (4, 2), 2)],
+)
+def test_what_is_kept_out_fits_the_device(count: int, objects: tuple[int, int] | None, expected: int):
+    """As all of it is held there at once; half of the objects are learned from, whatever was asked for."""
+    options = TrainOptions.model_validate({"method": "published", "held_out": 60_000})
+    assert published_training(options, 0, count, objects).held_out == expected
+
+
+@pytest.mark.parametrize(
     ("options", "name", "value"),
     [
         ({"qlayers": 2}, "encoder_layers", 2),
