@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 _MASK = 2**64 - 1
 
@@ -17,6 +18,20 @@ def generator_at(*place: int) -> torch.Generator:
     for number in place:
         state = _mixed(state ^ (number & _MASK))
     return torch.Generator().manual_seed(state % 2**63)
+
+
+class Order:
+    """Random orders by a place in the training; the last one is kept, as all steps of a pass ask for the same."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[tuple[int, ...], Tensor] | None = None
+
+    def at(self, count: int, *place: int) -> Tensor:
+        """That of so many at a place, (count,) int64 on the CPU, as `generator_at` gives it; not to be changed."""
+        key = (count, *place)
+        if self._kept is None or self._kept[0] != key:
+            self._kept = key, torch.randperm(count, generator=generator_at(*place))
+        return self._kept[1]
 
 
 def _mixed(value: int) -> int:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from ...training import Batch, Network, generator_at
+from ...subspace import Parts
+from ...training import Batch, Network, Order, generator_at
 from ..shown_images import ImagesToLearn, ShownImages
 from .losses import PublishedLoss, beta_schedule
 from .network import PublishedNetwork
@@ -66,6 +67,7 @@ class PublishedTask:
         self._kept_out, self._used = order[:held_out].sort().values, order[held_out:].sort().values
         if not len(self._used):
             raise ValueError("there are no particles left to learn from; keep fewer out of the training")
+        self._order = Order()
         self._network = network
         self._images = images
         self._loss = loss
@@ -97,7 +99,7 @@ class PublishedTask:
             shown = self._images.batch(seed, step, self._size)
             objects = shown.members
         else:
-            order = torch.randperm(len(self._used), generator=generator_at(seed, _ORDER, now))
+            order = self._order.at(len(self._used), seed, _ORDER, now)
             objects = self._used[order[place * self._size : (place + 1) * self._size]]
             shown = self._shown(objects)
         noise = torch.randn(len(objects), self._network.shape.zdim, generator=generator_at(seed, _NOISE, step))
@@ -128,20 +130,33 @@ class PublishedTask:
         """The images, (...,)."""
         return self._images.held()
 
-    @torch.no_grad()
-    def latents(self, size: int) -> tuple[Tensor, Tensor]:
-        """Mean and logarithm of the variance (G, zdim) of the latents of all objects, on the CPU, `size` at a time."""
+    def latents(self, size: int) -> Parts[tuple[Tensor, Tensor]]:
+        """Mean and logarithm of the variance (G, zdim) of the latents of all objects, on the CPU.
+
+        It yields after every `size` objects. Until it has ended the network is in evaluation mode.
+        """
+        found = []
         was = self._network.training
         self._network.eval()
-        found = [self._latents_of(objects) for objects in torch.split(torch.arange(len(self._objects)), size)]
-        self._network.train(was)
+        try:
+            for objects in torch.split(torch.arange(len(self._objects)), size):
+                # Not around the yield: whoever is let in there may need gradients.
+                with torch.no_grad():
+                    mean, log_variance = self._latents_of(objects)
+                found.append((mean.float().cpu(), log_variance.float().cpu()))
+                yield
+        finally:
+            self._network.train(was)
         means, log_variances = zip(*found, strict=True)
-        return torch.cat(means).float().cpu(), torch.cat(log_variances).float().cpu()
+        return torch.cat(means), torch.cat(log_variances)
 
     def _latents_of(self, objects: Tensor) -> tuple[Tensor, Tensor]:
         if self._network.latents is not None:
             rows = self._network.latents.values[objects.to(self._network.points.device)]
             return rows, torch.zeros_like(rows)
+        if self._network.encoder is None:
+            nothing = torch.zeros(len(objects), self._network.shape.zdim)
+            return nothing, nothing
         batch = self._samples(objects, self._shown(objects), torch.zeros(len(objects), 0), 0.0, learns=False)
         return self._network.latents_of(batch["spectra"], batch["ctf"], batch["members"])
 

@@ -21,6 +21,8 @@ _KERNEL_BYTES = 400_000_000
 _SMALLEST_BOX = 16
 _PUBLISHED_BATCH = 16
 _MOST_MODES = 12
+MOST_HELD_OUT = 1024
+"""Images that are kept out at most: they are prepared and held on the device together."""
 _FEWEST_STEPS, _MOST_EPOCHS = 180, 40
 """On a CPU more steps added .002 to .005 to the correlation of differences with the truth, and tripled the time."""
 
@@ -148,7 +150,8 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
         None,
         ge=0,
         le=65536,
-        description="particles that nothing is learned from, to watch the loss; if empty, 1 in 20, published: none",
+        description="particles that nothing is learned from, to watch the loss, at most half of them and "
+        f"{MOST_HELD_OUT} images; if empty, 1 in 20, published: none",
     )
     controls: bool = Field(
         True,
@@ -186,7 +189,7 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
             weight_decay=self.weight_decay,
             ema=0.0,
             seed=self.seed,
-            held_out=min(held_out, 1024, count // 2),
+            held_out=min(held_out, MOST_HELD_OUT, count // 2),
             precision="bfloat16" if self.amp else "float32",
         )
 
@@ -214,6 +217,11 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
             raise ValueError("a schedule of 'beta' is of the published method; give a number, or 'method: published'")
         if not self.is_published and self.beta_control is not None:
             raise ValueError("'beta_control' is of the published method; leave it out, or give 'method: published'")
+        if self.is_published and self.latent_dimensions and self.encoder == "table" and self.held_out:
+            raise ValueError(
+                "'encoder: table' learns latents of the particles that it is shown, so none can be kept out; leave "
+                "'held_out' out"
+            )
         if self.seeds > 1 and not self.latent_dimensions:
             raise ValueError("'seeds' compares latents, and there are none of 0 numbers; leave it out")
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -68,8 +68,9 @@ def train_published(
             "poses and tables of latents are learned on one device; give one under 'run', or leave 'learn_poses' and "
             "'encoder: table' out"
         )
-    training = published_training(job.options, seed, len(images))
     objects = objects_of(particles, job.options)
+    together = None if objects is None else (objects.shape[0], objects.shape[1])
+    training = published_training(job.options, seed, len(images), together)
     network = _network(job, context, particles, images, 0 if objects is None else len(objects), seed)
     loss = published.PublishedLoss(beta_of(job.options), job.options.beta_control)
     task = published.PublishedTask(
@@ -88,7 +89,7 @@ def train_published(
     used = {"published": training.model_dump(), "box": images.box}
     course = PublishedCourse(task, network, training, job.options, context, context.checkpoints(used), f"seed_{seed}")
     yield from course.run()
-    return course.finished(job, particles, images, objects)
+    return (yield from course.finished(job, particles, images, objects))
 
 
 def _network(
@@ -176,9 +177,10 @@ class PublishedCourse:
 
     def finished(
         self, job: VaeTrainJob, particles: ParticleSet, images: ImageSource, objects: Tensor | None
-    ) -> TrainedModel:
+    ) -> Generator[Progress | None, None, TrainedModel]:
         """What the training made."""
-        means, log_variances = self.task.latents(_LATENTS_AT_ONCE)
+        with self.context.parking.holding(self._held):
+            means, log_variances = yield from self.task.latents(_LATENTS_AT_ONCE)
         per_object = published.divergence_by_number(means, log_variances).mean(dim=0)
         has_variance = self.network.encoder is not None
         pairs = job.inputs.tilt is not None
@@ -221,17 +223,25 @@ class PublishedCourse:
             for report in trainer.run():
                 epoch, now = (report.step - 1) // per, time.monotonic()
                 self._count(report, epoch, now - before)
-                before = now
-                if now - saved >= self.options.checkpoint_every_s:
+                before, is_last = now, report.step % per == 0
+                # Not after the last step: a training that went on from there would lack the latents of the epoch.
+                if not is_last and now - saved >= self.options.checkpoint_every_s:
                     self._keep(learned)
                     saved = now
                 yield self._progress(report)
-                if report.step % per == 0:
+                if is_last:
                     break
-        epoch = len(self.record.losses) // per
-        if epoch % self.options.checkpoint == 0 and self.network.shape.zdim:
-            self.latents[epoch], _ = self.task.latents(_LATENTS_AT_ONCE)
+            epoch = len(self.record.losses) // per
+            if epoch % self.options.checkpoint == 0 and self.network.shape.zdim:
+                self.latents[epoch], _ = yield from self.task.latents(_LATENTS_AT_ONCE)
         self._keep(learned)
+
+    def _held(self) -> Iterator[Tensor]:
+        """What lies on the device when nothing is learned any more; gradients are let go."""
+        self.network.zero_grad(set_to_none=True)
+        yield from self.network.parameters()
+        yield from self.network.buffers()
+        yield from self.task.tensors()
 
     def _count(self, report: StepReport, epoch: int, seconds: float) -> None:
         if len(self.terms) <= epoch:

@@ -13,7 +13,7 @@ from torch import Tensor
 from cryobridge.core.latent import published
 from cryobridge.core.particles import soft_window
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.kinds.vae.train import LatentTraining, TrainOptions, VaeTrainJob
+from cryobridge.schemas.kinds.vae.train import MOST_HELD_OUT, LatentTraining, TrainOptions, VaeTrainJob
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 
 from ....heterogeneity.image_source import ImageSource
@@ -23,8 +23,17 @@ from ....heterogeneity.tilt_series import weights_of
 _BATCH, _RATE = 16, 1e-4
 
 
-def published_training(options: TrainOptions, seed: int, count: int) -> LatentTraining:
-    """How the published method trains on so many images: Adam at a constant rate."""
+def published_training(
+    options: TrainOptions, seed: int, count: int, objects: tuple[int, int] | None = None
+) -> LatentTraining:
+    """How the published method trains on so many images: Adam at a constant rate.
+
+    Parameters
+    ----------
+    objects
+        How many there are, and images of each (G, T); every image shows its own if None.
+    """
+    shown, images = (count, 1) if objects is None else objects
     return LatentTraining(
         batch=min(options.batch or _BATCH, count),
         learning_rate=options.learning_rate or _RATE,
@@ -32,7 +41,7 @@ def published_training(options: TrainOptions, seed: int, count: int) -> LatentTr
         weight_decay=options.weight_decay,
         gradient_clip=None,
         ema=0.0,
-        held_out=min(options.held_out or 0, count // 2),
+        held_out=min(options.held_out or 0, max(1, MOST_HELD_OUT // images), shown // 2),
         seed=seed,
         precision="bfloat16" if options.amp else "float32",
     )

@@ -14,6 +14,7 @@ import torch
 from support.simulated_particles import SimulatedParticles, simulate
 
 from cryobridge.bridge.worker.heterogeneity import images as images_module
+from cryobridge.bridge.worker.heterogeneity.image_source import order_of_epoch
 from cryobridge.bridge.worker.heterogeneity.images import (
     PreparedImages,
     image_bytes,
@@ -55,6 +56,16 @@ def finished(steps: Generator[Any, None, T]) -> T:
         except StopIteration as end:
             result: T = end.value
             return result
+
+
+def test_an_order_is_drawn_once_for_all_batches_of_an_epoch(prepared: PreparedImages, monkeypatch: pytest.MonkeyPatch):
+    """As it is the same for all of them, and a million numbers are long in drawing."""
+    drawn, draw = [], torch.randperm
+    monkeypatch.setattr(torch, "randperm", lambda *of, **how: drawn.append(of) or draw(*of, **how))
+    images = replace(prepared)
+    found = torch.cat([images.batch(3, step, 50).members for step in range(6)])
+    assert len(drawn) == 2
+    assert torch.equal(found, torch.cat([order_of_epoch(COUNT, 3, epoch) for epoch in range(2)]))
 
 
 def test_spectra_are_windowed_recentred_and_of_unit_noise(

@@ -62,6 +62,17 @@ def test_what_is_of_the_published_method_alone_is_refused_with_the_fast_one() ->
     assert options(beta="a", beta_control=2.0, method="published").is_published
 
 
+def test_latents_that_are_learned_one_by_one_keep_no_particle_out() -> None:
+    """One that is never shown would be written with the random latent that it began with."""
+    table: dict[str, Any] = {"method": "published", "encoder": "table"}
+    with pytest.raises(OptionsInvalid, match="none can be kept out; leave 'held_out' out"):
+        options(**table, held_out=5)
+    assert options(**table).held_out is None
+    assert options(**table, held_out=0).held_out == 0
+    assert options(**{**table, "method": "fast"}, held_out=5).held_out == 5
+    assert options(**table, zdim=0, held_out=5).held_out == 5
+
+
 def test_no_latent_is_trained_as_published() -> None:
     assert options(zdim=0).is_published
     assert not options().is_published

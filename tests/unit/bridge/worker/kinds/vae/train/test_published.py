@@ -16,7 +16,9 @@ from support.simulated_particles import SimulatedParticles, simulate
 from cryobridge.bridge.worker.heterogeneity.drawn import DrawnFigures
 from cryobridge.bridge.worker.heterogeneity.run_folder import read_run
 from cryobridge.bridge.worker.jobs.runner import run_job
+from cryobridge.bridge.worker.kinds.vae.train import published
 from cryobridge.bridge.worker.kinds.vae.train.published_setup import objects_of, published_training
+from cryobridge.core.training import Parking
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.vae.train import TrainOptions
 from cryobridge.wrappers.cryodrgn import read_peer_run
@@ -96,13 +98,7 @@ def test_the_layout_of_cryodrgn_opens_as_the_same_model(trained: Path):
 
 def test_a_training_that_was_broken_off_ends_with_the_same_bits(trained: Path, table: Path, tmp_path: Path):
     """Its checkpoint holds all that the rest depends on."""
-    spec = {
-        "schema": "cryobridge/job/1",
-        "kind": "vae.train",
-        "inputs": {"particles": str(table)},
-        "output": str(tmp_path / "again"),
-        "options": {**OPTIONS, "legacy": True, "checkpoint_every_s": 1e-6},
-    }
+    spec = spec_of(table, tmp_path / "again", legacy=True, checkpoint_every_s=1e-6)
     steps = run_job(spec, CPU)
     for step in steps:
         if step is not None and "step 9/" in step.text:
@@ -119,6 +115,75 @@ def test_a_training_that_was_broken_off_ends_with_the_same_bits(trained: Path, t
     assert np.array_equal(read_run(tmp_path / "again", CPU).latents, read_run(trained, CPU).latents)
     assert "goes on after step 9" in (tmp_path / "again/run.log").read_text()
     assert not (tmp_path / "again/.seed_0.safetensors").exists()
+
+
+class Recording:
+    """Moves nothing."""
+
+    def to_host(self, tensor: torch.Tensor) -> bool:
+        return False
+
+    def to_device(self, tensor: torch.Tensor) -> None:
+        raise AssertionError("nothing was moved")
+
+
+def spec_of(table: Path, output: Path, **options: Any) -> dict[str, Any]:
+    inputs = {"particles": str(table)}
+    return {
+        "schema": "cryobridge/job/1",
+        "kind": "vae.train",
+        "inputs": inputs,
+        "output": str(output),
+        "options": {**OPTIONS, **options},
+    }
+
+
+def test_a_call_is_let_in_while_latents_are_found(
+    trained: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Between any two parts of the images, whose memory it can have; the latents of both epochs and the last ones."""
+    monkeypatch.setattr(published, "_LATENTS_AT_ONCE", 16)
+    parking = Parking(Recording())
+    steps = run_job(spec_of(table, tmp_path / "parts"), CPU, parking=parking)
+    parts, held = 0, 0
+    for step in steps:
+        if step is None:
+            parts += 1
+            held += {(60, 96), (32, 32)} <= {tuple(tensor.shape) for tensor in parking.tensors()}
+    assert parts == held == 3 * 4
+    again, before = (read_run(folder, CPU) for folder in (tmp_path / "parts", trained))
+    assert np.allclose(again.latents, before.latents, atol=1e-6)
+    assert np.allclose(again.latents_of_epoch(1), before.latents_of_epoch(1), atol=1e-6)
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_training_that_was_broken_off_while_latents_were_found_lacks_none(
+    epoch: int, trained: Path, table: Path, tmp_path: Path
+):
+    spec = spec_of(table, tmp_path / "cut", checkpoint_every_s=1e-6)
+    steps = run_job(spec, CPU)
+    while next(steps) is not None or (epoch := epoch - 1):
+        pass
+    steps.close()
+    for _ in run_job(spec, CPU):
+        pass
+    again, before = (read_run(folder, CPU) for folder in (tmp_path / "cut", trained))
+    assert np.array_equal(again.latents, before.latents)
+    assert all(np.array_equal(again.latents_of_epoch(one), before.latents_of_epoch(one)) for one in (1, 2))
+
+
+def test_a_training_whose_last_step_is_done_ends(trained: Path, table: Path, tmp_path: Path):
+    """Though it was broken off after that."""
+    spec = spec_of(table, tmp_path / "cut")
+    steps = run_job(spec, CPU)
+    nothing = 0
+    while nothing < 3:
+        nothing += next(steps) is None
+    steps.close()
+    for _ in run_job(spec, CPU):
+        pass
+    assert "goes on after step 14" in (tmp_path / "cut/run.log").read_text()
+    assert np.array_equal(read_run(tmp_path / "cut", CPU).latents, read_run(trained, CPU).latents)
 
 
 def test_a_training_goes_on_from_an_earlier_one(trained: Path, table: Path, tmp_path: Path):
@@ -187,6 +252,16 @@ def test_the_published_training_is_adam_at_a_constant_rate():
     found = published_training(TrainOptions.model_validate({"method": "published"}), 3, 1000)
     assert (found.batch, found.learning_rate, found.schedule) == (16, 1e-4, "constant")
     assert (found.gradient_clip, found.ema, found.weight_decay, found.seed) == (None, 0.0, 0.0, 3)
+
+
+@pytest.mark.parametrize(
+    ("count", "objects", "expected"),
+    [(100_000, None, 1024), (100, None, 50), (100_000, (2_500, 40), 25), (100_000, (50_000, 2), 512), (8, (4, 2), 2)],
+)
+def test_what_is_kept_out_fits_the_device(count: int, objects: tuple[int, int] | None, expected: int):
+    """As all of it is held there at once; half of the objects are learned from, whatever was asked for."""
+    options = TrainOptions.model_validate({"method": "published", "held_out": 60_000})
+    assert published_training(options, 0, count, objects).held_out == expected
 
 
 @pytest.mark.parametrize(
