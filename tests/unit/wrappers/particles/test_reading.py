@@ -162,6 +162,20 @@ def test_poses_and_ctf_beside_a_stack_are_taken_row_by_row_with_their_own_pixel_
     assert np.allclose(found.ctf.defocus_u_A, TRUTH.defocus[:, 0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["all.txt", "all.star"])
+def test_nothing_is_said_of_a_pixel_size_that_the_ctf_table_replaces(project: Path, name: str) -> None:
+    (project / "ctf.pkl").write_bytes(legacy_ctf(read_particles(table(project, "3.1"))))
+    # Headers of the STAR file's stacks say a size, which is not that of the table.
+    for stack in "ab" if name == "all.txt" else "":
+        write_stack(project / f"stacks/{stack}.mrcs", IMAGES[:HALF], size_A=0)
+    (project / "all.txt").write_text("stacks/a.mrcs\nstacks/b.mrcs\n")
+    (project / "all.star").write_text(star_table({"rlnImageName": NAMES}))
+    assert any("pixel size" in line for line in read_particles(project / name).remarks)
+    found = read_particles(project / name, ctf=project / "ctf.pkl")
+    assert np.allclose(found.pixel_size_A, TRUTH.size_A, rtol=1e-6)
+    assert not any("pixel size" in line for line in found.remarks)
+
+
 def test_flat_rotations_and_rotations_without_shifts_are_taken(project: Path) -> None:
     path = table(project, "3.1")
     for name, value in (("flat", (TRUTH.matrices().reshape(-1, 9), np.zeros((COUNT, 2)))), ("bare", TRUTH.matrices())):
