@@ -149,7 +149,7 @@ def _indices(path: Path) -> NDArray[Any]:
 def _pickled_poses(path: Path) -> tuple[Numbers, Numbers]:
     values = read_pickled(path)
     parts = values[0] if len(values) == 1 and isinstance(values[0], tuple | list) else values
-    if len(parts) > 2 or not all(isinstance(part, np.ndarray) and part.dtype.kind in "fiu" for part in parts):
+    if not 1 <= len(parts) <= 2 or not all(isinstance(part, np.ndarray) and part.dtype.kind in "fiu" for part in parts):
         raise InputInvalid(
             f"{path}: holds {len(parts)} parts, where poses are rotations and shifts (cryoDRGN's pose.pkl); of another "
             "program's, give the table of its particles"
@@ -166,7 +166,9 @@ def _pickled_poses(path: Path) -> tuple[Numbers, Numbers]:
             f"{path}: its shifts are of shape {shifts.shape}, and there are {len(rotations)} rotations; shifts are two "
             "numbers each, x and y"
         )
-    if not np.isfinite(shifts).all() or bool((np.abs(shifts) > 1).any()):
+    if not np.isfinite(shifts).all():
+        raise InputInvalid(f"{path}: holds shifts that are no numbers; parse the table again")
+    if bool((np.abs(shifts) > 1).any()):
         raise InputInvalid(
             f"{path}: has shifts beyond 1, so they are in pixels, as in old files; give parts of the box (parse the "
             "table again)"
