@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import io
+import csv
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.plain_file import read_plain
 
-from .array_file import read_arrays
+from .array_file import read_array, read_arrays
 
 _MOST_BYTES = 1 << 28
 _NAMED = re.compile(r"z_?(\d+)", re.IGNORECASE)
@@ -23,8 +25,9 @@ LatentArray = NDArray[np.float32]
 def read_latents(path: Path, zdim: int) -> LatentArray:
     """Latents (K, zdim) of a file: `.npy`, `.npz` (its array `z`, or the only one), else text with one a line.
 
-    In text, numbers are parted by spaces, tabs or commas, and `#` begins a comment. A first line of names is a
-    heading: of its columns those called z1, z2 ... are taken, in the order of their numbers, or all if none is.
+    In text, numbers are parted by commas (as in CSV, with quotes and empty cells), spaces or tabs, and `#` begins a
+    comment. A first line of names is a heading: of its columns those called z1, z2 ... are taken, in the order of their
+    numbers, or all if none is; other columns may be empty.
 
     Raises
     ------
@@ -35,8 +38,7 @@ def read_latents(path: Path, zdim: int) -> LatentArray:
     if suffix == ".npz":
         found = _array_of(path)
     else:
-        raw = _raw(path)
-        found = _npy(raw, path) if suffix == ".npy" else _text(raw, path)
+        found = _numbers(read_array(path), path) if suffix == ".npy" else _text(path)
     if found.ndim == 1:
         # One latent, or many of one number.
         found = found.reshape(-1, 1) if zdim == 1 else found.reshape(1, -1)
@@ -44,10 +46,14 @@ def read_latents(path: Path, zdim: int) -> LatentArray:
         raise InputInvalid(f"{path}: holds no table of latents (shape {found.shape}); give one latent a line")
     if found.shape[1] != zdim:
         raise InputInvalid(f"{path}: its latents have {found.shape[1]} numbers, those of the run {zdim}; give its own")
-    if not np.isfinite(found).all():
-        line = int(np.flatnonzero(~np.isfinite(found).all(axis=1))[0])
-        raise InputInvalid(f"{path}: latent {line + 1} holds a number that is not finite; correct it")
-    return found.astype(np.float32)
+    with np.errstate(over="ignore"):
+        latents = found.astype(np.float32)
+    if not np.isfinite(latents).all():
+        line = int(np.flatnonzero(~np.isfinite(latents).all(axis=1))[0])
+        raise InputInvalid(
+            f"{path}: latent {line + 1} holds a number that is not finite, or not in single precision; correct it"
+        )
+    return latents
 
 
 def _raw(path: Path) -> bytes:
@@ -64,46 +70,78 @@ def _array_of(path: Path) -> NDArray[np.float64]:
     return _numbers(arrays["z"] if "z" in arrays else next(iter(arrays.values())), path)
 
 
-def _npy(raw: bytes, path: Path) -> NDArray[np.float64]:
-    try:
-        return _numbers(np.load(io.BytesIO(raw), allow_pickle=False), path)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputInvalid(f"{path}: is no .npy of plain numbers, or damaged; write it again") from error
-
-
-def _numbers(array: object, path: Path) -> NDArray[np.float64]:
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+def _numbers(array: NDArray[np.generic], path: Path) -> NDArray[np.float64]:
+    if array.dtype.kind not in "fiu":
         raise InputInvalid(f"{path}: holds no real numbers; give latents as numbers")
     return array.astype(np.float64)
 
 
-def _text(raw: bytes, path: Path) -> NDArray[np.float64]:
-    lines = raw.decode("utf-8", errors="replace").splitlines()
-    rows = [(number, line.partition("#")[0].replace(",", " ").split()) for number, line in enumerate(lines, 1)]
-    rows = [(number, words) for number, words in rows if words]
-    if not rows:
-        raise InputInvalid(f"{path}: is empty; give one latent a line")
-    columns = _columns(rows[0][1])
-    found = []
-    for number, words in rows if columns is None else rows[1:]:
+def _text(path: Path) -> NDArray[np.float64]:
+    heading: _Heading | None = None
+    found: list[list[float]] = []
+    for number, line in enumerate(_raw(path).decode("utf-8-sig", errors="replace").splitlines(), 1):
+        where = f"{path}: line {number}"
+        words = _words(line, where, is_row=heading is not None)
+        if not any(words):
+            continue
+        if heading is None and not found and (heading := _heading(words)) is not None:
+            continue
+        cells = words if heading is None else heading.latent(words, where)
         try:
-            found.append([float(words[column]) for column in (range(len(words)) if columns is None else columns)])
-        except (ValueError, IndexError) as error:
-            raise InputInvalid(
-                f"{path}: line {number} is no row of numbers like the others; give one latent a line"
-            ) from error
+            found.append([float(cell) for cell in cells])
+        except ValueError as error:
+            raise InputInvalid(f"{where} is no row of numbers like the others; give one latent a line") from error
         if len(found[-1]) != len(found[0]):
-            raise InputInvalid(
-                f"{path}: line {number} has {len(found[-1])} numbers, those before it {len(found[0])}; correct it"
-            )
+            raise InputInvalid(f"{where} has {len(found[-1])} numbers, those before it {len(found[0])}; correct it")
+    if not found:
+        raise InputInvalid(f"{path}: is empty; give one latent a line")
     return np.array(found, dtype=np.float64)
 
 
-def _columns(words: list[str]) -> list[int] | None:
-    """Which columns are latents, where the first line is a heading; None where it is numbers already."""
+def _words(line: str, where: str, *, is_row: bool) -> list[str]:
+    """What stands in a line.
+
+    Parameters
+    ----------
+    is_row
+        Whether there is a heading: a cell may be a path then, in which `#` begins no comment.
+    """
+    bare = line.partition("#")[0]
+    text = line if is_row and not line.lstrip().startswith("#") else bare
+    if "," not in text:
+        return bare.split()
     try:
-        [float(word) for word in words]
+        words = [cell.strip() for cell in next(csv.reader([text], skipinitialspace=True))]
+    except csv.Error as error:
+        raise InputInvalid(f"{where} is no row of a table ({error}); write it again") from error
+    # Some programs end each row with a comma.
+    return words[:-1] if not is_row and not words[-1] else words
+
+
+@dataclass(frozen=True)
+class _Heading:
+    """Names of columns, and in which of them latents are, in their order."""
+
+    names: Sequence[str]
+    columns: Sequence[int]
+
+    def latent(self, words: Sequence[str], where: str) -> list[str]:
+        """The cells of a row that are its latent; raises `InputInvalid` where one is empty, or columns are others."""
+        count = len(words) - (len(words) == len(self.names) + 1 and not words[-1])
+        if count != len(self.names):
+            raise InputInvalid(f"{where} has {count} columns, and the heading {len(self.names)}; correct it")
+        cells = [words[column].partition("#")[0].strip() for column in self.columns]
+        if not all(cells):
+            empty = self.names[self.columns[cells.index("")]]
+            raise InputInvalid(f"{where} has no number under '{empty}'; give its latent, or leave the line out")
+        return cells
+
+
+def _heading(words: Sequence[str]) -> _Heading | None:
+    """What the first line says of columns; None where it is numbers already."""
+    try:
+        [float(word) for word in words if word]
     except ValueError:
         named = {int(match[1]): place for place, word in enumerate(words) if (match := _NAMED.fullmatch(word))}
-        return [named[key] for key in sorted(named)] or list(range(len(words)))
+        return _Heading(words, [named[key] for key in sorted(named)] or list(range(len(words))))
     return None

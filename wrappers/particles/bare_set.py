@@ -61,7 +61,8 @@ def _set(path: Path, found: FoundStacks, choice: TableChoice) -> ParticleSet:
         sizes = np.full(count, choice.pixel_size_A)
     elif not bool(((sizes >= FINEST_A) & (sizes <= COARSEST_A)).all()):
         sizes = np.full(count, _UNKNOWN_A)
-        remarks.append(f"{path}: says no pixel size, so it is taken to be 1 A; give 'pixel_size_A'.")
+        if not choice.sized_elsewhere:
+            remarks.append(f"{path}: says no pixel size, so it is taken to be 1 A; give 'pixel_size_A'.")
     return ParticleSet(
         name=str(path),
         source=None,

@@ -8,7 +8,8 @@ degrees; a selection is an array of indices from 0 on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from .set_arrays import set_of
 from .source import COARSEST_A, FINEST_A
 
 Numbers = NDArray[np.float64]
+Places = NDArray[np.int64]
 
 _ORTHONORMAL = 1e-3
 _MOST_TEXT_BYTES = 1 << 28
@@ -53,7 +55,7 @@ def with_poses(particles: ParticleSet, path: Path, selection: Path | None = None
         _expect_rotations(other.rotations, path)
         if not np.isfinite(other.shifts_A).all():
             raise InputInvalid(f"{path}: holds shifts that are no numbers; parse the table again")
-        at = _rows_of(particles, other, path)
+        at = _rows_of(particles, other, path, selection)
         return replace(particles, rotations=other.rotations[at], shifts_A=other.shifts_A[at])
     rotations, shifts = _pickled_poses(path)
     at = _rows(particles, len(rotations), path, selection)
@@ -75,7 +77,7 @@ def with_ctf(
         other = set_of(read_arrays(path), path)
         if other.ctf is None:
             raise InputInvalid(f"{path}: holds no CTF parameters; parse a table that has them")
-        at = _rows_of(particles, other, path)
+        at = _rows_of(particles, other, path, selection)
         ctf, size_A = other.ctf.of(at), other.pixel_size_A[at] * other.box / particles.box
     else:
         table = _pickled_ctf(path)
@@ -147,7 +149,7 @@ def _indices(path: Path) -> NDArray[Any]:
 def _pickled_poses(path: Path) -> tuple[Numbers, Numbers]:
     values = read_pickled(path)
     parts = values[0] if len(values) == 1 and isinstance(values[0], tuple | list) else values
-    if len(parts) > 2 or not all(isinstance(part, np.ndarray) and part.dtype.kind in "fiu" for part in parts):
+    if not 1 <= len(parts) <= 2 or not all(isinstance(part, np.ndarray) and part.dtype.kind in "fiu" for part in parts):
         raise InputInvalid(
             f"{path}: holds {len(parts)} parts, where poses are rotations and shifts (cryoDRGN's pose.pkl); of another "
             "program's, give the table of its particles"
@@ -164,7 +166,9 @@ def _pickled_poses(path: Path) -> tuple[Numbers, Numbers]:
             f"{path}: its shifts are of shape {shifts.shape}, and there are {len(rotations)} rotations; shifts are two "
             "numbers each, x and y"
         )
-    if not np.isfinite(shifts).all() or bool((np.abs(shifts) > 1).any()):
+    if not np.isfinite(shifts).all():
+        raise InputInvalid(f"{path}: holds shifts that are no numbers; parse the table again")
+    if bool((np.abs(shifts) > 1).any()):
         raise InputInvalid(
             f"{path}: has shifts beyond 1, so they are in pixels, as in old files; give parts of the box (parse the "
             "table again)"
@@ -225,55 +229,107 @@ def _expect_ctf(ctf: CtfColumns, size_A: Numbers, path: Path) -> None:
             raise InputInvalid(f"{path}: the {name} in row {row + 1} is {values[row]:g}, which {why}")
 
 
-def _rows(particles: ParticleSet, there: int, path: Path, selection: Path | None) -> NDArray[np.int64]:
+def _rows(particles: ParticleSet, there: int, path: Path, selection: Path | None) -> Places:
     """Rows for N images, by their order: such files say nothing of which image a row is of."""
-    count = len(particles)
+    found = _rows_in_order(len(particles), there, _wanted(particles, selection))
+    if found is None:
+        raise InputInvalid(
+            f"{path}: has {there} rows, and {particles.name} {len(particles)} particles; give the file that was made "
+            "of the same particles"
+        )
+    return found
+
+
+def _rows_in_order(count: int, there: int, wanted: Places) -> Places | None:
+    """Rows for N images of a file that has a row for each, or for each that is wanted (K,); None for any other."""
     if there == count:
         return np.arange(count)
-    if selection is not None:
-        chosen = selected_rows(selection, count, particles.name)
-        if len(chosen) == there:
-            # Rows of what is not selected are never looked at.
-            at = np.zeros(count, np.int64)
-            at[chosen] = np.arange(there)
-            return at
-    raise InputInvalid(
-        f"{path}: has {there} rows, and {particles.name} {count} particles; give the file that was made of the same "
-        "particles"
-    )
+    if there != len(wanted):
+        return None
+    # Rows of what is not selected are never looked at.
+    at = np.zeros(count, np.int64)
+    at[wanted] = np.arange(there)
+    return at
 
 
-def _rows_of(particles: ParticleSet, other: ParticleSet, path: Path) -> NDArray[np.int64]:
+def _wanted(particles: ParticleSet, selection: Path | None) -> Places:
+    """Which images (K,) need a row."""
+    if selection is None:
+        return np.arange(len(particles))
+    return selected_rows(selection, len(particles), particles.name)
+
+
+def _rows_of(particles: ParticleSet, other: ParticleSet, path: Path, selection: Path | None) -> Places:
     """Rows for N images: by image where both name the same stacks, else by their order, as for downsampled stacks."""
+    # Images of another box are others, whatever their stack is called: downsampling numbers them anew.
+    if other.box != particles.box or not len(other):
+        return _rows(particles, len(other), path, selection)
+    wanted = _wanted(particles, selection)
+    stacks = _same_stacks(particles, other)
+    same = stacks.at[particles.stack]
+    # Both halves of a key fit: there are fewer than 2^31 stacks, and images in each.
+    key, sought = (other.stack << 31) + other.number, (same << 31) + particles.number
+    order = np.argsort(key, kind="stable")
+    by_image: Places = order[np.minimum(np.searchsorted(key[order], sought), len(order) - 1)]
+    lost = wanted[key[by_image[wanted]] != sought[wanted]]
+    is_sure = bool(stacks.is_sure[particles.stack[wanted]].all())
+    if len(lost) and is_sure:
+        stack = particles.stacks[particles.stack[lost[0]]]
+        raise InputInvalid(
+            f"{path}: has no row for image {particles.number[lost[0]] + 1} of {stack}, which {particles.name} names; "
+            "parse the table of these particles"
+        )
+    # Copies of an image, as after symmetry expansion, have poses each of their own.
+    if len(lost) or len(np.unique(key)) < len(key):
+        return _rows(particles, len(other), path, selection)
+    by_order = by_image if is_sure else _rows_in_order(len(particles), len(other), wanted)
+    if by_order is None or not np.array_equal(by_order[wanted], by_image[wanted]):
+        used = particles.stack[wanted]
+        unsure = used[~stacks.is_sure[used]][0]
+        raise InputInvalid(
+            f"{path}: names a stack {other.stacks[stacks.at[unsure]]}, and nothing says whether that is "
+            f"{particles.stacks[unsure]}; parse that table again with 'datadir', so that it names stacks in full"
+        )
+    return by_image
+
+
+@dataclass(frozen=True)
+class _SameStacks:
+    """Which stack of another set each of S stacks is, -1 for none; and whether it must be that one, or may be."""
+
+    at: Places
+    is_sure: NDArray[np.bool_]
+
+
+def _same_stacks(particles: ParticleSet, other: ParticleSet) -> _SameStacks:
+    """Stacks that two sets have in common.
+
+    A table that was read without its stacks names them as it does, mostly from the folder of a project above it. Such
+    a name may be the end of many a path; it is that stack for sure only where the path goes on from such a folder.
+    """
+    home = None if other.source is None else other.source.absolute().parent
+    starts = set() if home is None else {home, *home.parents}
     known: dict[str, list[int]] = {}
     for at, stack in enumerate(other.stacks):
         known.setdefault(stack.name, []).append(at)
-    which = np.array([_same_stack(stack, known.get(stack.name, []), other.stacks) for stack in particles.stacks])
-    same = which[particles.stack]
-    if bool((same < 0).any()):
-        return _rows(particles, len(other), path, None)
-    # Both halves of a key fit: there are fewer than 2^31 stacks, and images in each.
-    key, wanted = (other.stack << 31) + other.number, (same << 31) + particles.number
-    order = np.argsort(key, kind="stable")
-    at_rows: NDArray[np.int64] = order[np.minimum(np.searchsorted(key[order], wanted), len(order) - 1)]
-    lost = key[at_rows] != wanted
-    if lost.any():
-        row = int(np.flatnonzero(lost)[0])
-        stack = particles.stacks[particles.stack[row]]
-        raise InputInvalid(
-            f"{path}: has no row for image {particles.number[row] + 1} of {stack}, which {particles.name} names; parse "
-            "the table of these particles"
-        )
-    if len(np.unique(key)) < len(key):
-        # Copies of an image, as after symmetry expansion, have poses each of their own.
-        return _rows(particles, len(other), path, None)
-    return at_rows
+    found = [
+        _same_stack(stack.absolute(), known.get(stack.name, ()), other.stacks, starts) for stack in particles.stacks
+    ]
+    return _SameStacks(
+        np.array([at for at, _ in found], np.int64), np.array([is_sure for _, is_sure in found], np.bool_)
+    )
 
 
-def _same_stack(stack: Path, candidates: Sequence[int], stacks: Sequence[Path]) -> int:
-    """Which of the stacks of this name is meant by a path, which may be the longer of the two; -1 if none is."""
+def _same_stack(
+    stack: Path, candidates: Sequence[int], stacks: Sequence[Path], starts: AbstractSet[Path]
+) -> tuple[int, bool]:
+    """Which of the stacks of this name a full path is, and whether for sure; one that is for sure goes first."""
+    may_be = -1
     for at in candidates:
-        longer, shorter = sorted((stack.parts, stacks[at].parts), key=len, reverse=True)
-        if longer[len(longer) - len(shorter) :] == shorter:
-            return at
-    return -1
+        cut = len(stack.parts) - len(stacks[at].parts)
+        if cut < 0 or stack.parts[cut:] != stacks[at].parts:
+            continue
+        if cut == 0 or Path(*stack.parts[:cut]) in starts:
+            return at, True
+        may_be = at
+    return may_be, False

@@ -61,6 +61,7 @@ def read_particles(
         pixel_size_A=pixel_size_A,
         alignment="refinement" if poses is None else "none",
         ctf=ctf is None,
+        sized_elsewhere=ctf is not None and pixel_size_A is None,
     )
     found = read_table_set(particles, passthrough, choice)
     if ctf is not None:

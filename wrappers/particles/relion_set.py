@@ -198,7 +198,8 @@ def _pixel_sizes(
     """Of each image: what was given, what the table says, what the stacks' headers say."""
     says = rows.has("rlnImagePixelSize") or (rows.has("rlnDetectorPixelSize") and rows.has("rlnMagnification"))
     if choice.pixel_size_A is None and not says and found is not None and bool((found.pixel_size_A > 0).all()):
-        remarks.append(f"{path} does not say the pixel size; it is taken from the headers of the stacks.")
+        if not choice.sized_elsewhere:
+            remarks.append(f"{path} does not say the pixel size; it is taken from the headers of the stacks.")
         return found.pixel_size_A[images.stack]
     return pixel_sizes(rows, str(path), choice.pixel_size_A)
 

@@ -14,6 +14,7 @@ from ..formats.star_columns import read_columns
 from .relion_rows import particles_block
 
 Table = dict[str, Sequence[str]]
+Numbers = NDArray[np.float64]
 
 _IN_PIXELS = ("rlnOriginX", "rlnOriginY", "rlnOriginZ")
 """RELION 3.0's, in pixels of the images."""
@@ -42,8 +43,12 @@ def downsampled_star(
     }
 
 
-def downsampled_cs(columns: Columns, rows: NDArray[np.int64], names: Sequence[str], new_box: int) -> Columns:
+def downsampled_cs(
+    columns: Columns, rows: NDArray[np.int64], names: Sequence[str], old_box: int, new_box: int, size_A: Numbers
+) -> Columns:
     """The columns of a `.cs` with other images; ids and alignments stay, for shifts have a pixel size of their own.
+
+    Box and pixel size are written where the table did not say them as well: it can be read without help from then on.
 
     Parameters
     ----------
@@ -51,15 +56,16 @@ def downsampled_cs(columns: Columns, rows: NDArray[np.int64], names: Sequence[st
         (K,) of its particles, which the new table has.
     names
         K images, as "number@stack".
+    size_A
+        (K,) pixel sizes of the images before, for a table that says none.
     """
     found = {name: values[rows] for name, values in columns.items()}
     split = [name.partition("@") for name in names]
-    shape = found["blob/shape"]
-    size_A = found["blob/psize_A"].astype(np.float64) * shape[:, 0].astype(np.float64) / new_box
-    found["blob/psize_A"] = size_A.astype(columns["blob/psize_A"].dtype)
+    said_A = found.get("blob/psize_A", size_A.astype(np.float32))
+    found["blob/psize_A"] = (said_A.astype(np.float64) * old_box / new_box).astype(said_A.dtype)
     found["blob/path"] = np.array([stack for _, _, stack in split])
     found["blob/idx"] = np.array([int(number) - 1 for number, _, _ in split], columns["blob/idx"].dtype)
-    found["blob/shape"] = np.full_like(shape, new_box)
+    found["blob/shape"] = np.full_like(found.get("blob/shape", np.empty((len(rows), 2), np.uint32)), new_box)
     return found
 
 

@@ -23,6 +23,8 @@ class TableChoice:
         Which of a table's alignments; "none" where poses come from elsewhere.
     ctf
         Whether its CTF parameters are read; they may come from elsewhere.
+    sized_elsewhere
+        Whether the pixel size is replaced by that of a table of CTF parameters, so that nothing is said of it here.
     ctf_given
         Parameters of `CtfColumns` in the place of the table's.
     images
@@ -34,5 +36,6 @@ class TableChoice:
     box: int | None = None
     alignment: Alignment = "refinement"
     ctf: bool = True
+    sized_elsewhere: bool = False
     ctf_given: Mapping[str, float] = field(default_factory=dict)
     images: bool = True

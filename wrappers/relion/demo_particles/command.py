@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -9,7 +11,7 @@ import click
 from cryobridge.schemas import wire
 
 from .mixture import MixtureRecipe, simulate_mixture
-from .project import MARK, STAR, TRUTH, write_project
+from .project import MARK, STAR, TRUTH, claim_folder, write_project
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,16 +20,31 @@ from .project import MARK, STAR, TRUTH, write_project
 @click.option("--seed", default=MixtureRecipe.seed, show_default=True, type=click.IntRange(0))
 def demo_particles(output: Path, particles: int, seed: int) -> int:
     """Write a small RELION project whose particles are in two states, to try the jobs on heterogeneity."""
-    if output.exists() and any(output.iterdir()) and not (output / MARK).exists():
-        raise click.ClickException(f"{output} holds files that are not the demo's; choose another --output")
+    with _told(output):
+        if output.exists() and any(output.iterdir()) and not (output / MARK).exists():
+            raise click.ClickException(f"{output} holds files that are not the demo's; choose another --output")
+        # Before the simulation, which takes a while.
+        claim_folder(output)
     click.echo(f"Simulating {particles} particles ...")
     mixture = simulate_mixture(MixtureRecipe(n_particles=particles, seed=seed))
-    write_project(output, mixture)
+    with _told(output):
+        write_project(output, mixture)
     click.echo(
         f"Particles: {(output / STAR).resolve()}\n"
         f"Which particle is in which state: {(output / TRUTH).resolve()} (no job reads it)"
     )
     return wire.EXIT_OK
+
+
+@contextmanager
+def _told(output: Path) -> Iterator[None]:
+    """Errors of the file system in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise click.ClickException(
+            f"{output} cannot be written: {error.strerror or error}; choose another --output"
+        ) from error
 
 
 def run() -> int:

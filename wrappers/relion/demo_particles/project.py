@@ -17,6 +17,18 @@ MARK = ".cryobridge-demo"
 _STACKS = Path("Extract/job002/Micrographs")
 
 
+def claim_folder(folder: Path) -> None:
+    """Make the folder, and mark it as the demo's, so that it may be written again.
+
+    Raises
+    ------
+    OSError
+        If nothing can be written there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).touch()
+
+
 def write_project(folder: Path, mixture: Mixture) -> None:
     """Write stacks by micrograph, the refinement's table (RELION 3.1), and which particle is in which state.
 
@@ -25,9 +37,9 @@ def write_project(folder: Path, mixture: Mixture) -> None:
     OSError
         If it cannot be written.
     """
+    claim_folder(folder)
     for place in (STAR.parent, _STACKS):
         (folder / place).mkdir(parents=True, exist_ok=True)
-    (folder / MARK).touch()
     recipe, optics = mixture.recipe, Recipe()
     number = np.empty(recipe.n_particles, np.int64)
     for micrograph in range(recipe.micrographs):

@@ -101,7 +101,9 @@ def _said(job: ParticlesDownsampleJob, particles: ParticleSet) -> list[str]:
     if least != most:
         said.append(f"Pixel sizes are {least:g} to {most:g} A; a stack's header has that of its first image.")
     if job.options.pixel_size_A is not None and particles.source is not None:
-        said.append("'pixel_size_A' is for the headers of the stacks; the table's own pixel size is scaled as it is.")
+        said.append(
+            "'pixel_size_A' is for the headers of the stacks; a pixel size that the table has is scaled as it is."
+        )
     return said
 
 
@@ -165,7 +167,8 @@ def _tables(
         raise InputInvalid(f"{output} (output): a table cannot name what lies there, for its quotation mark")
     if path is not None and particles.uid is not None:
         columns = joined(read_table(path), [read_table(one) for one in job.inputs.passthrough or ()], str(path))
-        found[CS] = table_bytes(downsampled_cs(columns, particles.rows, names, job.options.box))
+        changed = downsampled_cs(columns, particles.rows, names, particles.box, job.options.box, particles.pixel_size_A)
+        found[CS] = table_bytes(changed)
     elif path is not None:
         blocks = downsampled_star(path, particles.rows, names, particles.box, job.options.box)
         try:

@@ -64,6 +64,13 @@ def test_anything_at_all_is_latents_or_one_sentence(
         ("z.txt", "1 2\na b\n", "line 2 is no row of numbers"),
         ("z.txt", "1 2 3\n", "have 3 numbers, those of the run 2"),
         ("z.txt", "1 2\nnan 0\n", "latent 2 holds a number that is not finite"),
+        ("z.txt", "1 2\n1e300 0\n", "latent 2 holds a number that is not finite"),
+        ("z.csv", "1,,2\n", "line 1 is no row of numbers"),
+        ("z.csv", "1,2\n1,,2\n", "line 2 is no row of numbers"),
+        ("z.csv", "z1,z2\n1,2\n\n,2\n", "line 4 has no number under 'z1'"),
+        ("z.csv", "z1,note,z2\n1,a,b,2\n", "line 2 has 4 columns, and the heading 3"),
+        ("z.txt", "volume z1 z2 density\n.1 .2 9\n", "line 2 has 3 columns, and the heading 4"),
+        ("z.csv", "z1,z2\n", "is empty"),
         ("z.npy", "nonsense", "is no .npy of plain numbers"),
         ("z.npz", "nonsense", "is no .npz of plain arrays"),
     ],
@@ -76,5 +83,31 @@ def test_what_is_wrong_is_said(tmp_path: Path, name: str, text: str, said: str) 
 
 def test_an_array_of_objects_is_never_unpickled(tmp_path: Path) -> None:
     np.save(tmp_path / "z.npy", np.array([{"a": 1}, None], dtype=object), allow_pickle=True)
-    with pytest.raises(InputInvalid, match=r"is no \.npy of plain numbers"):
+    with pytest.raises(InputInvalid, match="holds objects, which could run code"):
         read_latents(tmp_path / "z.npy", 2)
+
+
+def test_an_array_that_announces_more_than_there_is_is_refused(tmp_path: Path) -> None:
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000, 2), }".ljust(117) + "\n"
+    (tmp_path / "z.npy").write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header.encode() + bytes(64))
+    with pytest.raises(InputInvalid, match=r"is no \.npy of plain numbers, or damaged"):
+        read_latents(tmp_path / "z.npy", 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "volume,particle,z1,z2,density,note\n1,,0.5,-1,9.9,8.8\n2,7,2e-3,4,,\n",
+        "step,nearest_particle,distance,file,z1,z2\n0,3,0.1,,0.5,-1\n1,4,0,vol_001.mrc,0.002,4\n",
+        'image,stack,number,distance,z1,z2\n0,"/my run #2, b/a.mrcs",0,,0.5,-1\n1,/my run #2/a.mrcs,1,,0.002,4\n',
+        ",z1,z2\n0,0.5,-1\n1,0.002,4\n",
+        '\ufeff"z1","z2"\r\n"0.5","-1"\r\n\r\n"0.002","4"\r\n',
+        "z1,z2,\n0.5,-1,\n0.002,4,\n,,\n",
+        "0.5,-1,\n0.002,4,\n",
+        "# z1,z2\n0.5, -1 # first, of two\n.002,\t4\n",
+        "name z1 z2\na .5 -1 # first\nb .002 4\n",
+    ],
+)
+def test_other_columns_may_be_empty_and_hold_anything(tmp_path: Path, text: str) -> None:
+    (tmp_path / "z.csv").write_text(text, encoding="utf-8")
+    np.testing.assert_allclose(read_latents(tmp_path / "z.csv", 2), Z[:2], rtol=1e-6)

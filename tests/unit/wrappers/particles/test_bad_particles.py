@@ -254,6 +254,8 @@ BAD: dict[str, tuple[Make, str]] = {
     "poses of three columns": (_poses(None, np.zeros((COUNT, 3))), r"shifts are two numbers"),
     "poses in pixels": (_poses(None, np.full((COUNT, 2), 3.0)), r"beyond 1, so they are in pixels"),
     "poses of three parts": (_poses(None, None, np.zeros((COUNT, 3))), r"holds 3 parts"),
+    "poses of nothing at all": (_beside("poses", "pose.pkl", pickle.dumps(())), r"pose.pkl: holds 0 parts"),
+    "shifts of NaN": (_poses(None, np.full((COUNT, 2), np.nan)), r"pose.pkl: holds shifts that are no numbers"),
     "poses of NaN": (_poses(TRUTH.matrices() * np.nan), r"row 1 is no rotation"),
     "hostile poses": (_beside("poses", "pose.pkl", pickle.dumps(_Runs())), r"could run code"),
     "poses of nothing": (_beside("poses", "pose.npz", arrays_bytes({"a": np.zeros(3)})), r"is no table of particles"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,9 @@ from cryobridge.wrappers.formats.pickled_arrays import pickled
 from cryobridge.wrappers.particles.image_reader import read_images
 from cryobridge.wrappers.particles.legacy_tables import legacy_ctf, legacy_poses
 from cryobridge.wrappers.particles.particle_set import ParticleSet
-from cryobridge.wrappers.particles.reading import read_particles
+from cryobridge.wrappers.particles.reading import read_particles, read_table_set
 from cryobridge.wrappers.particles.set_arrays import arrays_of, set_of
+from cryobridge.wrappers.particles.table_choice import TableChoice
 
 TRUTH = Truth()
 HALF = COUNT // 2
@@ -160,6 +162,20 @@ def test_poses_and_ctf_beside_a_stack_are_taken_row_by_row_with_their_own_pixel_
     assert np.allclose(found.ctf.defocus_u_A, TRUTH.defocus[:, 0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["all.txt", "all.star"])
+def test_nothing_is_said_of_a_pixel_size_that_the_ctf_table_replaces(project: Path, name: str) -> None:
+    (project / "ctf.pkl").write_bytes(legacy_ctf(read_particles(table(project, "3.1"))))
+    # Headers of the STAR file's stacks say a size, which is not that of the table.
+    for stack in "ab" if name == "all.txt" else "":
+        write_stack(project / f"stacks/{stack}.mrcs", IMAGES[:HALF], size_A=0)
+    (project / "all.txt").write_text("stacks/a.mrcs\nstacks/b.mrcs\n")
+    (project / "all.star").write_text(star_table({"rlnImageName": NAMES}))
+    assert any("pixel size" in line for line in read_particles(project / name).remarks)
+    found = read_particles(project / name, ctf=project / "ctf.pkl")
+    assert np.allclose(found.pixel_size_A, TRUTH.size_A, rtol=1e-6)
+    assert not any("pixel size" in line for line in found.remarks)
+
+
 def test_flat_rotations_and_rotations_without_shifts_are_taken(project: Path) -> None:
     path = table(project, "3.1")
     for name, value in (("flat", (TRUTH.matrices().reshape(-1, 9), np.zeros((COUNT, 2)))), ("bare", TRUTH.matrices())):
@@ -183,6 +199,89 @@ def test_poses_of_our_own_file_go_to_their_images_whatever_the_order_of_rows(pro
     assert found.ctf is not None
     assert np.abs(found.rotations - TRUTH.matrices()[order]).max() < 1e-9
     assert np.allclose(found.ctf.defocus_u_A, TRUTH.defocus[order, 0])
+
+
+def test_poses_that_were_parsed_before_downsampling_go_to_the_smaller_images_in_the_order_of_the_rows(
+    project: Path,
+) -> None:
+    """Both stacks end in the same name, and the smaller one has numbers of its own."""
+    order = np.random.default_rng(2).permutation(COUNT)
+    write_stack(project / "particles.mrcs", IMAGES)
+    (project / "p.star").write_text(star31(TRUTH, [f"{at + 1}@particles.mrcs" for at in order]))
+    parsed = read_table_set(project / "p.star", (), TableChoice(images=False))
+    assert parsed.stacks == (Path("particles.mrcs"),)
+    (project / "poses.npz").write_bytes(arrays_bytes(arrays_of(parsed)))
+    names = {"rlnImageName": [f"{at + 1}@{project}/down/particles.mrcs" for at in range(COUNT)]}
+    (project / "down").mkdir()
+    write_stack(project / "down/particles.mrcs", numbered_images(box=BOX // 2), size_A=2 * SIZE_A)
+    (project / "down/particles.star").write_text(star_table(names))
+    found = read_particles(
+        project / "down/particles.star", poses=project / "poses.npz", ctf=project / "poses.npz", pixel_size_A=SIZE_A
+    )
+    assert found.rotations is not None
+    assert found.ctf is not None
+    assert np.abs(found.rotations - TRUTH.matrices()).max() < 1e-9
+    assert np.allclose(found.ctf.defocus_u_A, TRUTH.defocus[:, 0])
+
+
+def _parsed(project: Path, order: np.ndarray) -> Path:
+    """Poses of a table that names its stacks from the project, as it stands in a job's folder there."""
+    (project / "Refine3D").mkdir(exist_ok=True)
+    (project / "Refine3D/run_data.star").write_text(star31(TRUTH, [NAMES[at] for at in order]))
+    parsed = read_table_set(project / "Refine3D/run_data.star", (), TableChoice(images=False))
+    (project / "poses.npz").write_bytes(arrays_bytes(arrays_of(parsed)))
+    return project / "poses.npz"
+
+
+def _images_alone(folder: Path, rows: np.ndarray) -> Path:
+    folder.mkdir(exist_ok=True)
+    columns = {"rlnImageName": [NAMES[at] for at in rows], "rlnImagePixelSize": [SIZE_A] * len(rows)}
+    (folder / "images.star").write_text(star_table(columns))
+    return folder / "images.star"
+
+
+def test_names_from_the_project_above_a_table_are_the_stacks_below_it(project: Path) -> None:
+    order = np.random.default_rng(2).permutation(COUNT)
+    poses = _parsed(project, order)
+    truth = TRUTH.matrices()[np.argsort(order)]
+    for rows in (np.arange(COUNT), np.array([7, 1, 4])):
+        found = read_particles(_images_alone(project / "Select", rows), poses=poses)
+        assert found.rotations is not None
+        assert np.abs(found.rotations - truth[rows]).max() < 1e-9
+
+
+def test_names_that_may_be_of_other_stacks_are_taken_only_where_images_and_rows_agree(project: Path) -> None:
+    poses = _parsed(project, np.arange(COUNT))
+    (project / "moved").mkdir()
+    shutil.move(project / "stacks", project / "moved/stacks")
+    found = read_particles(_images_alone(project / "moved", np.arange(COUNT)), poses=poses)
+    assert found.rotations is not None
+    assert np.abs(found.rotations - TRUTH.matrices()).max() < 1e-9
+    for rows in (np.arange(COUNT)[::-1], np.arange(5)):
+        images = _images_alone(project / "moved", rows)
+        with pytest.raises(InputInvalid, match=r"nothing says whether that is .*moved/stacks/..mrcs; parse .*datadir"):
+            read_particles(images, poses=poses)
+
+
+@pytest.mark.parametrize("by_image", [True, False])
+def test_our_own_poses_may_be_of_the_selected_particles_alone(project: Path, by_image: bool) -> None:
+    path, chosen = table(project, "3.1"), np.array([8, 2, 5])
+    (project / "ind.txt").write_text("8 2 5")
+    few = read_particles(path, selection=project / "ind.txt")
+    if not by_image:
+        few = replace(few, stacks=tuple(Path("/elsewhere") / stack.name for stack in few.stacks))
+    (project / "poses.npz").write_bytes(arrays_bytes(arrays_of(few)))
+    beside = {"poses": project / "poses.npz", "ctf": project / "poses.npz"}
+    found = read_particles(path, **beside, selection=project / "ind.txt")
+    assert found.rotations is not None
+    assert found.ctf is not None
+    assert np.abs(found.rotations - TRUTH.matrices()[chosen]).max() < 1e-9
+    assert np.allclose(found.ctf.defocus_u_A, TRUTH.defocus[chosen, 0])
+    assert np.allclose(found.pixel_size_A, TRUTH.size_A[chosen])
+    (project / "more.txt").write_text("8 2 6")
+    if by_image:
+        with pytest.raises(InputInvalid, match=r"has no row for image 1 of .*b.mrcs"):
+            read_particles(path, **beside, selection=project / "more.txt")
 
 
 @pytest.mark.parametrize("sort", ["npz", "npy", "txt", "pkl", "mask"])

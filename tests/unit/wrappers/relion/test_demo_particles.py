@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +61,27 @@ def test_a_folder_with_other_files_is_spared(
     assert command.run() == 1
     assert "holds files that are not the demo's" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["precious.mrc"]
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_simulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    monkeypatch.setattr("sys.argv", ["demo-particles", "-o", str(tmp_path / name), "--particles", "20"])
+    assert command.run() == 1
+    said = capsys.readouterr()
+    assert f"{tmp_path / name} cannot be written: Not a directory; choose another --output" in said.err
+    assert "Simulating" not in said.out
+
+
+def test_a_disk_that_is_full_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(folder: Path, mixture: Mixture) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(command, "write_project", full)
+    monkeypatch.setattr("sys.argv", ["demo-particles", "-o", str(tmp_path / "demo"), "--particles", "20"])
+    assert command.run() == 1
+    assert "cannot be written: No space left on device" in capsys.readouterr().err

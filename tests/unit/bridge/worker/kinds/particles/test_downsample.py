@@ -103,6 +103,18 @@ def test_every_column_and_id_of_a_cs_is_kept(project: Path) -> None:
     assert after["blob/shape"].tolist() == [[SMALL, SMALL]] * COUNT
 
 
+@pytest.mark.parametrize("missing", ["blob/psize_A", "blob/shape"])
+def test_a_cs_that_does_not_say_pixel_size_or_box_gets_them(project: Path, missing: str) -> None:
+    columns = read_table(project / "a.cs")
+    write_table(project / "less.cs", {name: values for name, values in columns.items() if name != missing})
+    run(project, "less.cs", Apix=1.5)
+    found = read_particles(project / "out/particles.cs")
+    assert found.box == SMALL
+    wanted_A = np.full(COUNT, 1.5) if missing == "blob/psize_A" else TRUTH.size_A
+    assert np.allclose(found.pixel_size_A, 2 * wanted_A, rtol=1e-6)
+    assert read_table(project / "out/particles.cs")["blob/shape"].tolist() == [[SMALL, SMALL]] * COUNT
+
+
 def test_a_list_keeps_its_layout_and_a_chunked_stack_gets_one(project: Path) -> None:
     run(project, "all.txt")
     assert (project / "out/particles.txt").read_text().split() == ["particles.0.mrcs", "particles.1.mrcs"]
