@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from support.simulated_particles import SimulatedParticles, simulate
-from torch import Tensor
 
 from cryobridge.bridge.worker.heterogeneity import image_source as image_source_module
 from cryobridge.bridge.worker.heterogeneity import images as images_module
