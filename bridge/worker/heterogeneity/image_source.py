@@ -1,6 +1,7 @@
 """Where trainings and full passes get prepared images from, whether all lie on the device or come from the disk.
 
-The whole interface is `ImageSource`: `of` some images, the `batch` of a training's step, `iterate` over all.
+The whole interface is `ImageSource`: `of` some images, the `batch` of a training's step and its `loading`, `iterate`
+over all.
 """
 
 from __future__ import annotations
@@ -89,6 +90,9 @@ class ImageSource(Protocol):
 
         Every image comes once in an epoch of `len(source) // size` steps, but for those that are left over.
         """
+
+    def loading(self, seed: int, step: int, size: int) -> Iterator[None]:
+        """Read what `batch` of a step needs and is not there; yields after each part, so that a call can be let in."""
 
     def iterate(self, size: int) -> Iterator[ImageBatch]:
         """All images once, in their order, `size` at a time."""

@@ -90,6 +90,10 @@ class PreparedImages:
         """The images of a step of a training; see `ImageSource`."""
         return self.of(self._order.batch(seed, step, size).to(self.spectra.device))
 
+    def loading(self, seed: int, step: int, size: int) -> Iterator[None]:
+        """Nothing: all images are there."""
+        yield from ()
+
     def iterate(self, size: int) -> Iterator[ImageBatch]:
         """All images once, in their order, `size` at a time."""
         every = torch.arange(len(self), device=self.spectra.device)

@@ -39,7 +39,7 @@ class StreamedImages:
         self.found = found
         self._recipe = recipe
         self._order = BatchOrder(len(recipe.particles), len(recipe.disc))
-        self._loaded: tuple[Tensor, ImageBatch] | None = None
+        self._buffer: _Buffer | None = None
 
     @property
     def disc(self) -> HalfDisc:
@@ -72,10 +72,19 @@ class StreamedImages:
     def batch(self, seed: int, step: int, size: int) -> ImageBatch:
         """The images of a step of a training; see `ImageSource`."""
         wanted, first = self._order.buffer(seed, step, size)
-        if self._loaded is None or not torch.equal(self._loaded[0], wanted):
-            self._loaded = None  # the old buffer goes before the new one comes
-            self._loaded = wanted, self._read(wanted)
-        return self._loaded[1].of(slice(first, first + size))
+        buffer = self._buffer_of(wanted)
+        while buffer.is_open:
+            buffer.read(self._recipe)
+        # A copy: a view would keep the whole buffer on the device while it is parked.
+        return buffer.images.of(torch.arange(first, min(first + size, len(wanted)), device=self.disc.points.device))
+
+    def loading(self, seed: int, step: int, size: int) -> Iterator[None]:
+        """Read the buffer of a step, a part at a time; see `ImageSource`."""
+        wanted, _ = self._order.buffer(seed, step, size)
+        buffer = self._buffer_of(wanted)
+        while buffer.is_open:
+            buffer.read(self._recipe)
+            yield
 
     def iterate(self, size: int) -> Iterator[ImageBatch]:
         """All images once, in their order, `size` at a time."""
@@ -84,15 +93,53 @@ class StreamedImages:
 
     def held(self) -> list[Tensor]:
         """Every tensor on the device."""
-        loaded = [] if self._loaded is None else [self._loaded[1]]
-        return [
-            self.disc.points,
-            self.disc.radii,
-            *(tensor for one in loaded for tensor in (one.members, one.spectra, one.ctf, one.rotations)),
-        ]
+        return [self.disc.points, self.disc.radii, *([] if self._buffer is None else self._buffer.held())]
 
-    def _read(self, members: Tensor) -> ImageBatch:
-        """Read images (K,) in the order of the disk and give them back in theirs."""
-        ordered, back = torch.sort(members)
-        found = self._recipe.images(ordered.numpy().astype(np.int64))
-        return found.of(torch.argsort(back).to(found.spectra.device))
+    def _buffer_of(self, wanted: Tensor) -> _Buffer:
+        """The buffer of these images (K,), empty where another was there."""
+        if self._buffer is None or not torch.equal(self._buffer.wanted, wanted):
+            self._buffer = None  # the old buffer goes before the new one comes
+            self._buffer = _Buffer(wanted, self.disc)
+        return self._buffer
+
+
+class _Buffer:
+    """Images (K,) that batches are cut from, read in the order of the disk.
+
+    Attributes
+    ----------
+    wanted
+        Which, in the order of batches, on the CPU.
+    images
+        In that order; what was not read yet holds anything.
+    """
+
+    def __init__(self, wanted: Tensor, disc: HalfDisc) -> None:
+        count, width, device = len(wanted), len(disc), disc.points.device
+        self.wanted = wanted
+        self.images = ImageBatch(
+            wanted.to(device),
+            torch.empty(count, width, dtype=torch.complex64, device=device),
+            torch.empty(count, width, device=device),
+            torch.empty(count, 3, 3, device=device),
+        )
+        self._places = torch.argsort(wanted)
+        self._read = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether some are still to be read."""
+        return self._read < len(self.wanted)
+
+    def read(self, recipe: Preparation) -> None:
+        """Read the next ones, as many as are best read at once."""
+        places = self._places[self._read : self._read + recipe.chunk]
+        found = recipe.images(self.wanted[places].numpy().astype(np.int64))
+        at = places.to(found.spectra.device)
+        images = self.images
+        images.spectra[at], images.ctf[at], images.rotations[at] = found.spectra, found.ctf, found.rotations
+        self._read += len(places)
+
+    def held(self) -> list[Tensor]:
+        """Every tensor on the device."""
+        return [self.images.members, self.images.spectra, self.images.ctf, self.images.rotations]

@@ -15,6 +15,7 @@ from support.simulated_particles import SimulatedParticles, simulate
 
 from cryobridge.bridge.worker.heterogeneity import image_source as image_source_module
 from cryobridge.bridge.worker.heterogeneity import images as images_module
+from cryobridge.bridge.worker.heterogeneity import preparation as preparation_module
 from cryobridge.bridge.worker.heterogeneity.image_source import ImageSource, order_of_epoch, steps_per_epoch
 from cryobridge.bridge.worker.heterogeneity.images import (
     PreparedImages,
@@ -23,7 +24,7 @@ from cryobridge.bridge.worker.heterogeneity.images import (
     prepare_images,
     stream_images,
 )
-from cryobridge.bridge.worker.heterogeneity.preparation import preparation_of
+from cryobridge.bridge.worker.heterogeneity.preparation import Preparation, preparation_of
 from cryobridge.bridge.worker.heterogeneity.streaming import StreamedImages
 from cryobridge.core.particles import FourierGrid, half_disc, image_spectra, images_of, slice_points, soft_window
 from cryobridge.core.training import generator_at
@@ -227,6 +228,43 @@ def test_a_batch_is_spread_over_the_buffer(particles: ParticleSet, monkeypatch: 
     streamed = finished(stream_images(particles, ImageOptions(), box=BOX, device=CPU))
     members = streamed.batch(0, 0, 10).members
     assert len(set((members // 10).tolist())) > 4
+
+
+def test_a_buffer_is_read_in_parts_and_what_is_read_can_be_parked(
+    particles: ParticleSet, prepared: PreparedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call of RELION waits for no more than a part; the batch after them reads nothing and is the same to the bit."""
+    _small_buffers(monkeypatch, 64, 16)
+    monkeypatch.setattr(preparation_module, "_CHUNK_BYTES", 0)  # so 16 images at once
+    read: list[int] = []
+    images = Preparation.images
+    monkeypatch.setattr(Preparation, "images", lambda self, members: read.append(len(members)) or images(self, members))
+    streamed = finished(stream_images(particles, ImageOptions(), box=BOX, device=CPU))
+    read.clear()
+    for _ in streamed.loading(3, 8, 10):
+        assert (60, len(streamed.disc)) in {tuple(tensor.shape) for tensor in streamed.held()}
+        assert read.pop() <= 16
+        assert not read
+    assert torch.equal(streamed.batch(3, 8, 10).spectra, replace(prepared).batch(3, 8, 10).spectra)
+    assert not list(streamed.loading(3, 9, 10))
+    assert not read
+    assert not list(prepared.loading(3, 8, 10))
+
+
+def test_loading_that_was_left_off_goes_on_with_the_next_batch(
+    particles: ParticleSet, prepared: PreparedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation_module, "_CHUNK_BYTES", 0)
+    streamed = finished(stream_images(particles, ImageOptions(), box=BOX, device=CPU))
+    next(iter(streamed.loading(0, 0, 10)))
+    assert torch.equal(streamed.batch(0, 3, 10).spectra, prepared.batch(0, 3, 10).spectra)
+
+
+def test_a_batch_keeps_no_buffer_on_the_device(particles: ParticleSet) -> None:
+    """Whoever holds it still while the buffer is parked."""
+    batch = finished(stream_images(particles, ImageOptions(), box=BOX, device=CPU)).batch(0, 0, 10)
+    for tensor in (batch.spectra, batch.ctf, batch.rotations):
+        assert tensor.untyped_storage().nbytes() == tensor.nbytes
 
 
 def test_images_that_do_not_fit_are_streamed(particles: ParticleSet, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from support.map_jobs import run_map_job
 from support.simulated_particles import SimulatedParticles, simulate
 
 from cryobridge.bridge.worker.heterogeneity import images as images_module
+from cryobridge.bridge.worker.heterogeneity import preparation as preparation_module
 from cryobridge.bridge.worker.heterogeneity.drawn import DrawnFigures
 from cryobridge.bridge.worker.heterogeneity.run_folder import read_run
 from cryobridge.bridge.worker.jobs.runner import run_job
@@ -159,6 +160,22 @@ def test_a_call_is_let_in_while_latents_are_found(
     again, before = (read_run(folder, CPU) for folder in (tmp_path / "parts", trained))
     assert np.allclose(again.latents, before.latents, atol=1e-6)
     assert np.allclose(again.latents_of_epoch(1), before.latents_of_epoch(1), atol=1e-6)
+
+
+def test_a_call_is_let_in_while_images_are_read(
+    trained: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Between any two parts of a buffer, which is parked with the rest; two epochs of four parts, three of latents."""
+    monkeypatch.setattr(images_module, "_SHARE_OF_FREE", 0.0)
+    monkeypatch.setattr(preparation_module, "_CHUNK_BYTES", 0)  # so 16 images at once
+    parking = Parking(Recording())
+    parts, held = 0, 0
+    for step in run_job(spec_of(table, tmp_path / "read"), CPU, parking=parking):
+        if step is None:
+            parts += 1
+            held += {(56, 96), (32, 32)} <= {tuple(tensor.shape) for tensor in parking.tensors()}
+    assert parts == held == 2 * 4 + 3
+    assert np.array_equal(read_run(tmp_path / "read", CPU).latents, read_run(trained, CPU).latents)
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
