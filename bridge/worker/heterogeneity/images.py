@@ -167,9 +167,12 @@ def prepare_images(
         yield Progress(f"read {place.start + len(members)} of {count} images", (first + len(members)) / count)
     some = torch.from_numpy(_probe_members(count)).to(device)
     found, noise = _looked_at(recipe, ImageBatch(some, spectra[some], ctf[some], rotations[some]), options)
-    spectra.mul_(_factor(found, noise))
-    if found.flipped:
-        ctf.abs_()
+    # A part at a time, as they may be many gigabytes, and a call waits meanwhile.
+    for some_spectra, some_ctf in zip(torch.split(spectra, recipe.chunk), torch.split(ctf, recipe.chunk), strict=True):
+        some_spectra.mul_(_factor(found, noise))
+        if found.flipped:
+            some_ctf.abs_()
+        yield Progress(f"scaling {count} images", 1.0)
     return PreparedImages(
         recipe.disc,
         spectra,

@@ -230,6 +230,14 @@ def test_a_batch_is_spread_over_the_buffer(particles: ParticleSet, monkeypatch: 
     assert len(set((members // 10).tolist())) > 4
 
 
+def test_images_are_scaled_in_parts(particles: ParticleSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are read: what is done to all of them in one go grows with their number, and a call waits for it."""
+    monkeypatch.setattr(preparation_module, "_CHUNK_BYTES", 0)
+    steps = prepare_images(particles, ImageOptions(), box=BOX, device=CPU)
+    texts = [step.text for step in steps]
+    assert len([text for text in texts if text.startswith("scaling")]) == len(texts) / 2 == 10
+
+
 def test_a_buffer_is_read_in_parts_and_what_is_read_can_be_parked(
     particles: ParticleSet, prepared: PreparedImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
