@@ -44,8 +44,7 @@ def image_spectra(images: Tensor, disc: HalfDisc, window: Tensor | None = None) 
     seen = images.float() if window is None else images.float() * window
     full = torch.fft.rfft2(seen)
     x, y = disc.points[:, 0], disc.points[:, 1]
-    found: Tensor = full[:, y % side, x] * _centred(disc, side)
-    return found
+    return _product(full[:, y % side, x], _centred(disc, side))
 
 
 def images_of(spectra: Tensor, disc: HalfDisc, box: int | None = None) -> Tensor:
@@ -66,9 +65,27 @@ def shifted(spectra: Tensor, disc: HalfDisc, shift_px: Tensor) -> Tensor:
 
     RELION's and CryoSPARC's origins are what recentres a particle, so they are given as they are.
     """
-    turns = (shift_px.double() @ disc.points.double().T) / disc.box
-    turns = (turns - torch.round(turns)).float()
-    return spectra * torch.polar(torch.ones_like(turns), -2.0 * math.pi * turns)
+    x, y = disc.points.double().T
+    shift = shift_px.double()
+    # Not a matrix product: its rounding depends on how many rows there are.
+    turns = (shift[:, :1] * x + shift[:, 1:] * y) / disc.box
+    angle = -2.0 * math.pi * (turns - torch.round(turns)).float()
+    return _turned(spectra, torch.cos(angle), torch.sin(angle))
+
+
+def _product(values: Tensor, signs: Tensor) -> Tensor:
+    """Complex values (N, M) times signs (M,), which are complex for odd sides."""
+    return _turned(values, signs.real, signs.imag) if signs.is_complex() else values * signs
+
+
+def _turned(values: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Complex values (N, M) times cosine + i sine.
+
+    Written out: torch rounds complex products differently in the last few of an array, so that an image's bits would
+    depend on which others are prepared with it.
+    """
+    real, imaginary = values.real, values.imag
+    return torch.complex(real * cosine - imaginary * sine, real * sine + imaginary * cosine)
 
 
 def _centred(disc: HalfDisc, side: int) -> Tensor:

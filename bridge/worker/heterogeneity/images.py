@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import psutil
@@ -13,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cryobridge.core.particles import HalfDisc, ImageProbe, probed
-from cryobridge.core.training import Order, generator_at
+from cryobridge.core.training import generator_at
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.particle_images import ImageOptions
 from cryobridge.wrappers.particles.particle_set import Contrast, ParticleSet
 
 from ..loop import Progress
 from .contrast import ContrastFound, contrast_of
-from .image_source import ImageBatch, ImageSource, steps_per_epoch
+from .image_source import BatchOrder, ImageBatch, ImageSource
 from .preparation import Preparation, preparation_of
 from .streaming import StreamedImages
 
@@ -76,7 +77,6 @@ class PreparedImages:
     poses_fit: bool | None
     remarks: tuple[str, ...]
     probe: ImageProbe | None = None
-    _order: Order = field(default_factory=Order, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         """Number of images, N."""
@@ -88,9 +88,11 @@ class PreparedImages:
 
     def batch(self, seed: int, step: int, size: int) -> ImageBatch:
         """The images of a step of a training; see `ImageSource`."""
-        epoch, place = divmod(step, steps_per_epoch(len(self), size))
-        members = self._order.at(len(self), seed, epoch)[place * size : (place + 1) * size]
-        return self.of(members.to(self.spectra.device))
+        return self.of(self._order.batch(seed, step, size).to(self.spectra.device))
+
+    def loading(self, seed: int, step: int, size: int) -> Iterator[None]:
+        """Nothing: all images are there."""
+        yield from ()
 
     def iterate(self, size: int) -> Iterator[ImageBatch]:
         """All images once, in their order, `size` at a time."""
@@ -102,6 +104,10 @@ class PreparedImages:
     def held(self) -> list[Tensor]:
         """Every tensor on the device."""
         return [self.disc.points, self.disc.radii, self.spectra, self.ctf, self.rotations]
+
+    @cached_property
+    def _order(self) -> BatchOrder:
+        return BatchOrder(len(self), len(self.disc))
 
 
 Preparing = Generator[Progress, None, PreparedImages]
@@ -161,9 +167,12 @@ def prepare_images(
         yield Progress(f"read {place.start + len(members)} of {count} images", (first + len(members)) / count)
     some = torch.from_numpy(_probe_members(count)).to(device)
     found, noise = _looked_at(recipe, ImageBatch(some, spectra[some], ctf[some], rotations[some]), options)
-    spectra.mul_(_factor(found, noise))
-    if found.flipped:
-        ctf.abs_()
+    # A part at a time, as they may be many gigabytes, and a call waits meanwhile.
+    for some_spectra, some_ctf in zip(torch.split(spectra, recipe.chunk), torch.split(ctf, recipe.chunk), strict=True):
+        some_spectra.mul_(_factor(found, noise))
+        if found.flipped:
+            some_ctf.abs_()
+        yield Progress(f"scaling {count} images", 1.0)
     return PreparedImages(
         recipe.disc,
         spectra,

@@ -113,3 +113,17 @@ def test_many_projections_make_the_volume_again() -> None:
     made = volume_of_grid(torch.complex(real, imaginary) / weight.clamp_min(1e-3), BOX)
     both = torch.stack([made.flatten(), blobs(places).flatten().float()])
     assert float(torch.corrcoef(both)[0, 1]) > 0.99
+
+
+@pytest.mark.parametrize(("side", "box"), [(24, 24), (25, 20), (15, 14)])
+@pytest.mark.parametrize("together", [1, 3, 7])
+def test_bits_of_a_spectrum_do_not_depend_on_which_others_are_prepared_with_it(
+    side: int, box: int, together: int
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    disc = half_disc(box)
+    images = torch.randn(50, side, side, generator=generator)
+    shifts = torch.randn(50, 2, generator=generator, dtype=torch.float64)
+    parts = [slice(first, first + together) for first in range(0, 50, together)]
+    some = [shifted(image_spectra(images[part], disc), disc, shifts[part]) for part in parts]
+    assert torch.equal(torch.cat(some), shifted(image_spectra(images, disc), disc, shifts))

@@ -20,6 +20,7 @@ from ....heterogeneity.run_folder import Latents
 from ....heterogeneity.trained import EpochLoss
 from ....jobs.checkpoint import Checkpoint, Checkpoints
 from ....loop import Progress
+from .loaded_steps import loaded_steps
 from .start import Start
 
 _MOST_SETBACKS = 3
@@ -238,7 +239,10 @@ class NetworkTraining:
         )
         before = time.monotonic()
         with self.parking.holding(trainer.held), self.parking.holding(self.start.held):
-            for report in trainer.run():
+            for report in loaded_steps(trainer, course.record, options, self.start.images):
+                if report is None:
+                    yield None
+                    continue
                 epoch = (report.step - 1) // self._steps
                 now = time.monotonic()
                 course.add(report, epoch, now - before)

@@ -24,6 +24,7 @@ from ....heterogeneity.trained import EpochLoss, TrainedModel
 from ....jobs.checkpoint import Checkpoint, Checkpoints
 from ....jobs.context import Context
 from ....loop import Progress
+from .loaded_steps import loaded_steps
 from .published_setup import (
     ObjectLatents,
     beta_of,
@@ -87,7 +88,9 @@ def train_published(
     )
     training = training.model_copy(update={"held_out_every": task.steps_of_pass})
     used = {"published": training.model_dump(), "box": images.box}
-    course = PublishedCourse(task, network, training, job.options, context, context.checkpoints(used), f"seed_{seed}")
+    checkpoints, name = context.checkpoints(used), f"seed_{seed}"
+    runs = images if objects is None and not training.held_out else None
+    course = PublishedCourse(task, network, training, job.options, context, checkpoints, name, runs)
     yield from course.run()
     return (yield from course.finished(job, particles, images, objects))
 
@@ -134,6 +137,8 @@ def _take_over(network: published.PublishedNetwork, model: object, name: str) ->
 class PublishedCourse:
     """A training while it goes on: steps, latents of epochs, checkpoints.
 
+    runs
+        Images whose own batches the task takes; None where it chooses each step's images by itself, and reads no more.
     rate
         That the learning rate is multiplied with: halved whenever numbers ran away.
     """
@@ -145,6 +150,7 @@ class PublishedCourse:
     context: Context
     checkpoints: Checkpoints
     name: str
+    runs: ImageSource | None
     record: TrainingRecord = field(default_factory=TrainingRecord)
     terms: list[dict[str, float]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -220,7 +226,10 @@ class PublishedCourse:
         per = self.task.steps_of_pass
         saved = before = time.monotonic()
         with self.context.parking.holding(trainer.held):
-            for report in trainer.run():
+            for report in loaded_steps(trainer, self.record, options, self.runs):
+                if report is None:
+                    yield None
+                    continue
                 epoch, now = (report.step - 1) // per, time.monotonic()
                 self._count(report, epoch, now - before)
                 before, is_last = now, report.step % per == 0

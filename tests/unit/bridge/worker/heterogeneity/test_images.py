@@ -13,8 +13,10 @@ import pytest
 import torch
 from support.simulated_particles import SimulatedParticles, simulate
 
+from cryobridge.bridge.worker.heterogeneity import image_source as image_source_module
 from cryobridge.bridge.worker.heterogeneity import images as images_module
-from cryobridge.bridge.worker.heterogeneity.image_source import order_of_epoch
+from cryobridge.bridge.worker.heterogeneity import preparation as preparation_module
+from cryobridge.bridge.worker.heterogeneity.image_source import ImageSource, order_of_epoch, steps_per_epoch
 from cryobridge.bridge.worker.heterogeneity.images import (
     PreparedImages,
     image_bytes,
@@ -22,9 +24,10 @@ from cryobridge.bridge.worker.heterogeneity.images import (
     prepare_images,
     stream_images,
 )
-from cryobridge.bridge.worker.heterogeneity.preparation import preparation_of
+from cryobridge.bridge.worker.heterogeneity.preparation import Preparation, preparation_of
 from cryobridge.bridge.worker.heterogeneity.streaming import StreamedImages
 from cryobridge.core.particles import FourierGrid, half_disc, image_spectra, images_of, slice_points, soft_window
+from cryobridge.core.training import generator_at
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.particle_images import ImageOptions
 from cryobridge.wrappers.particles.particle_set import ParticleSet
@@ -65,7 +68,8 @@ def test_an_order_is_drawn_once_for_all_batches_of_an_epoch(prepared: PreparedIm
     images = replace(prepared)
     found = torch.cat([images.batch(3, step, 50).members for step in range(6)])
     assert len(drawn) == 2
-    assert torch.equal(found, torch.cat([order_of_epoch(COUNT, 3, epoch) for epoch in range(2)]))
+    orders = [order_of_epoch(COUNT, 3, epoch, 50, buffer=COUNT, chunk=COUNT) for epoch in range(2)]
+    assert torch.equal(found, torch.cat(orders))
 
 
 def test_spectra_are_windowed_recentred_and_of_unit_noise(
@@ -170,13 +174,14 @@ def test_streamed_images_are_the_prepared_ones(particles: ParticleSet, prepared:
 
 @pytest.mark.parametrize("kind", ["prepared", "streamed"])
 def test_an_epoch_holds_every_image_once_and_a_step_is_the_same_from_anywhere(
-    kind: str, particles: ParticleSet, prepared: PreparedImages
+    kind: str, particles: ParticleSet, prepared: PreparedImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def source() -> Any:
+    _small_buffers(monkeypatch, 48, 11)
+
+    def source() -> ImageSource:
         if kind == "prepared":
-            return prepared
-        streamed = finished(stream_images(particles, ImageOptions(), box=BOX, device=CPU))
-        return StreamedImages(streamed._recipe, streamed.noise, streamed.found, buffer=48, chunk=11)
+            return replace(prepared)
+        return finished(stream_images(particles, ImageOptions(), box=BOX, device=CPU))
 
     images = source()
     epoch = [images.batch(3, step, 10).members for step in range(15)]
@@ -189,12 +194,85 @@ def test_an_epoch_holds_every_image_once_and_a_step_is_the_same_from_anywhere(
     assert torch.allclose(prepared.of(later.members).spectra, later.spectra, atol=1e-4)
 
 
-def test_a_batch_is_spread_over_the_buffer(particles: ParticleSet) -> None:
+@pytest.mark.parametrize(
+    ("size", "buffer", "chunk"), [(10, 48, 11), (16, 64, 7), (16, 32768, 256), (40, 20, 3), (200, 64, 16), (1, 149, 9)]
+)
+def test_batches_are_the_same_images_with_the_same_bits_wherever_images_lie(
+    size: int,
+    buffer: int,
+    chunk: int,
+    particles: ParticleSet,
+    prepared: PreparedImages,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A training that goes on with less memory free ends as it would have."""
+    _small_buffers(monkeypatch, buffer, chunk)
+    kept, streamed = replace(prepared), finished(stream_images(particles, ImageOptions(), box=BOX, device=CPU))
+    for step in (0, 1, 5, steps_per_epoch(COUNT, size) - 1, steps_per_epoch(COUNT, size), 30):
+        mine, theirs = kept.batch(3, step, size), streamed.batch(3, step, size)
+        assert torch.equal(mine.members, theirs.members)
+        assert torch.equal(mine.spectra, theirs.spectra)
+        assert torch.equal(mine.ctf, theirs.ctf)
+        assert torch.equal(mine.rotations, theirs.rotations)
+
+
+def test_a_set_that_fits_a_buffer_comes_in_any_order() -> None:
+    found = order_of_epoch(100, 3, 2, 16, buffer=96, chunk=5)
+    assert torch.equal(found, torch.randperm(100, generator=generator_at(3, 2)))
+    assert sorted(order_of_epoch(100, 3, 2, 16, buffer=95, chunk=5).tolist()) == list(range(100))
+
+
+def test_a_batch_is_spread_over_the_buffer(particles: ParticleSet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neighbours on the disk, which often come from one micrograph, are not in one batch."""
-    found = finished(stream_images(particles, ImageOptions(), box=BOX, device=CPU))
-    streamed = StreamedImages(found._recipe, found.noise, found.found, buffer=100, chunk=10)
+    _small_buffers(monkeypatch, 100, 10)
+    streamed = finished(stream_images(particles, ImageOptions(), box=BOX, device=CPU))
     members = streamed.batch(0, 0, 10).members
     assert len(set((members // 10).tolist())) > 4
+
+
+def test_images_are_scaled_in_parts(particles: ParticleSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are read: what is done to all of them in one go grows with their number, and a call waits for it."""
+    monkeypatch.setattr(preparation_module, "_CHUNK_BYTES", 0)
+    steps = prepare_images(particles, ImageOptions(), box=BOX, device=CPU)
+    texts = [step.text for step in steps]
+    assert len([text for text in texts if text.startswith("scaling")]) == len(texts) / 2 == 10
+
+
+def test_a_buffer_is_read_in_parts_and_what_is_read_can_be_parked(
+    particles: ParticleSet, prepared: PreparedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call of RELION waits for no more than a part; the batch after them reads nothing and is the same to the bit."""
+    _small_buffers(monkeypatch, 64, 16)
+    monkeypatch.setattr(preparation_module, "_CHUNK_BYTES", 0)  # so 16 images at once
+    read: list[int] = []
+    images = Preparation.images
+    monkeypatch.setattr(Preparation, "images", lambda self, members: read.append(len(members)) or images(self, members))
+    streamed = finished(stream_images(particles, ImageOptions(), box=BOX, device=CPU))
+    read.clear()
+    for _ in streamed.loading(3, 8, 10):
+        assert (60, len(streamed.disc)) in {tuple(tensor.shape) for tensor in streamed.held()}
+        assert read.pop() <= 16
+        assert not read
+    assert torch.equal(streamed.batch(3, 8, 10).spectra, replace(prepared).batch(3, 8, 10).spectra)
+    assert not list(streamed.loading(3, 9, 10))
+    assert not read
+    assert not list(prepared.loading(3, 8, 10))
+
+
+def test_loading_that_was_left_off_goes_on_with_the_next_batch(
+    particles: ParticleSet, prepared: PreparedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation_module, "_CHUNK_BYTES", 0)
+    streamed = finished(stream_images(particles, ImageOptions(), box=BOX, device=CPU))
+    next(iter(streamed.loading(0, 0, 10)))
+    assert torch.equal(streamed.batch(0, 3, 10).spectra, prepared.batch(0, 3, 10).spectra)
+
+
+def test_a_batch_keeps_no_buffer_on_the_device(particles: ParticleSet) -> None:
+    """Whoever holds it still while the buffer is parked."""
+    batch = finished(stream_images(particles, ImageOptions(), box=BOX, device=CPU)).batch(0, 0, 10)
+    for tensor in (batch.spectra, batch.ctf, batch.rotations):
+        assert tensor.untyped_storage().nbytes() == tensor.nbytes
 
 
 def test_images_that_do_not_fit_are_streamed(particles: ParticleSet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,3 +292,8 @@ def test_an_image_with_nan_is_named(simulated: SimulatedParticles, tmp_path: Pat
         file.data[4, 2, 2] = np.nan
     with pytest.raises(InputInvalid, match=r"particles\.mrcs.*image 5"):
         finished(prepare_images(particles, ImageOptions(), box=BOX, device=CPU))
+
+
+def _small_buffers(monkeypatch: pytest.MonkeyPatch, buffer: int, chunk: int) -> None:
+    monkeypatch.setattr(image_source_module, "BUFFER_IMAGES", buffer)
+    monkeypatch.setattr(image_source_module, "CHUNK_IMAGES", chunk)

@@ -13,6 +13,8 @@ from support.map_jobs import run_map_job
 from support.simulated_particles import SimulatedParticles, simulate
 from support.thread_ranks import on_ranks
 
+from cryobridge.bridge.worker.heterogeneity import images as images_module
+from cryobridge.bridge.worker.heterogeneity import preparation as preparation_module
 from cryobridge.bridge.worker.heterogeneity.drawn import DrawnFigures
 from cryobridge.bridge.worker.heterogeneity.run_folder import read_run
 from cryobridge.bridge.worker.jobs.context import Context
@@ -128,6 +130,19 @@ def test_a_killed_training_ends_with_the_bits_of_a_straight_one(
     straight, resumed = (load_file(folder / "model.safetensors") for folder in (trained[0], tmp_path / "run"))
     assert all(torch.equal(straight[name], value) for name, value in resumed.items())
     assert not list((tmp_path / "run").glob(".*.safetensors"))
+
+
+def test_a_call_is_let_in_while_images_are_read_and_no_bit_depends_on_that(
+    table: Path, tmp_path: Path, trained: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three epochs of 200 images, 16 at once."""
+    monkeypatch.setattr(images_module, "_SHARE_OF_FREE", 0.0)
+    monkeypatch.setattr(preparation_module, "_CHUNK_BYTES", 0)
+    texts = [None if step is None else step.text for step in run_job(spec_of(table, tmp_path / "read"), CPU)]
+    first = next(place for place, text in enumerate(texts) if text and text.startswith("epoch 1/3"))
+    last = next(place for place, text in enumerate(texts) if text and text.startswith("epoch 3/3"))
+    assert texts[first - 13 : first] == texts[last - 13 : last] == [None] * 13
+    assert np.array_equal(read_run(tmp_path / "read", CPU).latents, read_run(trained[0], CPU).latents)
 
 
 def test_two_processes_learn_what_one_does(table: Path, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import torch
 from support.map_jobs import run_map_job
 from support.simulated_particles import SimulatedParticles, simulate
 
+from cryobridge.bridge.worker.heterogeneity import images as images_module
+from cryobridge.bridge.worker.heterogeneity import preparation as preparation_module
 from cryobridge.bridge.worker.heterogeneity.drawn import DrawnFigures
 from cryobridge.bridge.worker.heterogeneity.run_folder import read_run
 from cryobridge.bridge.worker.jobs.runner import run_job
@@ -96,8 +98,11 @@ def test_the_layout_of_cryodrgn_opens_as_the_same_model(trained: Path):
     assert "=====> Epoch: 2" in (trained / "run.log").read_text()
 
 
-def test_a_training_that_was_broken_off_ends_with_the_same_bits(trained: Path, table: Path, tmp_path: Path):
-    """Its checkpoint holds all that the rest depends on."""
+@pytest.mark.parametrize("share_of_free", [0.5, 0.0])
+def test_a_training_that_was_broken_off_ends_with_the_same_bits(
+    share_of_free: float, trained: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its checkpoint holds all that the rest depends on; so it is where images do not fit the memory any more."""
     spec = spec_of(table, tmp_path / "again", legacy=True, checkpoint_every_s=1e-6)
     steps = run_job(spec, CPU)
     for step in steps:
@@ -105,6 +110,7 @@ def test_a_training_that_was_broken_off_ends_with_the_same_bits(trained: Path, t
             break
     steps.close()
     assert (tmp_path / "again/.seed_0.safetensors").is_file()
+    monkeypatch.setattr(images_module, "_SHARE_OF_FREE", share_of_free)
     result: dict[str, Any] = {}
     steps = run_job(spec, CPU)
     while not result:
@@ -154,6 +160,22 @@ def test_a_call_is_let_in_while_latents_are_found(
     again, before = (read_run(folder, CPU) for folder in (tmp_path / "parts", trained))
     assert np.allclose(again.latents, before.latents, atol=1e-6)
     assert np.allclose(again.latents_of_epoch(1), before.latents_of_epoch(1), atol=1e-6)
+
+
+def test_a_call_is_let_in_while_images_are_read(
+    trained: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Between any two parts of a buffer, which is parked with the rest; two epochs of four parts, three of latents."""
+    monkeypatch.setattr(images_module, "_SHARE_OF_FREE", 0.0)
+    monkeypatch.setattr(preparation_module, "_CHUNK_BYTES", 0)  # so 16 images at once
+    parking = Parking(Recording())
+    parts, held = 0, 0
+    for step in run_job(spec_of(table, tmp_path / "read"), CPU, parking=parking):
+        if step is None:
+            parts += 1
+            held += {(56, 96), (32, 32)} <= {tuple(tensor.shape) for tensor in parking.tensors()}
+    assert parts == held == 2 * 4 + 3
+    assert np.array_equal(read_run(tmp_path / "read", CPU).latents, read_run(trained, CPU).latents)
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
