@@ -49,8 +49,16 @@ class Objects:
     @property
     def counted(self) -> str:
         """How many, for people."""
-        of = "" if self.are_rows else f" ({len(self.of_row)} images)"
-        return f"{len(self.firsts)} particles{of}"
+        return f"{len(self.firsts)} particles{self._images}"
+
+    @property
+    def number(self) -> str:
+        """How many, beside a word that says of what."""
+        return f"{len(self.firsts)}{self._images}"
+
+    @property
+    def _images(self) -> str:
+        return "" if self.are_rows else f" ({len(self.of_row)} images)"
 
 
 def objects_named(names: NDArray[np.int64]) -> Objects:

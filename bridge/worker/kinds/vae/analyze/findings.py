@@ -100,7 +100,7 @@ def latent_findings(run: LatentRun, options: AnalyzeOptions, latents: Latents) -
     components = principal_components(points)
     scores = components.scores(points)
     clusters = k_means(points, min(options.clusters, len(np.unique(points, axis=0))), options.seed)
-    covariates = {name: column[objects.firsts] for name, column in covariates_of(run.particles).items()}
+    covariates = covariates_of(run.particles, objects.firsts)
     looked_at = {f"PC{number + 1}": scores[:, number] for number in range(min(_LOOKED_AT, scores.shape[1]))}
     is_last = options.epoch is None
     return LatentFindings(
