@@ -57,6 +57,11 @@ class Objects:
         return f"{len(self.firsts)}{self._images}"
 
     @property
+    def metrics(self) -> dict[str, int]:
+        """How many, for a result; images only where they are not the particles."""
+        return {"particles": len(self.firsts)} | ({} if self.are_rows else {"images": len(self.of_row)})
+
+    @property
     def _images(self) -> str:
         return "" if self.are_rows else f" ({len(self.of_row)} images)"
 

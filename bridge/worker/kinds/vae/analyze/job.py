@@ -202,8 +202,7 @@ def _report(
 
 def _metrics(found: LatentFindings, made: _MadeSoFar) -> dict[str, float | int | list[float]]:
     metrics: dict[str, float | int | list[float]] = {
-        "particles": len(found.latents),
-        **({} if found.objects.are_rows else {"images": len(found.objects.of_row)}),
+        **found.objects.metrics,
         "latent_dimensions": found.latents.shape[1],
         "clusters": len(found.clusters.counts),
         "latent_shares": [round(float(share), 6) for share in found.components.shares[:8]],

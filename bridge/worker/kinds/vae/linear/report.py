@@ -66,7 +66,7 @@ class LinearOutcome:
         """Numbers for the result."""
         found = self.fitted
         return {
-            "particles": len(self.particles),
+            **self.objects.metrics,
             "fitted_on": len(found.members),
             "modes": found.modes,
             **found.controls.metrics(),

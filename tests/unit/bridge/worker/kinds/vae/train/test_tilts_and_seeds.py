@@ -212,7 +212,8 @@ def test_halves_and_kept_out_particles_of_a_real_tilt_series_are_whole_objects(
     monkeypatch.setattr(reality, "half_of", watched)
     options = {"zdim": 2, "box": 24, "contrast": "dark"}
     options |= {"repair_poses": "off"} if kind == "vae.linear" else {"epochs": 1, "held_out": 40}
-    run_map_job(kind, tmp_path / "out", {"particles": series}, options)
+    result, _ = run_map_job(kind, tmp_path / "out", {"particles": series}, options)
+    assert (result["metrics"]["particles"], result["metrics"]["images"]) == (6, 219)
     assert [len(half) for half in seen] == [3, 3]
     assert not seen[0] & seen[1]
     page = (tmp_path / "out" / "report.html").read_text()
