@@ -5,7 +5,7 @@ from .coordinate import CoordinateModel, whole_disc
 from .evaluation import PointDecoder, half_spectrum_points, spectra_of_latents, volumes_of_spectra
 from .film import FilmDecoder, feature_places
 from .film_model import FilmModel, FilmNetwork, FilmShape
-from .film_task import NETWORK, FilmTask, information_of
+from .film_task import NETWORK, FilmTask, information_of, kept_out
 from .linear import LinearModel, joined_scores, linear_of
 from .model import Description, ImageEncoder, SliceModel, SteppedModel, VolumeModel, model_of, register
 from .places import Ends, Nearness, latent_grid, latent_line, nearness, principal_components
@@ -35,6 +35,7 @@ __all__ = [
     "half_spectrum_points",
     "information_of",
     "joined_scores",
+    "kept_out",
     "latent_grid",
     "latent_line",
     "linear_of",

@@ -36,6 +36,8 @@ class FilmTask:
         Images of a step, and the weight of the information in their latents.
     held_out
         Images that nothing is learned from; which ones follows from `seed`.
+    object_of
+        (N,) which object each image shows; None where every image shows its own.
     """
 
     fixed_shapes = True
@@ -53,6 +55,7 @@ class FilmTask:
         beta: float,
         held_out: int,
         seed: int,
+        object_of: Tensor | None = None,
     ) -> None:
         self._learned = learned
         self._images = images
@@ -65,8 +68,7 @@ class FilmTask:
         self._disc = images.disc.within(shape.radius)
         self._linear_pixels = len(self._disc.within(min(linear.radius, shape.radius)))
         self._sharpness = noise[self._disc.shells].rsqrt()
-        order = torch.randperm(len(images), generator=generator_at(seed, _KEPT_OUT))
-        self._kept_out = order[:held_out].sort().values
+        self._kept_out = kept_out(len(images), held_out, seed, object_of)
         counts = torch.ones(len(images))
         counts[self._kept_out] = 0
         self._counts = counts.to(scores.device)
@@ -136,6 +138,28 @@ class FilmTask:
         found = found + nn.functional.pad(within, (0, 0, 0, found.shape[1] - within.shape[1]))
         misfit = _in_nats(batch["ctf"][..., None] * found - batch["residual"])
         return misfit, information_of(mean, log_variance).sum(dim=1)
+
+
+def kept_out(count: int, held_out: int, seed: int, object_of: Tensor | None = None) -> Tensor:
+    """Which of N = `count` images nothing is learned from, (K,) on the CPU: K is `held_out`, or nearly of objects.
+
+    An object is kept out with all its images, or a network learns of it from the others: as many objects as have
+    together at most so many images, but at least one, and never all.
+
+    Parameters
+    ----------
+    object_of
+        (N,) which object each image shows; None where every image shows its own.
+    """
+    if object_of is None:
+        order = torch.randperm(count, generator=generator_at(seed, _KEPT_OUT))
+        return order[:held_out].sort().values
+    _, which, sizes = torch.unique(object_of.cpu(), return_inverse=True, return_counts=True)
+    order = torch.randperm(len(sizes), generator=generator_at(seed, _KEPT_OUT))
+    wanted = max(int((sizes[order].cumsum(0) <= held_out).sum()), 1 if held_out else 0)
+    drawn = torch.zeros(len(sizes), dtype=torch.bool)
+    drawn[order[: min(wanted, len(sizes) - 1)]] = True
+    return torch.nonzero(drawn[which])[:, 0]
 
 
 def _in_nats(missed: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import torch
 from torch import Tensor
 
 from cryobridge.bridge.worker.heterogeneity.run_folder import write_run
-from cryobridge.core.latent import register
+from cryobridge.core.latent import VolumeModel, register
 from cryobridge.wrappers.formats.array_file import arrays_bytes
-from cryobridge.wrappers.particles.particle_set import CtfColumns, ParticleSet
+from cryobridge.wrappers.particles.particle_set import CtfColumns, ParticleSet, TiltColumns
 
 BOX, VOXEL_A = 16, 4.0
 _NAME = "test.moving"
@@ -89,6 +90,26 @@ def made_up_set(count: int, seed: int = 0, defocus_A: np.ndarray | None = None) 
     )
 
 
+def made_up_series(objects: int, tilts: int) -> ParticleSet:
+    """So many images of each object, tilt by tilt: image i shows object i % objects."""
+    count = objects * tilts
+    of = np.arange(count, dtype=np.int64) % objects
+    return replace(made_up_set(count), tilts=TiltColumns(of, np.zeros(count), np.zeros(count)))
+
+
+def write_files(
+    path: Path,
+    model: VolumeModel,
+    latents: np.ndarray,
+    *,
+    particles: ParticleSet,
+    log_variances: np.ndarray | None = None,
+) -> None:
+    """Write the folder of a run of any model with these latents (N, zdim)."""
+    path.mkdir(parents=True)
+    write_run(_RunFiles(path), model, latents.astype(np.float32), log_variances, particles)  # type: ignore[arg-type]
+
+
 def write_moving_run(
     path: Path,
     latents: np.ndarray,
@@ -98,11 +119,9 @@ def write_moving_run(
     epochs: Mapping[int, np.ndarray] | None = None,
 ) -> Path:
     """Write the folder of a run with these latents (N, zdim)."""
-    path.mkdir(parents=True)
-    files = _RunFiles(path)
     held = made_up_set(len(latents)) if particles is None else particles
-    write_run(files, MovingModel(latents.shape[1]), latents.astype(np.float32), log_variances, held)  # type: ignore[arg-type]
+    write_files(path, MovingModel(latents.shape[1]), latents, particles=held, log_variances=log_variances)
     for epoch, kept in (epochs or {}).items():
-        files.write_data(f"latents_epoch_{epoch}.npz", arrays_bytes({"z": kept.astype(np.float32)}))
+        (path / f"latents_epoch_{epoch}.npz").write_bytes(arrays_bytes({"z": kept.astype(np.float32)}))
     (path / "training.csv").write_text("epoch,loss,kl\n1,2.0,0.1\n2,1.5,0.4\n")
     return path

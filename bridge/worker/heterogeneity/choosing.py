@@ -81,7 +81,7 @@ def read_outline(path: Path) -> Numbers:
     text = read_bounded(path, _MOST_OUTLINE_BYTES, is_a="an outline is a few corners")
     try:
         found = np.array(json.loads(text) if text.lstrip().startswith("[") else _pairs(text), dtype=np.float64)
-    except (ValueError, RecursionError, TypeError) as error:
+    except (ValueError, OverflowError, RecursionError, TypeError) as error:
         raise InputInvalid(f"{path}: is no outline: it needs two numbers a line, or a JSON list of pairs") from error
     if found.ndim != 2 or found.shape[1] != 2 or not 3 <= len(found) <= _MOST_CORNERS or not np.isfinite(found).all():
         raise InputInvalid(

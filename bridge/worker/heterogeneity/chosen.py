@@ -24,6 +24,7 @@ def chosen_latents(run: LatentRun, epoch: int | None) -> Latents:
     latents = run.latents if epoch is None else run.latents_of_epoch(epoch)
     if latents.shape != run.latents.shape:
         raise InputInvalid(f"{run.path}: latents of epoch {epoch} are of other particles; run the training again")
-    if len(latents) < _FEWEST_PARTICLES:
-        raise InputInvalid(f"{run.path}: has {len(latents)} particles, too few to look at; train on more")
+    objects = run.objects_in(latents)
+    if len(objects.firsts) < _FEWEST_PARTICLES:
+        raise InputInvalid(f"{run.path}: has {objects.counted}, too few to look at; train on more")
     return latents

@@ -42,12 +42,18 @@ class Dependence:
     is_strong: bool
 
 
-def covariates_of(particles: ParticleSet | None) -> Columns:
-    """Columns (N,) of what is known of each particle, with units in the names; none without particles."""
+def covariates_of(particles: ParticleSet | None, firsts: NDArray[np.int64] | None = None) -> Columns:
+    """Columns (N,) of what is known of each particle, with units in the names; none without particles.
+
+    Parameters
+    ----------
+    firsts
+        (N,) the row that stands for each particle, where several images show one; every row for itself if None.
+    """
     found: Columns = {}
     if particles is None:
         return found
-    known = values_of_set(particles)
+    known = values_of_set(particles if firsts is None else particles.of(firsts))
     if "defocus_u_A" in known:
         found["defocus (A)"] = (known["defocus_u_A"] + known["defocus_v_A"]) / 2
     if "tilt_deg" in known:
@@ -64,7 +70,10 @@ def covariates_of(particles: ParticleSet | None) -> Columns:
 
 
 def dependences(components: Mapping[str, NDArray[np.float64]], covariates: Columns) -> list[Dependence]:
-    """Every component (N,) against every covariate: ranks, and for groups and azimuths shares of the variance."""
+    """Every component (N,) against every covariate: ranks, and for groups and azimuths shares of the variance.
+
+    What chance gives is told by N, so a particle that many images show must be there once.
+    """
     found = []
     for name, values in components.items():
         for covariate, column in covariates.items():

@@ -154,9 +154,15 @@ def _in_short(values: Mapping[str, NDArray[np.float64]]) -> Iterator[str]:
 
 def _table(path: Path) -> dict[str, NDArray[np.generic]]:
     """The columns of a CSV table whose first row are names; those that hold no numbers are left out."""
-    rows = list(
-        csv.reader(io.StringIO(read_bounded(path, _MOST_CSV_BYTES, is_a="a table has a row for each particle")))
-    )
+    text = read_bounded(path, _MOST_CSV_BYTES, is_a="a table has a row for each particle")
+    try:
+        # Lines may end as those of any system do.
+        rows = list(csv.reader(io.StringIO(text, newline=None)))
+    except csv.Error as error:
+        raise InputInvalid(f"{path}: is no table of comma-separated values ({error}); write it again") from error
+    # Only at the end: left out between others, an empty line would give all that follow another particle's values.
+    while rows and not rows[-1]:
+        rows.pop()
     if len(rows) < 2 or len(set(map(len, rows))) != 1 or len(rows[0]) > _MOST_COLUMNS:
         raise InputInvalid(f"{path}: is no table with a row of names and rows of as many values; write it again")
     found: dict[str, NDArray[np.generic]] = {}

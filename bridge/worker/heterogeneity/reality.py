@@ -40,6 +40,7 @@ from cryobridge.wrappers.particles.particle_set import ParticleSet
 from ..loop import Progress
 from ..report.page import Judged
 from ..report.quantities import angstrom
+from .objects import Objects, objects_named
 
 WRONG_POSES = 0.5
 """Share of a mode inside the span of pose errors from which on it is taken for one."""
@@ -154,7 +155,14 @@ class SubspaceControls:
 
 
 def controls_of(
-    images: SeenImages, consensus: Consensus, fit: SubspaceFit, subspace: Subspace, residuals: Tensor, *, seed: int = 0
+    images: SeenImages,
+    consensus: Consensus,
+    fit: SubspaceFit,
+    subspace: Subspace,
+    residuals: Tensor,
+    *,
+    seed: int = 0,
+    object_of: Tensor | None = None,
 ) -> Generator[Progress | None, None, SubspaceControls]:
     """Measure; progress goes from 0 to 1. It takes about twice as long as the fit.
 
@@ -166,6 +174,8 @@ def controls_of(
         The fit on their residuals, and what it found.
     residuals
         (N, M) spectra without the consensus.
+    object_of
+        (N,) which object each image shows; None where every image shows its own.
     """
     modes, rounds, radius = subspace.modes, len(subspace.log_likelihood), subspace.grid.radius
     if len(images) < 2 * _FEWEST:
@@ -177,7 +187,7 @@ def controls_of(
     left = images.with_spectra(residuals)
     for half in (0, 1):
         yield Progress(f"half {half + 1} of the particles", 0.45 + 0.25 * half)
-        some = torch.arange(half, len(images), 2, device=residuals.device)
+        some = half_of(len(images), half, object_of).to(residuals.device)
         of_half = SubspaceFit(left.of(some), radius, consensus.prior_power)
         halves.append((yield from of_half.fit_in_parts(modes, rounds, seed=seed)))
     shown = low_passed(consensus.volume, radius)
@@ -195,8 +205,23 @@ def controls_of(
     )
 
 
+def half_of(count: int, half: int, object_of: Tensor | None) -> Tensor:
+    """Every second of so many images, from the first or the second on; of every second object all, if there are two."""
+    if object_of is None:
+        return torch.arange(half, count, 2)
+    which = objects_named(object_of.cpu().numpy()).of_row
+    return torch.from_numpy(np.flatnonzero(which % 2 == half)) if which.any() else torch.arange(half, count, 2)
+
+
 def associations(latents: NDArray[np.float32], particles: ParticleSet) -> dict[str, Tensor]:
-    """What latents (N, K) may go with that is not of the particle: by name, shares (K,) of their variance."""
+    """What latents (N, K) may go with that is not of the particle: by name, shares (K,) of their variance.
+
+    Of a tilt series each object is there once, by its first image: all its images have one latent, and chance is told
+    by how many there are.
+    """
+    objects = Objects.of(latents, particles)
+    if not objects.are_rows:
+        latents, particles = latents[objects.firsts], particles.of(objects.firsts)
     z, found = torch.from_numpy(latents), {}
     if particles.ctf is not None:
         found["defocus"] = explained_by_number(z, torch.from_numpy(particles.ctf.defocus_u_A))

@@ -40,6 +40,7 @@ from cryobridge.wrappers.particles.particle_set import ParticleSet
 from cryobridge.wrappers.particles.set_arrays import arrays_of, set_of
 
 from ..jobs.folder import OutputFolder
+from .objects import Objects
 
 MODEL, LATENTS, PARTICLES = "model.safetensors", "latents.npz", "particles.npz"
 EPOCHS = "latents_epoch_*.npz"
@@ -82,6 +83,15 @@ class LatentRun:
     epochs: Mapping[int, Path]
     remarks: Sequence[str] = ()
     peer_contrast: Literal["bright", "dark"] | None = None
+
+    @property
+    def objects(self) -> Objects:
+        """Which rows are objects, by the latents that the run was opened with."""
+        return self.objects_in(self.latents)
+
+    def objects_in(self, latents: Latents) -> Objects:
+        """Which rows are objects, by latents (N, zdim) of any epoch."""
+        return Objects.of(latents, self.particles)
 
     def latents_of_epoch(self, epoch: int) -> Latents:
         """Latents after an epoch, (N, zdim).

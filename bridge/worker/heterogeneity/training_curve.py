@@ -38,7 +38,7 @@ def training_panels(run: Path) -> TrainingCurve | None:
             for name in (rows[0] if rows else {})
             if name not in _LEFT_OUT
         }
-    except (InputInvalid, ValueError, KeyError, TypeError):
+    except (InputInvalid, csv.Error, ValueError, KeyError, TypeError):
         return None
     panels = {name: {name: values} for name, values in columns.items() if np.isfinite(values).any()}
     return TrainingCurve(epochs, panels) if panels and len(epochs) > 1 else None

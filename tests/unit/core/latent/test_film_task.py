@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cryobridge.core.latent import NETWORK, FilmNetwork, FilmShape, FilmTask, LinearModel, information_of
+from cryobridge.core.latent import NETWORK, FilmNetwork, FilmShape, FilmTask, LinearModel, information_of, kept_out
 from cryobridge.core.particles import FourierGrid, HalfDisc, half_disc, slice_points
 from cryobridge.core.subspace import BandGrid
 from cryobridge.core.training import Learned, generator_at
@@ -139,3 +139,19 @@ def test_information_is_the_divergence_of_two_normal_distributions() -> None:
     mine = torch.distributions.Normal(mean, torch.exp(0.5 * log_variance))
     expected = torch.distributions.kl_divergence(mine, torch.distributions.Normal(0.0, 1.0))
     assert torch.allclose(information_of(mean, log_variance), expected)
+
+
+def test_an_object_is_kept_out_with_all_its_images() -> None:
+    object_of = torch.arange(60) % 12 + 5
+    members = kept_out(60, 17, 0, object_of)
+    assert len(members) == 15
+    assert torch.isin(object_of, object_of[members]).sum() == 15
+    assert len(kept_out(60, 3, 0, object_of)) == 5
+    assert len(kept_out(60, 0, 0, object_of)) == 0
+    assert not torch.equal(members, kept_out(60, 17, 1, object_of))
+
+
+def test_objects_of_one_image_are_kept_out_as_images_are() -> None:
+    alone = kept_out(COUNT, 5, 3)
+    assert torch.equal(alone, torch.randperm(COUNT, generator=generator_at(3, 2))[:5].sort().values)
+    assert torch.equal(alone, kept_out(COUNT, 5, 3, torch.arange(COUNT)))

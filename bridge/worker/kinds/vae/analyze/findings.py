@@ -27,6 +27,7 @@ from cryobridge.core.landscape import (
 from cryobridge.schemas.kinds.vae.analyze import AnalyzeOptions
 
 from ....heterogeneity.covariates import Columns, Dependence, covariates_of, dependences
+from ....heterogeneity.objects import Objects
 from ....heterogeneity.run_folder import LatentRun, Latents
 from ....heterogeneity.series import Series, SeriesLook
 
@@ -46,6 +47,8 @@ class LatentFindings:
 
     Attributes
     ----------
+    objects
+        The N particles among the run's rows: images of one object with one latent are one particle.
     latents
         (N, d).
     components, scores
@@ -60,6 +63,7 @@ class LatentFindings:
         (d,) mean information of each number, in nats; None where the run holds no variances.
     """
 
+    objects: Objects
     latents: Numbers
     components: Components
     scores: Numbers
@@ -91,14 +95,16 @@ class VolumeComponents:
 
 def latent_findings(run: LatentRun, options: AnalyzeOptions, latents: Latents) -> LatentFindings:
     """Components, clusters, density, and what goes with defocus, view and shift."""
-    points = latents.astype(np.float64)
+    objects = run.objects_in(latents)
+    points = latents[objects.firsts].astype(np.float64)
     components = principal_components(points)
     scores = components.scores(points)
     clusters = k_means(points, min(options.clusters, len(np.unique(points, axis=0))), options.seed)
-    covariates = covariates_of(run.particles)
+    covariates = covariates_of(run.particles, objects.firsts)
     looked_at = {f"PC{number + 1}": scores[:, number] for number in range(min(_LOOKED_AT, scores.shape[1]))}
     is_last = options.epoch is None
     return LatentFindings(
+        objects=objects,
         latents=points,
         components=components,
         scores=scores,
@@ -106,12 +112,12 @@ def latent_findings(run: LatentRun, options: AnalyzeOptions, latents: Latents) -
         density=log_density(points),
         covariates=covariates,
         dependences=dependences(looked_at, covariates),
-        kl=kl_by_dimension(latents, run.log_variances) if is_last else None,
+        kl=kl_by_dimension(latents, run.log_variances, objects) if is_last else None,
     )
 
 
-def kl_by_dimension(latents: Latents, log_variances: Latents | None) -> Numbers | None:
-    """Mean of (mu^2 + s^2 - 1 - ln s^2) / 2 over particles, (d,) in nats; None without variances.
+def kl_by_dimension(latents: Latents, log_variances: Latents | None, objects: Objects) -> Numbers | None:
+    """Mean of (mu^2 + s^2 - 1 - ln s^2) / 2 over the particles of rows, (d,) in nats; None without variances.
 
     References
     ----------
@@ -119,7 +125,7 @@ def kl_by_dimension(latents: Latents, log_variances: Latents | None) -> Numbers 
     """
     if log_variances is None or log_variances.shape != latents.shape:
         return None
-    mu, logarithm = latents.astype(np.float64), log_variances.astype(np.float64)
+    mu, logarithm = (values[objects.firsts].astype(np.float64) for values in (latents, log_variances))
     result: Numbers = 0.5 * (mu**2 + np.exp(logarithm) - 1 - logarithm).mean(axis=0)
     return result
 
@@ -129,7 +135,10 @@ def epoch_agreements(run: LatentRun) -> Iterator[tuple[int, int, LatentAgreement
     kept = sorted(run.epochs)
     every = sorted({kept[round(place)] for place in np.linspace(0, len(kept) - 1, min(len(kept), _MOST_EPOCHS))})
     for first, second in pairwise(every):
-        one, two = (run.latents_of_epoch(epoch).astype(np.float64) for epoch in (first, second))
+        before, after = (run.latents_of_epoch(epoch) for epoch in (first, second))
+        # Rows count as one particle where they have one latent in both.
+        firsts = max((run.objects_in(latents).firsts for latents in (before, after)), key=len)
+        one, two = (latents[firsts].astype(np.float64) for latents in (before, after))
         if len(one) == len(two) and len(one) >= _FEWEST_PARTICLES:
             yield first, second, agreement(one, two)
 

@@ -90,8 +90,8 @@ def analysed(
     """
     folder = context.folder
     latents, finishing = chosen_latents(run_, options.epoch), finishing_of(options, run_)
-    yield Progress(f"read latents of {len(latents)} particles, {latents.shape[1]} numbers each", 0.02)
     found = latent_findings(run_, options, latents)
+    yield Progress(f"read latents of {found.objects.counted}, {latents.shape[1]} numbers each", 0.02)
     made, series = _MadeSoFar(), _series_of(found, options)
     expect_room_on_disk(folder.path, sum(len(one.z) for one in series), finishing.box)
     yield from context.remarked(_remarks(found, options))
@@ -202,7 +202,7 @@ def _report(
 
 def _metrics(found: LatentFindings, made: _MadeSoFar) -> dict[str, float | int | list[float]]:
     metrics: dict[str, float | int | list[float]] = {
-        "particles": len(found.latents),
+        **found.objects.metrics,
         "latent_dimensions": found.latents.shape[1],
         "clusters": len(found.clusters.counts),
         "latent_shares": [round(float(share), 6) for share in found.components.shares[:8]],

@@ -63,7 +63,7 @@ def page_of(done: AnalyzedRun) -> tuple[Report, list[str]]:
     largest = float(found.clusters.counts.max() / found.clusters.counts.sum())
     page = Report(
         title="What the latents say",
-        summary=f"{len(found.latents)} particles in {len(found.clusters.counts)} clusters; the first component holds "
+        summary=f"{found.objects.counted} in {len(found.clusters.counts)} clusters; the first component holds "
         f"{percent(float(found.components.shares[0]))} of the latents' variance"
         + (f" and that of volumes {percent(float(done.volumes.shares[0]))}." if done.volumes is not None else "."),
         facts={

@@ -20,20 +20,21 @@ _MOST_LISTED = 8
 def analysis_arrays(
     found: LatentFindings, volumes: VolumeComponents | None, umap: NDArray[np.float64] | None
 ) -> dict[str, NDArray[np.generic]]:
-    """By particle, row i of particle i of the run: z, pc, cluster, density, and what else there is; and the centres."""
+    """By image, row i of image i of the run: z, pc, cluster, density, and what else there is; and the centres' rows."""
+    of_row = found.objects.of_row
     arrays: dict[str, NDArray[np.generic]] = {
-        "z": found.latents.astype(np.float32),
-        "pc": found.scores.astype(np.float32),
-        "cluster": found.clusters.labels.astype(np.int32),
-        "density": found.density.astype(np.float32),
-        "cluster_centre": found.clusters.centres,
+        "z": found.latents[of_row].astype(np.float32),
+        "pc": found.scores[of_row].astype(np.float32),
+        "cluster": found.clusters.labels[of_row].astype(np.int32),
+        "density": found.density[of_row].astype(np.float32),
+        "cluster_centre": found.objects.firsts[found.clusters.centres],
         "pc_axes": found.components.axes,
         "pc_mean": found.components.mean,
     }
     if volumes is not None:
-        arrays["volume_pc"] = volumes.scores.astype(np.float32)
+        arrays["volume_pc"] = volumes.scores[of_row].astype(np.float32)
     if umap is not None:
-        arrays["umap"] = umap.astype(np.float32)
+        arrays["umap"] = umap[of_row].astype(np.float32)
     return arrays
 
 
@@ -43,19 +44,21 @@ def analysis_bytes(found: LatentFindings, volumes: VolumeComponents | None, umap
 
 
 def cluster_table(found: LatentFindings) -> str:
-    """A row for each cluster: particles, their share, the centre's particle, and its latent."""
+    """A row for each cluster: particles, their share, the row of the centre's particle, and its latent."""
     counts, centres = found.clusters.counts, found.clusters.centres
     rows = [",".join(("cluster", "particles", "share", "centre", *_names("z", found.latents.shape[1])))]
     for number, (count, centre) in enumerate(zip(counts.tolist(), centres.tolist(), strict=True)):
         latent = (f"{value:.8g}" for value in found.latents[centre])
-        rows.append(",".join((str(number), str(count), f"{count / counts.sum():.6f}", str(centre), *latent)))
+        row = str(found.objects.firsts[centre])
+        rows.append(",".join((str(number), str(count), f"{count / counts.sum():.6f}", row, *latent)))
     return "\n".join(rows) + "\n"
 
 
 def particle_table(found: LatentFindings) -> str:
-    """A row for each particle: its number from 0 on, cluster, density, and the first components."""
-    listed = found.scores[:, :_MOST_LISTED]
-    columns = np.column_stack([np.arange(len(listed)), found.clusters.labels, found.density, listed])
+    """A row for each image: its number from 0 on, and its particle's cluster, density, and first components."""
+    of_row = found.objects.of_row
+    listed = found.scores[of_row, :_MOST_LISTED]
+    columns = np.column_stack([np.arange(len(listed)), found.clusters.labels[of_row], found.density[of_row], listed])
     text = io.StringIO()
     text.write(",".join(("particle", "cluster", "log_density", *_names("pc", listed.shape[1]))) + "\n")
     np.savetxt(text, columns, fmt=["%d", "%d", *["%.6g"] * (1 + listed.shape[1])], delimiter=",")

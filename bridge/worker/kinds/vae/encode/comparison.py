@@ -69,7 +69,7 @@ class LatentComparison:
 
 
 def comparison_of(found: ExplainedImages, trained: Latents) -> LatentComparison:
-    """Compare new latents with the training's (N, zdim)."""
+    """Compare new latents with those of the training's particles (N, zdim)."""
     new = found.latents.astype(np.float64)
     if min(len(new), len(trained)) < FEW:
         nothing = np.full(new.shape[1], np.nan)

@@ -60,7 +60,7 @@ def run(job: VaeEncodeJob, context: Context) -> JobSteps:
     with context.parking.holding(trained.model.held):
         found = yield from scaled(_READ, _ENCODED, encoded(trained.model, encoder, images, job.options.batch))
     folder.mark("encode")
-    compared = comparison_of(found, trained.latents)
+    compared = comparison_of(found, trained.latents[trained.objects.firsts])
     yield from context.remarked(compared.doubts())
     _write(context, trained, particles, found, compared)
     folder.write_text(REPORT_NAME, as_html(page_of(job, trained, particles, found, compared)))

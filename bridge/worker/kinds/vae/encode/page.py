@@ -47,7 +47,7 @@ def page_of(
         title="Latents of new images",
         summary=_summary(found, compared),
         facts=facts,
-        figures=_figures(found, trained.latents),
+        figures=_figures(found, trained.latents[trained.objects.firsts]),
         statements=STATEMENTS,
         methods=paragraphs,
         warnings=[*trained.remarks, *compared.doubts()],

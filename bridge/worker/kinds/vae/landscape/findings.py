@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from cryobridge.core.landscape import Clusters, Labels, ScoreMap, VolumeSpace
 from cryobridge.wrappers.formats.array_file import arrays_bytes
 
+from ....heterogeneity.objects import Objects
+
 Numbers = NDArray[np.float64]
 
 
@@ -19,6 +21,8 @@ class LandscapeFindings:
 
     Attributes
     ----------
+    objects
+        The N particles among the run's rows: images of one object with one latent are one particle.
     latents
         (N, d).
     clusters
@@ -33,6 +37,7 @@ class LandscapeFindings:
         Every particle among the volumes.
     """
 
+    objects: Objects
     latents: Numbers
     clusters: Clusters
     space: VolumeSpace
@@ -58,13 +63,14 @@ class LandscapeFindings:
 
 
 def states_bytes(found: LandscapeFindings) -> bytes:
-    """By particle: state, cluster, components of volumes; and of each volume its centre and state."""
+    """By image: state, cluster, components of volumes; and of each volume the row of its centre, and its state."""
+    of_row = found.objects.of_row
     return arrays_bytes(
         {
-            "state": found.particle_states.astype(np.int32),
-            "cluster": found.clusters.labels.astype(np.int32),
-            "volume_pc": found.every.scores.astype(np.float32),
-            "volume_centre": found.clusters.centres,
+            "state": found.particle_states[of_row].astype(np.int32),
+            "cluster": found.clusters.labels[of_row].astype(np.int32),
+            "volume_pc": found.every.scores[of_row].astype(np.float32),
+            "volume_centre": found.objects.firsts[found.clusters.centres],
             "volume_state": found.states,
             "volume_score": found.scores.astype(np.float32),
         }
@@ -72,8 +78,8 @@ def states_bytes(found: LandscapeFindings) -> bytes:
 
 
 def indices_bytes(found: LandscapeFindings, state: int) -> bytes:
-    """The particles of a state, from 0 on."""
-    return arrays_bytes({"indices": np.flatnonzero(found.particle_states == state)})
+    """The images of a state's particles, by row from 0 on."""
+    return arrays_bytes({"indices": np.flatnonzero(found.particle_states[found.objects.of_row] == state)})
 
 
 def state_table(found: LandscapeFindings, spreads: list[float]) -> str:
@@ -96,8 +102,9 @@ def volume_table(found: LandscapeFindings) -> str:
     """A row for each volume: its state, particles, centre, and components."""
     names = [f"volume_pc{number + 1}" for number in range(found.scores.shape[1])]
     rows = [",".join(("volume", "state", "particles", "centre", *names))]
+    centres = found.objects.firsts[found.clusters.centres]
     for number, scores in enumerate(found.scores.tolist()):
-        told = found.states[number], found.clusters.counts[number], found.clusters.centres[number]
+        told = found.states[number], found.clusters.counts[number], centres[number]
         rows.append(",".join((str(number), *map(str, told), *(f"{score:.6g}" for score in scores))))
     return "\n".join(rows) + "\n"
 

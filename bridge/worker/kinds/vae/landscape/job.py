@@ -24,6 +24,7 @@ from cryobridge.schemas.kinds.vae.landscape import VaeLandscapeJob
 from ....heterogeneity.chosen import chosen_latents
 from ....heterogeneity.decoding import expect_room_on_disk
 from ....heterogeneity.finishing import Finishing, finishing_of
+from ....heterogeneity.objects import Objects
 from ....heterogeneity.run_folder import read_run
 from ....heterogeneity.series import Series, SeriesLook, write_script
 from ....jobs.context import Context
@@ -51,7 +52,9 @@ def run(job: VaeLandscapeJob, context: Context) -> JobSteps:
     """Compare volumes, join them to states, write the states' maps and particles, and the report."""
     options, folder = job.options, context.folder
     run_ = read_run(job.inputs.run, context.device)
-    latents = chosen_latents(run_, options.epoch).astype(np.float64)
+    chosen = chosen_latents(run_, options.epoch)
+    objects = run_.objects_in(chosen)
+    latents = chosen[objects.firsts].astype(np.float64)
     finishing = finishing_of(options, run_)
     mask = _given_mask(job, finishing, context)
     count = min(options.volumes_on(context.device.type), len(np.unique(latents, axis=0)))
@@ -59,7 +62,7 @@ def run(job: VaeLandscapeJob, context: Context) -> JobSteps:
     expect_room_on_disk(folder.path, written, finishing.box)
     clusters = k_means(latents, count, options.seed)
     series = Series("kmeans_", latents[clusters.centres])
-    yield Progress(f"{count} volumes of {len(latents)} particles are compared", 0.05)
+    yield Progress(f"{count} volumes of {objects.counted} are compared", 0.05)
 
     def write(number: int, volume: Tensor) -> None:
         folder.write_map(series.names[number], volume, finishing.voxel_size_A, finishing.position)
@@ -69,7 +72,7 @@ def run(job: VaeLandscapeJob, context: Context) -> JobSteps:
         if mask is None:
             mask = yield from _union(job, volumes, count, finishing)
         folder.write_map("mask.mrc", mask.float(), finishing.voxel_size_A, finishing.position)
-        found = yield from _compared(job, latents, clusters, volumes, mask)
+        found = yield from _compared(job, objects, latents, clusters, volumes, mask)
         folder.mark("compared")
         _write_numbers(context, found)
         maps = StateMaps(found.count)
@@ -112,7 +115,12 @@ def _union(
 
 
 def _compared(
-    job: VaeLandscapeJob, latents: Numbers, clusters: Clusters, volumes: VolumesAgain, mask: Tensor
+    job: VaeLandscapeJob,
+    objects: Objects,
+    latents: Numbers,
+    clusters: Clusters,
+    volumes: VolumesAgain,
+    mask: Tensor,
 ) -> Generator[Progress, None, LandscapeFindings]:
     """Components, states, and every particle's place."""
     options, weights, kept = job.options, clusters.counts.astype(np.float64), MaskedVolumes(mask)
@@ -123,7 +131,7 @@ def _compared(
     scores = torch.cat([(rows - space.mean) @ space.axes.T for rows in kept.chunks()]).double().cpu().numpy()
     states = states_of(scores, weights, options.states, options.linkage)
     every = mapped(latents[clusters.centres], scores, latents, options.seed)
-    return LandscapeFindings(latents, clusters, space, scores, states, every)
+    return LandscapeFindings(objects, latents, clusters, space, scores, states, every)
 
 
 def _write_numbers(context: Context, found: LandscapeFindings) -> None:
@@ -161,6 +169,7 @@ def _metrics(found: LandscapeFindings) -> dict[str, Any]:
         "volumes": len(found.states),
         "states": found.count,
         "particles": found.particles.tolist(),
+        **({} if found.objects.are_rows else {"images": len(found.objects.of_row)}),
         "shares": [round(float(share), 6) for share in found.space.shares],
         "held_out_r2": [None if np.isnan(told) else round(float(told), 6) for told in found.every.held_out_r2],
         "voxels": int(found.space.mask.sum()),

@@ -56,7 +56,7 @@ def page_of(
     page = Report(
         title="States among the volumes",
         summary=f"{found.count} states of {len(found.states)} volumes; the largest holds "
-        f"{percent(float(particles[0] / particles.sum()))} of {len(found.latents)} particles.",
+        f"{percent(float(particles[0] / particles.sum()))} of {found.objects.counted}.",
         facts={
             "run": str(run.path),
             "mask": "given" if job.inputs.mask else "where a volume reaches half its peak",

@@ -53,9 +53,21 @@ class Fitted:
 
 
 def fitted(
-    images: ImageSource, radius: float, modes: int | None, iterations: int, seed: int, context: Context
+    images: ImageSource,
+    radius: float,
+    modes: int | None,
+    iterations: int,
+    seed: int,
+    context: Context,
+    object_of: Tensor | None = None,
 ) -> Generator[Progress | None, None, Fitted]:
-    """Find them; progress goes from 0 to 1."""
+    """Find them; progress goes from 0 to 1.
+
+    Parameters
+    ----------
+    object_of
+        (N,) which object each image shows; None where every image shows its own.
+    """
     members = members_of(len(images), seed).to(images.disc.points.device)
     some = yield from scaled(0.0, 0.1, shown_in_steps(images, members))
     yield Progress(f"consensus of {len(some)} images", 0.1)
@@ -66,7 +78,8 @@ def fitted(
         fit = SubspaceFit(some.with_spectra(residuals), radius, consensus.prior_power)
         tried = modes or TRIED_MODES
         subspace = yield from scaled(0.2, 0.5, fitted_in_steps(fit, tried, iterations, seed))
-        control = controls_of(some, consensus, fit, subspace, residuals, seed=seed)
+        objects = None if object_of is None else object_of[members.cpu()]
+        control = controls_of(some, consensus, fit, subspace, residuals, seed=seed, object_of=objects)
         controls = yield from scaled(0.5, 0.85, control)
         if modes is None:
             more = more_in_steps(fit, subspace, controls.noise, iterations, seed)

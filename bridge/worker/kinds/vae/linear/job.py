@@ -46,7 +46,7 @@ def run(job: VaeLinearJob, context: Context) -> JobSteps:
     folder.mark("read")
     yield from context.remarked(remarks)
     with context.parking.holding(images.held):
-        found = yield from scaled(_READ, _FITTED, _fit(images, radius, options, context))
+        found = yield from scaled(_READ, _FITTED, _fit(images, particles, radius, options, context))
         folder.mark("fit")
     wanted = options.repair_poses == "on" or (options.repair_poses == "on_warning" and found.controls.poses_doubted)
     if wanted:
@@ -56,7 +56,7 @@ def run(job: VaeLinearJob, context: Context) -> JobSteps:
         yield from context.remarked([better.words])
         folder.mark("repair")
         with context.parking.holding(images.held):
-            found = yield from scaled(_READ, _FITTED, _fit(images, radius, options, context))
+            found = yield from scaled(_READ, _FITTED, _fit(images, particles, radius, options, context))
     model = LinearModel.of(found.consensus, found.subspace.first(found.modes), images.pixel_size_A)
     with context.parking.holding(lambda: [*images.held(), *model.held()]):
         latents, log_variances = yield from scaled(_FITTED, _SCORED, _scores(images, model, particles))
@@ -104,9 +104,14 @@ def _images(
 
 
 def _fit(
-    images: PreparedImages | StreamedImages, radius: float, options: LinearOptions, context: Context
+    images: PreparedImages | StreamedImages,
+    particles: ParticleSet,
+    radius: float,
+    options: LinearOptions,
+    context: Context,
 ) -> Generator[Progress | None, None, Fitted]:
-    return fitted(images, radius, options.modes, options.iterations, options.seed, context)
+    object_of = None if particles.tilts is None else torch.from_numpy(particles.tilts.particle)
+    return fitted(images, radius, options.modes, options.iterations, options.seed, context, object_of)
 
 
 def _radius(options: LinearOptions, particles: ParticleSet, box: int) -> float:

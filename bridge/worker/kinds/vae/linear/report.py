@@ -16,6 +16,7 @@ from cryobridge.schemas.kinds.vae.linear import VaeLinearJob
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 
 from ....heterogeneity.fitted_images import tried_more
+from ....heterogeneity.objects import Objects
 from ....heterogeneity.reality import may_not_be_concluded, verdict_of, warnings_of
 from ....heterogeneity.run_folder import Latents
 from ....heterogeneity.words import PPCA, VARIABILITY
@@ -56,11 +57,16 @@ class LinearOutcome:
     latents: Latents
     explained: Mapping[str, Tensor]
 
+    @property
+    def objects(self) -> Objects:
+        """The particles among the images: those that show one object have one latent."""
+        return Objects.of(self.latents, self.particles)
+
     def metrics(self) -> dict[str, float | int | bool]:
         """Numbers for the result."""
         found = self.fitted
         return {
-            "particles": len(self.particles),
+            **self.objects.metrics,
             "fitted_on": len(found.members),
             "modes": found.modes,
             **found.controls.metrics(),
@@ -91,10 +97,15 @@ class LinearOutcome:
         lines += may_not_be_concluded(self.model.radius, self.model.box, self.voxel_size_A)
         if len(found.members) < len(self.particles):
             lines.append(
-                f"Consensus, modes and controls are of {len(found.members)} particles drawn at random, latents of all "
-                f"{len(self.particles)}."
+                f"Consensus, modes and controls are of {len(found.members)} {self.shown} drawn at random, latents of "
+                f"all {len(self.particles)}."
             )
         return lines
+
+    @property
+    def shown(self) -> str:
+        """What a row is."""
+        return "particles" if self.objects.are_rows else "images"
 
     def junk_rows(self) -> NDArray[np.int64]:
         """Rows of the table whose images may show no particle, as a selection has them."""
@@ -119,11 +130,10 @@ def page(job: VaeLinearJob, outcome: LinearOutcome, remarks: list[str]) -> str:
     paragraphs, references = methods.write([_passage(job, outcome, reach_A)])
     report = Report(
         title="Linear heterogeneity",
-        summary=f"{len(outcome.particles)} particles, {found.modes} linear {modes} to {angstrom(reach_A)}: "
-        f"{verdict.words}.",
+        summary=f"{outcome.objects.counted}, {found.modes} linear {modes} to {angstrom(reach_A)}: {verdict.words}.",
         facts={
             "particles": str(job.inputs.particles),
-            "number of particles": str(len(outcome.particles)),
+            "number of particles": outcome.objects.number,
             "fitted on": str(len(found.members)),
             "box": f"{model.box} voxels of {angstrom(outcome.voxel_size_A)}",
             "reach of the modes": angstrom(reach_A),
@@ -143,7 +153,8 @@ def page(job: VaeLinearJob, outcome: LinearOutcome, remarks: list[str]) -> str:
 
 
 def _figures(outcome: LinearOutcome) -> list[Figure]:
-    controls, latents = outcome.fitted.controls, outcome.latents.astype(np.float64)
+    controls, firsts = outcome.fitted.controls, outcome.objects.firsts
+    latents = outcome.latents[firsts].astype(np.float64)
     noise, first = controls.noise, float(controls.noise.null[0])
     found = [
         Figure(
@@ -170,7 +181,7 @@ def _figures(outcome: LinearOutcome) -> list[Figure]:
         found.append(
             Figure(
                 "Latents by what should not matter",
-                figures.latents_by_value(points, _values(outcome.particles), names),
+                figures.latents_by_value(points, _values(outcome.particles.of(firsts)), names),
                 "Mean of each quantity by place. A pattern here means that latents show the microscope or the view.",
                 "associations.csv",
             )
@@ -240,8 +251,8 @@ def _which_modes(job: VaeLinearJob) -> str:
 def _passage(job: VaeLinearJob, outcome: LinearOutcome, reach_A: float) -> Passage:
     found = outcome.fitted
     text = (
-        f"Residuals of {len(found.members)} particles against their Wiener-filtered consensus were modelled up to "
-        f"{angstrom(reach_A)} as a linear combination of {found.subspace.modes} volumes with Gaussian latents "
+        f"Residuals of {len(found.members)} {outcome.shown} against their Wiener-filtered consensus were modelled up "
+        f"to {angstrom(reach_A)} as a linear combination of {found.subspace.modes} volumes with Gaussian latents "
         f"({PPCA.short}; {VARIABILITY.short}; {COVARIANCE.short}), fitted by {job.options.iterations} iterations of "
         f"expectation and maximisation with the noise of each shell. {_which_modes(job)} Latents are posterior means."
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from cryobridge.core.latent import kept_out
 from cryobridge.schemas.kinds.vae.train import LatentTraining
 
 from ....heterogeneity.trained import EpochLoss
@@ -48,7 +50,7 @@ def method_of(start: Start, training: LatentTraining, schedule: Schedule) -> str
         f"to {angstrom(to_A / shape.radius)}. Both were trained as a variational autoencoder "
         f"({VAE.short}; weight of the divergence {schedule.beta:g}) for {counted(schedule.epochs, 'epoch')} in "
         f"batches of {training.batch} at a rate of up to {training.learning_rate:g}, seed {training.seed}; "
-        f"{training.held_out} particles were kept out."
+        f"{_kept_out(start, training)} kept out."
         + (
             " The modes were held against those of residuals permuted over poses, those of two halves of the "
             "particles, and the changes that small errors of poses make."
@@ -56,6 +58,16 @@ def method_of(start: Start, training: LatentTraining, schedule: Schedule) -> str
             else ""
         )
     )
+
+
+def _kept_out(start: Start, training: LatentTraining) -> str:
+    """How many particles; images of tilt series stay with their object."""
+    if start.object_of is None:
+        return f"{training.held_out} particles were"
+    members = kept_out(len(start.images), training.held_out, training.seed, start.object_of)
+    objects = len(torch.unique(start.object_of.cpu()[members]))
+    were = "was" if objects == 1 else "were"
+    return f"{counted(objects, 'particle')} ({counted(len(members), 'image')}) {were}"
 
 
 def _curved(start: Start) -> str:

@@ -193,7 +193,7 @@ def _metrics(found: TrainingFindings, host: int, device: int | None) -> dict[str
     trained = found.trained
     last = trained.curve[-1] if trained.curve else None
     return {
-        "particles": len(found.particles),
+        **found.objects.metrics,
         "box": trained.model.box,
         "voxel_size_A": round(trained.model.voxel_size_A, 5),
         "method": "published" if found.fast is None else "fast",

@@ -192,6 +192,7 @@ class NetworkTraining:
             beta=self.schedule.beta,
             held_out=self.options.held_out,
             seed=self.options.seed,
+            object_of=self.start.object_of,
         )
         course = yield from self._trained(learned, task, course)
         return self._finished(network, course)

@@ -17,6 +17,7 @@ from ....heterogeneity.covariates import covariates_of, dependences
 from ....heterogeneity.covariates import warnings_of as dependence_warnings
 from ....heterogeneity.drawn import DrawnFigures
 from ....heterogeneity.image_source import ImageSource
+from ....heterogeneity.objects import Objects
 from ....heterogeneity.trained import TrainedModel
 from ....heterogeneity.words import CAVEATS
 from ....report import figures, methods
@@ -56,6 +57,11 @@ class TrainingFindings:
     seconds: Mapping[str, float]
 
     @property
+    def objects(self) -> Objects:
+        """The particles among the images: those that show one object with one latent are one."""
+        return Objects.of(self.trained.latents, self.particles)
+
+    @property
     def linear_likeness(self) -> float | None:
         """Correlation of what the network and the linear model say varies along the first component; None without."""
         if self.fast is None or len(self.along.volumes) < 2:
@@ -74,8 +80,9 @@ def page_of(found: TrainingFindings) -> tuple[Report, list[str]]:
     _draw_volumes(found, drawn)
     _draw_latents(found, drawn)
     _draw_course(found, drawn)
-    named = {f"component {n + 1}": found.along.components[:, n] for n in range(_count(found))}
-    warnings = [*trained.warnings, *dependence_warnings(dependences(named, covariates_of(found.particles)))]
+    firsts = found.objects.firsts
+    named = {f"component {n + 1}": found.along.components[firsts, n] for n in range(_count(found))}
+    warnings = [*trained.warnings, *dependence_warnings(dependences(named, covariates_of(found.particles, firsts)))]
     paragraphs, references = methods.write([Passage(text, tuple(trained.references)) for text in trained.methods])
     report = Report(
         title="What varies between particles",
@@ -96,13 +103,11 @@ def _count(found: TrainingFindings) -> int:
 
 
 def _summary(found: TrainingFindings) -> str:
-    model, count = found.trained.model, len(found.particles)
+    model, counted = found.trained.model, found.objects.counted
     if not model.zdim:
-        return f"One volume of {model.box} voxels of {angstrom(model.voxel_size_A)} was learned from {count} particles."
+        return f"One volume of {model.box} voxels of {angstrom(model.voxel_size_A)} was learned from {counted}."
     shares = ", ".join(f"{100 * share:.0f} %" for share in found.along.shares[:_SHOWN_COMPONENTS])
-    return (
-        f"{count} particles have latents of {model.zdim} numbers; their first components hold {shares} of the variance."
-    )
+    return f"{counted} have latents of {model.zdim} numbers; their first components hold {shares} of the variance."
 
 
 def _verdict(found: TrainingFindings, warnings: Sequence[str]) -> Judged | None:
@@ -144,10 +149,11 @@ def _beside_linear(found: TrainingFindings) -> str:
 def _of_kept_out(found: TrainingFindings, looked: float) -> str:
     if found.fast is None:
         return f"The loss of particles that nothing was learned from is {looked:.4f}."
+    each = "each" if found.objects.are_rows else "an image"
     by_noise = -_OF_NOISE * found.trained.model.zdim < looked < 0
     return (
         f"Particles that nothing was learned from are described {'better' if looked < 0 else 'worse'} by their latents "
-        f"than by one volume, by {abs(looked):.1f} nats each"
+        f"than by one volume, by {abs(looked):.1f} nats {each}"
         + (", which is what latents that are found from noise gain as well." if by_noise else ".")
     )
 
@@ -161,7 +167,7 @@ def _facts(found: TrainingFindings) -> dict[str, str]:
     trained = found.trained
     model = trained.model
     facts = {
-        "particles": f"{found.job.inputs.particles} ({len(found.particles)})",
+        "particles": f"{found.job.inputs.particles} ({found.objects.number})",
         "method": "published" if found.fast is None else "fast",
         "box": f"{model.box} voxels of {angstrom(model.voxel_size_A)}",
         "numbers of a latent": str(model.zdim),
@@ -206,7 +212,8 @@ def _draw_volumes(found: TrainingFindings, drawn: DrawnFigures) -> None:
 
 
 def _draw_latents(found: TrainingFindings, drawn: DrawnFigures) -> None:
-    parts, shares = found.along.components, found.along.shares
+    firsts, shares = found.objects.firsts, found.along.shares
+    parts = found.along.components[firsts]
     if not parts.shape[1]:
         return
     names = [f"component {number + 1} ({100 * share:.0f} %)" for number, share in enumerate(shares)]
@@ -222,7 +229,7 @@ def _draw_latents(found: TrainingFindings, drawn: DrawnFigures) -> None:
         "How many particles lie where in the first two components. A cloud without parts may be a continuous motion, "
         "or noise.",
     )
-    known = covariates_of(found.particles)
+    known = covariates_of(found.particles, firsts)
     if known:
         drawn.add(
             "Latents against what is not of the molecule",

@@ -106,6 +106,8 @@ class Start:
         The model whose networks are trained on; None for new ones.
     reality
         What the controls say; None where there were none.
+    object_of
+        (N,) which object each image shows, from 0 on; None where every image shows its own.
     """
 
     images: ImageSource
@@ -116,6 +118,7 @@ class Start:
     scale: float
     earlier: FilmModel | None = None
     reality: Reality | None = None
+    object_of: Tensor | None = None
 
     @property
     def device(self) -> torch.device:
@@ -219,7 +222,8 @@ class Starting:
             scores, _ = joined_scores(scores, log_variances, linear.prior_variance, objects)
         size = decoder_size(self.device, self.earlier)
         shape = FilmShape(self.bands.zdim, linear.zdim, self.images.box, self.bands.radius, **size)
-        return Start(self.images, linear, scores, noise, shape, scale, self.earlier, Reality(**told) if told else None)
+        reality = Reality(**told) if told else None
+        return Start(self.images, linear, scores, noise, shape, scale, self.earlier, reality, self.object_of)
 
     def _found(self) -> Generator[Progress | None, None, Checkpoint]:
         members = members_of(len(self.images), self.seed).to(self.device)
@@ -234,7 +238,8 @@ class Starting:
             subspace = yield from scaled(0.1, 0.4, fitted_in_steps(fit, modes, ITERATIONS, self.seed))
             reality: Reality | None = None
             if self.tested and len(self.images) >= FEWEST_TESTED:
-                control = controls_of(some, consensus, fit, subspace, residuals, seed=self.seed)
+                objects = None if self.object_of is None else self.object_of[members.cpu()]
+                control = controls_of(some, consensus, fit, subspace, residuals, seed=self.seed, object_of=objects)
                 controls = yield from scaled(0.4, 0.7, control)
                 more = more_in_steps(fit, subspace, controls.noise, ITERATIONS, self.seed)
                 subspace = yield from scaled(0.7, 0.9, more)

@@ -40,8 +40,9 @@ def run(job: VaeTraverseJob, context: Context) -> JobSteps:
     """Write the way, the volumes on it, and the report."""
     options, folder = job.options, context.folder
     run_ = read_run(job.inputs.run, context.device)
-    points = chosen_latents(run_, options.epoch).astype(np.float64)
-    finishing, way = finishing_of(options, run_), way_of(job, run_, points)
+    latents = chosen_latents(run_, options.epoch)
+    points, objects = latents.astype(np.float64), run_.objects_in(latents)
+    finishing, way = finishing_of(options, run_), way_of(job, run_, points, objects)
     series = Series("path_", way.z[way.shown], options.first_number)
     if not options.skip_volumes:
         expect_room_on_disk(folder.path, len(series.z), finishing.box)
@@ -58,7 +59,7 @@ def run(job: VaeTraverseJob, context: Context) -> JobSteps:
         write_script(context, "path.cxc", series.names, look.levels, finishing)
         folder.write_text("neighbours.csv", neighbour_table([(series, look)], finishing))
         folder.mark("volumes")
-    drawn = _figures(points, way, series, look, finishing)
+    drawn = _figures(points[objects.firsts], way, series, look, finishing)
     folder.remark(drawn.remarks)
     folder.write_text(REPORT_NAME, as_html(_page(job, run_, way, finishing, drawn)))
     return folder.finish(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.vae.traverse import TraverseOptions, VaeTraverseJob
 from cryobridge.wrappers.formats.latent_file import read_latents
 
+from ....heterogeneity.objects import Objects
 from ....heterogeneity.run_folder import LatentRun
 
 Numbers = NDArray[np.float64]
@@ -39,11 +40,11 @@ class Way:
     z
         (P, d).
     nearest
-        (P,) the particle nearest to each; on a graph, that which it is.
+        (P,) the row of the particle nearest to each; on a graph, that which it is.
     shown
         (K,) which of them volumes are made of.
     anchors
-        (A,) which particles it was to go through; none along a component.
+        (A,) rows of the particles it was to go through; none along a component.
     words
         What it is, for people.
     """
@@ -55,24 +56,31 @@ class Way:
     words: str
 
 
-def way_of(job: VaeTraverseJob, run: LatentRun, points: Numbers) -> Way:
-    """Find the way among particles with latents (N, d).
+def way_of(job: VaeTraverseJob, run: LatentRun, points: Numbers, objects: Objects) -> Way:
+    """Find the way among particles, the objects of rows with latents (N, d).
 
     Raises
     ------
     InputInvalid
         If there is no such component or particle, or the graph falls apart between two anchors.
     """
+    # Rows of one object are one particle: as several they would be each other's neighbours, and nobody else's.
+    found = _among(job, run, points[objects.firsts], _anchors(job, run, objects))
+    return replace(found, nearest=objects.firsts[found.nearest], anchors=objects.firsts[found.anchors])
+
+
+def _among(job: VaeTraverseJob, run: LatentRun, points: Numbers, anchors: Places | None) -> Way:
+    """The way, its particles counted as the latents (O, d) of objects are, and so the anchors (A,) that were named."""
     options = job.options
     if options.way == "component":
         return _along_component(run, options, points)
     if options.way == "direct":
-        ends = _anchor_latents(job, run, points)
+        ends = _anchor_latents(job, points, anchors)
         path = direct_path(ends, options.between, loop=options.loop)
         words = f"straight through {len(ends)} anchors" + (", and back" if options.loop else "")
         everything = np.arange(len(path), dtype=np.int64)
         return Way(path, nearest(points, path), everything, nearest(points, ends), words)
-    return _along_graph(job, run, points)
+    return _along_graph(job, points, anchors)
 
 
 def _along_component(run: LatentRun, options: TraverseOptions, points: Numbers) -> Way:
@@ -86,13 +94,10 @@ def _along_component(run: LatentRun, options: TraverseOptions, points: Numbers) 
     return Way(z, nearest(points, z), everything, np.empty(0, np.int64), words)
 
 
-def _along_graph(job: VaeTraverseJob, run: LatentRun, points: Numbers) -> Way:
+def _along_graph(job: VaeTraverseJob, points: Numbers, anchors: Places | None) -> Way:
     options = job.options
-    if options.anchors is None and job.inputs.z_file is None:
-        anchors = ends_of(points)
-    else:
-        ends = _anchor_latents(job, run, points)
-        anchors = nearest(points, ends) if options.anchors is None else np.array(options.anchors, np.int64)
+    if anchors is None:
+        anchors = ends_of(points) if job.inputs.z_file is None else nearest(points, _anchor_latents(job, points, None))
     if len(set(anchors.tolist())) < 2:
         raise InputInvalid("anchors: all are the same particle, so there is no way between them; give two others")
     most, average = options.most_neighbours, options.average_neighbours
@@ -122,17 +127,24 @@ def ends_of(points: Numbers) -> Places:
     return np.array(found, np.int64)
 
 
-def _anchor_latents(job: VaeTraverseJob, run: LatentRun, points: Numbers) -> Numbers:
+def _anchors(job: VaeTraverseJob, run: LatentRun, objects: Objects) -> Places | None:
+    """The anchors (A,) that were named by their rows, as numbers of objects; None where none were."""
+    if job.options.anchors is None:
+        return None
+    members = np.array(job.options.anchors, np.int64)
+    count = len(objects.of_row)
+    if members.max(initial=0) >= count:
+        raise InputInvalid(f"anchors: {run.path} has no particle {members.max()}; its particles are 0 to {count - 1}")
+    found: Places = objects.of_row[members]
+    return found
+
+
+def _anchor_latents(job: VaeTraverseJob, points: Numbers, anchors: Places | None) -> Numbers:
     """Latents (A, d) of the anchors."""
     if job.inputs.z_file is not None:
         found = read_latents(job.inputs.z_file, points.shape[1]).astype(np.float64)
         if len(found) < 2:
             raise InputInvalid(f"{job.inputs.z_file}: holds one latent; a way needs two or more")
         return found
-    members = np.array(job.options.anchors or (), np.int64)
-    if members.max(initial=0) >= len(points):
-        raise InputInvalid(
-            f"anchors: {run.path} has no particle {members.max()}; its particles are 0 to {len(points) - 1}"
-        )
-    chosen: Numbers = points[members]
+    chosen: Numbers = points[np.empty(0, np.int64) if anchors is None else anchors]
     return chosen

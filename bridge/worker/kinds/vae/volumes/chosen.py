@@ -74,7 +74,7 @@ def _of_particles(members: tuple[int, ...], run: LatentRun) -> ChosenLatents:
 
 
 def _on_grid(job: VaeVolumesJob, run: LatentRun) -> ChosenLatents:
-    latents = run.latents
+    latents = run.latents[run.objects.firsts]
     texts = job.options.grid or DEFAULT_GRID
     axes = [grid_axis(text) for text in texts]
     if len(latents) < 2:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from cryobridge.core.latent import Nearness, nearness
@@ -34,7 +36,7 @@ def run(job: VaeVolumesJob, context: Context) -> JobSteps:
     count = len(chosen.z)
     expect_room_on_disk(folder.path, count, finishing.box)
     together = together_at_most(found.model.box, context.device)
-    near = near_particles(chosen.z, found.latents)
+    near = near_particles(chosen.z, found)
     yield from context.remarked([*found.remarks, *doubts(near, chosen.z, options.first_number)])
     folder.mark("read")
     yield Progress(f"read a model of {found.model.zdim} latents and box {found.model.box}", 0.02)
@@ -68,11 +70,13 @@ def run(job: VaeVolumesJob, context: Context) -> JobSteps:
     )
 
 
-def near_particles(z: Latents, latents: Latents) -> Nearness | None:
-    """How near latents (K, zdim) are to particles (N, zdim); None where there are too few to tell."""
-    if z.shape[1] == 0 or len(latents) < _LEAST_PARTICLES:
+def near_particles(z: Latents, run_: LatentRun) -> Nearness | None:
+    """How near latents (K, zdim) are to the run's particles, told by their first images; None where they are few."""
+    firsts = run_.objects.firsts
+    if z.shape[1] == 0 or len(firsts) < _LEAST_PARTICLES:
         return None
-    return nearness(z, latents)
+    found = nearness(z, run_.latents[firsts])
+    return replace(found, nearest=firsts[found.nearest])
 
 
 def _written(

@@ -52,7 +52,18 @@ def test_outlines_are_read_as_programs_write_them(tmp_path: Path, text: str) -> 
     assert read_outline(tmp_path / "outline").tolist() == [[0, 0], [1, 0], [1, 1]]
 
 
-@pytest.mark.parametrize("text", ["", "0,0\n1,1\n", "0,0\n1,0,3\n2,2", "[1, 2, 3]", "[[0,0],[1,0],[1,1e999]]", "[[[[["])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0,0\n1,1\n",
+        "0,0\n1,0,3\n2,2",
+        "[1, 2, 3]",
+        "[[0,0],[1,0],[1,1e999]]",
+        f"[[0,0],[1,0],[1,1{'0' * 400}]]",
+        "[[[[[",
+    ],
+)
 def test_what_is_no_outline_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "outline.csv").write_text(text)
     with pytest.raises(InputInvalid, match="is no outline"):

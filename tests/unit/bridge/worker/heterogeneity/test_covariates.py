@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from support.moving_run import made_up_set
+from support.moving_run import MovingModel, made_up_series, made_up_set
 
 from cryobridge.bridge.worker.heterogeneity.covariates import (
     between_groups,
@@ -14,6 +15,10 @@ from cryobridge.bridge.worker.heterogeneity.covariates import (
     dependences,
     warnings_of,
 )
+from cryobridge.bridge.worker.heterogeneity.reality import associations
+from cryobridge.bridge.worker.heterogeneity.run_folder import LatentRun
+from cryobridge.bridge.worker.kinds.vae.analyze.findings import latent_findings
+from cryobridge.schemas.kinds.vae.analyze import AnalyzeOptions
 
 COUNT = 2000
 RANDOM = np.random.default_rng(6)
@@ -70,3 +75,20 @@ def test_few_particles_that_go_with_nothing_are_not_warned_of() -> None:
     }
     found = [one for _ in range(100) for one in dependences({"PC1": dice.normal(size=40)}, covariates)]
     assert sum(one.is_strong for one in found) <= 3
+
+
+def test_images_of_tilt_series_go_with_tomograms_no_more_often_than_their_particles_would() -> None:
+    """60 tomograms of 8 particles in 5 images: by images nearly all of these latents would go with the tomogram."""
+    dice, objects, tilts = np.random.default_rng(12), 480, 5
+    series = made_up_series(objects, tilts)
+    assert series.tilts is not None
+    particles = replace(series, micrograph=series.tilts.particle // 8, micrographs=tuple(map(str, range(60))))
+    options = AnalyzeOptions(clusters=2)
+    strong, explained = 0, []
+    for _ in range(5):
+        latents = np.tile(dice.normal(size=(objects, 2)), (tilts, 1)).astype(np.float32)
+        run = LatentRun(Path("run"), MovingModel(2), latents, None, particles, {})
+        strong += sum(one.is_strong for one in latent_findings(run, options, latents).dependences)
+        explained.append(float(associations(latents, particles)["micrograph"].max()))
+    assert strong <= 1
+    assert max(explained) < 0.1

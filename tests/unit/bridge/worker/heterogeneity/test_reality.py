@@ -9,6 +9,7 @@ import torch
 
 from cryobridge.bridge.worker.heterogeneity.reality import (
     SubspaceControls,
+    half_of,
     may_not_be_concluded,
     verdict_of,
     warnings_of,
@@ -119,3 +120,16 @@ def test_a_mode_of_both_halves_is_kept_though_junk_hides_it_in_the_noise():
     assert "Both halves have 2 modes" in verdict_of(hidden, NOTHING).reasons[2]
     by_chance = replace(hidden, by_chance=0.8)
     assert (by_chance.shared, by_chance.worth_keeping) == (0, 1)
+
+
+def test_halves_have_no_object_in_common_whatever_the_order_of_their_images() -> None:
+    for object_of in (torch.arange(41 * 6) // 41, torch.arange(41 * 6) % 6, torch.tensor([7, 3, 7, 9, 3, 9, 9, 1])):
+        first, second = (object_of[half_of(len(object_of), half, object_of)] for half in (0, 1))
+        assert not torch.isin(first, second).any()
+        assert len(first) + len(second) == len(object_of)
+        assert abs(len(first.unique()) - len(second.unique())) <= 1
+
+
+def test_without_objects_halves_are_every_second_image() -> None:
+    assert half_of(5, 1, None).tolist() == [1, 3]
+    assert half_of(5, 0, torch.zeros(5, dtype=torch.long)).tolist() == [0, 2, 4]

@@ -31,6 +31,7 @@ def test_a_figure_that_fails_is_left_out_and_said() -> None:
         ("epoch,loss\n1,nan\n", None),
         ("step,loss\n1,2\n", None),
         ("epoch,loss\n1,much\n", None),
+        ("epoch,loss\r1,2\r2,1\r", None),
         ("", None),
         (None, None),
     ],

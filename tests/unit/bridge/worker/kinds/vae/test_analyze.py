@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from support.map_jobs import read_back, run_map_job
-from support.moving_run import BOX, VOXEL_A, MovingModel, made_up_set, write_moving_run
+from support.moving_run import BOX, VOXEL_A, MovingModel, made_up_series, made_up_set, write_moving_run
 
 from cryobridge.bridge.worker.kinds.vae.analyze import job
 from cryobridge.bridge.worker.kinds.vae.analyze import page as analyze_page
@@ -56,6 +56,36 @@ def test_the_states_are_the_clusters(done: tuple[dict[str, Any], Path]) -> None:
     assert [int(row["particles"]) for row in table] == [80, 80, 80]
     assert len(rows(out / "particles.csv")) == COUNT
     assert result["metrics"]["clusters"] == 3
+
+
+def test_images_of_a_tilt_series_are_one_particle_and_have_a_row_each(
+    done: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    """Epoch 1 had other latents for images of one object: there they are particles."""
+    epochs = {1: RANDOM.normal(size=(5 * COUNT, 2)), 2: np.tile(LATENTS + 0.01, (5, 1)), 3: np.tile(LATENTS, (5, 1))}
+    run = write_moving_run(
+        tmp_path / "run",
+        np.tile(LATENTS, (5, 1)),
+        particles=made_up_series(COUNT, 5),
+        log_variances=np.full((5 * COUNT, 2), -4.0, np.float32),
+        epochs=epochs,
+    )
+    result, _ = run_map_job("vae.analyze", tmp_path / "out", {"run": run}, OPTIONS)
+    out = tmp_path / "out"
+    with np.load(done[1] / "analysis.npz") as one, np.load(out / "analysis.npz") as found:
+        for name in ("z", "pc", "cluster", "density", "volume_pc"):
+            np.testing.assert_allclose(found[name], np.tile(one[name].T, 5).T, rtol=1e-5, atol=1e-5, err_msg=name)
+        assert (found["cluster_centre"] == one["cluster_centre"]).all()
+    for name in ("clusters.csv", "components.csv", "z_pc1.txt"):
+        assert (out / name).read_text() == (done[1] / name).read_text(), name
+    assert rows(out / "epochs.csv")[1] == rows(done[1] / "epochs.csv")[1]
+    assert len(rows(out / "particles.csv")) == 5 * COUNT
+    assert (result["metrics"]["particles"], result["metrics"]["images"]) == (COUNT, 5 * COUNT)
+    assert "images" not in done[0]["metrics"]
+    assert f"{COUNT} particles ({5 * COUNT} images) in 3 clusters" in (out / "report.html").read_text()
+    options = {"epoch": 1, "clusters": 2, "skip_volumes": True}
+    result, _ = run_map_job("vae.analyze", tmp_path / "first", {"run": run}, options)
+    assert result["metrics"]["particles"] == 5 * COUNT
 
 
 def test_volumes_are_those_of_the_model_at_the_centres(done: tuple[dict[str, Any], Path]) -> None:

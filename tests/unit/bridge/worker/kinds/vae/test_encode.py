@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import spearmanr
 from support.blob_model import blob_run
 from support.literature import cites_what_it_names
 from support.map_jobs import run_map_job
+from support.moving_run import made_up_series, write_files
 from support.simulated_particles import SimulatedParticles, simulate
 
+from cryobridge.bridge.worker.heterogeneity.run_folder import read_run
 from cryobridge.bridge.worker.kinds.vae.encode.comparison import comparison_of
 from cryobridge.bridge.worker.kinds.vae.encode.explained import ExplainedImages
 from cryobridge.bridge.worker.kinds.vae.encode.page import passage
@@ -68,6 +71,18 @@ def test_new_images_of_the_molecule_get_latents_that_tell_its_state(folder: Path
     found = rows(output / "images.csv")
     assert [row["number"] for row in found[:3]] == ["0", "1", "2"]
     assert "lie where the training had particles" in (output / "report.html").read_text()
+
+
+def test_images_of_a_tilt_series_are_one_particle_to_compare_with(folder: Path, tmp_path: Path) -> None:
+    new = simulate("conf1d", 60, snr=1.0, seed=2)
+    before, _ = encode(folder, tmp_path / "single", new)
+    trained = read_run(folder / "trained", torch.device("cpu"))
+    write_files(
+        tmp_path / "trained", trained.model, np.tile(trained.latents, (3, 1)), particles=made_up_series(COUNT, 3)
+    )
+    inputs = {"particles": tmp_path / "single_particles" / "particles.star", "run": tmp_path / "trained"}
+    after, _ = run_map_job("vae.encode", tmp_path / "series", inputs, {"contrast": "bright"})
+    assert after["metrics"]["off_the_data"] == before["metrics"]["off_the_data"]
 
 
 def test_what_it_wrote_is_a_run(folder: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from support.map_jobs import read_back, run_map_job, write_maps
-from support.moving_run import BOX, VOXEL_A, MovingModel, write_moving_run
+from support.moving_run import BOX, VOXEL_A, MovingModel, made_up_series, write_moving_run
 
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.job import parse_job
@@ -40,6 +40,20 @@ def test_the_states_are_those_of_the_model_the_largest_first(done: tuple[dict[st
     assert result["metrics"]["particles"] == [150, 60, 30]
     with np.load(out / "state_02_indices.npz") as found:
         assert found["indices"].tolist() == list(range(30))
+
+
+def test_states_of_tilt_series_count_particles_and_list_their_images(
+    done: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    run = write_moving_run(tmp_path / "run", np.tile(LATENTS, (3, 1)), particles=made_up_series(240, 3))
+    result, _ = run_map_job("vae.landscape", tmp_path / "out", {"run": run}, OPTIONS)
+    assert result["metrics"]["particles"] == [150, 60, 30]
+    assert result["metrics"]["images"] == 720
+    with np.load(tmp_path / "out" / "states.npz") as found:
+        assert (found["state"] == np.tile(STATE, 3)).all()
+    with np.load(tmp_path / "out" / "state_02_indices.npz") as found:
+        assert found["indices"].tolist() == [*range(30), *range(240, 270), *range(480, 510)]
+    assert (tmp_path / "out" / "volumes.csv").read_text() == (done[1] / "volumes.csv").read_text()
 
 
 def test_maps_of_a_state_are_mean_and_spread_weighted_by_particles(done: tuple[dict[str, Any], Path]) -> None:

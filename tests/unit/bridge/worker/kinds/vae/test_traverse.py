@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from support.map_jobs import read_back, run_map_job
-from support.moving_run import MovingModel, write_moving_run
+from support.moving_run import MovingModel, made_up_series, write_moving_run
 
 from cryobridge.schemas.errors import InputInvalid
 
@@ -44,6 +44,18 @@ def test_a_graph_goes_around_what_is_empty(tmp_path: Path) -> None:
     torch.testing.assert_close(read_back(out / "path_002.mrc"), MovingModel(2).volumes(latent)[0].double())
     assert '"path_003.mrc"' in (out / "path.cxc").read_text()
     assert "does not say that the molecule takes it" in (out / "report.html").read_text()
+
+
+def test_images_of_a_tilt_series_are_one_particle_on_the_way(tmp_path: Path) -> None:
+    """With more images of a particle than neighbours it would be among itself; any of its images names it."""
+    run = write_moving_run(tmp_path / "run", np.tile(HORSESHOE, (12, 1)), particles=made_up_series(150, 12))
+    options = {"anchors": [150, 11 * 150 + 149], "skip_volumes": True}
+    run_map_job("vae.traverse", tmp_path / "out", {"run": run}, options)
+    with np.load(tmp_path / "out" / "path.npz") as found:
+        assert found["anchors"].tolist() == found["indices"][[0, -1]].tolist() == [0, 149]
+        np.testing.assert_allclose(found["z"], HORSESHOE[found["indices"]], rtol=1e-6)
+    with pytest.raises(InputInvalid, match="all are the same particle"):
+        run_map_job("vae.traverse", tmp_path / "none", {"run": run}, {"anchors": [3, 153]})
 
 
 def test_without_anchors_a_graph_joins_the_ends_of_the_first_component(tmp_path: Path) -> None:

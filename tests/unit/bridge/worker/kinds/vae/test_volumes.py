@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from support.blob_model import BlobModel, blob_run
 from support.literature import cites_what_it_names
 from support.map_jobs import read_back, run_map_job, write_maps
+from support.moving_run import made_up_series, write_moving_run
 
 from cryobridge.bridge.worker.heterogeneity import decoding
 from cryobridge.bridge.worker.kinds.vae.volumes.page import passage
@@ -84,6 +86,19 @@ def test_what_lies_off_the_data_is_said(trained: Path) -> None:
     assert any("1 of 1 latents lie off the data (volumes 1)" in line for line in result["statements"])
     assert rows(output / "volumes.csv")[0]["off_the_data"] == "yes"
     assert "lie off the data" in (output / "report.html").read_text()
+
+
+def test_images_of_a_tilt_series_are_one_particle_to_be_near_to(tmp_path: Path) -> None:
+    """Were they particles the nearest other of each would be at no distance, and every latent off the data."""
+    latents = np.repeat(np.random.default_rng(3).standard_normal((200, 2)), 3, axis=0)
+    series = made_up_series(200, 3)
+    assert series.tilts is not None
+    particles = replace(series, tilts=replace(series.tilts, particle=np.repeat(np.arange(200), 3)))
+    trained = write_moving_run(tmp_path / "trained", latents, particles=particles)
+    result, output = run(trained, {"z": (latents[16] + 0.001).tolist()})
+    (row,) = rows(output / "volumes.csv")
+    assert result["metrics"]["off_the_data"] == 0
+    assert row["nearest_particle"] == "15"
 
 
 def test_a_volume_is_finished_as_asked_and_lies_where_the_consensus_does(trained: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from support.map_jobs import read_back, run_map_job
 from support.simulated_particles import SimulatedParticles, simulate
 
+from cryobridge.bridge.worker.heterogeneity import reality
 from cryobridge.bridge.worker.heterogeneity.drawn import DrawnFigures
 from cryobridge.bridge.worker.heterogeneity.run_folder import read_run
 from cryobridge.bridge.worker.jobs.runner import run_job
@@ -193,6 +195,31 @@ def test_other_methods_give_every_object_of_a_real_tilt_series_one_latent(
     of = run.particles.tilts.particle
     assert all(np.ptp(run.latents[of == one], axis=0).max() < 1e-5 for one in range(6))
     assert np.ptp(run.latents, axis=0).max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["vae.train", "vae.linear"])
+def test_halves_and_kept_out_particles_of_a_real_tilt_series_are_whole_objects(
+    kind: str, series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, half_of = [], reality.half_of
+
+    def watched(count: int, half: int, object_of: torch.Tensor | None) -> torch.Tensor:
+        found = half_of(count, half, object_of)
+        assert object_of is not None
+        seen.append(set(object_of[found].tolist()))
+        return found
+
+    monkeypatch.setattr(reality, "half_of", watched)
+    options = {"zdim": 2, "box": 24, "contrast": "dark"}
+    options |= {"repair_poses": "off"} if kind == "vae.linear" else {"epochs": 1, "held_out": 40}
+    result, _ = run_map_job(kind, tmp_path / "out", {"particles": series}, options)
+    assert (result["metrics"]["particles"], result["metrics"]["images"]) == (6, 219)
+    assert [len(half) for half in seen] == [3, 3]
+    assert not seen[0] & seen[1]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "6 particles (219 images)" in page
+    if kind == "vae.train":
+        assert re.search(r"1 particle \(\d+ images\) was kept out", page)
 
 
 def test_a_real_tilt_series_is_backprojected_with_its_weights(series: Path, tmp_path: Path) -> None:
