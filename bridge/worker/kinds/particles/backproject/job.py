@@ -101,7 +101,13 @@ def _chosen(job: ParticlesBackprojectJob) -> ParticleSet:
 
 def _half_sets(particles: ParticleSet, options: BackprojectOptions) -> tuple[Tensor, HalfSource]:
     shown = np.arange(len(particles)) if particles.tilts is None else particles.tilts.particle
-    return half_sets_of(torch.from_numpy(particles.half), torch.from_numpy(shown), options.half_sets)
+    half, source = half_sets_of(torch.from_numpy(particles.half), torch.from_numpy(shown), options.half_sets)
+    if len(torch.unique(half)) < 2:
+        raise InputInvalid(
+            f"{particles.name}: all images are in one half-set, which makes no two half-maps; give images of more "
+            "particles, or 'half_sets: alternate'"
+        )
+    return half, source
 
 
 def _added(

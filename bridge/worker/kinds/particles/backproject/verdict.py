@@ -15,9 +15,9 @@ _FIT, _UNSURE, _NO_FIT = "Poses and CTF fit these images", "Look closer", "Poses
 def judged(images: StreamedImages, found: Backprojected) -> Judged:
     """The verdict, with what it rests on."""
     reasons = [_of_poses(images), *([] if images.poses_fit is False else [_of_resolution(found)])]
-    if images.poses_fit is False or not math.isfinite(found.resolution_A):
+    if images.poses_fit is False:
         return Judged(_NO_FIT, reasons, "bad")
-    if images.poses_fit is None:
+    if images.poses_fit is None or not math.isfinite(found.resolution_A):
         return Judged(_UNSURE, reasons, "careful")
     return Judged(_FIT, reasons, "good")
 

@@ -27,6 +27,8 @@ _MOST_VIEWS = 100_000
 _MOST_BARS = 40
 _UNLIKELY = 0.001
 """Ours: chance of a difference between groups, below which it is told as a warning."""
+_LEAST_EXPECTED = 1.0
+"""Particles of a group that are selected by chance, or left, on average: with fewer, chi-square finds too much."""
 _MUCH_WORSE = 0.05
 """Ours: by how much SCF* of the selected particles is below that of as many at random before it is a warning."""
 _HALVES = "half-set"
@@ -54,7 +56,11 @@ def report_of(chosen: Chosen, device: torch.device) -> tuple[Report, dict[str, f
     facts = {
         "rules": _rules(chosen.job),
         "particles": f"{number} selected, {count - number} others",
-        **{f"SCF* of the views, {_SETS[name]}": in_digits(value) for name, value in scores.items()},
+        **{
+            f"SCF* of the views, {words}": in_digits(scores[name]) if name in scores else "too few views to tell"
+            for name, words in _SETS.items()
+            if views
+        },
     }
     paragraphs, references = methods.write([methods.Passage(_method(chosen, number, count))])
     page = Report(
@@ -126,7 +132,9 @@ def _views(chosen: Chosen, device: torch.device) -> tuple[list[Figure], dict[str
         rows = rows[:: max(1, -(-len(rows) // _MOST_VIEWS))]
         # The third row of each rotation, from x, y, z to the z, y, x of directions.
         views = torch.from_numpy(np.ascontiguousarray(rotations[rows, 2, ::-1])).to(device)
-        scores[name] = sampling_compensation(views).scf_star
+        found = sampling_compensation(views)
+        if found.enough:
+            scores[name] = found.scf_star
         if not title:
             continue
         density = view_density(views.float(), directions).cpu()
@@ -137,7 +145,7 @@ def _views(chosen: Chosen, device: torch.device) -> tuple[list[Figure], dict[str
 
 
 def _views_warning(scores: Mapping[str, float]) -> list[str]:
-    if scores and scores["as_many"] - scores["selected"] > _MUCH_WORSE:
+    if {"as_many", "selected"} <= scores.keys() and scores["as_many"] - scores["selected"] > _MUCH_WORSE:
         return [
             "The selected particles see the object less evenly than as many drawn at random (SCF* "
             f"{in_digits(scores['selected'])} against {in_digits(scores['as_many'])}): what distinguishes them may be "
@@ -152,6 +160,9 @@ def _groups(counts: Sequence[GroupCount]) -> list[str]:
     for group in counts:
         others = group.all - group.selected
         if group.what == "cluster" or len(group.names) < 2 or not group.selected.sum() or not others.sum():
+            continue
+        expected = group.all * (group.selected.sum() / group.all.sum())
+        if np.minimum(expected, group.all - expected).mean() < _LEAST_EXPECTED:
             continue
         chance = float(stats.chi2_contingency(np.stack([group.selected, others]))[1])
         if chance < _UNLIKELY:

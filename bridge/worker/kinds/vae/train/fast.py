@@ -208,7 +208,7 @@ def _result(
         warnings=[
             *(start.reality.doubts if start.reality else ()),
             *first.setbacks,
-            *warnings_of(first.kl, first.curve, agreement),
+            *warnings_of(first.kl, first.curve, agreement, plan.training.seed),
         ],
         methods=[method_of(start, plan.training, plan.schedule)],
         references=REFERENCES,

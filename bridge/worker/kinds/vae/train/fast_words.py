@@ -77,7 +77,9 @@ def _curved(start: Start) -> str:
     return "; these two were first trained to give back the scores from fewer numbers"
 
 
-def warnings_of(kl: NDArray[np.float32], curve: Sequence[EpochLoss], agreement: Sequence[float]) -> list[str]:
+def warnings_of(
+    kl: NDArray[np.float32], curve: Sequence[EpochLoss], agreement: Sequence[float], seed: int
+) -> list[str]:
     """What speaks against a training, a sentence each.
 
     Parameters
@@ -86,6 +88,8 @@ def warnings_of(kl: NDArray[np.float32], curve: Sequence[EpochLoss], agreement: 
         (zdim,) information of each number of the latent, in nats.
     agreement
         Share of the latents' variance that each other seed's latents tell.
+    seed
+        The first one.
     """
     found = []
     if float(kl.max()) < COLLAPSED_NATS:
@@ -103,4 +107,4 @@ def warnings_of(kl: NDArray[np.float32], curve: Sequence[EpochLoss], agreement: 
         )
     elif len(looked) > 1 and looked[-1] > min(looked) + 1:
         found.append("Particles that were kept out were described better some epochs ago; train for fewer epochs.")
-    return [*found, *seed_warnings(agreement)]
+    return [*found, *seed_warnings(agreement, seed)]

@@ -38,18 +38,18 @@ def train_seeds(
     return replace(
         made,
         agreement=agreement,
-        warnings=[*made.warnings, *seed_warnings(agreement)],
+        warnings=[*made.warnings, *seed_warnings(agreement, first)],
         seeds={f"network {number}": seed for number, seed in enumerate(range(first, last), 1)},
         clear=lambda: _all(clears),
     )
 
 
-def seed_warnings(agreement: Sequence[float]) -> list[str]:
-    """What to say where another seed tells little of the variance of the first one's latents."""
+def seed_warnings(agreement: Sequence[float], first: int) -> list[str]:
+    """What to say where the seeds after the first tell little of the variance of its latents."""
     return [
         f"Seed {number} tells {100 * share:.0f} % of the variance of these latents: a training from another seed finds "
         "something else, so read single components with care."
-        for number, share in enumerate(agreement, 2)
+        for number, share in enumerate(agreement, first + 1)
         if share < _LITTLE_AGREEMENT
     ]
 
