@@ -236,6 +236,7 @@ class VaeTrainJob(Job):
         Output("weights*.pkl", "arrays", "legacy_weights", "the network as cryoDRGN has it", always=False),
         Output("pose.pkl", "arrays", "legacy_poses", "poses as cryoDRGN has them", always=False),
         Output("ctf.pkl", "arrays", "legacy_ctf", "CTF as cryoDRGN has it", always=False),
+        Output("ind.pkl", "arrays", "legacy_selection", "selected particles as cryoDRGN has them", always=False),
         Output("config.yaml", "table", "legacy_config", "settings as cryoDRGN has them", always=False),
         CRYOSPARC_LATENTS,
         *ANALYSIS_OUTPUTS,
