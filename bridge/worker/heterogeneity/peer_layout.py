@@ -25,7 +25,8 @@ def write_peer_layout(
 ) -> list[str]:
     """Write `z.N.pkl`, `pose.pkl`, `ctf.pkl`, and of the published method `config.yaml` and `weights.N.pkl`.
 
-    Of selected particles there is `ind.pkl` too, and poses and CTF have a row for each of those selected from. N is the last epoch; latents of the others are written where they were kept. Files without a number are the last's.
+    Of selected particles there is `ind.pkl` too, and poses and CTF have a row for each of those selected from. N is the
+    last epoch; latents of the others are written where they were kept. Files without a number are the last's.
 
     Parameters
     ----------
