@@ -127,7 +127,7 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
     weight_decay: float = Field(
         0.0, ge=0, validation_alias=AliasChoices("weight_decay", "wd"), description="of the optimiser"
     )
-    beta: float | Literal["a", "b", "c", "d"] | None = Field(
+    beta: Annotated[float, Field(ge=0)] | Literal["a", "b", "c", "d"] | None = Field(
         None,
         description="weight of the information in the latents; a letter is one of cryoDRGN's schedules; 0.25 if empty, "
         "published: 1 over latent_dimensions",
