@@ -250,7 +250,9 @@ def _path_type(must: Must, members: tuple[Any, ...]) -> FieldType:
 
 
 def _bounds(field: FieldInfo) -> Iterator[tuple[str, float]]:
-    for limit in field.metadata:
+    """Of the field, or of the members of its union that have bounds of their own, as a number beside words has."""
+    own = [one for member in _union(field) if typing.get_origin(member) is Annotated for one in member.__metadata__]
+    for limit in (*field.metadata, *(limit for one in own if isinstance(one, FieldInfo) for limit in one.metadata)):
         for name, sign in _SIGNS.items():
             value = getattr(limit, name, None)
             if isinstance(value, int | float):

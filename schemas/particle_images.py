@@ -98,6 +98,7 @@ def epoch_field() -> Any:
     """Declare which epoch of a run is meant."""
     return Field(
         None,
-        ge=1,
-        description="which epoch, counted from 1; the last if empty. of a cryoDRGN run, as its files have it",
+        ge=0,
+        description="which epoch, counted from 1; the last if empty. of a cryoDRGN run, as its files have it, which "
+        "count from 0 before version 3.5",
     )

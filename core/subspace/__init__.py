@@ -1,7 +1,7 @@
 """The linear part of heterogeneity: consensus, residuals, the subspace they vary in, and whether it is real."""
 
 from .associations import explained_by_group, explained_by_number, explained_by_view
-from .band_grid import BandGrid, SparseSlices
+from .band_grid import BandGrid, SparseSlices, widest_radius
 from .consensus import Consensus, consensus_in_parts, consensus_of, consensus_sums
 from .controls import (
     NULL_FACTOR,
@@ -61,4 +61,5 @@ __all__ = [
     "shell_means",
     "split_of",
     "whole",
+    "widest_radius",
 ]

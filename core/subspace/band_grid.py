@@ -35,6 +35,11 @@ class BandGrid:
     radius: float
     padding: int = 1
 
+    def __post_init__(self) -> None:
+        """Raise `ValueError` where the grid would be wider than the spectrum that it is cut from."""
+        if self.side > self.padding * self.box:
+            raise ValueError(f"a radius of {self.radius:g} is beyond a box of {self.box}, in which there is no more")
+
     @property
     def side(self) -> int:
         """Voxels along y and z."""
@@ -124,6 +129,11 @@ class BandGrid:
         mates[..., odd] = -mates[..., odd]
         grid[:, :, 0] += mates
         return grid.reshape(len(self), -1)
+
+
+def widest_radius(box: int) -> float:
+    """The farthest that a grid without padding reaches in a box, in cycles per box: two voxels less than Nyquist."""
+    return float(box // 2 - 2)
 
 
 class SparseSlices:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..particles import slice_points
-from .band_grid import BandGrid, SparseSlices
+from .band_grid import BandGrid, SparseSlices, widest_radius
 from .consensus import SPHERE_EDGE
 from .images import SeenImages, shell_means
 from .parts import Parts, whole
@@ -293,8 +293,11 @@ def real_columns(grid: BandGrid, table: Tensor) -> Tensor:
 
 
 def default_radius(box: int) -> float:
-    """Reach of the modes in cycles per box that the trials chose, 11 of 32, for other boxes in proportion."""
-    return max(4.0, math.floor(11 * box / 64))
+    """Reach of the modes in cycles per box that the trials chose, 11 of 32, for other boxes in proportion.
+
+    Small boxes get more than that, as far as there is more.
+    """
+    return min(max(4.0, math.floor(11 * box / 64)), widest_radius(box))
 
 
 def _block(grid: BandGrid, images: SeenImages) -> _Block:

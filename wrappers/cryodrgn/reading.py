@@ -42,7 +42,7 @@ class PeerRun:
     latents, log_variances
         (N, zdim) float32; (N, 0) and None where there is no latent.
     particles
-        None where they are no longer where the run says they were.
+        None where they are not used: they are not found, or are no longer those of the latents.
     epochs
         Files of latents by epoch, numbered as the run numbers them.
     counts_from
@@ -86,13 +86,13 @@ def read_peer_run(folder: Path, device: torch.device, epoch: int | None = None) 
     weights = _file_of(folder, _WEIGHTS, epoch, epochs, config)
     named = _named(weights, config)
     latents, log_variances = _latents(folder, epoch, epochs, config)
-    particles = _particles(folder, config, epoch, len(latents) if named.shape.zdim else None)
+    particles, unused = _particles(folder, config, epoch, len(latents) if named.shape.zdim else None)
     if not named.shape.zdim and particles is not None:
         latents = np.zeros((len(particles), 0), np.float32)
     base = f"Epochs of this run count from {config.counts_from}, as those of cryoDRGN do {_SINCE[config.counts_from]}."
     remarks = [base] if named.shape.zdim else []
     if particles is None:
-        remarks.append(f"{config.path}: its particles are not found where it says they were.")
+        remarks.append(f"{config.path}: its particles are not used: {unused}.")
     model = _model(named, config, _voxel_size_A(folder, config, particles), device)
     # Its CTF has the other sign, so it is bright particles that it inverts.
     contrast: Literal["bright", "dark"] = "bright" if config.dataset.get("invert_data", True) else "dark"
@@ -194,14 +194,21 @@ def _latents(
     return mean, log_variance
 
 
-def _particles(folder: Path, config: PeerConfig, epoch: int | None, count: int | None) -> ParticleSet | None:
-    """The particles of a run; None where a file of them is gone, or they are others by now."""
+def _particles(
+    folder: Path, config: PeerConfig, epoch: int | None, count: int | None
+) -> tuple[ParticleSet | None, str]:
+    """The particles of a run, or None and why: a file of them is gone, or they are others by now."""
     data = config.dataset
     stack = _found(folder, data.get("particles"))
     if stack is None:
-        return None
+        return None, f"{data.get('particles')} is not found where it was"
+    if data.get("ntilts") is not None:
+        return None, "they are tilt series, of which its latents have a row for each particle and not for each image"
     learned = folder / (f"{_POSES}.pkl" if epoch is None else f"{_POSES}.{epoch}.pkl")
     selection = _found(folder, data.get("ind"))
+    if selection is None and data.get("ind") is not None:
+        # Without it all would be taken for the selected ones.
+        return None, f"their selection {data['ind']} is not found where it was"
     try:
         particles = read_particles(
             stack,
@@ -213,9 +220,11 @@ def _particles(folder: Path, config: PeerConfig, epoch: int | None, count: int |
         if data.get("do_pose_sgd") and learned.is_file():
             # From its second checkpoint on the file has shifts that were divided by the box once too often.
             particles = replace(particles, rotations=with_poses(particles, learned, selection).rotations)
-    except InputInvalid:
-        return None
-    return particles if count is None or len(particles) == count else None
+    except InputInvalid as error:
+        return None, str(error)
+    if count is not None and len(particles) != count:
+        return None, f"{stack} has {len(particles)} images by now, and there are latents of {count}"
+    return particles, ""
 
 
 def _found(folder: Path, name: Any) -> Path | None:

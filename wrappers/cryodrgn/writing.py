@@ -33,7 +33,8 @@ def peer_config(
     Parameters
     ----------
     files
-        Absolute paths of "particles", and of "poses" and "ctf" where they are written.
+        Absolute paths of "particles", and of "poses", "ctf", "ind" and "datadir" where there are any. Tables have a
+        row for each of the particles' own, of which "ind" selects.
     window_radius
         Where the window of its images begins; None without one.
 
@@ -67,10 +68,7 @@ def peer_config(
         "cmd": ["cryobridge", "vae", "train"],
         "dataset_args": {
             "particles": str(files["particles"]),
-            "poses": str(files["poses"]) if "poses" in files else None,
-            "ctf": str(files["ctf"]) if "ctf" in files else None,
-            "ind": None,
-            "datadir": None,
+            **{name: str(files[name]) if name in files else None for name in ("poses", "ctf", "ind", "datadir")},
             "do_pose_sgd": False,
             "invert_data": particles.contrast != "dark",
             "keepreal": False,

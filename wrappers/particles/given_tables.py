@@ -91,7 +91,8 @@ def with_ctf(
 
 def with_selection(particles: ParticleSet, path: Path) -> ParticleSet:
     """The particles that a file selects, in its order; raises `InputInvalid` for indices that are none of theirs."""
-    return particles.of(selected_rows(path, len(particles), particles.name))
+    chosen = particles.of(selected_rows(path, len(particles), particles.name))
+    return replace(chosen, table_rows=len(particles))
 
 
 def selected_rows(path: Path, count: int, name: str) -> NDArray[np.int64]:

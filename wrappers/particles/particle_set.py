@@ -90,6 +90,8 @@ class ParticleSet:
         What the table says: whether particles are bright on dark; None where it says nothing.
     remarks
         What a reader must know of how the table was read.
+    table_rows
+        How many rows the table has, where they were selected from; None where all are here, in their order.
     """
 
     name: str
@@ -111,6 +113,7 @@ class ParticleSet:
     tilts: TiltColumns | None = None
     contrast: Contrast | None = None
     remarks: Sequence[str] = ()
+    table_rows: int | None = None
 
     def __len__(self) -> int:
         """Number of images, N."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.particles import STACK_ENDINGS
 
 from ..formats.foreign import is_mrc
 from ..formats.numpy_header import MAGIC
@@ -20,8 +21,6 @@ from .given_tables import with_ctf, with_poses, with_selection
 from .particle_set import ParticleSet
 from .relion_set import relion_set
 from .table_choice import TableChoice
-
-_STACKS = (".mrcs", ".mrc", ".map", ".st")
 
 
 def read_particles(
@@ -88,7 +87,7 @@ def read_table_set(particles: Path, passthrough: Sequence[Path], choice: TableCh
         raise InputInvalid(f"{particles}: is no .cs of CryoSPARC, so nothing was passed through; leave those files out")
     if is_table:
         return cryosparc_set(particles, passthrough, choice)
-    if suffix in _STACKS or is_mrc(head):
+    if suffix in STACK_ENDINGS or is_mrc(head):
         return set_of_stack(particles, choice)
     if suffix == ".txt":
         return set_of_list(particles, choice)

@@ -10,6 +10,7 @@ from ...envelope import Inputs, Job, Options
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
 from ...particle_images import ImagesFile
+from ...particles import bytes_of_tables
 from ...paths import Holds, InputFile, InputFiles, RootFolder
 
 BATCH_BYTES = 64 << 20
@@ -106,6 +107,7 @@ class ParticlesDownsampleJob(Job):
         return self.options.box
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
-        """A batch and its transform, whatever the number of images; of a volume all of it."""
+        """A batch and its transform, whatever the number of images, and their tables; of a volume all of it."""
         whole = volumes(4, box)
-        return MemoryEstimate(REPORT_BYTES + 2 * BATCH_BYTES + whole, _TIMES_A_BATCH * BATCH_BYTES + whole)
+        tables = bytes_of_tables((self.inputs.particles, *(self.inputs.passthrough or ())))
+        return MemoryEstimate(REPORT_BYTES + tables + 2 * BATCH_BYTES + whole, _TIMES_A_BATCH * BATCH_BYTES + whole)

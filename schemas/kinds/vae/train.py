@@ -129,7 +129,7 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
     weight_decay: float = Field(
         0.0, ge=0, validation_alias=AliasChoices("weight_decay", "wd"), description="of the optimiser"
     )
-    beta: float | Literal["a", "b", "c", "d"] | None = Field(
+    beta: Annotated[float, Field(ge=0)] | Literal["a", "b", "c", "d"] | None = Field(
         None,
         description="weight of the information in the latents; a letter is one of cryoDRGN's schedules; 0.25 if empty, "
         "published: 1 over latent_dimensions",
@@ -244,6 +244,7 @@ class VaeTrainJob(Job):
         Output("weights*.pkl", "arrays", "legacy_weights", "the network as cryoDRGN has it", always=False),
         Output("pose.pkl", "arrays", "legacy_poses", "poses as cryoDRGN has them", always=False),
         Output("ctf.pkl", "arrays", "legacy_ctf", "CTF as cryoDRGN has it", always=False),
+        Output("ind.pkl", "arrays", "legacy_selection", "selected particles as cryoDRGN has them", always=False),
         Output("config.yaml", "table", "legacy_config", "settings as cryoDRGN has them", always=False),
         CRYOSPARC_LATENTS,
         *ANALYSIS_OUTPUTS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pytest
 from pydantic import AliasChoices, Field
@@ -71,10 +71,10 @@ def test_types_follow_the_annotations(by_key: dict[str, FieldDescription]) -> No
 
 def test_a_number_or_a_word_is_a_text_to_a_command_line() -> None:
     class Loose(StrictModel):
-        beta: float | Literal["a", "b"] | None = None
+        beta: Annotated[float, Field(ge=0)] | Literal["a", "b"] | None = None
 
     [field] = fields_of(Loose)
-    assert (field.type, field.choices) == ("text", ("a", "b"))
+    assert (field.type, field.choices, field.bounds) == ("text", ("a", "b"), (("≥", 0),))
 
 
 def test_names_bounds_units_and_examples(by_key: dict[str, FieldDescription]) -> None:

@@ -39,6 +39,13 @@ def test_what_is_no_axis_is_refused(text: str) -> None:
         grid_axis(text)
 
 
+def test_epoch_0_may_be_asked_for() -> None:
+    """Runs of cryoDRGN before version 3.5 have it."""
+    assert options(z=1, epoch=0).epoch == 0  # type: ignore[attr-defined]
+    with pytest.raises(InputInvalid, match="epoch"):
+        options(z=1, epoch=-1)
+
+
 @pytest.mark.parametrize("given", ["0.5,-1", "0.5 -1", "[0.5, -1]", [0.5, -1]])
 def test_a_latent_is_a_list_or_one_word(given: object) -> None:
     assert options(z=given).z == (0.5, -1.0)  # type: ignore[attr-defined]

@@ -42,6 +42,19 @@ def volume() -> torch.Tensor:
     return low_passed(torch.from_numpy(simulate("homogeneous", 2, 20).volume(0.5)), RADIUS)
 
 
+@pytest.mark.parametrize("box", [8, 10, 12, 32])
+def test_a_low_pass_reaches_as_far_as_it_is_asked_to(box: int):
+    """To the corners too, where no grid of the fit reaches."""
+    volume = torch.rand(box, box, box, generator=torch.Generator().manual_seed(1))
+    axis = torch.fft.fftfreq(box, 1 / box)
+    beyond = (axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis**2).sqrt() > 14.5
+    left = torch.fft.fftn(low_passed(volume, 14.5))
+    assert torch.allclose(left, torch.fft.fftn(volume).masked_fill(beyond, 0), atol=1e-2)
+    grid = BandGrid(box, box / 2 - 2)
+    of_grid = grid.volumes_of(grid.spectra_of(volume[None]))[0]
+    assert torch.allclose(low_passed(volume, grid.radius), of_grid, atol=1e-5)
+
+
 def blobs(places: torch.Tensor) -> torch.Tensor:
     """Gaussians at (K, 3) in x, y, z about the centre, (20, 20, 20) in z, y, x."""
     axis = torch.arange(20.0) - 10

@@ -12,6 +12,7 @@ from support.simulated_particles import SimulatedParticles, simulate
 
 from cryobridge.core.subspace import (
     AgainstNoise,
+    BandGrid,
     Consensus,
     LinearScorer,
     SeenImages,
@@ -22,6 +23,7 @@ from cryobridge.core.subspace import (
     local_volume,
     nearest,
     posterior,
+    widest_radius,
 )
 
 RADIUS = 7.0
@@ -150,6 +152,15 @@ def test_the_posterior_is_that_of_the_dense_formula():
         assert float(gain[one]) == pytest.approx(float(with_latents + 0.5 * seen @ seen), rel=1e-3)
 
 
-@pytest.mark.parametrize(("box", "radius"), [(64, 11), (128, 22), (16, 4)])
-def test_the_reach_is_in_proportion_to_the_box(box: int, radius: float):
+@pytest.mark.parametrize(("box", "radius"), [(64, 11), (128, 22), (16, 4), (12, 4), (10, 3), (8, 2)])
+def test_the_reach_is_in_proportion_to_the_box_and_inside_it(box: int, radius: float):
     assert default_radius(box) == radius
+    grid, volume = BandGrid(box, radius), torch.rand(1, box, box, box)
+    assert grid.volumes_of(grid.spectra_of(volume)).shape == volume.shape
+
+
+@pytest.mark.parametrize(("box", "radius"), [(8, 2.5), (12, 4.5), (32, 14.5)])
+def test_a_grid_that_is_wider_than_its_box_is_refused(box: int, radius: float):
+    with pytest.raises(ValueError, match=f"is beyond a box of {box}"):
+        BandGrid(box, radius)
+    assert BandGrid(box, widest_radius(box)).side == box

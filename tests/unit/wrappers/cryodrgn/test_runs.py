@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 import struct
 import subprocess
@@ -138,8 +139,27 @@ def test_a_run_whose_particles_are_gone_still_decodes(run: Path):
     change(run, dataset_args={"particles": "/nowhere/gone.mrcs"})
     found = read_run(run, CPU)
     assert found.particles is None
-    assert "not found" in found.remarks[-1]
+    assert "not used: /nowhere/gone.mrcs is not found" in found.remarks[-1]
     assert found.model.voxel_size_A == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"ntilts": 10}, "they are tilt series"),
+        ({"ind": "/nowhere/ind.pkl"}, r"their selection /nowhere/ind\.pkl is not found"),
+        ({"ind": "some.pkl"}, r"particles\.mrcs has 3 images by now, and there are latents of 12\.$"),
+        ({"ctf": "some.pkl"}, r"some\.pkl: .*CTF parameters.*[^.]\.$"),
+    ],
+)
+def test_why_particles_are_not_used_is_said(run: Path, settings: dict[str, Any], why: str):
+    """They are where they were, so that is not what is said of them."""
+    (run / "some.pkl").write_bytes(pickled(np.array([2, 4, 5])))
+    change(run, dataset_args=settings)
+    found = read_run(run, CPU)
+    assert found.particles is None
+    assert "not used" in found.remarks[-1]
+    assert re.search(why, found.remarks[-1]), found.remarks[-1]
 
 
 def test_an_encoder_of_another_sort_is_left_out(run: Path):

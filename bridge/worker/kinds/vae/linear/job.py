@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from cryobridge.core.latent import LinearModel, joined_scores
-from cryobridge.core.subspace import default_radius
+from cryobridge.core.subspace import default_radius, widest_radius
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.vae.linear import USUAL_BOX, LinearOptions, VaeLinearJob
 from cryobridge.wrappers.formats.array_file import arrays_bytes
@@ -32,6 +32,8 @@ from .report import LinearOutcome, association_table, page
 
 _READ, _FITTED, _SCORED = 0.3, 0.8, 0.95
 _SMALLEST_RADIUS = 3.0
+_COARSEST_BOX = 2.0
+"""Reach that a box must have at least, in cycles per box: that of 8 voxels."""
 _IMAGES_AT_ONCE = 1024
 
 
@@ -122,12 +124,16 @@ def _radius(options: LinearOptions, particles: ParticleSet, box: int) -> float:
     InputInvalid
         If the box does not reach so far, or the modes would be coarser than the box can tell.
     """
+    widest = widest_radius(box)
+    if widest < _COARSEST_BOX:
+        raise InputInvalid(f"{particles.name}: a box of {box} is too small for modes; give images of 8 pixels or more")
     if options.resolution_A is None:
         return default_radius(box)
     side_A = particles.box * float(np.median(particles.pixel_size_A))
     radius = side_A / options.resolution_A
-    if not _SMALLEST_RADIUS <= radius <= box / 2 - 2:
-        finest, coarsest = side_A / (box / 2 - 2), side_A / _SMALLEST_RADIUS
+    least = min(_SMALLEST_RADIUS, widest)
+    if not least <= radius <= widest:
+        finest, coarsest = side_A / widest, side_A / least
         raise InputInvalid(
             f"{particles.name}: 'resolution_A' {options.resolution_A:g} is out of reach of a box of {box}; give "
             f"{math.ceil(10 * finest) / 10:g} to {math.floor(coarsest):g}, or another 'box'"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from cryobridge.core.subspace import SeenImages, consensus_in_parts, repair_in_parts
+from cryobridge.core.subspace import SeenImages, consensus_in_parts, repair_in_parts, widest_radius
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 
@@ -64,7 +64,7 @@ def repaired(
     members = members_of(len(images), seed).to(images.spectra.device)
     turns = torch.eye(3, device=images.spectra.device).expand(len(images), 3, 3)
     moved = torch.zeros(len(images), 2, device=images.spectra.device)
-    radius = min(max(_RADIUS * images.box / 2, 3.0), float(images.disc.radii[-1]))
+    radius = min(max(_RADIUS * images.box / 2, 3.0), float(images.disc.radii[-1]), widest_radius(images.box))
     for number in range(_PASSES):
         yield Progress(f"repairing poses, pass {number + 1} of {_PASSES}", number / _PASSES)
         consensus, residuals = yield from consensus_in_parts(seen)

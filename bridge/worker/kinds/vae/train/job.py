@@ -67,7 +67,7 @@ def run(job: VaeTrainJob, context: Context) -> JobSteps:
     _write(context, trained, used, along, consensus)
     _write_junk(context, made, used)
     if job.options.legacy:
-        context.folder.remark(write_peer_layout(context.folder, trained, used, job.options))
+        context.folder.remark(write_peer_layout(context.folder, trained, used, job.options, job.inputs.datadir))
     findings = TrainingFindings(
         job, used, images, trained, along, made if isinstance(made, FastModel) else None, context.folder.seconds
     )

@@ -54,6 +54,13 @@ def test_options_that_have_no_place_here_say_what_there_is_instead(name: str) ->
         options(**{name: True})
 
 
+def test_divergence_is_never_rewarded() -> None:
+    with pytest.raises(OptionsInvalid, match="beta"):
+        options(beta=-1)
+    assert options(beta=0).beta == 0
+    assert options(beta="a", method="published").beta == "a"
+
+
 def test_what_is_of_the_published_method_alone_is_refused_with_the_fast_one() -> None:
     with pytest.raises(OptionsInvalid, match="a schedule of 'beta' is of the published method"):
         options(beta="a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from support.small_stacks import (
 
 from cryobridge.core.particles import downsampled_images, downsampled_volume
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.job import parse_job
 from cryobridge.wrappers.formats.cs_table import read_table, write_table
 from cryobridge.wrappers.formats.pickled_arrays import pickled
 from cryobridge.wrappers.particles.image_reader import read_images
@@ -59,6 +61,20 @@ def run(project: Path, name: str, **options: Any) -> dict[str, Any]:
     inputs = {"particles": project / name, **more}
     result, _ = run_map_job(KIND, project / "out", inputs, {"D": SMALL, **options})
     return result
+
+
+@pytest.mark.parametrize("name", ["31.star", "a.cs"])
+def test_memory_is_reckoned_by_the_size_of_tables_and_not_of_stacks(project: Path, name: str) -> None:
+    def reckoned(path: Path) -> int:
+        spec = {"schema": "cryobridge/job/1", "kind": KIND, "inputs": {"particles": str(path)}, "options": {"D": SMALL}}
+        return parse_job({**spec, "output": str(project / "out")}, "test").memory(SMALL, "cpu").host_bytes
+
+    none = reckoned(project / "absent.star")
+    assert reckoned(project / "stacks/a.mrcs") == none
+    size = (project / name).stat().st_size
+    assert reckoned(project / name) - none >= 12 * size
+    (project / f"{name}.gz").write_bytes(gzip.compress((project / name).read_bytes(), mtime=0))
+    assert reckoned(project / f"{name}.gz") - none > 25 * (project / f"{name}.gz").stat().st_size
 
 
 def pixels(path: Path) -> np.ndarray:

@@ -129,6 +129,20 @@ def test_what_modes_cannot_reach_is_refused_before_anything_is_written(tmp_path:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("box", [8, 10])
+def test_modes_of_small_boxes_reach_no_farther_than_these(tmp_path: Path, box: int):
+    """With poses repaired, which reaches far too."""
+    table = simulate("twostate", 60, box).write(tmp_path)
+    options = {"contrast": "bright", "repair_poses": "on", "modes": 1, "iterations": 1}
+    run_map_job("vae.linear", tmp_path / "out", {"particles": table}, options)
+    assert mrc.read(tmp_path / "out/mode_01.mrc")[0].shape == (box, box, box)
+
+
+def test_a_box_that_holds_no_modes_is_refused(tmp_path: Path):
+    with pytest.raises(InputInvalid, match="a box of 6 is too small"):
+        done(tmp_path, simulate("homogeneous", 20, 6))
+
+
 def test_too_few_images_are_refused(tmp_path: Path):
     with pytest.raises(InputInvalid, match="5 images show no heterogeneity; give at least 16"):
         done(tmp_path, simulate("homogeneous", 5, BOX))

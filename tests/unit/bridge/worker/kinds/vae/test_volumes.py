@@ -179,6 +179,7 @@ def test_the_size_of_a_batch_changes_nothing(trained: Path, batch: int | None) -
         ({"z": [0, 0], "crop": 32}, "crop 32: is larger than the box of 16"),
         ({"z": [0, 0], "low_pass": 2}, "low_pass_A 2 is not between 32 A"),
         ({"z": [0, 0], "epoch": 4}, "latents of epoch 4 were not kept"),
+        ({"z": [0, 0], "epoch": 0}, "latents of epoch 0 were not kept"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_nothing_is_written(

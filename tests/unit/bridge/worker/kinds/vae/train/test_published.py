@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import mrcfile
 import numpy as np
 import pytest
 import torch
+import yaml
 from support.map_jobs import run_map_job
 from support.simulated_particles import SimulatedParticles, simulate
 
@@ -24,6 +26,7 @@ from cryobridge.core.training import Parking
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.vae.train import TrainOptions
 from cryobridge.wrappers.cryodrgn import read_peer_run
+from cryobridge.wrappers.formats.pickled_arrays import read_pickled
 from cryobridge.wrappers.particles.particle_set import TiltColumns
 
 OPTIONS: dict[str, Any] = {
@@ -96,6 +99,67 @@ def test_the_layout_of_cryodrgn_opens_as_the_same_model(trained: Path):
     assert theirs.counts_from == 1
     assert theirs.particles is not None
     assert "=====> Epoch: 2" in (trained / "run.log").read_text()
+
+
+SELECTED = [40, 7, 8, 55, 3, 21, 22, 23, 24, 30]
+
+
+@pytest.mark.parametrize("of", ["table", "list"])
+def test_the_layout_of_selected_particles_opens_to_these(trained: Path, table: Path, tmp_path: Path, of: str):
+    """cryoDRGN wants tables of all particles beside a selection of them; a list is the particles of all its stacks."""
+    given = listed(table, trained, tmp_path) if of == "list" else {"particles": table}
+    np.save(tmp_path / "chosen.npy", np.array(SELECTED))
+    run_map_job("vae.train", tmp_path / "run", {**given, "ind": tmp_path / "chosen.npy"}, SHORT)
+    expect_particles_of(tmp_path / "run", np.array(SELECTED))
+    assert unpickled_lengths(tmp_path / "run", "pose.pkl") == unpickled_lengths(tmp_path / "run", "ctf.pkl") == [60]
+    assert unpickled_lengths(tmp_path / "run", "ind.pkl") == [10]
+    found = yaml.safe_load((tmp_path / "run/config.yaml").read_text())["dataset_args"]
+    assert found["datadir"] == (str(tmp_path / "stacks") if of == "list" else None)
+
+
+def test_the_layout_of_a_list_of_stacks_opens_to_all_of_them(trained: Path, table: Path, tmp_path: Path):
+    """And not to the first."""
+    run_map_job("vae.train", tmp_path / "run", listed(table, trained, tmp_path), SHORT)
+    expect_particles_of(tmp_path / "run", np.arange(60))
+    assert not (tmp_path / "run/ind.pkl").exists()
+
+
+SHORT = {**OPTIONS, "num_epochs": 1, "legacy": True}
+
+
+def listed(table: Path, trained: Path, folder: Path) -> dict[str, Path]:
+    """The same particles as a list of two stacks, which lie in a folder of their own."""
+    with mrcfile.open(table.with_name("particles.mrcs")) as file:
+        images = np.asarray(file.data)
+    (folder / "stacks").mkdir()
+    for name, some in (("a.mrcs", images[:25]), ("b.mrcs", images[25:])):
+        with mrcfile.new(folder / "stacks" / name, some) as file:
+            file.set_image_stack()
+            file.voxel_size = 6.0
+    (folder / "list.txt").write_text("a.mrcs\nb.mrcs\n")
+    tables = {"poses": trained / "pose.pkl", "ctf": trained / "ctf.pkl"}
+    return {"particles": folder / "list.txt", "datadir": folder / "stacks", **tables}
+
+
+def expect_particles_of(run: Path, rows: np.ndarray) -> None:
+    """What a run's layout names are the particles that it was trained on, these rows of their table."""
+    ours, theirs = read_run(run, CPU), read_peer_run(run, CPU)
+    assert ours.particles is not None
+    assert theirs.particles is not None
+    assert theirs.particles.ctf is not None
+    assert ours.particles.ctf is not None
+    assert theirs.particles.rows.tolist() == rows.tolist()
+    assert len(theirs.latents) == len(rows)
+    for name in ("stack", "number", "pixel_size_A", "rotations", "shifts_A"):
+        assert np.allclose(getattr(theirs.particles, name), getattr(ours.particles, name), atol=1e-4), name
+    assert np.allclose(theirs.particles.ctf.defocus_u_A, ours.particles.ctf.defocus_u_A, rtol=1e-6)
+
+
+def unpickled_lengths(run: Path, name: str) -> list[int]:
+    """Rows of the arrays in a file, each number of them once."""
+    found = read_pickled(run / name)
+    arrays = found[0] if isinstance(found[0], tuple) else found
+    return sorted({len(one) for one in arrays})
 
 
 @pytest.mark.parametrize("share_of_free", [0.5, 0.0])
