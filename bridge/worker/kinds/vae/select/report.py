@@ -29,6 +29,8 @@ _UNLIKELY = 0.001
 """Ours: chance of a difference between groups, below which it is told as a warning."""
 _LEAST_EXPECTED = 1.0
 """Particles of a group that are selected by chance, or left, on average: with fewer, chi-square finds too much."""
+_LEAST_SAMPLES = 1.0
+"""Views that measure a direction on average, from which on SCF* is told: of 20 views within 3 degrees it may be 1."""
 _MUCH_WORSE = 0.05
 """Ours: by how much SCF* of the selected particles is below that of as many at random before it is a warning."""
 _HALVES = "half-set"
@@ -133,7 +135,7 @@ def _views(chosen: Chosen, device: torch.device) -> tuple[list[Figure], dict[str
         # The third row of each rotation, from x, y, z to the z, y, x of directions.
         views = torch.from_numpy(np.ascontiguousarray(rotations[rows, 2, ::-1])).to(device)
         found = sampling_compensation(views)
-        if found.enough:
+        if found.mean_samples >= _LEAST_SAMPLES:
             scores[name] = found.scf_star
         if not title:
             continue

@@ -245,7 +245,8 @@ def test_without_a_run_particles_are_chosen_by_what_their_table_says(star: Path,
     assert "half-set,2,20,0,0.0000" in counts
     page = (tmp_path / "out" / "report.html").read_text()
     assert "does not take the same share of each half-set" not in page
-    assert {"scf_star_all", "scf_star_selected"} <= set(result["metrics"])
+    assert not [name for name in result["metrics"] if name.startswith("scf_star")]
+    assert page.count("too few views to tell") == 3
 
 
 def test_a_selection_of_one_half_set_is_a_warning(star: Path, tmp_path: Path) -> None:
@@ -261,7 +262,8 @@ def test_a_selection_of_one_view_is_a_warning_and_one_at_random_is_not(star: Pat
         rows.append(f"000001@stack.mrcs mic.mrc 1 {137.5 * row % 360:.3f} {tilt:.3f} 0 0 0 10000 10000 0 1 odd\n")
     table = tmp_path / "views.star"
     table.write_text(HEAD + "".join(rows))
-    select(tmp_path / "top", {"particles": table}, where="tilt_deg < 10")
+    result, _ = select(tmp_path / "top", {"particles": table}, where="tilt_deg < 10")
+    assert {"scf_star_all", "scf_star_selected"} <= set(result["metrics"])
     assert "see the object less evenly" in (tmp_path / "top" / "report.html").read_text()
     select(tmp_path / "some", {"particles": table}, random=200)
     assert "see the object less evenly" not in (tmp_path / "some" / "report.html").read_text()
