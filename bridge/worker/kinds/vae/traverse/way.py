@@ -93,8 +93,10 @@ def _along_graph(job: VaeTraverseJob, run: LatentRun, points: Numbers) -> Way:
     else:
         ends = _anchor_latents(job, run, points)
         anchors = nearest(points, ends) if options.anchors is None else np.array(options.anchors, np.int64)
-    if len(set(anchors.tolist())) < 2:
-        raise InputInvalid("anchors: all are the same particle, so there is no way between them; give two others")
+    if len(np.unique(points[anchors], axis=0)) < 2:
+        raise InputInvalid(
+            "anchors: all are the same particle, or have its latent, so there is no way between them; give two others"
+        )
     most, average = options.most_neighbours, options.average_neighbours
     try:
         path = graph_path(points, anchors.tolist(), most_neighbours=most, average_neighbours=average)
