@@ -6,6 +6,7 @@ from .components import HIGH_PERCENTILE, LOW_PERCENTILE, Components, Numbers, ne
 from .density import log_density, rank_correlation
 from .embedding import umap_of
 from .mapping import ScoreMap, mapped
+from .neighbours import distinct
 from .paths import GraphPath, direct_path, graph_path
 from .states import Linkage, StateMaps, states_of
 from .volume_pca import MaskedVolumes, UnionMask, VolumeSpace, volume_space
@@ -28,6 +29,7 @@ __all__ = [
     "VolumeSpace",
     "agreement",
     "direct_path",
+    "distinct",
     "graph_path",
     "hierarchical_order",
     "k_means",

@@ -8,7 +8,7 @@ import numpy as np
 
 from .clusters import k_means
 from .components import Numbers, principal_components
-from .neighbours import neighbours
+from .neighbours import distinct, neighbours
 
 _CLUSTERS = 8
 _SAMPLE = 20_000
@@ -25,7 +25,8 @@ class LatentAgreement:
     procrustes
         Share of the variance that a turn, a shift and one scale bring over.
     neighbours
-        Share of the nearest neighbours that stay nearest neighbours.
+        Share of the nearest neighbours that stay nearest neighbours, among particles that differ in either set; 1
+        where none do.
     labels
         Adjusted Rand index of k-means clusters of both.
     """
@@ -85,11 +86,15 @@ def _procrustes(one: Numbers, two: Numbers) -> float:
 
 
 def _overlap(one: Numbers, two: Numbers, most: int) -> float:
-    count = min(most, len(one) - 1)
-    found = [neighbours(points, count)[1] for points in (one, two)]
+    """Share of the neighbours; of rows that are the same in both, as a tilt series has them, one is taken."""
+    members, _ = distinct(np.concatenate([one, two], axis=1))
+    count = min(most, len(members) - 1)
+    if count == 0:
+        return 1.0
+    found = [neighbours(points[members], count)[1] for points in (one, two)]
     both = np.concatenate(found, axis=1)
     both.sort(axis=1)
-    return float((both[:, 1:] == both[:, :-1]).sum() / (count * len(one)))
+    return float((both[:, 1:] == both[:, :-1]).sum() / (count * len(members)))
 
 
 def _rand(one: Numbers, two: Numbers, seed: int) -> float:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 from .components import Numbers, nearest
+from .neighbours import distinct
 
 Labels = NDArray[np.int64]
 
@@ -38,6 +39,8 @@ class Clusters:
 def k_means(points: Numbers, count: int, seed: int = 0) -> Clusters:
     """Cluster points (N, d) into `count` clusters, ordered by average linkage of their means.
 
+    There are fewer where batches left a mean that no point is nearest to: every cluster has a point.
+
     Raises
     ------
     ValueError
@@ -45,24 +48,23 @@ def k_means(points: Numbers, count: int, seed: int = 0) -> Clusters:
     """
     from sklearn.cluster import KMeans, MiniBatchKMeans
 
-    if len(np.unique(points, axis=0)) < count:
-        raise ValueError(f"{count} clusters of {len(np.unique(points, axis=0))} different points")
+    different = len(distinct(points)[0])
+    if different < count:
+        raise ValueError(f"{count} clusters of {different} different points")
     if len(points) > _MINI_BATCH_ABOVE:
         method = MiniBatchKMeans(count, random_state=seed, n_init=3, batch_size=8192)
     else:
         method = KMeans(count, random_state=seed, n_init=1)
     found = method.fit(points)
-    means, labels = np.asarray(found.cluster_centers_, np.float64), np.asarray(found.labels_, np.int64)
+    taken, labels = np.unique(np.asarray(found.labels_, np.int64), return_inverse=True)
+    means = np.asarray(found.cluster_centers_, np.float64)[taken]
     order = hierarchical_order(means)
-    rank = np.argsort(order)
-    labels = rank[labels]
-    centres = np.empty(count, np.int64)
-    for number in range(count):
+    labels = np.argsort(order)[labels]
+    centres = np.empty(len(means), np.int64)
+    for number, mean in enumerate(means[order]):
         members = np.flatnonzero(labels == number)
-        # A mean that no point is nearest to any more, as batches may leave one, has the point nearest to it.
-        pool = members if len(members) else np.arange(len(points))
-        centres[number] = pool[nearest(points[pool], means[order[number]][None])[0]]
-    return Clusters(labels, centres, np.bincount(labels, minlength=count).astype(np.int64))
+        centres[number] = members[nearest(points[members], mean[None])[0]]
+    return Clusters(labels, centres, np.bincount(labels).astype(np.int64))
 
 
 def hierarchical_order(points: Numbers) -> Labels:

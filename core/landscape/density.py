@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .components import Numbers
-from .neighbours import neighbours
+from .neighbours import distinct, neighbours
 
 _NEIGHBOURS = 20
 
@@ -13,12 +13,17 @@ _NEIGHBOURS = 20
 def log_density(points: Numbers, neighbour: int = _NEIGHBOURS) -> Numbers:
     """Logarithm of the density (N,) about each of points (N, d), to a constant: -d ln(distance to the k-th neighbour).
 
+    Points at one place count once there, and have one density; it is 0 if all are at one place.
+
     References
     ----------
     Loftsgaarden & Quesenberry 1965, doi 10.1214/aoms/1177700079.
     """
-    distances = neighbours(points, min(neighbour, len(points) - 1))[0][:, -1]
-    result: Numbers = -points.shape[1] * np.log(np.maximum(distances, 1e-12))
+    first, which = distinct(points)
+    if len(first) < 2:
+        return np.zeros(len(points))
+    distances = neighbours(points[first], min(neighbour, len(first) - 1))[0][:, -1]
+    result: Numbers = (-points.shape[1] * np.log(np.maximum(distances, 1e-12)))[which]
     return result
 
 

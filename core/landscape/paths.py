@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .components import Numbers
-from .neighbours import neighbours
+from .neighbours import distinct, neighbours
 
 _USUAL_AVERAGE = 5
 
@@ -53,7 +53,8 @@ def graph_path(
     """The shortest way through anchors, in their order, along edges of a neighbour graph of points (N, d).
 
     An edge joins a point to one of its `most_neighbours` nearest, if it is no longer than the distance at which
-    points have `average_neighbours` edges on average; so the way avoids what is empty.
+    points have `average_neighbours` edges on average; so the way avoids what is empty. Points at one place, as the
+    images of a particle in a tilt series have it, are one: none but an anchor is gone through beside another.
 
     Parameters
     ----------
@@ -63,14 +64,18 @@ def graph_path(
     Raises
     ------
     ValueError
-        If an anchor cannot be reached from the one before it. The message says which.
+        If an anchor cannot be reached from the one before it, the message says which; or if all points lie at one
+        place.
     """
-    most = min(most_neighbours, len(points) - 1)
-    near = neighbours(points, most)
+    first, which = distinct(points)
+    if len(first) < 2:
+        raise ValueError("all points lie at one place")
+    most = min(most_neighbours, len(first) - 1)
+    near = neighbours(points[first], most)
     averages = _tried(most) if average_neighbours is None else [average_neighbours]
     for average in averages:
         try:
-            return _shortest(*near, anchors, average)
+            return _shortest(*near, (first, which), anchors, average)
         except ValueError:
             if average == averages[-1]:
                 raise
@@ -82,26 +87,32 @@ def _tried(most: int) -> list[float]:
     return [float(average) for average in range(min(_USUAL_AVERAGE, most), most + 1)]
 
 
-def _shortest(distances: Numbers, members: NDArray[np.int64], anchors: Sequence[int], average: float) -> GraphPath:
-    """The way in the graph of one average, from distances (N, k) of nearest neighbours (N, k)."""
+def _shortest(
+    distances: Numbers,
+    members: NDArray[np.int64],
+    places: tuple[NDArray[np.int64], NDArray[np.int64]],
+    anchors: Sequence[int],
+    average: float,
+) -> GraphPath:
+    """The way in the graph of one average, from distances (D, k) of nearest neighbours (D, k) of distinct places."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import dijkstra
 
-    count = len(distances)
+    (first, which), count = places, len(distances)
     wanted = min(math.ceil(average * count), distances.size)
     cut = float(np.partition(distances.ravel(), wanted - 1)[wanted - 1])
     rows, columns = np.nonzero(distances <= cut)
-    # Points at the same place are joined too: a sparse matrix would take an edge of length 0 for none.
-    lengths = np.maximum(distances[rows, columns], 1e-12)
-    graph = csr_array((lengths, (rows, members[rows, columns])), shape=(count, count))
+    graph = csr_array((distances[rows, columns], (rows, members[rows, columns])), shape=(count, count))
     way, total = [int(anchors[0])], 0.0
     for start, end in pairwise(anchors):
-        reached, before = dijkstra(graph, directed=False, indices=[int(start)], return_predecessors=True)
-        if not np.isfinite(reached[0, end]):
+        source, goal = int(which[start]), int(which[end])
+        reached, before = dijkstra(graph, directed=False, indices=[source], return_predecessors=True)
+        if not np.isfinite(reached[0, goal]):
             raise ValueError(f"particle {end} cannot be reached from particle {start}")
-        leg = [int(end)]
-        while leg[-1] != start:
+        leg = [goal]
+        while leg[-1] != source:
             leg.append(int(before[0, leg[-1]]))
-        way += leg[::-1][1:]
-        total += float(reached[0, end])
+        # What was asked for stands at both ends, though an earlier one may lie at the same place.
+        way += [*first[leg[-2:0:-1]].tolist(), *([int(end)] if end != start else [])]
+        total += float(reached[0, goal])
     return GraphPath(np.array(way, np.int64), total, cut, average)

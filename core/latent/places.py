@@ -11,10 +11,15 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from ..landscape import distinct
+
 _SAMPLED = 4000
 """Particles by which the usual distance between neighbours is told."""
 _EDGE = 99.0
 """Percentile of the distances between particles, from which on a latent lies off the data."""
+
+_QUANTILE_OF = 1_000_000
+"""Values that a quantile is taken of; torch refuses many more."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,8 @@ class Nearness:
     distance
         (K,) from it.
     usual, edge
-        Distance from a particle to its nearest other: the median, and what one in a hundred exceeds.
+        Distance from a particle to its nearest other that lies elsewhere: the median, and what one in a hundred
+        exceeds; 0 where all lie at one place.
     within_edge
         (K,) particles no farther than the edge.
     """
@@ -111,8 +117,7 @@ def nearness(latents: NDArray[np.float32], particles: NDArray[np.float32]) -> Ne
     """How near latents (K, zdim) are to those of two particles or more (N, zdim), by Euclid's distance."""
     tree = cKDTree(particles)
     distance, nearest = tree.query(latents)
-    sample = particles[:: max(1, len(particles) // _SAMPLED)]
-    others = np.asarray(tree.query(sample, k=2)[0])[:, 1]
+    others = _to_others(particles)
     edge = float(np.percentile(others, _EDGE))
     within = tree.query_ball_point(latents, edge, return_length=True)
     return Nearness(
@@ -124,6 +129,18 @@ def nearness(latents: NDArray[np.float32], particles: NDArray[np.float32]) -> Ne
     )
 
 
+def _to_others(particles: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Distances from some of particles (N, zdim) to the nearest that lies elsewhere.
+
+    The images of a particle in a tilt series lie at one place, and count once.
+    """
+    places = particles[distinct(particles)[0]]
+    if len(places) < 2:
+        return np.zeros(1)
+    sample = places[:: max(1, len(places) // _SAMPLED)]
+    return np.asarray(cKDTree(places).query(sample, k=2)[0], np.float64)[:, 1]
+
+
 def _some(values: Tensor) -> Tensor:
-    """No more values than a quantile of torch takes."""
-    return values[:: max(1, len(values) // 1_000_000)][:1_000_000]
+    """No more values than a quantile of torch takes, from all over them."""
+    return values[:: -(-len(values) // _QUANTILE_OF)]

@@ -9,7 +9,9 @@ import pytest
 
 from cryobridge.core.landscape import (
     agreement,
+    clusters,
     direct_path,
+    distinct,
     graph_path,
     k_means,
     linear_map,
@@ -80,6 +82,14 @@ class TestClusters:
     def test_the_same_points_give_the_same_clusters(self):
         assert (k_means(POINTS, 7).labels == k_means(POINTS, 7).labels).all()
 
+    def test_batches_leave_no_cluster_without_points(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(clusters, "_MINI_BATCH_ABOVE", 100)
+        points = np.random.default_rng(0).normal(size=(400, 8))
+        found = k_means(points, 300)
+        assert len(found.counts) < 300
+        assert found.counts.min() > 0
+        assert found.labels[found.centres].tolist() == list(range(len(found.counts)))
+
     def test_more_clusters_than_points_are_refused(self):
         with pytest.raises(ValueError, match="3 clusters of 2 different points"):
             k_means(np.array([[0.0], [0.0], [1.0]]), 3)
@@ -129,9 +139,20 @@ class TestPaths:
         with pytest.raises(ValueError, match="cannot be reached"):
             graph_path(line(40.0), [0, 61])
 
+    def test_the_images_of_a_tilt_series_are_one_place_and_the_anchors_are_those_asked_for(self):
+        angles = np.linspace(0, np.pi, 200)
+        horseshoe = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        wanted = graph_path(horseshoe, [0, 90, 199])
+        found = graph_path(np.repeat(horseshoe, 12, axis=0), [5, 1090, 2399])
+        assert (found.members // 12).tolist() == wanted.members.tolist()
+        assert (found.length, found.longest_edge) == (wanted.length, wanted.longest_edge)
+        assert {5, 1090, 2399} <= set(found.members.tolist())
+        with pytest.raises(ValueError, match="one place"):
+            graph_path(np.ones((30, 2)), [0, 29])
+
     def test_two_particles_at_one_place_are_joined(self):
         points = np.array([[0.0], [0.0], [1.0]])
-        assert graph_path(points, [0, 1, 2], average_neighbours=2).members[[0, -1]].tolist() == [0, 2]
+        assert graph_path(points, [0, 1, 2], average_neighbours=2).members.tolist() == [0, 1, 2]
 
 
 class TestAgreement:
@@ -154,6 +175,13 @@ class TestAgreement:
         assert found.neighbours < 0.1
         assert found.labels < 0.1
 
+    def test_neighbours_are_those_of_particles_not_of_their_images(self):
+        """Of the images of one particle any fifteen are as near as any others."""
+        other = POINTS + 0.2 * np.random.default_rng(1).normal(size=POINTS.shape)
+        wanted = agreement(POINTS, other).neighbours
+        assert agreement(np.repeat(POINTS, 20, axis=0), np.repeat(other, 20, axis=0)).neighbours == wanted < 0.9
+        assert agreement(np.ones((30, 2)), np.ones((30, 2))).neighbours == 1
+
     def test_the_linear_map_between_two_runs_is_found(self):
         matrix = RANDOM.normal(size=(3, 2))
         found = linear_map(POINTS, POINTS @ matrix + 4)
@@ -169,12 +197,30 @@ def test_density_is_that_of_a_gaussian():
     assert rank_correlation(found, -(points**2).sum(axis=1)) > 0.9
 
 
+def test_density_of_a_tilt_series_is_that_of_its_particles():
+    wanted = log_density(POINTS)
+    np.testing.assert_array_equal(log_density(np.repeat(POINTS, 25, axis=0)), np.repeat(wanted, 25))
+    assert log_density(np.ones((30, 2))).tolist() == [0.0] * 30
+
+
+def test_distinct_points_are_the_first_of_their_kind_in_their_order():
+    first, which = distinct(np.array([[2.0, 1.0], [1.0, 5.0], [2.0, 1.0], [1.0, 4.0], [1.0, 5.0]]))
+    assert first.tolist() == [0, 1, 3]
+    assert which.tolist() == [0, 1, 0, 2, 1]
+
+
 def test_rank_correlation_sees_order_only_and_passes_over_what_is_unknown():
     x = np.linspace(0, 3, 50)
     assert rank_correlation(x, np.exp(x)) == pytest.approx(1)
     gaps = np.where(np.arange(50) % 5 == 0, np.nan, -(x**3))
     assert rank_correlation(x, gaps) == pytest.approx(-1)
     assert rank_correlation(x, np.ones(50)) == 0
+
+
+@pytest.mark.slow
+def test_a_umap_of_a_tilt_series_is_that_of_its_particles():
+    pytest.importorskip("umap")
+    np.testing.assert_array_equal(umap_of(np.repeat(IN_BLOBS, 20, axis=0)), np.repeat(umap_of(IN_BLOBS), 20, axis=0))
 
 
 @pytest.mark.slow

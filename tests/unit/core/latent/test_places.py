@@ -64,3 +64,28 @@ def test_a_latent_among_particles_is_on_the_data_and_one_far_away_is_not() -> No
     brute = np.linalg.norm(particles[:, None] - particles, axis=2)
     np.fill_diagonal(brute, np.inf)
     assert near.usual == pytest.approx(np.median(brute.min(axis=1)), rel=1e-5)
+
+
+def test_the_images_of_a_tilt_series_are_as_near_as_their_particles() -> None:
+    particles = cloud().numpy()
+    latents = np.stack([particles.mean(0), particles[7] + 0.001, particles.mean(0) + 50])
+    wanted, found = nearness(latents, particles), nearness(latents, np.repeat(particles, 3, axis=0))
+    assert (found.usual, found.edge) == (wanted.usual, wanted.edge)
+    assert found.off_data.tolist() == [False, False, True]
+    assert found.within_edge.tolist() == (3 * wanted.within_edge).tolist()
+    assert (found.nearest // 3).tolist() == wanted.nearest.tolist()
+
+
+def test_where_all_particles_lie_at_one_place_any_other_is_off_the_data() -> None:
+    particles = np.ones((20, 2), np.float32)
+    found = nearness(np.array([[1.0, 1.0], [1.0, 1.5]], np.float32), particles)
+    assert found.usual == found.edge == 0
+    assert found.off_data.tolist() == [False, True]
+
+
+def test_percentiles_of_very_many_particles_are_of_all_of_them() -> None:
+    """Latents 0 in the first million rows and 1 in the others."""
+    latents = torch.zeros(1_900_000, 1)
+    latents[1_000_000:] = 1
+    found = latent_grid(latents, [Ends(0, 40, 60, True, 2)], components=False)
+    assert found.flatten().tolist() == [0.0, 1.0]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,7 @@ from cryobridge.core.landscape import (
     MaskedVolumes,
     ScoreMap,
     agreement,
+    distinct,
     k_means,
     log_density,
     mapped,
@@ -26,6 +28,7 @@ from cryobridge.core.landscape import (
 )
 from cryobridge.schemas.kinds.vae.analyze import AnalyzeOptions
 
+from ....beside import beside
 from ....heterogeneity.covariates import Columns, Dependence, covariates_of, dependences
 from ....heterogeneity.objects import Objects
 from ....heterogeneity.run_folder import LatentRun, Latents
@@ -93,13 +96,16 @@ class VolumeComponents:
     agrees: float
 
 
-def latent_findings(run: LatentRun, options: AnalyzeOptions, latents: Latents) -> LatentFindings:
+def latent_findings(run: LatentRun, options: AnalyzeOptions, latents: Latents) -> Generator[None, None, LatentFindings]:
     """Components, clusters, density, and what goes with defocus, view and shift."""
     objects = run.objects_in(latents)
     points = latents[objects.firsts].astype(np.float64)
     components = principal_components(points)
     scores = components.scores(points)
-    clusters = k_means(points, min(options.clusters, len(np.unique(points, axis=0))), options.seed)
+    different, _ = yield from beside(partial(distinct, points))
+    count = min(options.clusters, len(different))
+    clusters = yield from beside(partial(k_means, points, count, options.seed))
+    density = yield from beside(partial(log_density, points))
     covariates = covariates_of(run.particles, objects.firsts)
     looked_at = {f"PC{number + 1}": scores[:, number] for number in range(min(_LOOKED_AT, scores.shape[1]))}
     is_last = options.epoch is None
@@ -109,7 +115,7 @@ def latent_findings(run: LatentRun, options: AnalyzeOptions, latents: Latents) -
         components=components,
         scores=scores,
         clusters=clusters,
-        density=log_density(points),
+        density=density,
         covariates=covariates,
         dependences=dependences(looked_at, covariates),
         kl=kl_by_dimension(latents, run.log_variances, objects) if is_last else None,
@@ -130,8 +136,11 @@ def kl_by_dimension(latents: Latents, log_variances: Latents | None, objects: Ob
     return result
 
 
-def epoch_agreements(run: LatentRun) -> Iterator[tuple[int, int, LatentAgreement]]:
-    """Two epochs and how alike their latents are, for neighbours among those kept; at most a dozen, evenly chosen."""
+def epoch_agreements(run: LatentRun) -> Generator[tuple[int, int, LatentAgreement] | None, None, None]:
+    """Two epochs and how alike their latents are, for neighbours among those kept; at most a dozen, evenly chosen.
+
+    None for a step in between.
+    """
     kept = sorted(run.epochs)
     every = sorted({kept[round(place)] for place in np.linspace(0, len(kept) - 1, min(len(kept), _MOST_EPOCHS))})
     for first, second in pairwise(every):
@@ -140,10 +149,13 @@ def epoch_agreements(run: LatentRun) -> Iterator[tuple[int, int, LatentAgreement
         firsts = max((run.objects_in(latents).firsts for latents in (before, after)), key=len)
         one, two = (latents[firsts].astype(np.float64) for latents in (before, after))
         if len(one) == len(two) and len(one) >= _FEWEST_PARTICLES:
-            yield first, second, agreement(one, two)
+            found = yield from beside(partial(agreement, one, two))
+            yield first, second, found
 
 
-def volume_components(found: LatentFindings, looks: Sequence[tuple[Series, SeriesLook]]) -> VolumeComponents | None:
+def volume_components(
+    found: LatentFindings, looks: Sequence[tuple[Series, SeriesLook]]
+) -> Generator[None, None, VolumeComponents | None]:
     """Components of the volumes at the centres, the first series, and a map onto them learned from every volume.
 
     None where the volumes do not differ, or are too few for a map.
@@ -154,10 +166,11 @@ def volume_components(found: LatentFindings, looks: Sequence[tuple[Series, Serie
         return None
     volumes = MaskedVolumes(torch.ones(of_centres.shape[1:], dtype=torch.bool))
     volumes.add(of_centres)
-    space = volume_space(volumes, found.clusters.counts.astype(np.float64), _VOLUME_COMPONENTS)
+    weights = found.clusters.counts.astype(np.float64)
+    space = yield from beside(partial(volume_space, volumes, weights, _VOLUME_COMPONENTS))
     if not space.shares.any():
         return None
     scores = np.concatenate([space.scores(torch.stack(look.coarse)) for _, look in looks])
-    told: ScoreMap = mapped(latents, scores, found.latents)
+    told: ScoreMap = yield from beside(partial(mapped, latents, scores, found.latents))
     agrees = abs(rank_correlation(told.scores[:, 0], found.scores[:, 0]))
     return VolumeComponents(space.shares, told.scores, agrees)

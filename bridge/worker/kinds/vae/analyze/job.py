@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from cryobridge.core.landscape import LatentAgreement, traversal, umap_of
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.vae.analyze import AnalyzeOptions, VaeAnalyzeJob
 
+from ....beside import beside
 from ....heterogeneity.chosen import chosen_latents
 from ....heterogeneity.covariates import warnings_of
 from ....heterogeneity.decoding import expect_room_on_disk
@@ -90,8 +92,8 @@ def analysed(
     """
     folder = context.folder
     latents, finishing = chosen_latents(run_, options.epoch), finishing_of(options, run_)
-    found = latent_findings(run_, options, latents)
-    yield Progress(f"read latents of {found.objects.counted}, {latents.shape[1]} numbers each", 0.02)
+    yield Progress(f"read latents of {run_.objects_in(latents).counted}, {latents.shape[1]} numbers each", 0.02)
+    found = yield from latent_findings(run_, options, latents)
     made, series = _MadeSoFar(), _series_of(found, options)
     expect_room_on_disk(folder.path, sum(len(one.z) for one in series), finishing.box)
     yield from context.remarked(_remarks(found, options))
@@ -104,6 +106,9 @@ def analysed(
     yield from _volumes(context, run_, series, finishing, found, made)
     folder.mark("volumes")
     for one_epoch in epoch_agreements(run_):
+        if one_epoch is None:
+            yield None
+            continue
         made.epochs.append(one_epoch)
         yield Progress(f"compared epochs {one_epoch[0]} and {one_epoch[1]}", 0.82)
     if made.epochs:
@@ -112,7 +117,7 @@ def analysed(
     yield from _report(*report)
     if options.umap:
         yield Progress("UMAP", 0.9)
-        made.umap = umap_of(found.latents, options.seed)
+        made.umap = yield from beside(partial(umap_of, found.latents, options.seed))
         _write_numbers(context, found, made)
         yield from _report(*report)
         folder.mark("umap")
@@ -138,7 +143,8 @@ def _remarks(found: LatentFindings, options: AnalyzeOptions) -> list[str]:
     said = []
     if len(found.clusters.counts) < options.clusters:
         said.append(
-            f"There are {len(found.clusters.counts)} clusters, not {options.clusters}: as many as particles differ."
+            f"There are {len(found.clusters.counts)} clusters, not {options.clusters}: particles do not differ more, "
+            "or k-means in batches left the others without any."
         )
     if options.components > found.latents.shape[1] and not options.skip_volumes:
         said.append(f"There are {found.latents.shape[1]} components, not {options.components}.")
@@ -176,7 +182,7 @@ def _volumes(
             before += len(one.z)
     if made.series:
         context.folder.write_text("neighbours.csv", neighbour_table(made.series, finishing))
-        made.volumes = volume_components(found, made.series)
+        made.volumes = yield from volume_components(found, made.series)
         _write_numbers(context, found, made)
     return {}
 

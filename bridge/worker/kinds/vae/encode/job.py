@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from cryobridge.wrappers.formats import mrc
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 from cryobridge.wrappers.particles.reading import read_particles
 
+from ....beside import beside
 from ....heterogeneity.image_source import ImageSource
 from ....heterogeneity.images import stream_images
 from ....heterogeneity.run_folder import LatentRun, read_run, write_run
@@ -60,7 +62,7 @@ def run(job: VaeEncodeJob, context: Context) -> JobSteps:
     with context.parking.holding(trained.model.held):
         found = yield from scaled(_READ, _ENCODED, encoded(trained.model, encoder, images, job.options.batch))
     folder.mark("encode")
-    compared = comparison_of(found, trained.latents[trained.objects.firsts])
+    compared = yield from beside(partial(comparison_of, found, trained.latents[trained.objects.firsts]))
     yield from context.remarked(compared.doubts())
     _write(context, trained, particles, found, compared)
     folder.write_text(REPORT_NAME, as_html(page_of(job, trained, particles, found, compared)))

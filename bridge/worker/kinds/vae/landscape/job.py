@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from cryobridge.core.landscape import (
     MaskedVolumes,
     StateMaps,
     UnionMask,
+    VolumeSpace,
+    distinct,
     k_means,
     mapped,
     states_of,
@@ -21,6 +24,7 @@ from cryobridge.core.landscape import (
 )
 from cryobridge.schemas.kinds.vae.landscape import VaeLandscapeJob
 
+from ....beside import beside
 from ....heterogeneity.chosen import chosen_latents
 from ....heterogeneity.decoding import expect_room_on_disk
 from ....heterogeneity.finishing import Finishing, finishing_of
@@ -46,6 +50,7 @@ from .findings import (
 from .page import page_of, spread_in
 
 _INSIDE = 0.5
+_FEWER = "There are {} volumes: k-means in batches left the other clusters without particles."
 
 
 def run(job: VaeLandscapeJob, context: Context) -> JobSteps:
@@ -57,10 +62,14 @@ def run(job: VaeLandscapeJob, context: Context) -> JobSteps:
     latents = chosen[objects.firsts].astype(np.float64)
     finishing = finishing_of(options, run_)
     mask = _given_mask(job, finishing, context)
-    count = min(options.volumes_on(context.device.type), len(np.unique(latents, axis=0)))
+    different, _ = yield from beside(partial(distinct, latents))
+    count = min(options.volumes_on(context.device.type), len(different))
     written = 2 * options.states + options.components + (count if options.keep_volumes else 0)
     expect_room_on_disk(folder.path, written, finishing.box)
-    clusters = k_means(latents, count, options.seed)
+    clusters = yield from beside(partial(k_means, latents, count, options.seed))
+    if len(clusters.counts) < count:
+        count = len(clusters.counts)
+        yield from context.remarked([_FEWER.format(count)])
     series = Series("kmeans_", latents[clusters.centres])
     yield Progress(f"{count} volumes of {objects.counted} are compared", 0.05)
 
@@ -121,17 +130,24 @@ def _compared(
     clusters: Clusters,
     volumes: VolumesAgain,
     mask: Tensor,
-) -> Generator[Progress, None, LandscapeFindings]:
+) -> Generator[Progress | None, None, LandscapeFindings]:
     """Components, states, and every particle's place."""
     options, weights, kept = job.options, clusters.counts.astype(np.float64), MaskedVolumes(mask)
     for number, volume in enumerate(volumes, 1):
         kept.add(volume[None])
         yield Progress(f"compared volume {number} of {len(weights)}", 0.4 + 0.2 * number / len(weights))
-    space = volume_space(kept, weights, options.components)
+    space = yield from _space(kept, weights, options.components)
     scores = torch.cat([(rows - space.mean) @ space.axes.T for rows in kept.chunks()]).double().cpu().numpy()
     states = states_of(scores, weights, options.states, options.linkage)
-    every = mapped(latents[clusters.centres], scores, latents, options.seed)
+    every = yield from beside(partial(mapped, latents[clusters.centres], scores, latents, options.seed))
     return LandscapeFindings(objects, latents, clusters, space, scores, states, every)
+
+
+def _space(volumes: MaskedVolumes, weights: Numbers, most: int) -> Generator[None, None, VolumeSpace]:
+    """The space of volumes; on a GPU it is found between two steps, as the device may be cleared after one."""
+    if volumes.mask.device.type != "cpu":
+        return volume_space(volumes, weights, most)
+    return (yield from beside(partial(volume_space, volumes, weights, most)))
 
 
 def _write_numbers(context: Context, found: LandscapeFindings) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,7 @@ from cryobridge.core.landscape import principal_components
 from cryobridge.schemas.kinds.vae.traverse import VaeTraverseJob
 from cryobridge.wrappers.formats.array_file import arrays_bytes
 
+from ....beside import beside
 from ....heterogeneity import words
 from ....heterogeneity.chosen import chosen_latents
 from ....heterogeneity.decoding import expect_room_on_disk
@@ -42,7 +45,8 @@ def run(job: VaeTraverseJob, context: Context) -> JobSteps:
     run_ = read_run(job.inputs.run, context.device)
     latents = chosen_latents(run_, options.epoch)
     points, objects = latents.astype(np.float64), run_.objects_in(latents)
-    finishing, way = finishing_of(options, run_), way_of(job, run_, points, objects)
+    finishing = finishing_of(options, run_)
+    way = yield from beside(partial(way_of, job, run_, points, objects))
     series = Series("path_", way.z[way.shown], options.first_number)
     if not options.skip_volumes:
         expect_room_on_disk(folder.path, len(series.z), finishing.box)

@@ -98,8 +98,10 @@ def _along_graph(job: VaeTraverseJob, points: Numbers, anchors: Places | None) -
     options = job.options
     if anchors is None:
         anchors = ends_of(points) if job.inputs.z_file is None else nearest(points, _anchor_latents(job, points, None))
-    if len(set(anchors.tolist())) < 2:
-        raise InputInvalid("anchors: all are the same particle, so there is no way between them; give two others")
+    if len(np.unique(points[anchors], axis=0)) < 2:
+        raise InputInvalid(
+            "anchors: all are the same particle, or have its latent, so there is no way between them; give two others"
+        )
     most, average = options.most_neighbours, options.average_neighbours
     try:
         path = graph_path(points, anchors.tolist(), most_neighbours=most, average_neighbours=average)

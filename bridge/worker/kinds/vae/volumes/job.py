@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from cryobridge.core.latent import Nearness, nearness
 from cryobridge.schemas.kinds.vae.volumes import VaeVolumesJob
 
+from ....beside import beside
 from ....heterogeneity.decoding import decoded, expect_room_on_disk, together_at_most
 from ....heterogeneity.finishing import Finishing, finishing_of
 from ....heterogeneity.run_folder import LatentRun, Latents, read_run
@@ -36,7 +38,7 @@ def run(job: VaeVolumesJob, context: Context) -> JobSteps:
     count = len(chosen.z)
     expect_room_on_disk(folder.path, count, finishing.box)
     together = together_at_most(found.model.box, context.device)
-    near = near_particles(chosen.z, found)
+    near = yield from beside(partial(near_particles, chosen.z, found))
     yield from context.remarked([*found.remarks, *doubts(near, chosen.z, options.first_number)])
     folder.mark("read")
     yield Progress(f"read a model of {found.model.zdim} latents and box {found.model.box}", 0.02)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import matplotlib as mpl
@@ -15,7 +17,8 @@ import torch
 from support.map_jobs import read_back, run_map_job
 from support.moving_run import BOX, VOXEL_A, MovingModel, made_up_series, made_up_set, write_moving_run
 
-from cryobridge.bridge.worker.kinds.vae.analyze import job
+from cryobridge.bridge.worker.jobs.runner import run_job
+from cryobridge.bridge.worker.kinds.vae.analyze import findings, job
 from cryobridge.bridge.worker.kinds.vae.analyze import page as analyze_page
 from cryobridge.schemas.errors import InputInvalid
 
@@ -232,3 +235,27 @@ def test_umap_comes_last_and_says_where_everybody_lies(tmp_path: Path, monkeypat
         np.testing.assert_allclose(found["umap"], np.stack([LATENTS[:, 1], -LATENTS[:, 0]], axis=1), rtol=1e-6)
     assert written == [True], "what takes long costs nobody the rest"
     assert "UMAP: clusters" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_calls_of_relion_are_let_in_during_what_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the long calls goes on only when the worker has come to a step after it began."""
+    stepped, met = Event(), []
+
+    def waiting(name: str, whole: Callable[..., Any]) -> Callable[..., Any]:
+        def wait(*given: Any) -> Any:
+            stepped.clear()
+            met.append((name, stepped.wait(5)))
+            return whole(*given)
+
+        return wait
+
+    for name in ("k_means", "log_density", "agreement", "volume_space", "mapped"):
+        monkeypatch.setattr(findings, name, waiting(name, getattr(findings, name)))
+    monkeypatch.setattr(job, "umap_of", waiting("umap_of", lambda latents, _: latents[:, :2]))
+    monkeypatch.setattr(job.importlib.util, "find_spec", lambda _: True)
+    run = write_moving_run(tmp_path / "run", LATENTS, epochs=EPOCHS)
+    spec = {"inputs": {"run": str(run)}, "output": str(tmp_path / "out"), "options": {**OPTIONS, "umap": True}}
+    for _ in run_job({"schema": "cryobridge/job/1", "kind": "vae.analyze", **spec}, torch.device("cpu")):
+        stepped.set()
+    assert {name for name, _ in met} == {"k_means", "log_density", "agreement", "volume_space", "mapped", "umap_of"}
+    assert [name for name, let_in in met if not let_in] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from threading import current_thread
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch
 from support.map_jobs import read_back, run_map_job, write_maps
 from support.moving_run import BOX, VOXEL_A, MovingModel, made_up_series, write_moving_run
 
+from cryobridge.bridge.worker.kinds.vae.landscape import job
+from cryobridge.core.landscape import clusters
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.job import parse_job
 
@@ -130,3 +133,29 @@ def test_a_mask_of_another_box_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputInvalid, match=r"mask\.mrc.*box"):
         run_map_job("vae.landscape", tmp_path / "out", {"run": run, "mask": files["mask"]}, OPTIONS)
     assert not (tmp_path / "out").exists()
+
+
+def test_clusters_that_batches_leave_empty_have_no_volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters, "_MINI_BATCH_ABOVE", 100)
+    run = write_moving_run(tmp_path / "run", LATENTS)
+    result, _ = run_map_job("vae.landscape", tmp_path / "out", {"run": run}, {**OPTIONS, "volumes": 200})
+    count = result["metrics"]["volumes"]
+    assert count == result["options"]["volumes"] < 200
+    assert any(f"There are {count} volumes" in line for line in result["statements"])
+    assert torch.isfinite(read_back(tmp_path / "out" / "state_00_mean.mrc")).all()
+    assert sum(result["metrics"]["particles"]) == len(LATENTS)
+
+
+def test_calls_of_relion_are_let_in_during_what_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = {}
+    for name in ("k_means", "volume_space", "mapped"):
+        whole = getattr(job, name)
+        monkeypatch.setattr(
+            job,
+            name,
+            lambda *given, name=name, whole=whole: (threads.update({name: current_thread()}), whole(*given))[1],
+        )
+    run = write_moving_run(tmp_path / "run", LATENTS)
+    run_map_job("vae.landscape", tmp_path / "out", {"run": run}, {**OPTIONS, "volumes": 12})
+    assert len(threads) == 3
+    assert current_thread() not in threads.values()

@@ -97,3 +97,13 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(tmp_path: Path, option
     with pytest.raises(InputInvalid, match=said):
         done(tmp_path, options)
     assert not (tmp_path / "out").exists()
+
+
+def test_between_images_of_one_particle_of_a_tilt_series_there_is_no_way(tmp_path: Path) -> None:
+    run = write_moving_run(tmp_path / "run", np.repeat(HORSESHOE, 3, axis=0))
+    with pytest.raises(InputInvalid, match="or have its latent"):
+        run_map_job("vae.traverse", tmp_path / "none", {"run": run}, {"anchors": [0, 2], "skip_volumes": True})
+    run_map_job("vae.traverse", tmp_path / "out", {"run": run}, {"anchors": [2, 449], "skip_volumes": True})
+    with np.load(tmp_path / "out" / "path.npz") as found:
+        assert found["indices"][[0, -1]].tolist() == found["anchors"].tolist() == [2, 449]
+        assert len(np.unique(found["z"], axis=0)) == len(found["z"]) > 20
