@@ -41,6 +41,12 @@ class Objects:
         alike = bool((unlike <= _SAME * latents.std(axis=0)).all()) if latents.size else True
         return named if alike else cls(rows, rows)
 
+    def with_any(self, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which objects (O,) have any of some rows (N,)."""
+        found = np.zeros(len(self.firsts), np.bool_)
+        found[self.of_row[chosen]] = True
+        return found
+
     @property
     def are_rows(self) -> bool:
         """Whether every row is an object of its own."""

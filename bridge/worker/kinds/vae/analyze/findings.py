@@ -26,6 +26,7 @@ from cryobridge.core.landscape import (
     rank_correlation,
     volume_space,
 )
+from cryobridge.core.latent import LinearModel
 from cryobridge.schemas.kinds.vae.analyze import AnalyzeOptions
 
 from ....beside import beside
@@ -118,12 +119,16 @@ def latent_findings(run: LatentRun, options: AnalyzeOptions, latents: Latents) -
         density=density,
         covariates=covariates,
         dependences=dependences(looked_at, covariates),
-        kl=kl_by_dimension(latents, run.log_variances, objects) if is_last else None,
+        kl=kl_by_dimension(latents, run.log_variances, objects, _prior_of(run)) if is_last else None,
     )
 
 
-def kl_by_dimension(latents: Latents, log_variances: Latents | None, objects: Objects) -> Numbers | None:
-    """Mean of (mu^2 + s^2 - 1 - ln s^2) / 2 over the particles of rows, (d,) in nats; None without variances.
+def kl_by_dimension(
+    latents: Latents, log_variances: Latents | None, objects: Objects, prior: Numbers
+) -> Numbers | None:
+    """Information of each number of the latents in nats, (d,), the mean of particles; None without variances.
+
+    Mean of ((mu^2 + s^2) / p - 1 - ln(s^2 / p)) / 2 with p the prior variances (d,).
 
     References
     ----------
@@ -132,8 +137,16 @@ def kl_by_dimension(latents: Latents, log_variances: Latents | None, objects: Ob
     if log_variances is None or log_variances.shape != latents.shape:
         return None
     mu, logarithm = (values[objects.firsts].astype(np.float64) for values in (latents, log_variances))
-    result: Numbers = 0.5 * (mu**2 + np.exp(logarithm) - 1 - logarithm).mean(axis=0)
+    result: Numbers = 0.5 * ((mu**2 + np.exp(logarithm)) / prior - 1 - logarithm + np.log(prior)).mean(axis=0)
     return result
+
+
+def _prior_of(run: LatentRun) -> Numbers:
+    """Variances (d,) that latents have before an image is seen: of a linear model each mode has its own."""
+    if isinstance(run.model, LinearModel):
+        found: Numbers = run.model.prior_variance.double().cpu().numpy()
+        return found
+    return np.ones(run.model.zdim)
 
 
 def epoch_agreements(run: LatentRun) -> Generator[tuple[int, int, LatentAgreement] | None, None, None]:

@@ -8,8 +8,17 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from cryobridge.core.latent import CoordinateModel, ImageEncoder, VolumeModel, whole_disc
+from cryobridge.core.latent import (
+    CoordinateModel,
+    FilmModel,
+    ImageEncoder,
+    LinearModel,
+    VolumeModel,
+    joined_scores,
+    whole_disc,
+)
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.vae.encode import EncodeOptions, VaeEncodeJob
 from cryobridge.wrappers.formats import mrc
@@ -56,11 +65,14 @@ def run(job: VaeEncodeJob, context: Context) -> JobSteps:
             device=context.device,
         ),
     )
-    yield from context.remarked([*trained.remarks, *particles.remarks, *images.remarks])
+    alone = _alone(particles, trained.model)
+    yield from context.remarked([*trained.remarks, *particles.remarks, *images.remarks, *alone])
     folder.mark("read")
     _take_as_learned(trained, images.noise)
     with context.parking.holding(trained.model.held):
-        found = yield from scaled(_READ, _ENCODED, encoded(trained.model, encoder, images, job.options.batch))
+        shown = None if particles.tilts is None else torch.from_numpy(particles.tilts.particle)
+        steps = encoded(trained.model, encoder, images, job.options.batch, shown)
+        found = yield from scaled(_READ, _ENCODED, steps)
     folder.mark("encode")
     compared = yield from beside(partial(comparison_of, found, trained.latents[trained.objects.firsts]))
     yield from context.remarked(compared.doubts())
@@ -130,17 +142,50 @@ def expect_same_extent(particles: ParticleSet, trained: LatentRun) -> None:
 
 
 def encoded(
-    model: VolumeModel, encoder: ImageEncoder, images: ImageSource, batch: int
-) -> Generator[Progress, None, ExplainedImages]:
-    """Latents of all images, and how well the model explains each."""
-    parts = []
-    done = 0
+    model: VolumeModel, encoder: ImageEncoder, images: ImageSource, batch: int, object_of: Tensor | None = None
+) -> Generator[Progress | None, None, ExplainedImages]:
+    """Latents of all images, and how well the model explains each.
+
+    Parameters
+    ----------
+    object_of
+        (N,) which object each image shows; models that were fitted on the images of an object together give it one
+        latent. None where every image shows its own.
+    """
+    linear = model.linear if isinstance(model, FilmModel) else model
+    joined: tuple[Tensor, Tensor] | None = None
+    if object_of is not None and isinstance(linear, LinearModel):
+        joined = yield from scaled(0.0, 0.4, _of_objects(model, linear, images, batch, object_of))
+    parts, done, begun = [], 0, 0.0 if joined is None else 0.4
     for some in images.iterate(batch):
-        mean, log_variance = encoder.encode(some.spectra, some.ctf, some.rotations)
+        if joined is None:
+            mean, log_variance = encoder.encode(some.spectra, some.ctf, some.rotations)
+        else:
+            mean, log_variance = (values[some.members] for values in joined)
         parts.append(explained(model, images.disc, some, mean, log_variance))
         done += len(some)
-        yield Progress(f"encoded {done} of {len(images)} images", done / len(images))
+        yield Progress(f"encoded {done} of {len(images)} images", begun + (1 - begun) * done / len(images))
     return ExplainedImages.joined(parts)
+
+
+def _of_objects(
+    model: VolumeModel, linear: LinearModel, images: ImageSource, batch: int, object_of: Tensor
+) -> Generator[Progress | None, None, tuple[Tensor, Tensor]]:
+    """Mean and logarithm of the variance, (N, zdim) each, of what all images of an object say together."""
+    scores = torch.empty(len(images), linear.zdim, device=linear.consensus.device)
+    spread = torch.empty_like(scores)
+    for some in images.iterate(batch):
+        scores[some.members], spread[some.members] = linear.encode(some.spectra, some.ctf, some.rotations)
+        yield Progress("scores of all images", float(some.members[-1] + 1) / len(images))
+    mean, log_variance = joined_scores(scores, spread, linear.prior_variance, object_of.to(scores.device))
+    return model.of_scores(mean) if isinstance(model, FilmModel) else (mean, log_variance)
+
+
+def _alone(particles: ParticleSet, model: VolumeModel) -> list[str]:
+    """What a reader must know of images of one object that get latents of their own."""
+    if particles.tilts is None or isinstance(model, FilmModel | LinearModel):
+        return []
+    return ["The images are of tilt series, and each got a latent of its own: this model knows single images only."]
 
 
 def _particles(job: VaeEncodeJob) -> ParticleSet:

@@ -44,18 +44,22 @@ class VolumesAgain:
         self._kept: list[tuple[Tensor, float]] = []
         self._write = write
 
-    def __iter__(self) -> Iterator[Tensor]:
-        """Each volume (n, n, n) on the device."""
+    def __iter__(self) -> Iterator[Tensor | None]:
+        """Each volume (n, n, n) on the device; None now and then in between, for whoever waits."""
         if self._kept:
             for half, scale in self._kept:
                 yield half.to(self._device).float() * scale
             return
-        kept = []
-        made = decoded(self._run.model, self._series.latents, self._device)
-        for number, raw in enumerate(volume for volume in made if volume is not None):
+        kept: list[tuple[Tensor, float]] = []
+        number = 0
+        for raw in decoded(self._run.model, self._series.latents, self._device):
+            if raw is None:
+                yield None
+                continue
             volume = self._finishing.of(raw)
             if self._write is not None:
                 self._write(number, volume)
+            number += 1
             # Density that was made dark is compared bright, or no mask holds it.
             bright = -volume if self._finishing.invert else volume
             if self._keeps:

@@ -85,9 +85,14 @@ def run(job: VaeLandscapeJob, context: Context) -> JobSteps:
         folder.mark("compared")
         _write_numbers(context, found)
         maps = StateMaps(found.count)
-        for number, volume in enumerate(volumes):
+        number = 0
+        for volume in volumes:
+            if volume is None:
+                yield None
+                continue
             maps.add(volume, int(found.states[number]), float(clusters.counts[number]))
-            yield Progress(f"states: volume {number + 1} of {count}", 0.65 + 0.2 * (number + 1) / count)
+            number += 1
+            yield Progress(f"states: volume {number} of {count}", 0.65 + 0.2 * number / count)
     look = _write_maps(context, found, maps, finishing)
     folder.mark("states")
     yield Progress("figures", 0.9)
@@ -114,11 +119,15 @@ def _given_mask(job: VaeLandscapeJob, finishing: Finishing, context: Context) ->
 
 def _union(
     job: VaeLandscapeJob, volumes: VolumesAgain, count: int, finishing: Finishing
-) -> Generator[Progress, None, Tensor]:
+) -> Generator[Progress | None, None, Tensor]:
     """The mask that holds all volumes."""
-    union = UnionMask()
-    for number, volume in enumerate(volumes, 1):
+    union, number = UnionMask(), 0
+    for volume in volumes:
+        if volume is None:
+            yield None
+            continue
         union.add(volume[None])
+        number += 1
         yield Progress(f"volume {number} of {count}", 0.05 + 0.35 * number / count)
     return union.mask(finishing.voxel_size_A, job.options.dilate_A)
 
@@ -133,8 +142,13 @@ def _compared(
 ) -> Generator[Progress | None, None, LandscapeFindings]:
     """Components, states, and every particle's place."""
     options, weights, kept = job.options, clusters.counts.astype(np.float64), MaskedVolumes(mask)
-    for number, volume in enumerate(volumes, 1):
+    number = 0
+    for volume in volumes:
+        if volume is None:
+            yield None
+            continue
         kept.add(volume[None])
+        number += 1
         yield Progress(f"compared volume {number} of {len(weights)}", 0.4 + 0.2 * number / len(weights))
     space = yield from _space(kept, weights, options.components)
     scores = torch.cat([(rows - space.mean) @ space.axes.T for rows in kept.chunks()]).double().cpu().numpy()

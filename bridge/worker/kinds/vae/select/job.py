@@ -19,6 +19,7 @@ from cryobridge.wrappers.particles.reading import read_table_set
 from cryobridge.wrappers.particles.table_choice import TableChoice
 
 from ....heterogeneity.choosing import Mask, drawn, inside, meets, nearest, read_outline
+from ....heterogeneity.objects import Objects, objects_named
 from ....heterogeneity.particle_values import (
     Values,
     expect_column,
@@ -59,6 +60,15 @@ class _Read:
     values: Values
     source: SourceTable | None
 
+    @property
+    def objects(self) -> Objects:
+        """What is drawn and counted: images of a tilt series are one particle."""
+        if self.latents is not None:
+            return Objects.of(self.latents, self.particles)
+        tilts = self.particles.tilts
+        rows = np.arange(len(self.particles), dtype=np.int64)
+        return Objects(rows, rows) if tilts is None else objects_named(tilts.particle)
+
 
 def run(job: VaeSelectJob, context: Context) -> JobSteps:
     """Write the selected particles and the others, their numbers, counts and the report."""
@@ -66,12 +76,13 @@ def run(job: VaeSelectJob, context: Context) -> JobSteps:
     if not any(getattr(options, rule) is not None for rule in _RULES) and not (job.inputs.indices or job.inputs.lasso):
         raise InputInvalid("no rule: give clusters, where, nearest, random, indices or a lasso")
     found = _read(job, context)
-    particles, count = found.particles, len(found.particles)
+    particles, objects = found.particles, found.objects
     outline = None if job.inputs.lasso is None else read_outline(job.inputs.lasso)
-    selected = _choose(job, found, outline)
+    selected = _choose(job, found, objects, outline)
+    those = objects.with_any(selected)
     clusters = _clusters(options, found.values)
     folder.mark("read")
-    yield Progress(f"{int(selected.sum())} of {count} particles selected", 0.4)
+    yield Progress(f"{int(those.sum())} of {objects.counted} selected", 0.4)
 
     remarks = list(write_tables(job, folder, found.source, particles, found.latents, selected, clusters))
     rows = particles.rows
@@ -81,18 +92,19 @@ def run(job: VaeSelectJob, context: Context) -> JobSteps:
     if options.legacy:
         folder.write_data("ind.pkl", pickled(rows[chosen]))
         folder.write_data("ind_inverse.pkl", pickled(rows[rest]))
-    counts = counts_of(particles, clusters, selected)
+    first = objects.firsts
+    counts = counts_of(particles.of(first), None if clusters is None else clusters[first], those)
     folder.write_text("counts.csv", counts_table(counts))
     folder.mark("write")
     yield Progress("wrote the tables", 0.7)
 
     folder.remark(remarks)
     page, metrics = report_of(
-        Chosen(job, particles, found.values, selected, counts, outline, tuple(remarks)), context.device
+        Chosen(job, particles, objects, found.values, selected, counts, outline, tuple(remarks)), context.device
     )
     folder.write_text(REPORT_NAME, as_html(page))
     return folder.finish(
-        metrics={"particles": count, "selected": len(chosen), **metrics},
+        metrics={**objects.metrics, "selected": int(those.sum()), **metrics},
         seeds={"random": options.seed} if options.random is not None else {},
     )
 
@@ -146,7 +158,7 @@ def _source(job: VaeSelectJob, particles: ParticleSet) -> SourceTable | None:
     return open_source(path, particles)
 
 
-def _choose(job: VaeSelectJob, found: _Read, outline: NDArray[np.float64] | None) -> Mask:
+def _choose(job: VaeSelectJob, found: _Read, objects: Objects, outline: NDArray[np.float64] | None) -> Mask:
     """The particles (N,) that meet every rule, or those that do not."""
     options, values, count = job.options, found.values, len(found.particles)
     chosen = np.ones(count, np.bool_)
@@ -170,9 +182,10 @@ def _choose(job: VaeSelectJob, found: _Read, outline: NDArray[np.float64] | None
     if options.nearest is not None:
         if found.latents is None or options.nearest_to is None:
             raise InputInvalid("nearest: needs a run, and the place in 'nearest_to'")
-        chosen = nearest(found.latents, numbers_of(options.nearest_to), options.nearest, chosen)
+        place, latents = numbers_of(options.nearest_to), found.latents[objects.firsts]
+        chosen &= nearest(latents, place, options.nearest, objects.with_any(chosen))[objects.of_row]
     if options.random is not None:
-        chosen = drawn(chosen, options.random, options.seed)
+        chosen &= drawn(objects.with_any(chosen), options.random, options.seed)[objects.of_row]
     chosen = ~chosen if options.invert else chosen
     if not chosen.any():
         raise InputInvalid("no particle meets the rules, so there is nothing to write; loosen them")

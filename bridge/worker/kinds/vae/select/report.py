@@ -16,6 +16,7 @@ from cryobridge.schemas.kinds.vae.select import VaeSelectJob
 from cryobridge.wrappers.particles.particle_set import ParticleSet
 
 from ....heterogeneity.choosing import Mask, drawn
+from ....heterogeneity.objects import Objects
 from ....heterogeneity.particle_values import Values
 from ....report import figures, methods, readings
 from ....report.page import Figure, Report
@@ -43,6 +44,7 @@ class Chosen:
 
     job: VaeSelectJob
     particles: ParticleSet
+    objects: Objects
     values: Values
     selected: Mask
     counts: Sequence[GroupCount]
@@ -52,7 +54,9 @@ class Chosen:
 
 def report_of(chosen: Chosen, device: torch.device) -> tuple[Report, dict[str, float]]:
     """The page, and the numbers of it that go into the result."""
-    count, number = len(chosen.selected), int(chosen.selected.sum())
+    those = chosen.objects.with_any(chosen.selected)
+    count, number = len(those), int(those.sum())
+    images = "" if chosen.objects.are_rows else f", with {int(chosen.selected.sum())} of {len(chosen.selected)} images"
     views, scores = _views(chosen, device)
     warnings = [*_groups(chosen.counts), *_views_warning(scores)]
     facts = {
@@ -67,7 +71,7 @@ def report_of(chosen: Chosen, device: torch.device) -> tuple[Report, dict[str, f
     paragraphs, references = methods.write([methods.Passage(_method(chosen, number, count))])
     page = Report(
         title="Selection of particles",
-        summary=f"{number} of {count} particles are selected ({percent(number / count)}).",
+        summary=f"{number} of {count} particles are selected ({percent(number / count)}){images}.",
         facts=facts,
         figures=[*_scatter(chosen), *_shares(chosen.counts, number / count), *views],
         statements=[

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from cryobridge.core.latent import VolumeModel
 
+from ....heterogeneity.decoding import decoded
 from ....heterogeneity.run_folder import Latents
 
 PERCENTILES = (5, 27.5, 50, 72.5, 95)
@@ -38,7 +39,7 @@ class Along:
     shares: NDArray[np.float64]
 
 
-def along_first_component(model: VolumeModel, latents: Latents) -> Along:
+def along_first_component(model: VolumeModel, latents: Latents) -> Generator[None, None, Along]:
     """Volumes at percentiles of the first component, where particles are; none of a model without a latent."""
     if not latents.shape[1]:
         return Along([], [], np.zeros((len(latents), 0)), np.zeros(0))
@@ -51,6 +52,9 @@ def along_first_component(model: VolumeModel, latents: Latents) -> Along:
     # A place along the axis may lie where no particle is: what is shown there would be of no particle.
     nearest = [int(((components - place) ** 2).sum(axis=1).argmin()) for place in wanted]
     chosen = latents[nearest]
-    device = model.held()[0].device
-    volumes = [model.volumes(torch.from_numpy(one[None]).to(device))[0].cpu() for one in chosen]
+    volumes = []
+    for volume in decoded(model, chosen, model.held()[0].device):
+        if volume is not None:
+            volumes.append(volume.cpu())
+        yield
     return Along(nearest, volumes, components, shares)

@@ -62,7 +62,7 @@ def run(job: VaeTrainJob, context: Context) -> JobSteps:
     used = particles if trained.particles is None else trained.particles
     yield Progress("writing the model and volumes", _TRAINED)
     with context.parking.holding(trained.model.held):
-        along = along_first_component(trained.model, trained.latents)
+        along = yield from along_first_component(trained.model, trained.latents)
         consensus = _consensus(made, trained)
     _write(context, trained, used, along, consensus)
     _write_junk(context, made, used)

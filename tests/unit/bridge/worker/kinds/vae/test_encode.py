@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pytest
@@ -17,15 +18,31 @@ from support.map_jobs import run_map_job
 from support.moving_run import made_up_series, write_files
 from support.simulated_particles import SimulatedParticles, simulate
 
+from cryobridge.bridge.worker.heterogeneity.images import prepare_images
 from cryobridge.bridge.worker.heterogeneity.run_folder import read_run
 from cryobridge.bridge.worker.kinds.vae.encode.comparison import comparison_of
 from cryobridge.bridge.worker.kinds.vae.encode.explained import ExplainedImages
+from cryobridge.bridge.worker.kinds.vae.encode.job import encoded
 from cryobridge.bridge.worker.kinds.vae.encode.page import passage
+from cryobridge.core.latent import LinearModel
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.particle_images import ImageOptions
+from cryobridge.wrappers.particles.reading import read_particles
 
 pytestmark = pytest.mark.slow
+T = TypeVar("T")
 
 COUNT = 400
+CPU = torch.device("cpu")
+
+
+def whole(steps: Generator[object, None, T]) -> T:
+    """What steps return at their end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return cast(T, done.value)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +100,21 @@ def test_images_of_a_tilt_series_are_one_particle_to_compare_with(folder: Path, 
     inputs = {"particles": tmp_path / "single_particles" / "particles.star", "run": tmp_path / "trained"}
     after, _ = run_map_job("vae.encode", tmp_path / "series", inputs, {"contrast": "bright"})
     assert after["metrics"]["off_the_data"] == before["metrics"]["off_the_data"]
+
+
+def test_all_images_of_an_object_have_one_latent_that_is_surer_than_that_of_each(folder: Path) -> None:
+    """Every image twice: what two say alike is shrunk less towards the middle than what one says."""
+    model = read_run(folder / "trained", CPU).model
+    assert isinstance(model, LinearModel)
+    particles = read_particles(folder / "old" / "particles.star").of(np.repeat(np.arange(40), 2))
+    images = whole(prepare_images(particles, ImageOptions(contrast="bright"), box=model.box, device=CPU))
+    alone = whole(encoded(model, model, images, 16))
+    together = whole(encoded(model, model, images, 16, torch.arange(40).repeat_interleave(2)))
+    assert np.array_equal(together.latents[::2], together.latents[1::2])
+    first, both = alone.latents[::2, 0], together.latents[::2, 0]
+    assert np.corrcoef(first, both)[0, 1] > 0.999
+    assert 1.0 < np.linalg.norm(both) / np.linalg.norm(first) < 2.0
+    assert np.all(together.log_variances[:, 0] < alone.log_variances[:, 0])
 
 
 def test_what_it_wrote_is_a_run(folder: Path, tmp_path: Path) -> None:

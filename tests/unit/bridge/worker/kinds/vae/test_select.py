@@ -15,6 +15,7 @@ import pytest
 import yaml
 from support.latent_runs import write_latent_run
 from support.map_jobs import run_map_job
+from support.moving_run import MovingModel, made_up_series, write_files
 from support.spread_particles import spread_particles
 
 from cryobridge.bridge.worker.report.figures.encoding import as_png
@@ -350,3 +351,16 @@ def test_relion_takes_the_selected_particles(trained: Path, star: Path, tmp_path
     rows = [line for line in (tmp_path / "selected.star").read_text().splitlines() if "@" in line]
     assert len(kept) == len(rows)
     assert mrc.read(tmp_path / "map.mrc")[0].shape == (SIDE,) * 3
+
+
+@pytest.mark.parametrize("rule", [{"random": 5}, {"nearest": 5, "nearest_to": "0,0"}])
+def test_images_of_a_tilt_series_are_chosen_together_and_counted_as_one(rule: dict[str, Any], tmp_path: Path) -> None:
+    latents = np.random.default_rng(2).normal(size=(20, 2)).astype(np.float32)
+    write_files(tmp_path / "run", MovingModel(2), np.tile(latents, (3, 1)), particles=made_up_series(20, 3))
+    result, _ = run_map_job(KIND, tmp_path / "out", {"run": tmp_path / "run"}, rule)
+    with np.load(tmp_path / "out" / "selection.npz") as found:
+        members = found["members"]
+    assert np.unique(members % 20, return_counts=True)[1].tolist() == [3] * 5
+    assert (result["metrics"]["particles"], result["metrics"]["images"], result["metrics"]["selected"]) == (20, 60, 5)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "5 of 20 particles are selected (25 %), with 15 of 60 images." in page
