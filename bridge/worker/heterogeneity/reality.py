@@ -46,6 +46,8 @@ WRONG_POSES = 0.5
 """Share of a mode inside the span of pose errors from which on it is taken for one."""
 _CONTRAST = 0.5
 _HALVES_AGREE = 0.7
+_BY_LITTLE = 3.0
+"""Times the first eigenvalue of the null: up to it the halves decide. Sets of one state had 1.1 to 1.6."""
 _WEAK, _BY_CHANCE = 0.6, 2.0
 """Cosine of the halves' first direction from which on there may be something below noise, and over that of chance."""
 _SHARED, _OVER_CHANCE = 0.8, 1.3
@@ -92,8 +94,13 @@ class SubspaceControls:
 
     @property
     def kept(self) -> int:
-        """Modes above noise."""
-        return self.noise.kept
+        """Modes above noise; none where the first is by little, and the halves do not have it."""
+        return 0 if self.is_by_little else self.noise.kept
+
+    @property
+    def is_by_little(self) -> bool:
+        """Whether the first mode is hardly above noise, and not one that both halves of the particles have."""
+        return NULL_FACTOR < self.noise.ratio < _BY_LITTLE and float(self.halves[0]) < _HALVES_AGREE
 
     @property
     def shared(self) -> int:
@@ -240,6 +247,11 @@ def verdict_of(controls: SubspaceControls, explained: Mapping[str, Tensor]) -> J
     """In a few words whether the heterogeneity is real, and in numbers why; doubts are the `warnings_of` them."""
     noise, kept = controls.noise, controls.kept
     reasons = [_against_noise(noise), _against_halves(controls)]
+    if controls.is_by_little:
+        reasons.append(
+            f"The first mode is above noise by little, and the halves do not have it (cosine "
+            f"{float(controls.halves[0]):.2f}): it is taken for noise."
+        )
     if controls.shared > kept > 0:
         reasons.append(
             f"Both halves have {controls.shared} modes. What single images have too much or too little of, as junk "

@@ -133,3 +133,14 @@ def test_halves_have_no_object_in_common_whatever_the_order_of_their_images() ->
 def test_without_objects_halves_are_every_second_image() -> None:
     assert half_of(5, 1, None).tolist() == [1, 3]
     assert half_of(5, 0, torch.zeros(5, dtype=torch.long)).tolist() == [0, 2, 4]
+
+
+def test_a_mode_hardly_above_noise_that_the_halves_do_not_have_is_nothing():
+    """As in one of three sets of one state alone."""
+    hardly = controls(first=1.55, halves=0.15)
+    assert (hardly.noise.kept, hardly.kept) == (1, 0)
+    verdict = verdict_of(hardly, NOTHING)
+    assert verdict.words == "nothing found"
+    assert "taken for noise" in verdict.reasons[2]
+    assert controls(first=1.55, halves=0.9).kept == 1
+    assert controls(first=8.0, halves=0.15).kept == 1
