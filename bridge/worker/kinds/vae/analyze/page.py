@@ -72,7 +72,9 @@ def page_of(done: AnalyzedRun) -> tuple[Report, list[str]]:
             "latent": f"{found.latents.shape[1]} numbers",
             "epoch": "the last" if options.epoch is None else str(options.epoch),
             "largest cluster": percent(largest),
-            "volumes": f"box {done.finishing.box}, {angstrom(done.finishing.voxel_size_A)} a voxel",
+            "volumes": f"box {done.finishing.box}, {angstrom(done.finishing.voxel_size_A)} a voxel"
+            if done.series
+            else "none were asked for",
         },
         figures=drawn.figures,
         statements=[*_remarks_of(done), *drawn.remarks, *words.CAVEATS],
@@ -135,7 +137,7 @@ def _latent_figures(done: AnalyzedRun, drawn: DrawnFigures) -> None:
         drawn.add(
             f"{name}: where particles are",
             partial(figures.latent_map, points, axes, centres),
-            "Particles by place; numbers are the clusters' centres, whose volumes are kmeans_*.mrc.",
+            "Particles by place; numbers are the clusters' centres, from 0 on.",
             table="particles.csv",
             is_tile=name == next(iter(planes)),
         )
@@ -167,8 +169,10 @@ def _latent_figures(done: AnalyzedRun, drawn: DrawnFigures) -> None:
     drawn.add(
         "Variance by component",
         lambda: figures.variance_explained(shares),
-        "Of the latents, and of the volumes at the clusters' centres counted by their particles (frequencies up to 8 "
-        "per box). The second does not depend on the model's coordinates.",
+        "Of the latents."
+        if done.volumes is None
+        else "Of the latents, and of the volumes at the clusters' centres counted by their particles (frequencies up "
+        "to 8 per box). The second does not depend on the model's coordinates.",
         table="components.csv",
     )
 
@@ -179,7 +183,7 @@ def _volume_figures(done: AnalyzedRun, drawn: DrawnFigures) -> None:
         title = "Volumes at the clusters' centres" if of_clusters else f"Volumes along component {series.prefix[2:-1]}"
         counts = done.found.clusters.counts
         titles = (
-            [f"{number}: {count}" for number, count in zip(series.numbers, counts.tolist(), strict=True)]
+            [f"{cluster}: {count}" for cluster, count in enumerate(counts.tolist())]
             if of_clusters
             else [str(number) for number in series.numbers]
         )

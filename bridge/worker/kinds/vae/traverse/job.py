@@ -101,7 +101,7 @@ def _figures(
         drawn.add(
             "The way among the particles",
             lambda: figures.latent_map(plane, ("PC1", "PC2"), path[way.shown], path),
-            "In the plane of the first two components of the latents; numbers are volumes, from 0 on.",
+            "In the plane of the first two components of the latents; numbers are places on the way, from 0 on.",
             table="path.csv",
             is_tile=True,
         )
@@ -109,7 +109,7 @@ def _figures(
         drawn.add(
             "The way among the particles",
             lambda: figures.latent_histogram(points[:, 0], "latent", way.z[way.shown, 0]),
-            "How many particles have which latent, and where volumes were made.",
+            "How many particles have which latent, and where the way leads.",
             table="path.csv",
             is_tile=True,
         )
@@ -141,7 +141,9 @@ def _page(job: VaeTraverseJob, run_: LatentRun, way: Way, finishing: Finishing, 
             "run": str(run_.path),
             "way": job.options.way,
             "anchors": ", ".join(map(str, way.anchors.tolist()[:20])) or "none",
-            "volumes": f"box {finishing.box}, {angstrom(finishing.voxel_size_A)} a voxel",
+            "volumes": "none were asked for"
+            if job.options.skip_volumes
+            else f"box {finishing.box}, {angstrom(finishing.voxel_size_A)} a voxel",
         },
         figures=drawn.figures,
         statements=[
@@ -158,9 +160,10 @@ def _passage(job: VaeTraverseJob, way: Way) -> methods.Passage:
     options = job.options
     if options.way == "component":
         return words.traversal_passage(options.count)
+    what = "Places were found" if options.skip_volumes else "Volumes were made"
     if options.way == "direct":
-        return methods.Passage("Volumes were made at latents on straight lines between anchors.")
+        return methods.Passage(f"{what} at latents on straight lines between anchors.")
     return methods.Passage(
-        f"Volumes were made along the shortest way between anchors, {way.words} ({words.CRYODRGN.short}).",
+        f"{what} along the shortest way between anchors, {way.words} ({words.CRYODRGN.short}).",
         (words.CRYODRGN,),
     )
