@@ -51,10 +51,15 @@ def along_first_component(model: VolumeModel, latents: Latents) -> Generator[Non
     wanted[:, 0] = np.percentile(components[:, 0], PERCENTILES)
     # A place along the axis may lie where no particle is: what is shown there would be of no particle.
     nearest = [int(((components - place) ** 2).sum(axis=1).argmin()) for place in wanted]
-    chosen = latents[nearest]
+    volumes = yield from volumes_at(model, latents[nearest])
+    return Along(nearest, volumes, components, shares)
+
+
+def volumes_at(model: VolumeModel, latents: Latents) -> Generator[None, None, list[Tensor]]:
+    """The volume (n, n, n) at each latent (K, d), on the host; a rest in between for whoever waits."""
     volumes = []
-    for volume in decoded(model, chosen, model.held()[0].device):
+    for volume in decoded(model, latents, model.held()[0].device):
         if volume is not None:
             volumes.append(volume.cpu())
         yield
-    return Along(nearest, volumes, components, shares)
+    return volumes

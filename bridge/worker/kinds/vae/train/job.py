@@ -32,7 +32,7 @@ from ....loop import Progress, scaled
 from ....memory import peak_bytes
 from ....report.page import as_html
 from ..analyze import analysed
-from .along import Along, along_first_component
+from .along import Along, along_first_component, volumes_at
 from .fast import FastModel, train_fast
 from .report import TrainingFindings, page_of
 from .seeds import train_seeds
@@ -63,7 +63,7 @@ def run(job: VaeTrainJob, context: Context) -> JobSteps:
     yield Progress("writing the model and volumes", _TRAINED)
     with context.parking.holding(trained.model.held):
         along = yield from along_first_component(trained.model, trained.latents)
-        consensus = _consensus(made, trained)
+        consensus = yield from _consensus(made, trained)
     _write(context, trained, used, along, consensus)
     _write_junk(context, made, used)
     if job.options.legacy:
@@ -137,11 +137,11 @@ def _begun(
     return (yield from steps)
 
 
-def _consensus(made: FastModel | TrainedModel, trained: TrainedModel) -> Tensor:
+def _consensus(made: FastModel | TrainedModel, trained: TrainedModel) -> Generator[None, None, Tensor]:
     if isinstance(made, FastModel):
         return made.linear.consensus
-    mean = torch.from_numpy(trained.latents.mean(axis=0, keepdims=True)).to(trained.model.held()[0].device)
-    return trained.model.volumes(mean)[0]
+    (volume,) = yield from volumes_at(trained.model, trained.latents.mean(axis=0, keepdims=True))
+    return volume
 
 
 def _write(context: Context, trained: TrainedModel, particles: ParticleSet, along: Along, consensus: Tensor) -> None:

@@ -18,7 +18,8 @@ from cryobridge.bridge.worker.heterogeneity import reality
 from cryobridge.bridge.worker.heterogeneity.drawn import DrawnFigures
 from cryobridge.bridge.worker.heterogeneity.run_folder import read_run
 from cryobridge.bridge.worker.jobs.runner import run_job
-from cryobridge.core.latent import published
+from cryobridge.bridge.worker.kinds.vae.train.seeds import seed_warnings
+from cryobridge.core.latent import CoordinateModel, published
 from cryobridge.schemas.errors import OptionsInvalid
 
 CPU = torch.device("cpu")
@@ -233,3 +234,19 @@ def test_a_real_tilt_series_is_backprojected_with_its_weights(series: Path, tmp_
     alike = [float(torch.corrcoef(torch.stack([made[1].flatten(), one.flatten()]))[0, 1]) for one in made]
     assert alike[0] < 0.999
     assert alike[2] < 0.999
+
+
+def test_a_training_makes_no_volume_in_one_long_step(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def whole(*_: object) -> None:
+        raise AssertionError("a volume without a rest")
+
+    monkeypatch.setattr(CoordinateModel, "volumes", whole)
+    run_map_job("vae.train", tmp_path / "out", {"particles": table}, OPTIONS)
+    assert read_back(tmp_path / "out" / "consensus.mrc").std() > 0
+
+
+def test_warnings_name_the_seeds_that_were_trained() -> None:
+    assert [words.split(" tells ")[0] for words in seed_warnings([0.5, 0.9, 0.1], 0)] == ["Seed 1", "Seed 3"]
+    assert [words.split(" tells ")[0] for words in seed_warnings([0.5], 7)] == ["Seed 8"]
