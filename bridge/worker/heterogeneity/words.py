@@ -54,10 +54,10 @@ def clusters_passage(count: int) -> Passage:
     )
 
 
-def traversal_passage(count: int) -> Passage:
-    """Volumes along components."""
+def traversal_passage(count: int, what: str = "Volumes were made") -> Passage:
+    """Volumes along components, or whatever else was made there."""
     return Passage(
-        f"Volumes were made along principal components of the latents, at {count} latents from the 5th to the 95th "
+        f"{what} along principal components of the latents, at {count} latents from the 5th to the 95th "
         f"percentile of the particles ({CRYODRGN.short}).",
         (CRYODRGN,),
     )

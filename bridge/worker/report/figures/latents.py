@@ -24,8 +24,17 @@ _SHOWN_POINTS = 20_000
 _COLUMNS = 3
 
 
-def latent_map(points: Array, names: tuple[str, str], centres: Array | None = None, path: Array | None = None) -> bytes:
-    """How many particles lie where: points (N, 2), numbered centres (K, 2) and a path (P, 2) over them."""
+def latent_map(
+    points: Array,
+    names: tuple[str, str],
+    centres: Array | None = None,
+    path: Array | None = None,
+    numbers: Sequence[int] | None = None,
+) -> bytes:
+    """How many particles lie where: points (N, 2), centres (K, 2) and a path (P, 2) over them.
+
+    Centres have these K numbers, or are counted from 0 on.
+    """
     figure = sheet(6.0, 4.8)
     axes = figure.add_subplot()
     drawn = axes.hexbin(*array(points).T, gridsize=_CELLS, bins="log", mincnt=1, cmap="viridis_r", linewidths=0.1)
@@ -33,7 +42,7 @@ def latent_map(points: Array, names: tuple[str, str], centres: Array | None = No
     if path is not None:
         axes.plot(*array(path).T, color=AFTER, linewidth=1.2, marker="o", markersize=3)
     if centres is not None:
-        _numbered(axes, array(centres))
+        _numbered(axes, array(centres), range(len(centres)) if numbers is None else numbers)
     _named(axes, names)
     return png(figure)
 
@@ -55,7 +64,7 @@ def latents_by_cluster(points: Array, labels: Array, names: tuple[str, str], cen
     )
     _bar(axes, drawn, "cluster")
     if centres is not None:
-        _numbered(axes, array(centres))
+        _numbered(axes, array(centres), range(len(centres)))
     _named(axes, names)
     return png(figure)
 
@@ -165,9 +174,9 @@ def neighbour_curves(curves: Mapping[str, Array], frequencies: Array) -> bytes:
     return png(figure)
 
 
-def _numbered(axes: Axes, centres: Array) -> None:
+def _numbered(axes: Axes, centres: Array, numbers: Sequence[int]) -> None:
     axes.scatter(centres[:, 0], centres[:, 1], s=14, color=AFTER, edgecolors="white", linewidths=0.6, zorder=3)
-    for number, (x, y) in enumerate(centres[:_MOST_NAMED]):
+    for number, (x, y) in zip(numbers, centres[:_MOST_NAMED], strict=False):
         axes.annotate(str(number), (x, y), textcoords="offset points", xytext=(3, 2), fontsize=7)
 
 

@@ -98,10 +98,12 @@ def _figures(
     if points.shape[1] > 1:
         found = principal_components(points)
         plane, path = found.scores(points)[:, :2], found.scores(way.z)[:, :2]
+        numbers = series.numbers if look.levels else way.shown.tolist()
+        named = "those of the volumes" if look.levels else "steps of path.csv"
         drawn.add(
             "The way among the particles",
-            lambda: figures.latent_map(plane, ("PC1", "PC2"), path[way.shown], path),
-            "In the plane of the first two components of the latents; numbers are places on the way, from 0 on.",
+            lambda: figures.latent_map(plane, ("PC1", "PC2"), path[way.shown], path, numbers),
+            f"In the plane of the first two components of the latents; numbers are {named}.",
             table="path.csv",
             is_tile=True,
         )
@@ -158,9 +160,9 @@ def _page(job: VaeTraverseJob, run_: LatentRun, way: Way, finishing: Finishing, 
 
 def _passage(job: VaeTraverseJob, way: Way) -> methods.Passage:
     options = job.options
-    if options.way == "component":
-        return words.traversal_passage(options.count)
     what = "Places were found" if options.skip_volumes else "Volumes were made"
+    if options.way == "component":
+        return words.traversal_passage(options.count, what)
     if options.way == "direct":
         return methods.Passage(f"{what} at latents on straight lines between anchors.")
     return methods.Passage(

@@ -12,6 +12,7 @@ import torch
 from support.map_jobs import read_back, run_map_job
 from support.moving_run import MovingModel, made_up_series, write_moving_run
 
+from cryobridge.bridge.worker.report import figures
 from cryobridge.schemas.errors import InputInvalid
 
 pytestmark = pytest.mark.slow
@@ -80,6 +81,29 @@ def test_a_component_is_followed_by_percentiles(tmp_path: Path) -> None:
     _, out = done(tmp_path, options)
     expected = np.percentile(HORSESHOE[:, 0], np.linspace(5, 95, 5))
     np.testing.assert_allclose(np.sort(np.loadtxt(out / "z_path.txt")[:, 0]), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("way", [{"way": "component"}, {"way": "graph"}, {"way": "direct", "anchors": [0, 149]}])
+def test_without_volumes_the_page_speaks_of_none(tmp_path: Path, way: dict[str, Any]) -> None:
+    _, out = done(tmp_path, {**way, "count": 3, "skip_volumes": True})
+    page = (out / "report.html").read_text()
+    assert "Volumes were made" not in page
+    assert "none were asked for" in page
+    assert "numbers are steps of path.csv" in page
+
+
+def test_places_of_volumes_have_the_numbers_of_the_volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, draw = [], figures.latent_map
+
+    def noted(*given: Any) -> bytes:
+        drawn.append(given[4])
+        return draw(*given)
+
+    monkeypatch.setattr(figures, "latent_map", noted)
+    _, out = done(tmp_path, {"anchors": [0, 149], "count": 3, "first_number": 5})
+    assert drawn == [[5, 6, 7]]
+    assert sorted(path.name for path in out.glob("path_*.mrc")) == [f"path_00{number}.mrc" for number in (5, 6, 7)]
+    assert "numbers are those of the volumes" in (out / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
