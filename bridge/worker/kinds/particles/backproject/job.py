@@ -40,12 +40,12 @@ def run(job: ParticlesBackprojectJob, context: Context) -> JobSteps:
     """Read, look at some images, add all up, compare the half-maps; write maps, tables and the report."""
     device, folder, options = context.device, context.folder, job.options
     particles = _chosen(job)
+    half, source = _half_sets(particles, options)
     box = options.box or particles.box
     images = yield from scaled(0.0, _LOOKED, stream_images(particles, options, box=box, device=device))
     remarks = [*particles.remarks, *images.remarks]
     folder.mark("look")
     yield from context.remarked(remarks)
-    half, source = _half_sets(particles, options)
     sums = HalfSums(box, options.ctf_use, device)
     with context.parking.holding(lambda: [one.sums for one in sums.halves]):
         yield from scaled(_LOOKED, _ADDED, _added(sums, images, particles, half.to(device), options))
@@ -104,8 +104,8 @@ def _half_sets(particles: ParticleSet, options: BackprojectOptions) -> tuple[Ten
     half, source = half_sets_of(torch.from_numpy(particles.half), torch.from_numpy(shown), options.half_sets)
     if len(torch.unique(half)) < 2:
         raise InputInvalid(
-            f"{particles.name}: all images are in one half-set, which makes no two half-maps; give images of more "
-            "particles, or 'half_sets: alternate'"
+            f"{particles.name}: all images are of one particle, or in one half-set, which makes no two half-maps; give "
+            "more, or 'half_sets: alternate'"
         )
     return half, source
 

@@ -36,5 +36,8 @@ def _of_poses(images: StreamedImages) -> str:
 
 def _of_resolution(found: Backprojected) -> str:
     if not math.isfinite(found.resolution_A):
-        return "The half-maps agree in no shell, so there is no resolution to quote; the maps are written all the same."
+        return (
+            "The half-maps agree in no shell: these are too few images to quote a resolution; the maps are written all "
+            "the same."
+        )
     return f"The half-maps of all images agree to {angstrom(found.resolution_A)} (FSC 0.143)."

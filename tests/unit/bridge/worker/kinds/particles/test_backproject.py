@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import gzip
+import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,10 +16,13 @@ import torch
 from support.map_jobs import read_back, run_map_job
 from support.simulated_particles import SimulatedParticles, simulate
 
+from cryobridge.bridge.worker.heterogeneity.streaming import StreamedImages
 from cryobridge.bridge.worker.heterogeneity.tilt_series import order_within, weights_of
-from cryobridge.bridge.worker.kinds.particles.backproject.found import half_sets_of
+from cryobridge.bridge.worker.kinds.particles.backproject import job
+from cryobridge.bridge.worker.kinds.particles.backproject.found import Backprojected, half_sets_of
 from cryobridge.bridge.worker.kinds.particles.backproject.tilts import with_tilts
-from cryobridge.core.particles import half_disc
+from cryobridge.bridge.worker.kinds.particles.backproject.verdict import judged
+from cryobridge.core.particles import ImageProbe, half_disc
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.job import parse_job
 from cryobridge.schemas.kinds.particles.backproject import BackprojectOptions
@@ -115,6 +120,15 @@ def test_noise_gives_maps_and_no_resolution(particles: SimulatedParticles, tmp_p
     assert "Poses or CTF do not fit these images" in (tmp_path / "out/report.html").read_text()
 
 
+@pytest.mark.parametrize("fit", [True, None])
+def test_only_poses_that_were_found_not_to_fit_are_called_so(fit: bool | None) -> None:
+    images = cast(StreamedImages, SimpleNamespace(poses_fit=fit, probe=ImageProbe(8, 0.1, (0.1, 0.1), 0.5, 0.1, 0.1)))
+    found = cast(Backprojected, SimpleNamespace(resolution_A=math.inf))
+    verdict = judged(images, found)
+    assert (verdict.words, verdict.colour) == ("Look closer", "careful")
+    assert "too few images" in " ".join(verdict.reasons)
+
+
 def test_dark_particles_give_positive_density(particles: SimulatedParticles, tmp_path: Path) -> None:
     dark = replace(particles, images=-particles.images)
     found, _ = run_map_job(KIND, tmp_path / "out", {"particles": dark.write(tmp_path / "dark")})
@@ -135,6 +149,18 @@ def test_one_image_makes_no_half_maps(table: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", np.array([3]))
     with pytest.raises(InputInvalid, match="1 images make no two half-maps"):
         run_map_job(KIND, tmp_path / "out", {"particles": table, "selection": tmp_path / "one.npy"})
+
+
+def test_images_of_one_particle_alone_make_no_half_maps(
+    particles: SimulatedParticles, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = np.zeros(COUNT)
+    whole = nothing.astype(np.int64)
+    series = replace(particles.particle_set(table), half=whole, tilts=TiltColumns(whole, nothing, nothing))
+    monkeypatch.setattr(job, "read_particles", lambda *_, **__: series)
+    with pytest.raises(InputInvalid, match="all images are of one particle, or in one half-set, which makes no two"):
+        run_map_job(KIND, tmp_path / "out", {"particles": table})
+    assert not (tmp_path / "out").exists()
 
 
 def test_images_of_one_particle_are_in_one_half() -> None:

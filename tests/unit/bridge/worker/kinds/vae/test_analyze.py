@@ -17,6 +17,9 @@ import torch
 from support.map_jobs import read_back, run_map_job
 from support.moving_run import BOX, VOXEL_A, MovingModel, made_up_series, made_up_set, write_moving_run
 
+from cryobridge.bridge.worker.heterogeneity.finishing import Finishing
+from cryobridge.bridge.worker.heterogeneity.objects import Objects
+from cryobridge.bridge.worker.heterogeneity.series import SeriesLook
 from cryobridge.bridge.worker.jobs.runner import run_job
 from cryobridge.bridge.worker.kinds.vae.analyze import findings, job
 from cryobridge.bridge.worker.kinds.vae.analyze import page as analyze_page
@@ -179,6 +182,44 @@ def test_a_latent_of_one_number_has_a_histogram_and_volumes_at_percentiles(tmp_p
     np.testing.assert_allclose(z, np.percentile(latents, np.linspace(5, 95, 5)), rtol=1e-6)
     assert read_back(tmp_path / "out" / "pc1_001.mrc").shape == (8, 8, 8)
     assert "How many particles have which latent" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_information_is_against_the_prior_of_each_number() -> None:
+    """Latents that are as the prior says hold none, whatever its variance."""
+    prior = np.array([1.0, 0.25, 4.0])
+    objects = Objects(np.arange(8), np.arange(8))
+    latents, logarithms = np.zeros((8, 3), np.float32), np.tile(np.log(prior), (8, 1)).astype(np.float32)
+    found = findings.kl_by_dimension(latents, logarithms, objects, prior)
+    assert found is not None
+    np.testing.assert_allclose(found, 0, atol=1e-6)
+    moved = findings.kl_by_dimension(latents + 1, logarithms, objects, prior)
+    assert moved is not None
+    np.testing.assert_allclose(moved, 1 / (2 * prior), rtol=1e-5)
+
+
+def test_clusters_are_counted_from_0_and_volumes_from_their_first_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles, strip = [], SeriesLook.strip
+
+    def noted(look: SeriesLook, named: list[str], finishing: Finishing) -> bytes:
+        titles.append([title.split(":")[0] for title in named])
+        return strip(look, named, finishing)
+
+    monkeypatch.setattr(SeriesLook, "strip", noted)
+    run = write_moving_run(tmp_path / "run", LATENTS)
+    options = {"clusters": 3, "components": 1, "per_component": 3, "first_number": 5}
+    run_map_job("vae.analyze", tmp_path / "out", {"run": run}, options)
+    assert titles == [["0", "1", "2"], ["5", "6", "7"]]
+    assert [row["cluster"] for row in rows(tmp_path / "out" / "clusters.csv")] == titles[0]
+
+
+def test_without_volumes_the_page_speaks_of_none(tmp_path: Path) -> None:
+    run = write_moving_run(tmp_path / "run", LATENTS)
+    run_map_job("vae.analyze", tmp_path / "out", {"run": run}, {"clusters": 3, "skip_volumes": True})
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "none were asked for" in page
+    assert not [said for said in ("the volumes", "Volumes were made", "a voxel") if said in page]
 
 
 def test_a_figure_that_fails_costs_a_remark_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

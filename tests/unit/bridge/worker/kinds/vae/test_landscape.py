@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from threading import current_thread
 from typing import Any
@@ -13,7 +14,8 @@ import torch
 from support.map_jobs import read_back, run_map_job, write_maps
 from support.moving_run import BOX, VOXEL_A, MovingModel, made_up_series, write_moving_run
 
-from cryobridge.bridge.worker.kinds.vae.landscape import job
+from cryobridge.bridge.worker.jobs.runner import run_job
+from cryobridge.bridge.worker.kinds.vae.landscape import again, job
 from cryobridge.core.landscape import clusters
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.job import parse_job
@@ -159,3 +161,29 @@ def test_calls_of_relion_are_let_in_during_what_takes_long(tmp_path: Path, monke
     run_map_job("vae.landscape", tmp_path / "out", {"run": run}, {**OPTIONS, "volumes": 12})
     assert len(threads) == 3
     assert current_thread() not in threads.values()
+
+
+def test_calls_are_let_in_while_a_volume_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The volumes are gone through three times, each with a rest before every volume that the steps hand on."""
+    whole = again.decoded
+
+    def resting(*given: Any) -> Iterator[torch.Tensor | None]:
+        for volume in whole(*given):
+            yield None
+            yield volume
+
+    def rests(where: Path) -> int:
+        spec = {"inputs": {"run": str(run)}, "output": str(where), "options": {**OPTIONS, "volumes": 12}}
+        job_spec = {"schema": "cryobridge/job/1", "kind": "vae.landscape", **spec}
+        monkeypatch.setattr(job, "beside", called)
+        return sum(step is None for step in run_job(job_spec, torch.device("cpu")))
+
+    def called(work: Callable[[], Any]) -> Generator[None, None, Any]:
+        return work()
+        yield
+
+    monkeypatch.setattr(again, "MOST_KEPT_BYTES", 0)
+    run = write_moving_run(tmp_path / "run", LATENTS)
+    assert rests(tmp_path / "one") == 0
+    monkeypatch.setattr(again, "decoded", resting)
+    assert rests(tmp_path / "other") == 3 * 12

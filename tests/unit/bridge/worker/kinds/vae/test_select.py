@@ -255,6 +255,16 @@ def test_a_selection_of_one_half_set_is_a_warning(star: Path, tmp_path: Path) ->
     assert "does not take the same share of each half-set" in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_micrographs_of_few_particles_are_not_judged(star: Path, tmp_path: Path) -> None:
+    """Both particles of 5 micrographs among 200: of each 0.05 are expected, which chi-square cannot judge."""
+    rows = [f"000001@stack.mrcs mic_{row // 2}.mrc 1 0 0 0 0 0 10000 10000 0 1 odd\n" for row in range(400)]
+    table = tmp_path / "few.star"
+    table.write_text(HEAD + "".join(rows))
+    np.save(tmp_path / "ten.npy", np.arange(10))
+    select(tmp_path / "out", {"particles": table, "indices": tmp_path / "ten.npy"})
+    assert "the same share of each micrograph" not in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_a_selection_of_one_view_is_a_warning_and_one_at_random_is_not(star: Path, tmp_path: Path) -> None:
     rows = []
     for row in range(400):
