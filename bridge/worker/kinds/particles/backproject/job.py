@@ -103,10 +103,7 @@ def _half_sets(particles: ParticleSet, options: BackprojectOptions) -> tuple[Ten
     shown = np.arange(len(particles)) if particles.tilts is None else particles.tilts.particle
     half, source = half_sets_of(torch.from_numpy(particles.half), torch.from_numpy(shown), options.half_sets)
     if len(torch.unique(half)) < 2:
-        raise InputInvalid(
-            f"{particles.name}: all images are of one particle, or in one half-set, which makes no two half-maps; give "
-            "more, or 'half_sets: alternate'"
-        )
+        raise InputInvalid(f"{particles.name}: all images are of one particle, which makes no two half-maps; give more")
     return half, source
 
 

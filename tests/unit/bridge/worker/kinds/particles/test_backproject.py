@@ -158,7 +158,7 @@ def test_images_of_one_particle_alone_make_no_half_maps(
     whole = nothing.astype(np.int64)
     series = replace(particles.particle_set(table), half=whole, tilts=TiltColumns(whole, nothing, nothing))
     monkeypatch.setattr(job, "read_particles", lambda *_, **__: series)
-    with pytest.raises(InputInvalid, match="all images are of one particle, or in one half-set, which makes no two"):
+    with pytest.raises(InputInvalid, match="all images are of one particle, which makes no two half-maps; give more"):
         run_map_job(KIND, tmp_path / "out", {"particles": table})
     assert not (tmp_path / "out").exists()
 
