@@ -18,6 +18,7 @@ from cryobridge.bridge.worker.heterogeneity.covariates import (
 from cryobridge.bridge.worker.heterogeneity.reality import associations
 from cryobridge.bridge.worker.heterogeneity.run_folder import LatentRun
 from cryobridge.bridge.worker.kinds.vae.analyze.findings import latent_findings
+from cryobridge.core.subspace import whole
 from cryobridge.schemas.kinds.vae.analyze import AnalyzeOptions
 
 COUNT = 2000
@@ -88,7 +89,7 @@ def test_images_of_tilt_series_go_with_tomograms_no_more_often_than_their_partic
     for _ in range(5):
         latents = np.tile(dice.normal(size=(objects, 2)), (tilts, 1)).astype(np.float32)
         run = LatentRun(Path("run"), MovingModel(2), latents, None, particles, {})
-        strong += sum(one.is_strong for one in latent_findings(run, options, latents).dependences)
+        strong += sum(one.is_strong for one in whole(latent_findings(run, options, latents)).dependences)
         explained.append(float(associations(latents, particles)["micrograph"].max()))
     assert strong <= 1
     assert max(explained) < 0.1
