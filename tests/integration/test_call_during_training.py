@@ -14,13 +14,13 @@ from support.worker import RealWorker
 
 pytestmark = pytest.mark.slow
 
-EPOCHS = 2
-PAUSE_S = 0.5
+EPOCHS = 5
+PAUSE_S = 0.3
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    particles = simulate("twostate", 500, box=16, pixel_size_A=8.0, snr=1.0, seed=1)
+    particles = simulate("twostate", 1000, box=16, pixel_size_A=8.0, snr=1.0, seed=1)
     return particles.write(tmp_path_factory.mktemp("particles"))
 
 
