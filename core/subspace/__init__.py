@@ -17,7 +17,7 @@ from .images import SeenImages, noise_of_shells, shell_means
 from .junk import CLEAR_SPLIT, Split, agreement, agreement_in_parts, split_of
 from .neighbours import NEIGHBOURS, local_volume, nearest
 from .parts import Parts, whole
-from .repair import Repaired, repair_in_parts, repair_pass
+from .repair import Repaired, repair_in_parts
 from .scores import LinearScorer, Scores
 
 __all__ = [
@@ -55,7 +55,6 @@ __all__ = [
     "posterior",
     "power_within",
     "repair_in_parts",
-    "repair_pass",
     "share_within",
     "shared_directions",
     "shell_means",

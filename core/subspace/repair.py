@@ -18,7 +18,7 @@ from .consensus import Consensus
 from .controls import low_passed, pose_tangents
 from .fit import ITERATIONS, SubspaceFit
 from .images import SeenImages
-from .parts import Parts, whole
+from .parts import Parts
 from .scores import LinearScorer
 
 _TURN_RAD, _MOVE_PX, _CONTRAST = math.radians(4.0), 0.7, 0.2
@@ -47,7 +47,7 @@ class Repaired:
     turns: Tensor
 
 
-def repair_pass(
+def repair_in_parts(
     images: SeenImages,
     consensus: Consensus,
     residuals: Tensor,
@@ -55,7 +55,7 @@ def repair_pass(
     *,
     members: Tensor | None = None,
     seed: int = 0,
-) -> Repaired:
+) -> Parts[Repaired]:
     """Correct the poses once; after it the consensus is to be found anew.
 
     Parameters
@@ -67,19 +67,6 @@ def repair_pass(
     members
         Images that the latents are fitted on, where there are very many; all if None.
     """
-    return whole(repair_in_parts(images, consensus, residuals, radius, members=members, seed=seed))
-
-
-def repair_in_parts(
-    images: SeenImages,
-    consensus: Consensus,
-    residuals: Tensor,
-    radius: float,
-    *,
-    members: Tensor | None = None,
-    seed: int = 0,
-) -> Parts[Repaired]:
-    """The `repair_pass` of images with residuals (N, M), some images at a time."""
     shown = low_passed(consensus.volume, radius)
     nuisance = torch.cat([pose_tangents(shown), shown[None]])
     spread = torch.tensor([_MOVE_PX] * 3 + [_TURN_RAD] * 3 + [_CONTRAST], device=shown.device).square()

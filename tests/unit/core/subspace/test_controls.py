@@ -20,10 +20,11 @@ from cryobridge.core.subspace import (
     explained_by_view,
     low_passed,
     pose_tangents,
-    repair_pass,
+    repair_in_parts,
     share_within,
     shared_directions,
     split_of,
+    whole,
 )
 
 RADIUS = 7.0
@@ -98,7 +99,7 @@ def test_wrong_poses_are_seen_and_repaired():
         cosine = (torch.einsum("nij,nij->n", rotations, right) - 1) / 2
         return float(torch.rad2deg(torch.arccos(cosine.clamp(-1, 1))).mean())
 
-    better = repair_pass(images, consensus, residuals, 8.0)
+    better = whole(repair_in_parts(images, consensus, residuals, 8.0))
     assert error_deg(better.images.rotations) < 0.8 * error_deg(images.rotations)
 
 
