@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..particles import HalfDisc, half_disc
-from .evaluation import at_once, half_spectrum_points, spectra_in_steps, volumes_of_spectra
+from ..subspace import whole
+from .evaluation import half_spectrum_points, spectra_in_steps, volumes_of_spectra
 from .model import Description, VolumeModel, expect_held, register
 from .published import DecoderOfPoints, NetworkShape, PublishedNetwork
 
@@ -82,7 +83,7 @@ class CoordinateModel:
 
         Half of their spectra is worked out; the other half are its conjugates.
         """
-        return at_once(self.volumes_in_steps(z))
+        return whole(self.volumes_in_steps(z))
 
     def volumes_in_steps(self, z: Tensor) -> Generator[None, None, Tensor]:
         """The same volumes (B, box, box, box), with a rest after every piece of their spectra."""

@@ -12,6 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..subspace import whole
+
 _CPU_PIECE_BYTES, _GPU_PIECE_BYTES = 1 << 19, 1 << 30
 """Measured: on a CPU layers of 256 are fastest with half a MiB, layers of 1024 with as many points as they are wide."""
 _MOST_ERROR = 1e-3
@@ -67,17 +69,7 @@ def spectra_in_steps(decoder: PointDecoder, z: Tensor, points: Tensor) -> Genera
 
 def spectra_of_latents(decoder: PointDecoder, z: Tensor, points: Tensor) -> Tensor:
     """The same at once: (B, P) complex64 at points (P, 3) for latents (B, zdim)."""
-    return at_once(spectra_in_steps(decoder, z, points))
-
-
-def at_once(steps: Generator[None, None, Tensor]) -> Tensor:
-    """What steps end with, a tensor (...,), with nothing in between."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: Tensor = end.value
-            return found
+    return whole(spectra_in_steps(decoder, z, points))
 
 
 def volumes_of_spectra(spectra: Tensor, points: Tensor, box: int) -> Tensor:

@@ -42,7 +42,7 @@ class LinearOptions(ImageOptions):
         ge=1,
         le=32,
         validation_alias=AliasChoices("modes", "latent_dimensions", "zdim"),
-        description="numbers of a latent; as many modes as are above noise, at most 4, if empty",
+        description="numbers of a latent; as many modes as are above noise, or in both halves, of 12 at most, if empty",
     )
     iterations: int = Field(6, ge=1, le=100, description="iterations of expectation and maximisation")
     repair_poses: Literal["off", "on_warning", "on"] = Field(
