@@ -11,7 +11,7 @@ from torch import Tensor
 from cryobridge.schemas.correction import CorrectionOptions
 
 from ..nets import Norm, UNet3D
-from ..training import Learned, Learner
+from ..training import Learned, Learner, initialised_from
 
 _NORMS: tuple[Norm, ...] = ("batch", "group", "none")
 _LAYOUT = "layout"
@@ -102,8 +102,7 @@ def _layout(options: CorrectionOptions) -> list[int]:
 
 
 def _untrained(options: CorrectionOptions, device: torch.device, seed: int) -> UNet3D:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with initialised_from(seed):
         channels = 2 if options.see_mask else 1
         network = UNet3D(options.base_width, options.norm, options.identity_start, channels=channels)
     # The type stubs know no Module.to with a memory format alone.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..particles import half_disc
 from ..subspace import Parts, whole
+from ..training import initialised_from
 from .film import FilmDecoder
 from .linear import LinearModel
 from .mode_mixing import ModeMixing
@@ -58,8 +59,7 @@ class FilmNetwork(nn.Module):
     @classmethod
     def new(cls, shape: FilmShape, places: Tensor, scale: float, seed: int) -> FilmNetwork:
         """An untrained network of a seed, where the places (F, 3) are."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with initialised_from(seed):
             network = cls(shape, places.cpu(), scale)
         return network.to(places.device)
 

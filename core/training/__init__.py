@@ -6,7 +6,7 @@ from .learner import Learner
 from .parking import DeviceMover, Held, Mover, Parking
 from .ranks import ALONE, Ranks, check_divides, share_of
 from .record import TrainingRecord
-from .seeds import Order, generator_at
+from .seeds import Order, generator_at, initialised_from
 from .task import Batch, Network, TrainingTask, members_of, samples_in
 from .trainer import StepReport, Trainer
 
@@ -29,6 +29,7 @@ __all__ = [
     "TrainingTask",
     "check_divides",
     "generator_at",
+    "initialised_from",
     "members_of",
     "runner",
     "samples_in",

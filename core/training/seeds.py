@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
 import torch
 from torch import Tensor
 
 _MASK = 2**64 - 1
+_LAYERS_ARE_MADE: Final = threading.Lock()
 
 
 def generator_at(*place: int) -> torch.Generator:
@@ -18,6 +24,18 @@ def generator_at(*place: int) -> torch.Generator:
     for number in place:
         state = _mixed(state ^ (number & _MASK))
     return torch.Generator().manual_seed(state % 2**63)
+
+
+@contextmanager
+def initialised_from(seed: int) -> Iterator[None]:
+    """Layers that are made within begin with numbers that follow from a seed alone.
+
+    They are drawn from torch's own stream on the CPU, which then goes on as if nothing had been drawn. It is one for
+    all threads of a process: two that make layers at once would draw each other's numbers, so they wait in turn.
+    """
+    with _LAYERS_ARE_MADE, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 class Order:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cryobridge.core.latent import CoordinateModel, published
-from cryobridge.core.training import Learned, StepReport, Trainer, TrainingRecord, generator_at
+from cryobridge.core.training import Learned, StepReport, Trainer, TrainingRecord, generator_at, initialised_from
 from cryobridge.schemas.errors import BadResult, CryobridgeError, InputInvalid
 from cryobridge.schemas.kinds.vae.train import LatentTraining, TrainOptions, VaeTrainJob
 from cryobridge.wrappers.particles.particle_set import ParticleSet
@@ -113,8 +113,7 @@ def _network(
     if shape.encoder == "table":
         drawn = 0.1 * torch.randn(len(images), shape.zdim, generator=generator_at(seed, _TABLE))
         table = published.LearnedRows(drawn, options.learning_rate or _TABLE_RATE)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator_at(seed, _LAYERS))))
+    with initialised_from(int(torch.randint(2**62, (1,), generator=generator_at(seed, _LAYERS)))):
         disc = images.disc.to("cpu")
         network = published.PublishedNetwork(shape, disc, generator_at(seed, _FREQUENCIES), poses, table)
     if job.inputs.load is not None:

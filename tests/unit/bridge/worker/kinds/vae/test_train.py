@@ -163,7 +163,7 @@ def test_two_processes_learn_what_one_does(table: Path, tmp_path: Path) -> None:
     shared, nothing = on_ranks(2, work)
     assert nothing == {}
     for name in ("loss_last", "held_out", "information_nats"):
-        assert shared["metrics"][name] == pytest.approx(alone["metrics"][name], rel=1e-2)
+        assert shared["metrics"][name] == pytest.approx(alone["metrics"][name], rel=1e-3)
 
 
 def test_numbers_that_run_away_once_cost_half_the_rate(
