@@ -86,7 +86,12 @@ def with_ctf(
         size_A = table[:, 1] * table[:, 0] / particles.box
         ctf = _ctf_of(table)
     _expect_ctf(ctf, size_A, path)
-    return replace(particles, ctf=ctf, pixel_size_A=particles.pixel_size_A if keep_pixel_size else size_A)
+    if keep_pixel_size:
+        return replace(particles, ctf=ctf)
+    shifts_A = particles.shifts_A
+    if shifts_A is not None and particles.shifts_in_pixels:
+        shifts_A = shifts_A * (size_A / particles.pixel_size_A)[:, None]
+    return replace(particles, ctf=ctf, pixel_size_A=size_A, shifts_A=shifts_A)
 
 
 def with_selection(particles: ParticleSet, path: Path) -> ParticleSet:

@@ -74,6 +74,8 @@ class ParticleSet:
         (N, 3, 3) object to view, as RELION's; None where there are no poses.
     shifts_A
         (N, 2) in x, y: what recentres an image, as RELION's origins.
+    shifts_in_pixels
+        Whether the table has them in pixels, which stay the same pixels when another pixel size is given later.
     ctf
         None where there is none, as for images that were phase-flipped.
     optics_group
@@ -108,6 +110,7 @@ class ParticleSet:
     micrographs: tuple[str, ...] = ()
     rotations: Numbers | None = None
     shifts_A: Numbers | None = None
+    shifts_in_pixels: bool = False
     ctf: CtfColumns | None = None
     uid: NDArray[np.uint64] | None = None
     tilts: TiltColumns | None = None

@@ -105,6 +105,7 @@ def relion_set(path: Path, choice: TableChoice) -> ParticleSet:
         half=np.zeros(rows.count, np.int64) if half is None else half.astype(np.int64),
         rotations=rotations,
         shifts_A=shifts_A,
+        shifts_in_pixels=any(rows.has(f"rlnOrigin{axis}") and not rows.has(f"rlnOrigin{axis}Angst") for axis in "XY"),
         ctf=ctf,
         tilts=tilts,
         remarks=tuple(remarks),
