@@ -176,20 +176,6 @@ def test_nothing_is_said_of_a_pixel_size_that_the_ctf_table_replaces(project: Pa
     assert not any("pixel size" in line for line in found.remarks)
 
 
-@pytest.mark.parametrize("sort", ["3.0", "3.1"])
-def test_origins_stay_in_the_unit_of_their_table_when_ctf_beside_it_has_another_pixel_size(
-    project: Path, sort: str
-) -> None:
-    path = table(project, sort)
-    alone = read_particles(path)
-    larger = replace(alone, pixel_size_A=1.1 * alone.pixel_size_A)
-    (project / "ctf.pkl").write_bytes(legacy_ctf(larger))
-    found = read_particles(path, ctf=project / "ctf.pkl")
-    expected_px = TRUTH.origin_px / (1.0 if sort == "3.0" else 1.1)
-    assert np.allclose(found.pixel_size_A, 1.1 * TRUTH.size_A, rtol=1e-6)
-    assert np.allclose(px(found), expected_px, rtol=1e-5, atol=1e-6)
-
-
 def test_flat_rotations_and_rotations_without_shifts_are_taken(project: Path) -> None:
     path = table(project, "3.1")
     for name, value in (("flat", (TRUTH.matrices().reshape(-1, 9), np.zeros((COUNT, 2)))), ("bare", TRUTH.matrices())):
