@@ -113,8 +113,8 @@ def _network(
     if shape.encoder == "table":
         drawn = 0.1 * torch.randn(len(images), shape.zdim, generator=generator_at(seed, _TABLE))
         table = published.LearnedRows(drawn, options.learning_rate or _TABLE_RATE)
+    disc = images.disc.to("cpu")
     with initialised_from(int(torch.randint(2**62, (1,), generator=generator_at(seed, _LAYERS)))):
-        disc = images.disc.to("cpu")
         network = published.PublishedNetwork(shape, disc, generator_at(seed, _FREQUENCIES), poses, table)
     if job.inputs.load is not None:
         _take_over(network, read_run(job.inputs.load, torch.device("cpu")).model, f"{job.inputs.load}")
