@@ -155,8 +155,9 @@ class TrainOptions(ImageOptions, PublishedVaeOptions):
     )
     controls: bool = Field(
         True,
-        description="fast: test on these particles whether what varies is real, by images permuted over poses, by "
-        "half-sets, and by what wrong poses look like; takes twice as long as the linear part",
+        description="test on these particles whether what varies is real, by images permuted over poses, by half-sets, "
+        "and by what wrong poses look like; takes twice as long as the linear part, which is fitted for this after "
+        "'method: published' as well, and tells whether its latents have found what varies most",
     )
     amp: bool = Field(True, description="multiply matrices in bfloat16")
     checkpoint: int = Field(1, ge=1, description="keep the latents of every so many epochs")

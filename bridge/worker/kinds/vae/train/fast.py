@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cryobridge.core.latent import FilmModel, LinearModel, shared_variance
+from cryobridge.core.latent import FilmModel, shared_variance
 from cryobridge.core.subspace import default_radius
 from cryobridge.schemas.errors import InputInvalid, OptionsInvalid
 from cryobridge.schemas.kinds.vae.train import LatentTraining, TrainOptions, VaeTrainJob
@@ -22,7 +22,7 @@ from ....loop import Progress, scaled
 from ....training.ladder import within_memory
 from .fast_words import REFERENCES, method_of, warnings_of
 from .network import NetworkTraining, Schedule, TrainedNetwork, smaller_parts
-from .start import Bands, Reality, Start, Starting, decoder_size
+from .start import Bands, Start, Starting, decoder_size
 
 BETA = 0.25
 _STARTED = 0.35
@@ -30,26 +30,6 @@ _REACH = {"cpu": 16, "cuda": 32}
 """Of the network by device, in cycles per box; in trials whole-band training of a CPU's length did worse."""
 _LINEAR_SHARE, _LEAST_LINEAR = 0.7, 3.0
 """Reach of the linear model as a share of the network's, and at least, in cycles per box."""
-
-
-@dataclass(frozen=True)
-class FastModel:
-    """What the fast method made.
-
-    trained
-        Of the first seed.
-    linear
-        The linear model that it began with, for comparison.
-    scores
-        (N, modes) of all images, on the device.
-    reality
-        What the controls of the linear model say; None where there were none.
-    """
-
-    trained: TrainedModel
-    linear: LinearModel
-    scores: Tensor
-    reality: Reality | None
 
 
 @dataclass(frozen=True)
@@ -65,8 +45,8 @@ class _FastPlan:
 
 def train_fast(
     job: VaeTrainJob, context: Context, images: ImageSource, object_of: Tensor | None = None
-) -> Generator[Progress | None, None, FastModel]:
-    """Train on prepared images; progress goes from 0 to 1.
+) -> Generator[Progress | None, None, tuple[TrainedModel, Start]]:
+    """Train on prepared images; what the first seed made, and what it began with. Progress goes from 0 to 1.
 
     Parameters
     ----------
@@ -193,7 +173,7 @@ def _result(
     found: list[tuple[Start, TrainedNetwork]],
     plan: _FastPlan,
     clear: Callable[[], None],
-) -> FastModel:
+) -> tuple[TrainedModel, Start]:
     (start, first), others = found[0], found[1:]
     mean = torch.from_numpy(first.latents)
     agreement = [shared_variance(mean, torch.from_numpy(other.latents)) for _, other in others]
@@ -217,4 +197,4 @@ def _result(
         agreement=agreement,
         clear=clear,
     )
-    return FastModel(trained, start.linear, start.scores, start.reality)
+    return trained, start

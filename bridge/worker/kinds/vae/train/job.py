@@ -33,11 +33,13 @@ from ....memory import peak_bytes
 from ....report.page import as_html
 from ..analyze import analysed
 from .along import Along, along_first_component, volumes_at
-from .fast import FastModel, train_fast
+from .fast import train_fast
+from .linear_check import checked
 from .report import TrainingFindings, page_of
 from .seeds import train_seeds
+from .start import Start
 
-_PREPARED, _TRAINED, _WRITTEN = 0.15, 0.95, 0.96
+_PREPARED, _TRAINED, _CHECKED, _WRITTEN = 0.15, 0.9, 0.95, 0.96
 ANALYSIS_REPORT = "analysis.html"
 
 
@@ -54,23 +56,23 @@ def run(job: VaeTrainJob, context: Context) -> JobSteps:
     )
     yield from context.remarked([*particles.remarks, *images.remarks, *_alone(job, particles)])
     context.folder.mark("read")
-    made = yield from scaled(_PREPARED, _TRAINED, _begun(_made(job, context, particles, images), context))
+    trained, start = yield from scaled(_PREPARED, _TRAINED, _begun(_made(job, context, particles, images), context))
     if not context.leads:
         return {}
+    if start is None:
+        check = checked(trained, job.options, context, particles, images)
+        trained, start = yield from scaled(_TRAINED, _CHECKED, check)
     context.folder.mark("train")
-    trained = made.trained if isinstance(made, FastModel) else made
     used = particles if trained.particles is None else trained.particles
-    yield Progress("writing the model and volumes", _TRAINED)
+    yield Progress("writing the model and volumes", _CHECKED)
     with context.parking.holding(trained.model.held):
         along = yield from along_first_component(trained.model, trained.latents)
-        consensus = yield from _consensus(made, trained)
+        consensus = yield from _consensus(job, trained, start)
     _write(context, trained, used, along, consensus)
-    _write_junk(context, made, used)
+    _write_junk(context, start, used)
     if job.options.legacy:
         context.folder.remark(write_peer_layout(context.folder, trained, used, job.options, job.inputs.datadir))
-    findings = TrainingFindings(
-        job, used, images, trained, along, made if isinstance(made, FastModel) else None, context.folder.seconds
-    )
+    findings = TrainingFindings(job, used, images, trained, along, start, context.folder.seconds)
     page, remarks = page_of(findings)
     context.folder.remark(remarks)
     context.folder.write_text(REPORT_NAME, as_html(page))
@@ -119,16 +121,16 @@ def _alone(job: VaeTrainJob, particles: ParticleSet) -> list[str]:
 
 def _made(
     job: VaeTrainJob, context: Context, particles: ParticleSet, images: ImageSource
-) -> Generator[Progress | None, None, FastModel | TrainedModel]:
+) -> Generator[Progress | None, None, tuple[TrainedModel, Start | None]]:
     if job.options.is_published:
-        return (yield from train_seeds(job, context, particles, images))
+        return (yield from train_seeds(job, context, particles, images)), None
     tilts = particles.tilts
     return (yield from train_fast(job, context, images, None if tilts is None else torch.from_numpy(tilts.particle)))
 
 
 def _begun(
-    steps: Generator[Progress | None, None, FastModel | TrainedModel], context: Context
-) -> Generator[Progress | None, None, FastModel | TrainedModel]:
+    steps: Generator[Progress | None, None, tuple[TrainedModel, Start | None]], context: Context
+) -> Generator[Progress | None, None, tuple[TrainedModel, Start | None]]:
     """The same steps; the folder is made after the first, so that what is refused at once leaves nothing behind."""
     first = next(steps)
     if context.leads:
@@ -137,9 +139,9 @@ def _begun(
     return (yield from steps)
 
 
-def _consensus(made: FastModel | TrainedModel, trained: TrainedModel) -> Generator[None, None, Tensor]:
-    if isinstance(made, FastModel):
-        return made.linear.consensus
+def _consensus(job: VaeTrainJob, trained: TrainedModel, start: Start | None) -> Generator[None, None, Tensor]:
+    if start is not None and not job.options.is_published:
+        return start.consensus
     (volume,) = yield from volumes_at(trained.model, trained.latents.mean(axis=0, keepdims=True))
     return volume
 
@@ -170,9 +172,11 @@ def _analysis(job: VaeTrainJob, context: Context) -> Generator[Progress | None, 
         folder.remark([f"The training is whole, but could not be analysed: {error}"])
 
 
-def _write_junk(context: Context, made: FastModel | TrainedModel, particles: ParticleSet) -> None:
+def _write_junk(context: Context, start: Start | None, particles: ParticleSet) -> None:
     """Rows of the table whose images may show no particle, as a selection has them."""
-    junk = made.reality.junk if isinstance(made, FastModel) and made.reality is not None else []
+    found = [] if start is None or start.reality is None else start.reality.junk
+    # The second images of tilt pairs, which come last, have no rows of their own.
+    junk = [image for image in found if image < len(particles)]
     if junk:
         context.folder.write_data("junk.npz", arrays_bytes({"indices": particles.rows[np.array(junk, np.int64)]}))
 
@@ -196,7 +200,7 @@ def _metrics(found: TrainingFindings, host: int, device: int | None) -> dict[str
         **found.objects.metrics,
         "box": trained.model.box,
         "voxel_size_A": round(trained.model.voxel_size_A, 5),
-        "method": "published" if found.fast is None else "fast",
+        "method": found.method,
         "latent_dimensions": trained.model.zdim,
         "epochs": len(trained.curve),
         "loss_first": round(trained.curve[0].loss, 5) if trained.curve else None,
@@ -205,7 +209,8 @@ def _metrics(found: TrainingFindings, host: int, device: int | None) -> dict[str
         "information_nats": None if trained.kl is None else round(float(np.sum(trained.kl)), 4),
         "seeds_agree": round(min(trained.agreement), 4) if trained.agreement else None,
         "linear_agrees": None if found.linear_likeness is None else round(found.linear_likeness, 4),
-        **({} if found.fast is None or found.fast.reality is None else found.fast.reality.metrics),
+        "first_mode_told": None if found.first_mode_told is None else round(found.first_mode_told, 4),
+        **({} if found.reality is None else found.reality.metrics),
         "peak_memory_GB": round(host / 1e9, 2),
         "peak_gpu_memory_GB": None if device is None else round(device / 1e9, 2),
     }

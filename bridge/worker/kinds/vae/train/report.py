@@ -26,8 +26,9 @@ from ....report.methods import Passage
 from ....report.page import Judged, Report
 from ....report.quantities import angstrom
 from .along import PERCENTILES, Along
-from .fast import FastModel
+from .linear_check import told_of_first_mode
 from .network import COLLAPSED_NATS
+from .start import Reality, Start
 
 _SHOWN_COMPONENTS = 3
 _OF_NOISE = 1.0
@@ -42,8 +43,8 @@ class TrainingFindings:
 
     Attributes
     ----------
-    fast
-        What only the fast method knows; None of the published one.
+    start
+        What the fast method began with, or what the published one was held against; None without latents or controls.
     seconds
         Of the job's steps.
     """
@@ -53,7 +54,7 @@ class TrainingFindings:
     images: ImageSource
     trained: TrainedModel
     along: Along
-    fast: FastModel | None
+    start: Start | None
     seconds: Mapping[str, float]
 
     @property
@@ -62,13 +63,28 @@ class TrainingFindings:
         return Objects.of(self.trained.latents, self.particles)
 
     @property
+    def method(self) -> Literal["fast", "published"]:
+        """By which it was trained."""
+        return "published" if self.job.options.is_published else "fast"
+
+    @property
+    def reality(self) -> Reality | None:
+        """What controls say; None where there were none."""
+        return None if self.start is None else self.start.reality
+
+    @property
+    def first_mode_told(self) -> float | None:
+        """Share of the variance of the first linear mode's scores that latents tell; None without."""
+        return None if self.start is None else told_of_first_mode(self.trained.latents, self.start)
+
+    @property
     def linear_likeness(self) -> float | None:
         """Correlation of what the network and the linear model say varies along the first component; None without."""
-        if self.fast is None or len(self.along.volumes) < 2:
+        if self.start is None or len(self.along.volumes) < 2:
             return None
         ours = self.along.volumes[-1] - self.along.volumes[0]
-        places = self.fast.scores[[self.along.members[0], self.along.members[-1]]]
-        theirs = self.fast.linear.volumes(places).cpu()
+        places = self.start.scores[[self.along.members[0], self.along.members[-1]]]
+        theirs = self.start.linear.volumes(places).cpu()
         pair = torch.stack([ours.flatten(), (theirs[1] - theirs[0]).flatten()]).double()
         found = float(torch.corrcoef(pair)[0, 1])
         return found if np.isfinite(found) else None
@@ -123,9 +139,9 @@ def _verdict(found: TrainingFindings, warnings: Sequence[str]) -> Judged | None:
             f"What varies most correlates to {found.linear_likeness:.2f} with what the linear model alone shows: "
             + _beside_linear(found)
         )
-    reality = None if found.fast is None else found.fast.reality
-    if reality is not None:
-        return Judged(reality.words, [*reality.reasons, *reasons], _worse(reality.colour, warnings))
+    if found.reality is not None:
+        colour = _worse(found.reality.colour, warnings)
+        return Judged(found.reality.words, [*found.reality.reasons, *reasons], colour)
     reasons.append("Whether it is of the molecule was not tested; vae.linear does.")
     if float(np.max(kl)) < COLLAPSED_NATS:
         return Judged("Nothing was found that varies", reasons, "bad")
@@ -136,6 +152,10 @@ def _verdict(found: TrainingFindings, warnings: Sequence[str]) -> Judged | None:
 
 def _beside_linear(found: TrainingFindings) -> str:
     """What it means that network and linear model show the same, or do not."""
+    if found.method == "published":
+        return (
+            f"its latents tell {100 * (found.first_mode_told or 0):.0f} % of the variance of the first mode's scores."
+        )
     if found.linear_likeness is not None and found.linear_likeness >= _ALIKE:
         return "the network adds little to it."
     looked = found.trained.curve[-1].held_out if found.trained.curve else None
@@ -147,7 +167,7 @@ def _beside_linear(found: TrainingFindings) -> str:
 
 
 def _of_kept_out(found: TrainingFindings, looked: float) -> str:
-    if found.fast is None:
+    if found.method == "published":
         return f"The loss of particles that nothing was learned from is {looked:.4f}."
     each = "each" if found.objects.are_rows else "an image"
     by_noise = -_OF_NOISE * found.trained.model.zdim < looked < 0
@@ -168,14 +188,14 @@ def _facts(found: TrainingFindings) -> dict[str, str]:
     model = trained.model
     facts = {
         "particles": f"{found.job.inputs.particles} ({found.objects.number})",
-        "method": "published" if found.fast is None else "fast",
+        "method": found.method,
         "box": f"{model.box} voxels of {angstrom(model.voxel_size_A)}",
         "numbers of a latent": str(model.zdim),
         "epochs": str(len(trained.curve)),
         "seeds": ", ".join(str(seed) for seed in trained.seeds.values()),
         "time": f"{found.seconds.get('read', 0):.0f} s to read, {found.seconds.get('train', 0):.0f} s to train",
     }
-    if found.fast is not None:
+    if found.method == "fast":
         reach_A = model.box * model.voxel_size_A / float(trained.used["radius"])
         facts["learned to"] = f"{angstrom(reach_A)}; beyond it every volume is the consensus"
     return facts | {

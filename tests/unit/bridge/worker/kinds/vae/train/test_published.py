@@ -216,7 +216,7 @@ def test_a_call_is_let_in_while_latents_are_found(
     """Between any two parts of the images, whose memory it can have; the latents of both epochs and the last ones."""
     monkeypatch.setattr(published, "_LATENTS_AT_ONCE", 16)
     parking = Parking(Recording())
-    steps = run_job(spec_of(table, tmp_path / "parts"), CPU, parking=parking)
+    steps = run_job(spec_of(table, tmp_path / "parts", controls=False), CPU, parking=parking)
     parts, held = 0, 0
     for step in steps:
         if step is None:
@@ -237,7 +237,7 @@ def test_a_call_is_let_in_while_images_are_read(
     monkeypatch.setattr(preparation_module, "_CHUNK_BYTES", 0)  # so 16 images at once
     parking = Parking(Recording())
     parts, held = 0, 0
-    for step in run_job(spec_of(table, tmp_path / "read"), CPU, parking=parking):
+    for step in run_job(spec_of(table, tmp_path / "read", controls=False), CPU, parking=parking):
         if step is None:
             parts += 1
             held += {(56, 96), (32, 32)} <= {tuple(tensor.shape) for tensor in parking.tensors()}
