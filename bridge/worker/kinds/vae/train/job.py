@@ -209,7 +209,7 @@ def _metrics(found: TrainingFindings, host: int, device: int | None) -> dict[str
         "information_nats": None if trained.kl is None else round(float(np.sum(trained.kl)), 4),
         "seeds_agree": round(min(trained.agreement), 4) if trained.agreement else None,
         "linear_agrees": None if found.linear_likeness is None else round(found.linear_likeness, 4),
-        "first_mode_told": None if found.first_mode_told is None else round(found.first_mode_told, 4),
+        "latents_told": None if found.latents_told is None else round(found.latents_told, 4),
         **({} if found.reality is None else found.reality.metrics),
         "peak_memory_GB": round(host / 1e9, 2),
         "peak_gpu_memory_GB": None if device is None else round(device / 1e9, 2),

@@ -26,7 +26,7 @@ from ....report.methods import Passage
 from ....report.page import Judged, Report
 from ....report.quantities import angstrom
 from .along import PERCENTILES, Along
-from .linear_check import told_of_first_mode
+from .linear_check import told_by_scores
 from .network import COLLAPSED_NATS
 from .start import Reality, Start
 
@@ -73,9 +73,9 @@ class TrainingFindings:
         return None if self.start is None else self.start.reality
 
     @property
-    def first_mode_told(self) -> float | None:
-        """Share of the variance of the first linear mode's scores that latents tell; None without."""
-        return None if self.start is None else told_of_first_mode(self.trained.latents, self.start)
+    def latents_told(self) -> float | None:
+        """Share of the variance of the latents that scores of the linear model tell; None without."""
+        return None if self.start is None else told_by_scores(self.trained.latents, self.start)
 
     @property
     def linear_likeness(self) -> float | None:
@@ -153,9 +153,7 @@ def _verdict(found: TrainingFindings, warnings: Sequence[str]) -> Judged | None:
 def _beside_linear(found: TrainingFindings) -> str:
     """What it means that network and linear model show the same, or do not."""
     if found.method == "published":
-        return (
-            f"its latents tell {100 * (found.first_mode_told or 0):.0f} % of the variance of the first mode's scores."
-        )
+        return f"its latents tell {100 * (found.latents_told or 0):.0f} % of the variance of the first mode's scores."
     if found.linear_likeness is not None and found.linear_likeness >= _ALIKE:
         return "the network adds little to it."
     looked = found.trained.curve[-1].held_out if found.trained.curve else None

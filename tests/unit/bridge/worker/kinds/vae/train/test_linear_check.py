@@ -16,7 +16,7 @@ from support.simulated_particles import SimulatedParticles, simulate
 from cryobridge.bridge.worker.heterogeneity.drawn import DrawnFigures
 from cryobridge.bridge.worker.heterogeneity.run_folder import read_run
 from cryobridge.bridge.worker.kinds.vae.train import linear_check
-from cryobridge.bridge.worker.kinds.vae.train.linear_check import missed_warnings, told_of_first_mode
+from cryobridge.bridge.worker.kinds.vae.train.linear_check import missed_warnings, told_by_scores
 
 OPTIONS: dict[str, Any] = {
     "method": "published",
@@ -29,7 +29,7 @@ OPTIONS: dict[str, Any] = {
     "dec_layers": 1,
     "contrast": "bright",
 }
-MISSED = "of the first linear mode, which is above noise"
+MISSED = "A linear model, which has modes above noise, tells"
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +59,10 @@ def test_a_latent_whose_sign_differs_from_view_to_view_is_told_of() -> None:
     start = start_of(motion[:, None], 1)
     right = (2 * motion + 0.3 * torch.randn(2000, generator=generator))[:, None].numpy()
     twisted = right * np.sign(view.numpy())[:, None]
-    assert told_of_first_mode(right, start) > 0.9
-    assert missed_warnings(told_of_first_mode(right, start), start) == []
-    assert told_of_first_mode(twisted, start) < 0.05
-    assert MISSED in missed_warnings(told_of_first_mode(twisted, start), start)[0]
+    assert told_by_scores(right, start) > 0.9
+    assert missed_warnings(told_by_scores(right, start), start) == []
+    assert told_by_scores(twisted, start) < 0.05
+    assert MISSED in missed_warnings(told_by_scores(twisted, start), start)[0]
 
 
 def test_nothing_is_missed_where_nothing_is_above_noise() -> None:
@@ -75,7 +75,7 @@ def test_a_network_that_has_learned_nothing_yet_is_said_to_have_missed_what_is_t
     output = tmp_path / "run"
     result, _ = run_map_job("vae.train", output, {"particles": table}, {**OPTIONS, "lr": 1e-6})
     assert result["metrics"]["modes_above_noise"] >= 1
-    assert result["metrics"]["first_mode_told"] < 0.4
+    assert result["metrics"]["latents_told"] < 0.3
     assert any(MISSED in line for line in result["statements"])
     assert "was not tested" not in (output / "report.html").read_text()
     assert not list(output.glob(".*.safetensors"))
@@ -85,9 +85,9 @@ def test_latents_that_tell_the_states_are_not_said_to_have_missed_them(
     table: Path, particles: SimulatedParticles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same job and images, but what the network found is the truth."""
-    truth = np.stack([particles.coordinate, np.zeros(len(particles.coordinate))], axis=1).astype(np.float32)
-    really = linear_check.told_of_first_mode
-    monkeypatch.setattr(linear_check, "told_of_first_mode", lambda _, start: really(truth, start))
+    truth = particles.coordinate[:, None].astype(np.float32)
+    really = linear_check.told_by_scores
+    monkeypatch.setattr(linear_check, "told_by_scores", lambda _, start: really(truth, start))
     result, _ = run_map_job("vae.train", tmp_path / "run", {"particles": table}, {**OPTIONS, "lr": 1e-6})
     assert not any(MISSED in line for line in result["statements"])
 
@@ -105,7 +105,7 @@ def test_nothing_is_fitted_without_controls_or_latents(
 ) -> None:
     monkeypatch.delattr(linear_check, "Starting")
     result, _ = run_map_job("vae.train", tmp_path / "run", {"particles": table}, {**OPTIONS, **options})
-    assert result["metrics"]["first_mode_told"] is None
+    assert result["metrics"]["latents_told"] is None
     assert "eigenvalue_over_null" not in result["metrics"]
 
 
@@ -121,5 +121,5 @@ def test_a_check_that_fails_costs_the_training_nothing(
     output = tmp_path / "run"
     result, _ = run_map_job("vae.train", output, {"particles": table}, OPTIONS)
     assert len(read_run(output, torch.device("cpu")).latents) == 200
-    assert result["metrics"]["first_mode_told"] is None
+    assert result["metrics"]["latents_told"] is None
     assert "no linear model could be held against it" in (output / "run.log").read_text()
