@@ -153,7 +153,7 @@ def _verdict(found: TrainingFindings, warnings: Sequence[str]) -> Judged | None:
 def _beside_linear(found: TrainingFindings) -> str:
     """What it means that network and linear model show the same, or do not."""
     if found.method == "published":
-        return f"its latents tell {100 * (found.latents_told or 0):.0f} % of the variance of the first mode's scores."
+        return f"its scores tell {100 * (found.latents_told or 0):.0f} % of the variance of the latents."
     if found.linear_likeness is not None and found.linear_likeness >= _ALIKE:
         return "the network adds little to it."
     looked = found.trained.curve[-1].held_out if found.trained.curve else None
