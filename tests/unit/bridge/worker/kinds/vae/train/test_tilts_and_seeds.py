@@ -21,6 +21,7 @@ from cryobridge.bridge.worker.jobs.runner import run_job
 from cryobridge.bridge.worker.kinds.vae.train.seeds import seed_warnings
 from cryobridge.core.latent import CoordinateModel, published
 from cryobridge.schemas.errors import OptionsInvalid
+from cryobridge.wrappers.formats.array_file import read_arrays
 
 CPU = torch.device("cpu")
 OPTIONS: dict[str, Any] = {
@@ -70,6 +71,17 @@ def test_a_tilt_pair_has_one_latent_and_the_row_of_its_first_image(table: Path, 
     assert run.particles.tilts is None
     assert len(run.particles) == result["metrics"]["particles"] == COUNT
     assert {run.particles.stacks[number].name for number in run.particles.stack} == {"particles.mrcs"}
+
+
+def test_junk_of_tilt_pairs_is_listed_by_the_rows_of_first_images(
+    table: Path, tilted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Second images come last and have no row, so they cannot be selected."""
+    monkeypatch.setattr(reality.SubspaceControls, "junk", property(lambda _: np.array([3, COUNT + 2])))
+    options = {**OPTIONS, "encode_mode": "tilt", "tilt_deg": 50}
+    result, _ = run_map_job("vae.train", tmp_path / "out", {"particles": table, "tilt": tilted}, options)
+    assert result["metrics"]["junk"] == 2
+    assert read_arrays(tmp_path / "out" / "junk.npz")["indices"].tolist() == [3]
 
 
 def test_pairs_are_refused_where_they_mean_nothing(table: Path, tilted: Path, tmp_path: Path) -> None:
