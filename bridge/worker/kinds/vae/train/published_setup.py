@@ -81,8 +81,8 @@ def hartley_scale(options: TrainOptions, box: int) -> float:
     """What prepared spectra are multiplied with, so that the Hartley values of noise had variance 1 unwindowed.
 
     The published method divides by the deviation of the transforms of images before they are windowed, which is of
-    noise and signal. This is of noise alone: 1.11 times as much in trials at a signal to noise of .1. Prepared noise has
-    variance 1 in each part, windowed, so 2 in a Hartley value.
+    noise and signal. This is of noise alone, so values come out larger: 1.11 times in trials at a signal to noise of
+    .1. Prepared noise has variance 1 in each part, windowed, so 2 in a Hartley value.
     """
     window = soft_window(box, options.window_radius).square().mean() if options.window else torch.tensor(1.0)
     return float(torch.sqrt(window / 2))
