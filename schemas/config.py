@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, field_validator
 from .errors import InputInvalid
 from .plain_file import open_plain
 from .validation import StrictModel, input_invalid
-from .wire import SILENCE_LIMIT_S, user_socket_path
+from .wire import SILENCE_LIMIT_S, system_socket_path, user_jobs_socket_path, user_socket_path
 
 PREFIX = "CRYOBRIDGE_"
 MAX_CONFIG_BYTES = 256 * 1024
@@ -32,7 +32,7 @@ class Deadlines(StrictModel):
     partner_s: float = Field(120.0, gt=0, description="for the other half to call, where its options set none")
     verify_s: float = Field(60.0, gt=0, description="for both hooks to check the corrected maps")
     drain_s: float = Field(60.0, gt=0, description="for running calls when the daemon is told to stop")
-    cancel_s: float = Field(30.0, gt=0, description="for a worker to give up cancelled work before it is killed")
+    cancel_s: float = Field(5.0, gt=0, description="for a worker to give up cancelled work; 5 s later it is killed")
     worker_start_s: float = Field(180.0, gt=0, description="for a worker to import torch and report ready")
     silence_s: float = Field(SILENCE_LIMIT_S, gt=0, description="a worker that says nothing for this long is killed")
     still_s: float = Field(
@@ -45,11 +45,18 @@ class Deadlines(StrictModel):
 class Limits(StrictModel):
     """How much is accepted before the answer is "busy"."""
 
-    calls: int = Field(64, ge=1, description="RELION calls at once")
-    jobs: int = Field(256, ge=1, description="queued and running jobs")
-    jobs_per_user: int = Field(64, ge=1)
-    connections: int = Field(256, ge=4)
+    calls: int = Field(512, ge=1, description="RELION calls at once; one user may have half of them")
+    jobs: int = Field(4096, ge=1, description="queued and running jobs")
+    connections: int = Field(1024, ge=4)
     finished_jobs_kept: int = Field(10_000, ge=0, description="older finished jobs are forgotten at start")
+
+
+class Lending(StrictModel):
+    """How devices are lent to other users' own daemons, which run those users' jobs."""
+
+    turn_s: float = Field(1800.0, ge=0, description="a batch job gives way to a user who had less after this; 0: never")
+    give_way_s: float = Field(5.0, ge=0, description="so long a call of RELION waits for a job to leave its device")
+    most_aside: int = Field(2, ge=1, description="jobs that may wait in host memory, for each device")
 
 
 class DaemonConfig(StrictModel):
@@ -61,11 +68,13 @@ class DaemonConfig(StrictModel):
     devices: Literal["auto"] | list[str] = Field("auto", description="auto, or e.g. [cpu] or [cuda:GPU-5a...]")
     keep_alive_s: float = Field(3600.0, description="end an idle worker after this; 0 at once, below 0 never")
     idle_exit_s: float = Field(1800.0, gt=0, description="a daemon that a hook started ends after this without work")
+    jobs_only: bool = Field(False, description="run jobs on devices that the machine's daemon lends; answer no calls")
+    landlord: Path | None = Field(None, description="socket of the machine's daemon; default: /run/cryobridge/socket")
+    lending: Lending = Lending()
     deadlines: Deadlines = Deadlines()
     limits: Limits = Limits()
     watch_roots: list[Path] = Field(default_factory=list, description="folders searched for refinements")
     inbox: Path | None = Field(None, description="folder where job files may be dropped")
-    job_roots: list[Path] = Field(default_factory=list, description="folders that other users' jobs may name")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("devices", mode="before")
@@ -75,14 +84,18 @@ class DaemonConfig(StrictModel):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
 
-    @field_validator("watch_roots", "job_roots", mode="before")
+    @field_validator("watch_roots", mode="before")
     @classmethod
     def _split_paths(cls, value: object) -> object:
         return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
 
     def socket_path(self, environment: Mapping[str, str] = os.environ) -> Path:
         """Where this daemon listens."""
-        return (self.socket or user_socket_path(dict(environment))).absolute()
+        return (self.socket or self._usual_socket(environment)).absolute()
+
+    def landlord_path(self) -> Path:
+        """Where the machine's daemon listens, that devices are asked of."""
+        return (self.landlord or system_socket_path()).absolute()
 
     def state_path(self, environment: Mapping[str, str] = os.environ) -> Path:
         """Where this daemon keeps its database and logs.
@@ -92,10 +105,13 @@ class DaemonConfig(StrictModel):
         """
         if self.state_dir is not None:
             return self.state_dir.absolute()
-        if self.socket is not None and self.socket != user_socket_path(dict(environment)):
+        if self.socket is not None and self.socket != self._usual_socket(environment):
             return self.socket.absolute().parent / f"{self.socket.name}.state"
         base = environment.get("XDG_STATE_HOME") or f"{environment.get('HOME', '/')}/.local/state"
-        return Path(base) / "cryobridge" / socket.gethostname()
+        return Path(base) / "cryobridge" / f"{socket.gethostname()}{'-jobs' if self.jobs_only else ''}"
+
+    def _usual_socket(self, environment: Mapping[str, str]) -> Path:
+        return (user_jobs_socket_path if self.jobs_only else user_socket_path)(dict(environment))
 
 
 @dataclass(frozen=True)

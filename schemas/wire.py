@@ -348,6 +348,11 @@ def user_socket_path(environment: dict[str, str] | os._Environ[str] = os.environ
     return Path(f"/tmp/cryobridge-{os.getuid()}") / "socket"  # noqa: S108 - private_folder() checks its owner
 
 
+def user_jobs_socket_path(environment: dict[str, str] | os._Environ[str] = os.environ) -> Path:
+    """Where a daemon of this user's listens that only runs jobs, on devices that the machine's daemon lends."""
+    return user_socket_path(environment).with_name("jobs")
+
+
 def system_socket_path() -> Path:
     """Where a facility's daemon listens."""
     return Path("/run/cryobridge/socket")

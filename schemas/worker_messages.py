@@ -71,10 +71,18 @@ class JobTask(ToWorkerFrame):
     """Run a job of the job schema."""
 
     type = "job"
-    urgency = 3
+    urgency = 4
     task: str = fields.text(_MAX_TASK_CHARACTERS, least=1)
     job_id: str = fields.text(200, default="")
     spec: dict[str, Any] = fields.table()
+
+
+class UrgentJobTask(JobTask):
+    """Run a job that somebody waits for; one that nobody waits for gives way to it, as both do to calls."""
+
+    type = "urgent_job"
+    urgency = 3
+    needs_device = True
 
 
 class CancelTask(ToWorkerFrame):
@@ -107,6 +115,21 @@ class ReleaseSession(ToWorkerFrame):
     type = "release"
     urgency = 1
     session: str = fields.text(_MAX_SESSION_CHARACTERS)
+
+
+class LeaveDevice(ToWorkerFrame):
+    """Keep nothing on the device, and begin and go on with nothing there until `ComeBack`."""
+
+    type = "leave_device"
+    urgency = 1
+    needs_device = True
+
+
+class ComeBack(ToWorkerFrame):
+    """Go on with what `LeaveDevice` interrupted; sent only after `DeviceLeft`."""
+
+    type = "come_back"
+    urgency = 0
 
 
 class StopWorker(ToWorkerFrame):
@@ -238,6 +261,12 @@ class SessionPrepared(TypedFrame):
     session: str = fields.text(_MAX_SESSION_CHARACTERS)
 
 
+class DeviceLeft(TypedFrame):
+    """Nothing of this worker is on the device."""
+
+    type = "device_left"
+
+
 class SessionReleased(TypedFrame):
     """A refinement's warm state is gone."""
 
@@ -247,20 +276,23 @@ class SessionReleased(TypedFrame):
 
 Work = HalfTask | CorrectTask | JobTask | PrepareSession
 """What a task of the daemon's pool asks for."""
-ToWorker = Work | CancelTask | ForgetTask | ReleaseSession | StopWorker
+ToWorker = Work | CancelTask | ForgetTask | ReleaseSession | LeaveDevice | ComeBack | StopWorker
 TO_WORKER = Family[ToWorker](
     "a daemon does not send '{}' to a worker",
     HalfTask,
     CorrectTask,
     JobTask,
+    UrgentJobTask,
     CancelTask,
     ForgetTask,
     PrepareSession,
     ReleaseSession,
+    LeaveDevice,
+    ComeBack,
     StopWorker,
 )
 TaskSaying = TaskProgress | StandardMade | CorrectedMade | JobDone | TaskFailed | TaskForgotten
-FromWorker = WorkerReady | WorkerHeartbeat | TaskSaying | SessionPrepared | SessionReleased
+FromWorker = WorkerReady | WorkerHeartbeat | TaskSaying | SessionPrepared | SessionReleased | DeviceLeft
 FROM_WORKER = Family[FromWorker](
     "a worker does not send '{}'",
     WorkerReady,
@@ -273,4 +305,5 @@ FROM_WORKER = Family[FromWorker](
     TaskForgotten,
     SessionPrepared,
     SessionReleased,
+    DeviceLeft,
 )

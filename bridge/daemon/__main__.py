@@ -32,9 +32,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     parser.add_argument("--devices", help="auto, or a comma-separated list such as cpu or cuda:0,cuda:1")
     parser.add_argument("--state-dir", type=Path, help="folder for the database and logs")
     parser.add_argument("--autospawned", action="store_true", help="leave when nobody needs it")
+    parser.add_argument("--jobs-only", action="store_true", default=None, help="run jobs on the machine's devices only")
     chosen = parser.parse_args(arguments)
     options: dict[str, Any] = {
-        key: getattr(chosen, key) for key in ("socket", "devices", "state_dir") if getattr(chosen, key) is not None
+        key: getattr(chosen, key)
+        for key in ("socket", "devices", "state_dir", "jobs_only")
+        if getattr(chosen, key) is not None
     }
     try:
         loaded = load(chosen.config, options=options)

@@ -9,7 +9,9 @@ import math
 from collections.abc import Collection
 from typing import Generic, Protocol, TypeVar
 
-from cryobridge.schemas.bounds import HOOKS_SHARE, KEPT_SHARE
+from cryobridge.schemas.bounds import HOOKS_SHARE
+
+from ..room import share
 
 HOOK = "relion-hook"
 """What a hook calls itself in its greeting."""
@@ -33,8 +35,7 @@ G = TypeVar("G", bound=Guest)
 class Places(Generic[G]):
     """The connections that a daemon has room for.
 
-    One user may have half of them. A last part is kept for users with few, and these find room even when it is used up:
-    the number of all then grows by those few for each further user.
+    How many each user may have says `bridge.room`.
 
     Parameters
     ----------
@@ -50,15 +51,12 @@ class Places(Generic[G]):
         self._guests = guests
         self._greeting_s = greeting_s
         self._call_s = call_s
-        self._largest_share = max(2, most // 2)
-        # Two at least: both halves of an iteration call at once.
-        self._few = max(2, int(self._largest_share * KEPT_SHARE))
-        self._for_many = most - max(2, int(most * KEPT_SHARE))
+        self._most = most
 
     def share(self, uid: int) -> int:
         """How many connections a user may have as things are."""
         others = sum(guest.uid != uid for guest in self._guests)
-        return max(self._few, min(self._largest_share, self._for_many - others))
+        return share(self._most, others)
 
     def are_full_for(self, uid: int) -> bool:
         """Whether a user has as many as he may."""

@@ -22,9 +22,7 @@ from cryobridge.schemas.errors import CryobridgeError
 from cryobridge.schemas.wire import EXIT_FAILED, EXIT_OK, Message
 
 from ..log_file import LOG_NAME
-from ..pool.devices import worker_devices
 from ..pool.place import Spawn
-from ..pool.pool import Pool
 from ..queue.incidents import Incidents
 from ..queue.opening import open_store
 from ..queue.store import Store, StoreUnavailable
@@ -37,6 +35,7 @@ from .health import Health, judge
 from .listening import AlreadyRunning, ListeningSocket, listen, notify_systemd
 from .requests import RequestHandler
 from .server import Server
+from .workforce import Workforce
 
 log = logging.getLogger(__name__)
 
@@ -99,20 +98,12 @@ class Daemon:
         self._last_pulse = loop.time()
         self._store_problem: str | None = None
         self.done = asyncio.Event()
-        devices = worker_devices(config.devices)
-        self.pool = Pool(
-            loop,
-            devices,
-            config.deadlines,
-            folder,
-            keep_alive_s=config.keep_alive_s,
-            spawn=spawn,
-        )
+        self._workforce = Workforce(loop, config, folder, spawn)
+        self.pool = self._workforce.pool
         self._books = Books(store, loop.time)
         self.sessions = Sessions(self.pool, self._books, config.deadlines, loop.time, keep_alive_s=config.keep_alive_s)
-        self.jobs = JobQueue(
-            store, self.pool, config.limits, config.job_roots, loop.time, devices, refusing=self._astray
-        )
+        devices = self._workforce.devices
+        self.jobs = JobQueue(store, self._workforce.jobs, config.limits, loop.time, devices, refusing=self._astray)
         self._requests = RequestHandler(
             loop, store, self.jobs, self.sessions, self.status, self.health, self.drain, self.leave
         )
@@ -121,6 +112,7 @@ class Daemon:
             listening.sock,
             self.sessions,
             self._requests,
+            self._workforce.tenants,
             self._welcome,
             self._daemon_id,
             os.getpid(),
@@ -155,6 +147,7 @@ class Daemon:
         """Take no new calls; finish those that run."""
         if self._draining_since is None:
             self._draining_since = self._loop.time()
+            self._workforce.lend_no_more()
             log.info("draining", extra={"open_calls": self.sessions.open_calls})
 
     def leave(self) -> None:
@@ -169,7 +162,7 @@ class Daemon:
     async def close(self) -> None:
         """Answer whoever still waits, end the workers, let everything go."""
         self.sessions.fail_all(Code.CANCELLED, "the daemon was stopped")
-        self.pool.stop()
+        self._workforce.close()
         end = self._loop.time() + SAY_GOODBYE_S
         while self.server.unsent and self._loop.time() < end:
             await asyncio.sleep(0.01)
@@ -201,26 +194,29 @@ class Daemon:
             "autospawned": self._autospawned,
             "clients": self.server.clients,
             "worker_restarts": self.pool.restarts,
-            "workers": self.pool.snapshot(),
+            "workers": [worker.snapshot() for worker in self.pool.workers],
+            "leases": [] if self._workforce.tenants is None else self._workforce.tenants.snapshot(),
+            "jobs_only": self._config.jobs_only,
         }
 
     def health(self) -> Health:
         """Live, ready, degraded."""
         return judge(
             accepting=self._draining_since is None,
-            worker_problem=self.pool.degraded,
-            workers_broken=all(worker.broken for worker in self.pool.workers),
+            worker_problem=self._workforce.problem,
+            workers_broken=self.pool.is_broken,
             store_problem=self._store_problem or self._books.problem or self.jobs.problem,
             socket_ours=self._listening.is_ours(),
             incidents=[text for text in (*self._unseen, self._astray) if text],
         )
 
-    def _welcome(self) -> tuple[str, str]:
+    def _welcome(self, uid: int) -> tuple[str, str]:
         if self._draining_since is not None:
             return "draining", "it is being stopped"
-        if self.sessions.open_calls >= self._config.limits.calls:
-            return "busy", f"{self._config.limits.calls} calls are under way"
-        return "ready", ""
+        if self._config.jobs_only:
+            return "busy", "it runs jobs, and answers no calls"
+        why = self.sessions.is_busy_for(uid, self._config.limits.calls)
+        return ("busy", why) if why else ("ready", "")
 
     # ---- the clock
 
@@ -229,10 +225,10 @@ class Daemon:
         gap = now - self._last_tick
         if gap > 4 * TICK_S:
             # This process itself was stopped or starved: the workers' words are still in the sockets.
-            self.pool.forgive(gap)
+            self._workforce.forgive(gap)
         self._last_tick = now
         try:
-            self.pool.tick()
+            self._workforce.tick(now)
             self.sessions.tick(now)
             self.jobs.tick(now)
             self._books.tick(now)

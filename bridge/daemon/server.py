@@ -31,6 +31,7 @@ from cryobridge.schemas.bounds import (
 )
 from cryobridge.schemas.codes import AnyCode, Code
 from cryobridge.schemas.frames import FrameInvalid, TypedFrame
+from cryobridge.schemas.leases import TENANT
 from cryobridge.schemas.messages import (
     FIRST_WORDS,
     FROM_HOOK,
@@ -85,6 +86,16 @@ class Requests(Protocol):
 
     def gone(self, client: Client) -> None:
         """The client has left."""
+
+
+class TenantsOfDevices(Protocol):
+    """The part of `bridge.leases.tenants.Tenants` that serves users' own daemons."""
+
+    def frame(self, link: Client, message: Message) -> None:
+        """A frame of one of them."""
+
+    def gone(self, link: Client) -> None:
+        """One has left."""
 
 
 class Client:
@@ -189,7 +200,9 @@ class Server:
     sock
         Listening, non-blocking.
     welcome
-        Gives the state ("ready", "draining", "busy") and the reason, for the greeting.
+        Gives the state ("ready", "draining", "busy") for a user, and the reason, for the greeting.
+    tenants
+        Who lends devices; None where there are none to lend.
     daemon_id, pid
         Of this daemon, for the greeting.
     """
@@ -200,7 +213,8 @@ class Server:
         sock: socket.socket,
         hooks: Hooks,
         requests: Requests,
-        welcome: Callable[[], tuple[str, str]],
+        tenants: TenantsOfDevices | None,
+        welcome: Callable[[int], tuple[str, str]],
         daemon_id: str,
         pid: int,
         max_connections: int,
@@ -209,6 +223,7 @@ class Server:
         self._sock = sock
         self._hooks = hooks
         self._requests = requests
+        self._tenants = tenants
         self._welcome = welcome
         self._daemon_id = daemon_id
         self._pid = pid
@@ -244,6 +259,9 @@ class Server:
         """Hand one frame to whom it concerns."""
         if not client.kind:
             self._greet(client, frame)
+        elif client.kind == TENANT and self._tenants is not None:
+            frame.close()
+            self._tenants.frame(client, frame.message)
         elif client.kind != HOOK:
             frame.close()
             self._requests.handle(client, frame.message)
@@ -276,6 +294,8 @@ class Server:
             self._clients.discard(client)
             if client.kind == HOOK:
                 self._hooks.gone(client)
+            elif client.kind == TENANT and self._tenants is not None:
+                self._tenants.gone(client)
             else:
                 self._requests.gone(client)
 
@@ -299,7 +319,7 @@ class Server:
         except FrameInvalid as error:
             client.refuse(error.code, str(error))
             return
-        state, reason = self._welcome()
+        state, reason = self._welcome(client.uid)
         client.send(
             Welcome(
                 protocol=PROTOCOL,

@@ -17,15 +17,13 @@ from cryobridge.wrappers.cryosparc.documents import ACTIVE
 from cryobridge.wrappers.cryosparc.patience import CardPatience
 from cryobridge.wrappers.cryosparc.server import CryosparcServer
 
-from .daemon_user import DaemonUser, hides_from
 from .finding import Finding, Level
-from .permissions import may
 
 _PROJECT, _CARD = "project", "scratch card"
 _SLOWLY = "files go through the server, which takes longer"
 
 
-def check_folder(server: CryosparcServer, project: str, daemon: DaemonUser | None) -> Iterator[Finding]:
+def check_folder(server: CryosparcServer, project: str, daemon: int | None) -> Iterator[Finding]:
     """A project's folder can be read and written to from here, by this user and by the daemon's."""
     try:
         seen = look_at_folder(server, project)
@@ -81,38 +79,23 @@ def _as_seen(project: str, seen: FolderSeen) -> Finding:
     )
 
 
-def check_daemon_may(check: str, folder: Path, daemon: DaemonUser | None) -> Iterator[Finding]:
-    """The daemon may use a folder, too, where it runs as another user; by its permission bits, at least."""
-    if daemon is None or daemon.uid == os.getuid():
+def check_daemon_may(check: str, folder: Path, daemon: int | None) -> Iterator[Finding]:
+    """The daemon works with the agent's files only where both run as one user."""
+    if daemon is None or daemon == os.getuid():
         return
-    name = _user_name(daemon.uid)
-    lacking = [
-        word for word, wanted in (("read", os.R_OK), ("write into", os.W_OK)) if not may(daemon.uid, folder, wanted)
-    ]
-    if lacking:
-        yield Finding(
-            check,
-            Level.WARN,
-            f"the daemon runs as {name}, who by its permissions may not {' or '.join(lacking)} {folder}",
-            f"give {name} the right through a group, or run the daemon as the user of the agent",
-        )
-    elif os.getuid() != 0 and hides_from(daemon, folder):
-        yield Finding(
-            check,
-            Level.WARN,
-            f"what the daemon's user {name} makes in {folder} could not be read by CryoSPARC's user",
-            "run the agent and the daemon as one user: then the agent gives the files the rights of their folder",
-        )
-    else:
-        advice = "" if os.getuid() == 0 else f"its configuration must allow it: job_roots: [{folder}]"
-        yield Finding(check, Level.OK, f"the daemon's user {name} may read and write {folder}", advice)
+    yield Finding(
+        check,
+        Level.WARN,
+        f"the daemon runs as {_user_name(daemon)}, who takes no jobs of this user's and so not those in {folder}",
+        "run the agent and the daemon as one user, or set CRYOBRIDGE_SOCKET to a daemon of this one",
+    )
 
 
 def check_card(
     server: CryosparcServer,
     project: str,
     workspace: str,
-    daemon: DaemonUser | None,
+    daemon: int | None,
     patience: CardPatience = TRIAL_PATIENCE,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Finding]:
@@ -145,7 +128,7 @@ def _what_is_left(trial: ScratchCard, workspace: str, status: str) -> str:
     return f"{trial.card} is {status} and may be deleted"
 
 
-def _seen_here(trial: ScratchCard, daemon: DaemonUser | None) -> Iterator[Finding]:
+def _seen_here(trial: ScratchCard, daemon: int | None) -> Iterator[Finding]:
     """Whether what was sent through the server is seen here: the same test as for each card."""
     files, folder = trial.files, trial.folder
     if files is None or folder is None:

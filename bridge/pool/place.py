@@ -94,6 +94,12 @@ class Task:
     fds: list[int] = field(default_factory=list)
     spare_fds: list[int] = field(default_factory=list)
     """Copies, for a call that waits behind other work of its worker, until that worker has said anything of it."""
+    uid: int = 0
+    """Whose it is; in a daemon of one user it makes no difference."""
+    home: str | None = None
+    """The only worker that can do it, by name."""
+    held: bool = False
+    """Whether it may not begin at present, because its device is lent to somebody else."""
     wary: bool = False
     """Whether its step hung before: it then begins only while no call is under way, which it might hold up again."""
     worker: str | None = None
@@ -109,7 +115,7 @@ class Task:
     @property
     def view(self) -> TaskView:
         """What the scheduler sees of it."""
-        return TaskView(self.id, self.priority, self.order, self.session, self.devices)
+        return TaskView(self.id, self.priority, self.order, self.session, self.devices, self.home, self.uid)
 
     def spare(self, fds: list[int]) -> None:
         """Keep copies of what is about to be sent; none where descriptors run out: it then ends with its worker."""
@@ -134,6 +140,15 @@ class WorkerState(StrEnum):
     STARTING = "starting"
     READY = "ready"
     FAILED = "failed"  # ended by itself or was killed; starts again at `retry_at`
+
+
+class Away(StrEnum):
+    """Whether a worker keeps off its device."""
+
+    NOT = "no"
+    LEAVING = "leaving"  # told so, and at its step
+    LEFT = "left"
+    WANTED_BACK = "wanted back"  # told to leave, and to come back as soon as it has
 
 
 BROKEN_AFTER = 3
@@ -167,6 +182,9 @@ class Worker:
     still_s: float = 0.0
     """For how long it has neither ended a step nor computed, as it last said."""
     still_task: str = ""
+    lent: bool = False
+    """Whether it lives for jobs on a device that is another daemon's, and goes with the last of them."""
+    away: Away = Away.NOT
 
     @property
     def alive(self) -> bool:
@@ -187,9 +205,27 @@ class Worker:
     def view(self) -> WorkerView:
         """What the scheduler sees of it."""
         calls = sum(task.busy and task.is_call for task in self.tasks.values())
-        jobs = sum(not task.is_call for task in self.tasks.values())
+        jobs = [task for task in self.tasks.values() if not task.is_call]
+        urgent = sum(task.priority is Priority.INTERACTIVE for task in jobs)
         ready = self.state is WorkerState.READY and self.terminated_at is None
-        return WorkerView(self.name, self.device, ready, len(self.sessions), calls, jobs)
+        return WorkerView(self.name, self.device, ready, len(self.sessions), calls, len(jobs), urgent)
+
+    def begins(self, now: float) -> None:
+        """Note that its process is about to be started."""
+        self.started_at = self.heard_at = self.idle_since = now
+        self.state, self.terminated_at, self.still_s, self.still_task = WorkerState.STARTING, None, 0.0, ""
+        self.away = Away.NOT
+
+    def ends(self) -> tuple[Process | None, list[Task]]:
+        """Kill what is left of its process; that process, and the tasks that it had."""
+        self.signal(signal.SIGKILL)
+        process, tasks = self.process, list(self.tasks.values())
+        if self.connection is not None:
+            self.connection.close()
+        self.process, self.connection, self.rss_bytes = None, None, 0
+        self.sessions.clear()
+        self.tasks.clear()
+        return process, tasks
 
     def failed(self, now: float, text: str) -> None:
         """Note an unwanted end and when to try again."""

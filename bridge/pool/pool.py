@@ -13,7 +13,6 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from cryobridge.schemas.codes import AnyCode, Code
 from cryobridge.schemas.config import Deadlines
@@ -22,6 +21,7 @@ from cryobridge.schemas.wire import Frame
 from cryobridge.schemas.worker_messages import (
     FROM_WORKER,
     CancelTask,
+    DeviceLeft,
     ForgetTask,
     PrepareSession,
     ReleaseSession,
@@ -36,13 +36,13 @@ from cryobridge.schemas.worker_messages import (
 
 from .connection import Connection
 from .place import Process, Spawn, Task, Worker, WorkerState, exit_text, spawner
-from .scheduler import Priority, place
+from .scheduler import Priority
+from .sharing import NOBODY, Tenancy, assigned
 from .watching import (
     Ending,
     is_idle,
     keeps_cancelled_work,
     left_behind,
-    may_begin,
     may_go_elsewhere,
     to_blame,
     trouble,
@@ -68,6 +68,11 @@ class Pool:
         How a worker process is started; tests start their own.
     clock
         Monotonic seconds.
+
+    Attributes
+    ----------
+    tenancy
+        Who else has these devices now and then.
     """
 
     def __init__(
@@ -94,26 +99,27 @@ class Pool:
         self._order = itertools.count()
         self._stopping = False
         self.restarts = 0
+        self.tenancy: Tenancy = NOBODY
 
     # ---- work
 
     def submit(self, task: Task) -> None:
         """Take a task over, with its descriptors; it is sent as soon as a worker is ready for it."""
         task.order = next(self._order)
-        if task.is_call and all(worker.broken for worker in self.workers):
+        if task.is_call and self.is_broken:
             self._lose(task, Code.WORKER_DIED, self._why_broken())
             return
         self._waiting[task.id] = task
-        self._pump()
+        self.pump()
 
     def submit_to(self, task: Task, worker_name: str) -> None:
         """Send a task to the worker that already holds what the task needs."""
         worker = self._named(worker_name)
-        task.order = next(self._order)
         if worker is None or worker.state is not WorkerState.READY:
             self._lose(task, Code.WORKER_DIED, "the worker that held the standard maps has ended")
             return
-        self._give(task, worker)
+        task.home = worker_name
+        self.submit(task)
 
     def cancel(self, task: Task, *, detach: bool = True) -> None:
         """Give a task up. Its owner hears no more of it, unless `detach` is false.
@@ -145,11 +151,10 @@ class Pool:
 
     def release(self, session: str) -> None:
         """Let the worker drop a session's warm state."""
-        for worker in self.workers:
-            if session in worker.sessions:
-                worker.sessions.discard(session)
-                if worker.connection is not None:
-                    worker.connection.send(ReleaseSession(session=session).as_message())
+        for worker in [worker for worker in self.workers if session in worker.sessions]:
+            worker.sessions.discard(session)
+            if worker.connection is not None:
+                worker.connection.send(ReleaseSession(session=session).as_message())
 
     def is_heard(self, task: Task) -> bool:
         """Whether the worker that has (or will get) the task shows signs of life."""
@@ -178,9 +183,7 @@ class Pool:
     def kill(self) -> None:
         """End all workers now."""
         self._stopping = True
-        for task in list(self._waiting.values()):
-            self._waiting.pop(task.id, None)
-            self._lose(task, Code.WORKER_DIED, "the daemon is stopping")
+        self._lose_where(lambda _: True, "the daemon is stopping")
         for worker in self.workers:
             if worker.alive:
                 self._end(worker, "was stopped", wanted=True)
@@ -206,11 +209,12 @@ class Pool:
                 self._watch(worker, now)
             elif not self._stopping and self._wanted(worker) and now >= worker.retry_at:
                 self._start(worker)
-        self._pump()
+        self.pump()
 
-    def snapshot(self) -> list[dict[str, Any]]:
-        """What `status` shows of the workers."""
-        return [worker.snapshot() for worker in self.workers]
+    @property
+    def is_broken(self) -> bool:
+        """Whether there are workers, and none can start."""
+        return bool(self.workers) and all(worker.broken for worker in self.workers)
 
     @property
     def degraded(self) -> str | None:
@@ -225,7 +229,7 @@ class Pool:
         return next((worker for worker in self.workers if worker.name == name), None)
 
     def _why_broken(self) -> str:
-        return f"no worker can start: {self.workers[0].last_error}" if self.workers else "there are no workers"
+        return f"no worker can start: {self.workers[0].last_error}"
 
     def _wanted(self, worker: Worker) -> bool:
         return worker.state is WorkerState.FAILED or bool(self._waiting)
@@ -233,25 +237,20 @@ class Pool:
     def _start(self, worker: Worker) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         now = self._clock()
-        worker.started_at = worker.heard_at = worker.idle_since = now
-        worker.state, worker.terminated_at, worker.still_s, worker.still_task = WorkerState.STARTING, None, 0.0, ""
+        worker.begins(now)
         try:
             worker.process = self._spawn(worker.device, theirs, worker.log)
         except OSError as error:
             ours.close()
             worker.failed(now, f"could not be started ({error.strerror})")
             log.error("worker could not be started", extra={"worker": worker.name, "error": str(error)})
-            self._lose_if_broken()
+            self._lose_homeless(worker, worker.last_error)
             return
         finally:
             theirs.close()
         process = worker.process
-        worker.connection = Connection(
-            ours,
-            self._loop,
-            lambda frame: self._frame(worker, process, frame),
-            lambda reason: self._closed(worker, process, reason),
-        )
+        heard = (lambda frame: self._frame(worker, process, frame), lambda why: self._closed(worker, process, why))
+        worker.connection = Connection(ours, self._loop, *heard)
         log.info("worker started", extra={"worker": worker.name, "device": worker.device, "pid": process.pid})
 
     def _frame(self, worker: Worker, process: Process, frame: Frame) -> None:
@@ -269,12 +268,14 @@ class Pool:
             worker.device_name = word.device_name
             worker.started_at = worker.idle_since = worker.heard_at
             log.info("worker ready", extra={"worker": worker.name, "device_name": worker.device_name})
-            self._pump()
+            self.pump()
         elif isinstance(word, WorkerHeartbeat):
             worker.rss_bytes = worker.rss_bytes if word.rss_bytes is None else word.rss_bytes
             worker.still_s, worker.still_task = word.still_s, word.still_task
         elif isinstance(word, TaskWord):
             self._task_frame(worker, word)
+        elif isinstance(word, DeviceLeft):
+            self._device_left(worker)
 
     def _senseless(self, worker: Worker, frame: Frame, error: FrameInvalid) -> None:
         """A worker's word that cannot be understood costs the task that it is about, nothing else."""
@@ -283,7 +284,7 @@ class Pool:
         if task is not None:
             self._forget(task, worker)
             self._lose(task, Code.BAD_RESULT, f"the worker said something that makes no sense ({error})")
-            self._pump()
+            self.pump()
 
     def _task_frame(self, worker: Worker, word: TaskSaying) -> None:
         task = worker.tasks.get(word.task)
@@ -302,7 +303,10 @@ class Pool:
         if task.owner is not None:
             task.owner.task_frame(task, word)
         if not isinstance(word, TaskProgress):
-            self._pump()
+            self.pump()
+
+    def _device_left(self, worker: Worker) -> None:
+        """Hear that a worker keeps off its device; only workers on lent devices are told to."""
 
     def _closed(self, worker: Worker, process: Process, reason: str) -> None:
         if process.poll() is None:
@@ -329,13 +333,9 @@ class Pool:
         """Kill what is left of the process and report everything it had as lost."""
         now = self._clock()
         blamed = None if wanted else to_blame(worker, self._deadlines)
-        worker.signal(signal.SIGKILL)
-        if worker.process is not None:
-            self._ending.append(Ending(worker.process, worker.name, now))
-        if worker.connection is not None:
-            worker.connection.close()
-        worker.process, worker.connection, worker.rss_bytes = None, None, 0
-        worker.sessions.clear()
+        process, lost = worker.ends()
+        if process is not None:
+            self._ending.append(Ending(process, worker.name, now))
         if wanted:
             worker.state = WorkerState.STOPPED
         else:
@@ -343,21 +343,24 @@ class Pool:
             worker.failed(now, text)
             self.restarts += 1
             log.error("worker ended", extra={"worker": worker.name, "error": text})
-        lost = list(worker.tasks.values())
-        worker.tasks.clear()
         for task in lost:
             if not wanted and may_go_elsewhere(task, worker):
                 task.fds, task.spare_fds, task.busy, task.worker = task.spare_fds, [], False, None
                 self._waiting[task.id] = task
                 continue
             self._lose(task, Code.STALLED if task.id == blamed else Code.WORKER_DIED, f"the worker {why}")
-        self._lose_if_broken()
+        self._lose_homeless(worker, f"the worker {why}")
 
-    def _lose_if_broken(self) -> None:
-        if all(worker.broken for worker in self.workers):
-            for task in [task for task in self._waiting.values() if task.is_call]:
-                self._waiting.pop(task.id, None)
-                self._lose(task, Code.WORKER_DIED, self._why_broken())
+    def _lose_homeless(self, ended: Worker, why: str) -> None:
+        """Report what waits only for a worker that has ended as lost, and all calls where no worker can start."""
+        self._lose_where(lambda task: task.home == ended.name, why)
+        if self.is_broken:
+            self._lose_where(lambda task: task.is_call, self._why_broken())
+
+    def _lose_where(self, is_lost: Callable[[Task], bool], why: str) -> None:
+        for task in [task for task in self._waiting.values() if is_lost(task)]:
+            del self._waiting[task.id]
+            self._lose(task, Code.WORKER_DIED, why)
 
     def _lose(self, task: Task, code: AnyCode, text: str) -> None:
         task.close_fds()
@@ -366,17 +369,14 @@ class Pool:
         if owner is not None:
             owner.task_lost(task, code, text)
 
-    def _pump(self) -> None:
-        """Send every waiting task for which there is a ready worker."""
+    def pump(self) -> None:
+        """Send every waiting task for which there is a ready worker on a device that is clear for it."""
         if not self._waiting or self._stopping:
             return
-        workers = [worker.view for worker in self.workers if worker.alive]
-        tasks = [task.view for task in may_begin(self._waiting.values(), self.workers)]
-        homes = {session: worker.name for worker in self.workers for session in worker.sessions}
-        for placement in place(workers, tasks, homes):
-            worker = self._named(placement.worker)
-            task = self._waiting.pop(placement.task, None)
-            if worker is not None and task is not None:
+        for task, worker in assigned(self._waiting.values(), self.workers, self.tenancy):
+            if task.is_call and not self.tenancy.clears(worker.device):
+                continue
+            if self._waiting.pop(task.id, None) is not None:
                 self._give(task, worker)
 
     def _give(self, task: Task, worker: Worker) -> None:

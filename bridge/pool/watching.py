@@ -83,8 +83,8 @@ def is_idle(worker: Worker, now: float, keep_alive_s: float) -> bool:
 
 
 def may_begin(waiting: Iterable[Task], workers: Iterable[Worker]) -> list[Task]:
-    """The tasks that may be given out: wary ones only while no call waits or is under way anywhere."""
-    tasks = list(waiting)
+    """The tasks that may be given out: none that is held, wary ones only while no call waits or runs anywhere."""
+    tasks = [task for task in waiting if not task.held]
     calls = any(one.is_call for one in [*tasks, *(task for worker in workers for task in worker.tasks.values())])
     return [task for task in tasks if not (calls and task.wary)]
 

@@ -12,7 +12,6 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 from cryobridge.schemas.codes import AnyCode, Code
@@ -21,7 +20,7 @@ from cryobridge.schemas.envelope import Job
 from cryobridge.schemas.errors import JobRejected
 from cryobridge.schemas.job import parse_job
 from cryobridge.schemas.state import TERMINAL
-from cryobridge.schemas.worker_messages import JobDone, JobTask, TaskFailed, TaskProgress, TaskSaying
+from cryobridge.schemas.worker_messages import JobDone, JobTask, TaskFailed, TaskProgress, TaskSaying, UrgentJobTask
 
 from ..pool.devices import task_devices
 from ..pool.place import Task
@@ -65,14 +64,12 @@ class JobQueue:
         Where they are kept.
     workers
         The pool.
-    roots
-        Folders that other users' jobs may name; resolved once here.
     clock
         Monotonic seconds.
     devices
-        What there are workers for.
+        What there are workers for; None where that is another daemon's business.
     own_uid
-        The user that the workers run as.
+        The user that the workers run as, and so the only one whose jobs are taken.
     refusing
         Why no jobs are taken at all, or empty.
     """
@@ -82,9 +79,8 @@ class JobQueue:
         store: Store,
         workers: JobWorkers,
         limits: Limits,
-        roots: Sequence[Path],
         clock: Callable[[], float],
-        devices: Sequence[str],
+        devices: Sequence[str] | None,
         *,
         own_uid: int | None = None,
         refusing: str = "",
@@ -92,7 +88,6 @@ class JobQueue:
         self._store = store
         self._workers = workers
         self._limits = limits
-        self._roots = [root.resolve() for root in roots]
         self._clock = clock
         self._devices = devices
         self._own_uid = os.getuid() if own_uid is None else own_uid
@@ -110,7 +105,7 @@ class JobQueue:
         Raises
         ------
         InputInvalid, JobRejected
-            If it is not a job, too many are open, or it names files its owner may not have read by the daemon.
+            If it is not a job, too many are open, or it is of another user than the daemon's own.
         bridge.queue.store.StoreUnavailable
             If it could not be stored.
         """
@@ -118,8 +113,14 @@ class JobQueue:
             raise JobRejected("the daemon is stopping; submit again when it is back")
         if self._refusing:
             raise JobRejected(self._refusing)
+        if uid != self._own_uid:
+            # Its files are to be read and written with the rights of who submits it, and these are not ours.
+            raise JobRejected(
+                "this daemon runs as another user, who could not use your files as you can; 'cryobridge submit' hands "
+                "a job to a daemon of your own, 'cryobridge run' runs it at once"
+            )
         job = parse_job(spec, "submit")
-        self._check_paths(job, uid)
+        self._check_paths(job)
         if job.run.request_id is not None:
             known = self._store.find_request(job.run.request_id, uid)
             if known is not None:
@@ -129,10 +130,8 @@ class JobQueue:
             job = job.requested_as(secrets.token_hex(8))
         if self._store.open_jobs() >= self._limits.jobs:
             raise JobRejected(f"the queue is full ({self._limits.jobs} jobs); wait for some to finish")
-        if self._store.open_jobs(uid) >= self._limits.jobs_per_user:
-            raise JobRejected(f"you have {self._limits.jobs_per_user} unfinished jobs; wait for some to finish")
         priority = Priority.INTERACTIVE if job.run.priority == "interactive" else Priority.BATCH
-        task_devices(job.run.devices, self._devices)
+        self._usable_devices(job.run.devices)
         stored = self._store.add(job.kind, job.as_spec(), uid, priority=priority, request_id=job.run.request_id)
         log.info("job submitted", extra={"job_id": stored.id, "kind": stored.kind, "uid": uid})
         self._hand_over(stored)
@@ -239,14 +238,15 @@ class JobQueue:
         run = stored.spec.get("run")
         run = run if isinstance(run, dict) else {}
         priority = Priority(stored.priority) if stored.priority in (1, 2) else Priority.BATCH
-        frame = JobTask(task=f"job-{stored.id}-{stored.attempts}", job_id=stored.id, spec=stored.spec)
+        kind_of_task = UrgentJobTask if priority is Priority.INTERACTIVE else JobTask
+        frame = kind_of_task(task=f"job-{stored.id}-{stored.attempts}", job_id=stored.id, spec=stored.spec)
         try:
-            devices = task_devices(str(run.get("devices", "auto")), self._devices)
+            devices = self._usable_devices(str(run.get("devices", "auto")))
         except JobRejected as error:
             # It was accepted when there were other devices.
             self._bookings.book(partial(self._store.fail, stored.id, error.code, str(error)))
             return
-        task = Task(frame.task, frame, self, priority, devices=devices, wary=wary)
+        task = Task(frame.task, frame, self, priority, devices=devices, wary=wary, uid=stored.uid)
         self._active[stored.id] = _Running(stored, task, run.get("deadline_s"))
         self._workers.submit(task)
 
@@ -299,21 +299,13 @@ class JobQueue:
             except StoreUnavailable as error:
                 log.error("progress not booked", extra={"error": str(error)})
 
-    def _check_paths(self, job: Job, uid: int) -> None:
-        """The daemon must not read or write for another user what that user may have no right to."""
-        paths = [*(found.path for found in job.paths()), job.output]
-        for path in paths:
+    def _usable_devices(self, wanted: str) -> frozenset[str] | None:
+        return None if self._devices is None else task_devices(wanted, self._devices)
+
+    def _check_paths(self, job: Job) -> None:
+        for path in (*(found.path for found in job.paths()), job.output):
             if not path.is_absolute():
                 raise JobRejected(f"{path}: a submitted job needs absolute paths")
-        if uid in (self._own_uid, 0):
-            return
-        for path in paths:
-            resolved = path.resolve()
-            if not any(resolved.is_relative_to(root) for root in self._roots):
-                raise JobRejected(
-                    f"{path}: outside the folders that jobs of other users may name; "
-                    "run it with 'cryobridge run', or ask the operator to add the folder to job_roots"
-                )
 
 
 def summary(job: StoredJob) -> dict[str, Any]:

@@ -168,7 +168,7 @@ class Iteration:
             hook_settings=call.hook_settings,
             fd_names=tuple(names),
         )
-        task = Task(frame.task, frame, owner=self, priority=Priority.CALL, session=self.key.session, fds=fds)
+        task = Task(frame.task, frame, self, Priority.CALL, session=self.key.session, fds=fds, uid=self.key.uid)
         half = WaitingHalf(number, link, task, deadline=now + self.deadlines.standard_s)
         self.halves[number] = half
         if len(self.halves) == len(self.wanted):
@@ -332,8 +332,12 @@ class Iteration:
         elif all(one.state is HalfState.READY for one in self.halves.values()) and self._complete():
             self._correct()
         elif not self._complete():
-            self.deadline = self.clock() + (made.wait_partner_s or self.deadlines.partner_s)
+            # Nobody keeps a place for longer than a correction may take, whatever his settings say.
+            self.deadline = self.clock() + min(made.wait_partner_s or self.deadlines.partner_s, self._longest_s(half))
             half.link.send(Waiting(half=half.number))
+
+    def _longest_s(self, half: WaitingHalf) -> float:
+        return max(half.deadline_s or 0.0, self.deadlines.correct_s)
 
     def _complete(self) -> bool:
         return self.halves.keys() >= self.wanted

@@ -21,6 +21,7 @@ from cryobridge.schemas.wire import HEARTBEAT_S, Frame
 from cryobridge.schemas.worker_messages import PrepareSession
 
 from ..pool.place import Task
+from ..room import share
 from .call import CallKey, duplicate
 from .iteration import Iteration, Link, Verdict, Workers
 from .program import Refinement, Refiner, find_refiner
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 MEMO_S = 3600.0
 """For so long a half that comes late learns what was decided without it."""
 MAX_MEMOS = 512
+MAX_CALLS_OF_A_LINK = 8
+"""A hook makes one."""
 RELEASE_AFTER_S = 60.0
 """So long after its program's end a refinement's warm state goes: `--continue` often follows at once."""
 _LOOK_EVERY_S = 10.0
@@ -135,6 +138,8 @@ class Sessions:
     def call(self, link: HookLink, frame: Frame) -> None:
         """A hook's call; takes over the frame's descriptors. A bad call is answered with `failed`."""
         try:
+            if len(self._links.get(link, ())) >= MAX_CALLS_OF_A_LINK:
+                raise FrameInvalid(f"more than {MAX_CALLS_OF_A_LINK} calls over one connection", Code.REJECTED)
             call = CALLS.decode(frame.message)
             shares = [call.half_fds(half, frame.fds) for half in call.halves]
             copies = iter(duplicate([fd for _, fds in shares for fd in fds]))
@@ -243,6 +248,13 @@ class Sessions:
     def open_calls(self) -> int:
         """Hooks that wait for something."""
         return sum(not self._is_quiet(link) for link in self._links)
+
+    def is_busy_for(self, uid: int, most: int) -> str:
+        """Why a user's hook finds no room now, where `most` calls are taken in all; empty if it does."""
+        waiting = [link.uid for link in self._links if not self._is_quiet(link)]
+        mine = waiting.count(uid)
+        room = share(most, len(waiting) - mine)
+        return f"{mine} calls of yours are under way, and {len(waiting) - mine} of others" if mine >= room else ""
 
     def alive(self) -> bool:
         """Whether any refinement's program runs as far as we can see, or any hook waits."""

@@ -53,7 +53,7 @@ class Watching:
         """Begin to watch, if any folder is configured."""
         config = self._config
         if config.watch_roots or config.inbox is not None:
-            self._thread = WatchThread(self, config.watch_roots, config.inbox, config.job_roots)
+            self._thread = WatchThread(self, config.watch_roots, config.inbox)
             self._thread.start()
 
     def stop(self) -> None:

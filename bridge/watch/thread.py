@@ -168,8 +168,6 @@ class WatchThread(threading.Thread):
         Folders with refinements; may be empty.
     inbox
         Folder for job files, or None.
-    job_roots
-        Folders that the jobs of other users may name.
     """
 
     def __init__(
@@ -177,12 +175,11 @@ class WatchThread(threading.Thread):
         announcements: Announcements,
         roots: Sequence[Path] = (),
         inbox: Path | None = None,
-        job_roots: Sequence[Path] = (),
         rescan_s: float = RESCAN_S,
     ) -> None:
         super().__init__(name="watch", daemon=True)
         self._refinements = RefinementWatcher(roots, announcements) if roots else None
-        self._inbox = Inbox(inbox, announcements, job_roots) if inbox else None
+        self._inbox = Inbox(inbox, announcements) if inbox else None
         self._hints = _Hints([*roots, *([inbox] if inbox else [])])
         self._rescan_s = rescan_s
         self._stopping = threading.Event()

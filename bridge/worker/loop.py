@@ -25,10 +25,12 @@ from cryobridge.schemas.wire import Channel, ClosedError, Frame
 from cryobridge.schemas.worker_messages import (
     TO_WORKER,
     CancelTask,
+    ComeBack,
     CorrectTask,
     FromWorker,
     HalfTask,
     JobTask,
+    LeaveDevice,
     PrepareSession,
     ReleaseSession,
     StopWorker,
@@ -50,6 +52,7 @@ PROGRESS_EVERY_S = 10.0
 ROOM_PAUSE_S = 2.0
 """So long parked work waits before it asks again whether the device has room for it."""
 _WORK = (HalfTask, CorrectTask, JobTask)
+_NO_TASK = (StopWorker, PrepareSession, ReleaseSession, LeaveDevice, ComeBack)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Received:
     @property
     def task(self) -> str:
         """The task that it is about; empty where it is about none."""
-        return "" if isinstance(self.frame, StopWorker | PrepareSession | ReleaseSession) else self.frame.task
+        return "" if isinstance(self.frame, _NO_TASK) else self.frame.task
 
 
 class FrameQueue:
@@ -153,8 +156,8 @@ class WorkerLoop:
     channel
         The connection to the daemon.
     handlers
-        For each frame type but `stop` and `cancel`: a function of the frame and its descriptors that returns `Steps`.
-        The descriptors are closed when it has ended.
+        For each frame type but `stop`, `cancel` and `come_back`: a function of the frame and its descriptors that
+        returns `Steps`. The descriptors are closed when it has ended.
     space
         What the handlers' work holds on the device.
     """
@@ -239,6 +242,8 @@ class WorkerLoop:
             self._stopping.set()
             received.carrier.close()
             return
+        if isinstance(frame, ComeBack):
+            return  # it is here
         self._stillness.step(task)
         try:
             self._advance(self._handlers[frame.type](frame, received.fds), task, frame.urgency)
@@ -254,6 +259,17 @@ class WorkerLoop:
             received.carrier.close()
             self._cancelled.discard(task)
             self._stillness.rest()
+        if isinstance(frame, LeaveDevice):
+            self._stay_away()
+
+    def _stay_away(self) -> None:
+        """Do nothing that needs the device, until `come_back`."""
+        while not self._stopping.is_set():
+            received = self._inbox.take(LeaveDevice.urgency)
+            if received is not None:
+                self._handle(received)
+                if isinstance(received.frame, ComeBack):
+                    return
 
     def _advance(self, steps: Steps, task: str, rank: int) -> None:
         last_said = time.monotonic()

@@ -15,15 +15,18 @@ from cryobridge.schemas.messages import WrittenFile
 from cryobridge.schemas.worker_messages import (
     CorrectedMade,
     CorrectTask,
+    DeviceLeft,
     ForgetTask,
     HalfTask,
     JobDone,
     JobTask,
+    LeaveDevice,
     PrepareSession,
     ReleaseSession,
     SessionPrepared,
     SessionReleased,
     TaskForgotten,
+    UrgentJobTask,
 )
 from cryobridge.wrappers.formats import mrc
 
@@ -61,6 +64,8 @@ class Service:
             PrepareSession.type: self.prepare,
             ReleaseSession.type: self.release,
             JobTask.type: self.job,
+            UrgentJobTask.type: self.job,
+            LeaveDevice.type: self.leave,
         }
 
     def half(self, frame: HalfTask, fds: list[int]) -> Steps:
@@ -145,6 +150,14 @@ class Service:
 
     def job(self, frame: JobTask, _fds: list[int]) -> Steps:
         """Run a job of the job schema."""
-        result = yield from run_job(frame.spec, self.device, parking=self.parking)
-        give_back(self.device)
+        try:
+            result = yield from run_job(frame.spec, self.device, parking=self.parking)
+        finally:
+            give_back(self.device)
         return JobDone(task=frame.task, result=result)
+
+    def leave(self, _frame: LeaveDevice, _fds: list[int]) -> Steps:
+        """Keep nothing on the device; what a job had there is on the host by now."""
+        give_back(self.device)
+        yield None
+        return DeviceLeft()

@@ -56,7 +56,7 @@ class Door:
         loop = asyncio.get_running_loop()
         state = ("ready", "")
         self.server = Server(
-            loop, listening, self.answers, self.answers, lambda: state, "id", os.getpid(), max_connections
+            loop, listening, self.answers, self.answers, None, lambda _: state, "id", os.getpid(), max_connections
         )
         self.server.start()
         self.socks: list[socket.socket] = []

@@ -14,7 +14,6 @@ OURS_ALONE = {
     "bridge/commands/kinds.py": "a new folder in /tmp",
     "bridge/commands/reference.py": "a page of the documents",
     "bridge/daemon/listening.py": "the socket's own folder",
-    "bridge/doctor/daemon_user.py": "/proc",
     "bridge/doctor/installation.py": "a new folder in /tmp",
     "bridge/pool/place.py": "the state folder",
     "bridge/queue/incidents.py": "the state folder",

@@ -10,6 +10,7 @@ environment, read at every frame, so that a test can change its behaviour while 
     fail_on       {frame type: [code, text]}
     exit_at_start whether it exits before it is ready
     deaf          ignore cancel
+    stays         do not leave the device when told
     hang_on       frame type at which its main thread hangs for good, as in a read of a stuck file system
 """
 
@@ -81,11 +82,31 @@ class FakeWorker:
     def work(self, task: str, seconds: float) -> bool:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
+            end += self.stand_aside()
             if task in self.cancelled:
                 self.send({"type": "failed", "task": task, "code": "cancelled", "text": "cancelled on request"})
                 return False
             time.sleep(0.01)
         return True
+
+    def stand_aside(self) -> float:
+        """Leave the device if that was asked for, and stay away as long; for how many seconds."""
+        if not self.taken("leave_device"):
+            return 0.0
+        began = time.monotonic()
+        if behaviour().get("stays"):
+            return 0.0
+        self.send({"type": "device_left"})
+        while not self.taken("come_back"):
+            time.sleep(0.01)
+        return time.monotonic() - began
+
+    def taken(self, kind: str) -> bool:
+        with self.wake:
+            found = next((frame for frame in self.frames if frame.type == kind), None)
+            if found is not None:
+                self.frames.remove(found)
+            return found is not None
 
     def run(self, device: str) -> int:
         self.send({"type": "ready", "device": device, "device_name": "fake", "pid": os.getpid()})
@@ -169,6 +190,13 @@ class FakeWorker:
     def on_forget(self, frame: Frame, task: str, wanted: dict) -> None:
         for fd in self.kept.pop(task, ({}, {}))[1].values():
             os.close(fd)
+
+    def on_leave_device(self, frame: Frame, task: str, wanted: dict) -> None:
+        self.frames.insert(0, frame)
+        self.stand_aside()
+
+    def on_urgent_job(self, frame: Frame, task: str, wanted: dict) -> None:
+        self.on_job(frame, task, wanted)
 
     def on_job(self, frame: Frame, task: str, wanted: dict) -> None:
         self.send({"type": "progress", "task": task, "text": "working", "fraction": 0.5})

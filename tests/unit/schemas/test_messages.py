@@ -182,10 +182,13 @@ def test_each_direction_has_its_closed_set_of_words() -> None:
             *("cancel", "drain", "jobs", "logs", "prepare", "ps", "release", "status", "stop", "submit", "wait"),
         ],
         "to command": ["error", "heartbeat", "progress", "reply"],
-        "to worker": ["cancel", "correct", "forget", "half", "job", "prepare", "release", "stop"],
+        "to worker": [
+            *("cancel", "come_back", "correct", "forget", "half", "job", "leave_device", "prepare", "release", "stop"),
+            "urgent_job",
+        ],
         "from worker": [
-            *("corrected", "done", "failed", "forgotten", "heartbeat", "prepared", "progress", "ready", "released"),
-            "standard",
+            *("corrected", "device_left", "done", "failed", "forgotten", "heartbeat", "prepared", "progress", "ready"),
+            *("released", "standard"),
         ],
     }
 
@@ -319,9 +322,12 @@ def test_calls_go_before_corrections_and_those_before_jobs() -> None:
         "stop": 0,
         "cancel": 0,
         "forget": 0,
+        "come_back": 0,
         "half": 1,
         "prepare": 1,
         "release": 1,
+        "leave_device": 1,
         "correct": 2,
-        "job": 3,
+        "urgent_job": 3,
+        "job": 4,
     }

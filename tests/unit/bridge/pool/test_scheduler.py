@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryobridge.bridge.pool.scheduler import Placement, Priority, TaskView, WorkerView, place
+from cryobridge.bridge.pool.scheduler import MOST_CALLS, Placement, Priority, TaskView, WorkerView, place
 
 
 def worker(name: str, *, ready: bool = True, device: str = "cpu", sessions: int = 0, calls: int = 0, jobs: int = 0):
@@ -117,7 +117,8 @@ def test_any_placement_is_possible_and_leaves_no_worker_idle_for_nothing(workers
         else:
             assert task.devices is None or chosen.device in task.devices
             new_jobs[chosen.name] = new_jobs.get(chosen.name, 0) + 1
-            assert chosen.jobs + new_jobs[chosen.name] == 1
+            assert new_jobs[chosen.name] == 1
+            assert chosen.jobs == 0 or task.priority is Priority.INTERACTIVE
     # Within a priority, a job is passed over only if no worker that it may use was left free.
     for task in tasks:
         if task.id in placed:
@@ -127,12 +128,47 @@ def test_any_placement_is_possible_and_leaves_no_worker_idle_for_nothing(workers
             home = homes.get(task.session or "")
             assert not any(one.ready for one in able) if home is None else not by_name[home].ready
         else:
+            urgent = task.priority is Priority.INTERACTIVE
             free = [
                 one
                 for one in workers
                 if one.ready and (task.devices is None or one.device in task.devices)
-                if one.jobs + new_jobs.get(one.name, 0) == 0
+                if not one.jobs + new_jobs.get(one.name, 0) or (urgent and one.jobs and not new_jobs.get(one.name))
             ]
             assert free == []
     calls_done = [index for index, name in enumerate(placed) if by_id[name].priority is Priority.CALL]
     assert calls_done == list(range(len(calls_done)))
+
+
+def test_an_interactive_job_begins_beside_a_batch_job_but_not_beside_another_interactive_one() -> None:
+    quick = job("quick", priority=Priority.INTERACTIVE)
+    assert place([worker("a", jobs=1)], [quick], {}) == [Placement("quick", "a")]
+    assert place([WorkerView("a", "cpu", True, jobs=1, urgent_jobs=1)], [quick], {}) == []
+    assert place([worker("a", jobs=1), worker("b")], [quick], {}) == [Placement("quick", "b")]
+
+
+def test_no_job_begins_where_another_daemons_is_but_calls_do() -> None:
+    lent = replace(worker("a"), occupied=True)
+    assert place([lent], [job("j"), call("c", 1)], {}) == [Placement("c", "a")]
+
+
+def test_of_many_calls_each_users_have_their_turn() -> None:
+    many = [replace(call(f"m{index}", index, f"m{index}"), uid=1) for index in range(20)]
+    few = [replace(call(f"f{index}", 20 + index, "f"), uid=2) for index in range(2)]
+    given = [placement.task for placement in place([worker("a")], [*many, *few], {})]
+    assert len(given) == MOST_CALLS
+    assert {"f0", "f1"} < set(given[:4])
+    later = place([worker("a", calls=MOST_CALLS - 1)], [*many, *few], {}, {(1, True): MOST_CALLS - 1})
+    assert [placement.task for placement in later] == ["f0"]
+
+
+def test_of_jobs_that_wait_the_one_begins_whose_user_has_none() -> None:
+    mine, yours = replace(job("mine", 0), uid=1), replace(job("yours", 1), uid=2)
+    assert place([worker("a")], [mine, yours], {}, {(1, False): 1}) == [Placement("yours", "a")]
+    assert place([worker("a")], [mine, yours], {}) == [Placement("mine", "a")]
+
+
+def test_a_task_that_only_one_worker_can_do_waits_for_it() -> None:
+    pinned = replace(job("j"), home="b")
+    assert place([worker("a")], [pinned], {}) == []
+    assert place([worker("a"), worker("b")], [pinned], {}) == [Placement("j", "b")]

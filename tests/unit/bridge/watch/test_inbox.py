@@ -183,16 +183,13 @@ def test_more_files_than_the_limit_wait_outside(bench: Bench, monkeypatch: pytes
     assert len(bench.store.specs) == 5
 
 
-def test_a_file_of_another_user_may_name_only_open_folders(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_another_user_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     uid = os.getuid()
     monkeypatch.setattr(inbox_module.os, "getuid", lambda: uid + 1)
     bench.drop()
     bench.rescan(3)
-    assert "lies outside the daemon's job_roots; ask its operator" in bench.answer()
-    bench.inbox = Inbox(bench.folder, bench.store, [bench.folder.parent], clock=lambda: bench.now)
-    bench.drop()
-    bench.rescan(3)
-    assert len(bench.store.specs) == 1
+    assert "belongs to another user than the daemon" in bench.answer()
+    assert bench.store.specs == []
 
 
 def test_a_file_that_is_withdrawn_in_time_is_not_run(bench: Bench) -> None:

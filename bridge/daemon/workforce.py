@@ -1,0 +1,99 @@
+"""Who does a daemon's work: workers on its own devices, which it may lend; or workers on devices lent to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryobridge.schemas.config import DaemonConfig
+
+from ..leases.landlord import Landlord
+from ..leases.leased_workers import LeasedWorkers
+from ..leases.tenants import Business, Tenants
+from ..leases.turns import Rules
+from ..pool.devices import worker_devices
+from ..pool.lent import LentPool
+from ..pool.place import Spawn, WorkerState
+from ..pool.pool import Pool
+from ..queue.submitted import JobWorkers
+
+
+class Workforce:
+    """The pool of a daemon, and its side of leases.
+
+    Attributes
+    ----------
+    pool
+        The worker processes.
+    jobs
+        Who takes jobs.
+    devices
+        The daemon's own; None where it has none and only asks for some.
+    tenants
+        To whom devices are lent; None where there is nothing to lend.
+    """
+
+    pool: Pool
+    jobs: JobWorkers
+    devices: Sequence[str] | None
+    tenants: Tenants | None
+    _landlord: Landlord | None
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, config: DaemonConfig, folder: Path, spawn: Spawn | None
+    ) -> None:
+        if config.jobs_only:
+            workers = LeasedWorkers()
+            workers.pool = LentPool(loop, config.deadlines, folder, on_left=workers.left, spawn=spawn)
+            workers.landlord = Landlord(loop, config.landlord_path(), workers)
+            self.pool, self.jobs, self.devices = workers.pool, workers, None
+            self.tenants, self._landlord = None, workers.landlord
+            return
+        devices = worker_devices(config.devices)
+        self.pool = pool = Pool(loop, devices, config.deadlines, folder, keep_alive_s=config.keep_alive_s, spawn=spawn)
+        self.jobs, self.devices = pool, devices
+        rules = Rules(config.lending.turn_s, config.lending.most_aside)
+        self.tenants = Tenants(devices, self._business, rules, config.lending.give_way_s, pool.pump, loop.time)
+        pool.tenancy = self.tenants
+        self._landlord = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why not all work can be done, or None."""
+        asked = self._landlord.problem if self._landlord else self.tenants.problem if self.tenants else None
+        return self.pool.degraded or asked
+
+    def tick(self, now: float) -> None:
+        """Look after workers and leases."""
+        self.pool.tick()
+        if self.tenants is not None:
+            self.tenants.tick(now)
+        if self._landlord is not None:
+            self._landlord.tick(now)
+
+    def forgive(self, seconds: float) -> None:
+        """Do not count a time in which this process did not run as others' silence."""
+        self.pool.forgive(seconds)
+        if self._landlord is not None:
+            self._landlord.forgive(seconds)
+
+    def lend_no_more(self) -> None:
+        """Grant nothing new; what is lent goes on."""
+        if self.tenants is not None:
+            self.tenants.accepting = False
+
+    def close(self) -> None:
+        """Give back what is lent to this daemon, and let the workers end."""
+        if self._landlord is not None:
+            self._landlord.close()
+        self.pool.stop()
+
+    def _business(self, device: str) -> Business:
+        here = [worker for worker in self.pool.workers if worker.device == device]
+        busy = [task for worker in here for task in worker.tasks.values() if task.busy]
+        return Business(
+            calls=any(task.is_call for task in busy),
+            jobs=any(not task.is_call for task in busy),
+            ready=any(worker.state in (WorkerState.READY, WorkerState.STOPPED) for worker in here),
+        )
