@@ -6,11 +6,11 @@ import os
 import pwd
 from typing import Any
 
-from cryobridge.schemas.errors import DeadlineExceeded, JobRejected
+from cryobridge.schemas.errors import DeadlineExceeded
 from cryobridge.schemas.requests import CancelJob, JobStanding, SubmitJob
 from cryobridge.wrappers.cryosparc.daemon import JobEnd, OnProgress
 
-from .client import DaemonClient
+from .jobs_daemon import daemon_for_jobs, daemon_of
 
 
 class DaemonJobs:
@@ -21,22 +21,15 @@ class DaemonJobs:
 
         Raises
         ------
-        JobRejected
-            If the daemon is another user's: it could not read what is private to this one, and its results would be
-            its own user's alone.
+        CryobridgeError
+            If there is no daemon, or it does not take the job.
         """
-        with DaemonClient.connect() as client:
-            if client.uid != os.getuid():
-                raise JobRejected(
-                    f"the daemon at {client.path} is {user_name(client.uid)}'s, and this runs as "
-                    f"{user_name(os.getuid())}: neither can read the other's files; run both as the same user, or set "
-                    "CRYOBRIDGE_SOCKET to a daemon of this one"
-                )
+        with daemon_for_jobs() as client:
             return JobStanding.read(client.request(SubmitJob(spec=spec)), "the reply to 'submit'").job_id
 
     def end_of(self, job_id: str, timeout_s: float, on_progress: OnProgress) -> JobEnd | None:
         """Wait for the end of a job; None where it has not ended in time."""
-        with DaemonClient.connect() as client:
+        with daemon_of(job_id) as client:
             try:
                 reply = client.wait(job_id, timeout_s, on_progress=on_progress)
             except DeadlineExceeded:
@@ -46,7 +39,7 @@ class DaemonJobs:
 
     def cancel(self, job_id: str) -> None:
         """Stop a job; one that has ended stays as it is."""
-        with DaemonClient.connect() as client:
+        with daemon_of(job_id) as client:
             client.request(CancelJob(job_id=job_id))
 
 

@@ -130,7 +130,7 @@ def test_a_jobs_deadline_ends_it(daemon: DaemonProcess, tmp_path: Path) -> None:
 
 
 def test_bad_jobs_are_refused_with_one_sentence_and_not_stored(make_daemon, tmp_path: Path) -> None:
-    daemon = make_daemon(limits={"jobs_per_user": 1}).start()
+    daemon = make_daemon(limits={"jobs": 1}).start()
     daemon.ready_worker()
     daemon.fake(job_s=60)
     wrong = [
