@@ -1,7 +1,7 @@
-"""An External job of RELION's pipeline done: by this user's daemon where one answers, else here, in a worker of its own.
+"""An External job of RELION's pipeline done: by this user's daemon where one answers, else here, in a worker.
 
 The daemon first, so that the jobs of one user share its devices in order, and a job waits for a refinement's calls.
-Inside an allocation of a batch system the job runs here: its devices are the allocation's, and a daemon may have others.
+Inside an allocation of a batch system the job runs here: its devices are the allocation's, a daemon may have others.
 """
 
 from __future__ import annotations

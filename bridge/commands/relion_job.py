@@ -1,7 +1,8 @@
 """`cryobridge-relion-job`: the program that RELION starts for a job of the type External, with our job in it.
 
-Written for RELION's window and its schemes: what is wrong goes to `run.err`, what happens to `run.out`, and the folder says
-at the end how it went. Whatever happens, one marker of RELION's is there, or its window would show the job as running.
+Written for RELION's window and its schemes: what is wrong goes to `run.err`, what happens to `run.out`, and the folder
+says at the end how it went. Whatever happens, one marker of RELION's is there, or its window would show the job as
+running.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Started by RELION for a job of the type "External"; give the path of this progra
   cryobridge-relion-job --o External/job013/ --kind vae.linear --in_parts run_data.star --j 4
 
 --kind says which job (map.correct, if it is left out); every option of a kind is a label, e.g. --limit_resolution_A 4.
-'cryobridge KIND --help', e.g. 'cryobridge map correct --help', lists them; docs/relion.md has a table for RELION's window.
+'cryobridge map correct --help' and its like list them; docs/relion.md has a table for RELION's window.
 """
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

@@ -1,7 +1,7 @@
 """The two half-maps that are meant when one file is named: in RELION's field for a reference there is room for one.
 
-RELION's window offers the map of a refinement, its users know the file of half 1, and after a post-processing the halves
-stand in its STAR file; all three lead to the same pair.
+RELION's window offers the map of a refinement, its users know the file of half 1, and after a post-processing the
+halves stand in its STAR file; all three lead to the same pair.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a finished job gives to RELION's pipeline: `RELION_OUTPUT_NODES.star`, from the types that its kind declares.
 
-RELION 4 and 5 read `rlnPipeLineNodeTypeLabel`, RELION 3.1 the number `rlnPipeLineNodeType`; each passes over the other's
-column, so both are written.
+RELION 4 and 5 read `rlnPipeLineNodeTypeLabel`, RELION 3.1 the number `rlnPipeLineNodeType`; each passes over the
+other's column, so both are written.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NODE_TYPES: Mapping[OutputType, NodeType] = {
     "particles": NodeType("ParticleGroupMetadata.star.relion", 3),
     "report": NodeType("LogFile.pdf.relion", 13),
 }
-"""Of what RELION has a use for. A report is a page and no PDF, but a log is what RELION opens with a viewer of choice."""
+"""Of what RELION has a use for. A report is no PDF, but logs are what RELION opens with a viewer of choice."""
 _ENDINGS: Mapping[str, str] = {"particles": ".star"}
 """A table of CryoSPARC's is none for RELION."""
 

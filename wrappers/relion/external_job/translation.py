@@ -67,8 +67,8 @@ def kind_of(call: ExternalCall) -> str:
         return DEFAULT_KIND
     raise OptionsInvalid(
         "",
-        "which job? Give the label 'kind' and e.g. the value vae.linear as a parameter (docs/jobs.md has all kinds), or "
-        "a half-map as 'Input 3D reference' for map.correct",
+        "which job? Give the parameter 'kind', e.g. vae.linear (docs/jobs.md has all kinds), or a half-map as "
+        "'Input 3D reference' for map.correct",
     )
 
 
