@@ -70,12 +70,13 @@ def run_in_foreground(
 
 
 def _wait(worker: subprocess.Popen[bytes], look: Callable[[], None] | None) -> int:
+    if look is None:
+        return worker.wait()
     while True:
         try:
-            return worker.wait(None if look is None else LOOK_EVERY_S)
+            return worker.wait(LOOK_EVERY_S)
         except subprocess.TimeoutExpired:
-            if look is not None:
-                look()
+            look()
 
 
 def _quiet_child() -> None:

@@ -78,7 +78,7 @@ def summary(rows: Sequence[iterations.Row]) -> Iterator[str]:
         f"{planned} with RELION's own map as planned",
         f"{len(failed)} with RELION's own map because something failed{_which(failed)}",
     ]
-    yield f"{len(rows)} reconstructions answered: {', '.join(parts)}"
+    yield f"iterations answered: {len(rows)}; {', '.join(parts)}"
     reasons: dict[str, list[iterations.Row]] = {}
     for row in failed:
         reasons.setdefault(f"{row['why'][:_LONGEST_REASON]} ({row['code']})", []).append(row)

@@ -10,8 +10,10 @@ import os
 from enum import StrEnum
 from pathlib import Path
 
-from .nodes import NODES_NAME
+from cryobridge.schemas.plain_file import open_plain
 
+NODES_NAME = "RELION_OUTPUT_NODES.star"
+"""What a finished job gives to the pipeline; see `nodes`."""
 ABORT_NOW = "RELION_JOB_ABORT_NOW"
 EXIT_ABORTED = 2
 """Status of RELION's own programs after an abort."""
@@ -59,5 +61,4 @@ class ExternalFolder:
     def end(self, marker: ExitMarker) -> None:
         """Say how it ended, and forget a wish to abort, so that the job can be continued; raises `OSError`."""
         (self.path / ABORT_NOW).unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        os.close(os.open(self.path / marker, flags, 0o666))
+        os.close(open_plain(self.path / marker, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW))

@@ -14,8 +14,7 @@ from cryobridge.schemas.outputs import OutputType
 from cryobridge.schemas.result import OutputRecord
 
 from ...formats import star
-
-NODES_NAME = "RELION_OUTPUT_NODES.star"
+from .folder import NODES_NAME
 
 
 class NodeType(NamedTuple):

@@ -25,7 +25,7 @@ DEFAULT_KIND = "map.correct"
 
 
 @dataclass(frozen=True)
-class _Place:
+class _JobPlace:
     section: str
     field: FieldDescription
 
@@ -88,7 +88,7 @@ def translate(call: ExternalCall, kind: KindDescription, project: Path) -> Trans
         If the kind has no use for an input, or a half-map's partner is not found.
     """
     places = _places(kind)
-    given: dict[str, tuple[_Place, object]] = {}
+    given: dict[str, tuple[_JobPlace, object]] = {}
     names = {place.whole: f"--{place.field.key}" for place in places.values()}
     for label, values in call.labels:
         place = _place_of(label, places, kind)
@@ -99,14 +99,14 @@ def translate(call: ExternalCall, kind: KindDescription, project: Path) -> Trans
     notes: list[str] = []
     for argument, text in call.inputs.items():
         for found, path in _inputs(argument, Path(text), kind, project, set(given)):
-            place = _Place("inputs", found)
+            place = _JobPlace("inputs", found)
             if place.whole in given:
                 raise OptionsInvalid("", f"--{argument} and {names[place.whole]} are the same; give one")
             names[place.whole] = f"--{argument}"
             given[place.whole] = place, str(path)
             notes.append(f"{found.key}: {path}")
     if call.threads is not None and "run.threads" not in given:
-        place = next(_Place("run", one) for one in kind.run if one.key == "threads")
+        place = next(_JobPlace("run", one) for one in kind.run if one.key == "threads")
         names[place.whole] = "--j"
         given[place.whole] = place, call.threads
     spec: dict[str, Any] = {"schema": JOB_SCHEMA, "kind": kind.kind, "output": call.output}
@@ -118,13 +118,13 @@ def translate(call: ExternalCall, kind: KindDescription, project: Path) -> Trans
 # ---- labels
 
 
-def _places(kind: KindDescription) -> dict[str, _Place]:
+def _places(kind: KindDescription) -> dict[str, _JobPlace]:
     """Where the value of each label goes; inputs go before options, and these before how the job is run."""
-    places: dict[str, _Place] = {}
+    places: dict[str, _JobPlace] = {}
     for section, fields in (("inputs", kind.inputs), ("options", kind.options), ("run", kind.run)):
         for one in fields:
             for spelling in (one.key, *one.aliases):
-                places.setdefault(_alike(spelling), _Place(section, one))
+                places.setdefault(_alike(spelling), _JobPlace(section, one))
     return places
 
 
@@ -132,7 +132,7 @@ def _alike(label: str) -> str:
     return label.replace("_", "-").replace(".", "-")
 
 
-def _place_of(label: str, places: dict[str, _Place], kind: KindDescription) -> _Place:
+def _place_of(label: str, places: dict[str, _JobPlace], kind: KindDescription) -> _JobPlace:
     place = places.get(_alike(label))
     if place is None:
         near = difflib.get_close_matches(_alike(label), places, n=1)
