@@ -16,7 +16,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psutil
 import yaml
 
 from cryobridge.schemas.config import load
@@ -125,19 +127,24 @@ class OwnDaemon:
     def stop(self) -> None:
         """End it, and whichever a call has started in its place, in order; after some time not in order."""
         deadline = time.monotonic() + STOP_LIMIT_S
+        asked: set[psutil.Process] = set()
         while time.monotonic() < deadline:
             try:
                 with self._connect() as client:
+                    if client.welcome.pid is not None:
+                        asked.add(psutil.Process(client.welcome.pid))
                     client.request(StopDaemon())
-            except CryobridgeError:
+            except (CryobridgeError, psutil.Error):
                 break
             time.sleep(_POLL_S)
-        if self._process is None:
-            return
-        try:
-            self._process.wait(max(1.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+        # It closes its socket first, and then ends its workers.
+        if self._process is not None and self._process.poll() is None:
+            asked.add(psutil.Process(self._process.pid))
+        _, late = psutil.wait_procs(list(asked), max(1.0, deadline - time.monotonic()))
+        for process in late:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        if self._process is not None:
             self._process.wait()
 
     def keep_log(self, path: Path) -> bool:
@@ -162,11 +169,8 @@ class OwnDaemon:
         return DaemonClient.connect({"CRYOBRIDGE_SOCKET": str(self.socket)}, timeout_s=2.0)
 
     def _write_config(self) -> None:
-        config = load(None, self._environment).config
-        values = config.model_dump(mode="json")
-        kept = {key: value for key, value in values.items() if key not in _FOR_A_RESIDENT}
         with whole_file(self._folder / "config.yaml") as descriptor:
-            write_all(descriptor, yaml.safe_dump(kept).encode(), 0)
+            write_all(descriptor, yaml.safe_dump(own_settings(self._environment)).encode(), 0)
 
     def _launch(self) -> subprocess.Popen[bytes]:
         resident = {f"CRYOBRIDGE_{key.upper()}" for key in _FOR_A_RESIDENT}
@@ -200,6 +204,18 @@ class OwnDaemon:
     def _last_words(self) -> str:
         lines = b"".join(self._logged()).decode(errors="replace").split("\n")
         return next((line for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+def own_settings(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The settings of the user's daemon, as far as they are not for one that stays.
+
+    Raises
+    ------
+    InputInvalid
+        If they cannot be used.
+    """
+    values = load(None, environment).config.model_dump(mode="json")
+    return {key: value for key, value in values.items() if key not in _FOR_A_RESIDENT}
 
 
 def _as_a_daemon() -> None:

@@ -76,7 +76,7 @@ def test_a_correction_gives_its_maps_to_the_pipeline(project: Path) -> None:
         (f"--in_3dref {HALF1} --limit_res 1 {QUICK}", "--limit_res 1 is not between"),
         ("--in_3dref nothing_half1.mrc", "nothing_half1.mrc"),
         ("--kind map.corect --in_3dref x.mrc", "map.correct"),
-        ("stray --in_3dref x.mrc", "stray"),
+        ("stray --in_3dref x.mrc", "--o takes one value, not 2"),
     ],
 )
 def test_what_cannot_be_done_fails_in_relions_eyes_and_says_why(project: Path, line: str, said: str) -> None:

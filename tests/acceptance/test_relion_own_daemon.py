@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -42,7 +43,7 @@ def test_a_refinement_is_corrected_and_summed_up_at_its_end(
                 *["mpirun", "--oversubscribe", *root, "-n", "3", *REFINE.split()],
             ],
             cwd=tmp_path,
-            env={**os.environ, **EARLY, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)},
+            env={**os.environ, **EARLY, "OMP_NUM_THREADS": "1"},
             stdout=out,
             stderr=err,
             stdin=subprocess.DEVNULL,
@@ -65,8 +66,7 @@ def test_a_refinement_is_corrected_and_summed_up_at_its_end(
     log = folder / "run.cryobridge/cryobridge-daemon.log"
     assert f"the daemon's log: {log}" in said
     assert '"event": "daemon ended"' in log.read_text()
-    left = [
-        one.info["cmdline"] for one in psutil.process_iter(["cmdline"]) if str(tmp_path) in str(one.info["cmdline"])
-    ]
-    assert left == []
-    assert not list(tmp_path.glob("cryobridge-*"))
+    ready = next(line for line in log.read_text().splitlines() if '"event": "daemon ready"' in line)
+    place = Path(json.loads(ready)["socket"]).parent
+    assert not place.exists()
+    assert [one.pid for one in psutil.process_iter(["cmdline"]) if str(place) in str(one.info["cmdline"])] == []

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import mrcfile
@@ -21,6 +21,7 @@ CALLS = """
 import os, subprocess, sys
 hook, socket = os.environ["RELION_EXTERNAL_RECONSTRUCT_EXECUTABLE"], os.environ["CRYOBRIDGE_SOCKET"]
 assert os.path.isabs(hook) and len(socket) < 90
+print("socket", socket, flush=True)
 {before}
 name = "Refine3D/job001/run_it010_half%d_class001_external_reconstruct.star"
 halves = [subprocess.Popen([*hook.split(), name % half]) for half in (1, 2)]
@@ -39,8 +40,6 @@ def project(captured_iteration: Path, private_runtime: object, monkeypatch: pyte
     monkeypatch.delenv("CRYOBRIDGE_SOCKET")
     monkeypatch.setenv("CRYOBRIDGE_DEVICES", "cpu")
     monkeypatch.setenv("CRYOBRIDGE_CORRECTION", "false")
-    monkeypatch.setenv("TMPDIR", str(captured_iteration.parent))
-    monkeypatch.setattr(tempfile, "tempdir", None)
     return captured_iteration
 
 
@@ -62,13 +61,13 @@ def whole_maps(project: Path) -> bool:
     return all(np.isfinite(mrcfile.read(path)).all() for path in maps)
 
 
-def left_behind(project: Path) -> list[str]:
-    """Folders and processes of daemons that should be gone."""
-    folders = [path.name for path in project.parent.glob("cryobridge-*")]
-    return folders + [
+def left_behind(said: str) -> list[str]:
+    """Folders and processes of the daemon, whose socket the program has printed, that should be gone."""
+    place = Path(re.search(r"^socket (\S+)$", said, re.MULTILINE)[1]).parent
+    return [str(path) for path in (place,) if path.exists()] + [
         str(one.info["cmdline"])
         for one in psutil.process_iter(["cmdline"])
-        if str(project.parent) in " ".join(one.info["cmdline"] or [])
+        if str(place) in " ".join(one.info["cmdline"] or [])
     ]
 
 
@@ -80,7 +79,7 @@ def test_a_program_is_answered_and_everything_goes_when_it_ends(project: Path) -
     assert "the program ended with status 3" in said
     assert "0 because something failed" in said
     assert whole_maps(project)
-    assert left_behind(project) == []
+    assert left_behind(said) == []
     assert not list(project.glob("cryobridge*"))
 
 
@@ -91,7 +90,7 @@ def test_a_daemon_that_is_killed_costs_no_map_and_is_told(project: Path) -> None
     assert whole_maps(project)
     # The calls started another in its place; that is gone too.
     assert "starting one" in said
-    assert left_behind(project) == []
+    assert left_behind(said) == []
     log = next(project.glob("**/cryobridge-daemon.log"))
     assert str(log) in said
     assert '"event": "daemon ready"' in log.read_text()
@@ -104,30 +103,30 @@ def test_where_no_daemon_can_be_started_the_program_runs_with_relions_own_maps(p
     assert "socket_mode" in said
     assert said.count("standard map (RELION's own)") == 2
     assert whole_maps(project)
-    assert left_behind(project) == []
-
-
-def test_an_ended_program_keeps_its_log_if_asked(project: Path) -> None:
-    code, said = run(project, "pass", "--keep-log")
-    assert code == 0, said
-    assert "no call was answered" in said
-    assert (project / "cryobridge-daemon.log").is_file()
+    assert left_behind(said) == []
 
 
 def test_a_signal_ends_program_and_daemon_in_order(project: Path) -> None:
-    source = "import signal, time; signal.signal(15, lambda *_: exit(9)); print('up', flush=True); time.sleep(100)"
+    source = (
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: exit(9))\n"
+        "print('socket', os.environ['CRYOBRIDGE_SOCKET'], flush=True)\n"
+        "time.sleep(100)"
+    )
     process = subprocess.Popen(
-        [*WITH, "--", sys.executable, "-c", source],
+        [*WITH, "--keep-log", "--", sys.executable, "-c", source],
         cwd=project,
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == "up\n"
+    said = process.stdout.readline()
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 9
-    assert left_behind(project) == []
+    assert "no call was answered" in process.stdout.read()
+    assert (project / "cryobridge-daemon.log").is_file()
+    assert left_behind(said) == []
 
 
 @pytest.mark.parametrize(
