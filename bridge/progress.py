@@ -56,9 +56,23 @@ class ProgressBar:
         self.live.update(self._task, description=printable(text), completed=fraction)
 
 
-def shown_progress() -> tuple[AbstractContextManager[object], Callable[[str, float | None], None]]:
-    """What shows progress on standard error: a context to hold meanwhile, and what takes the reports."""
+ShownProgress = tuple[AbstractContextManager[object], Callable[[str, float | None], None]]
+"""A context to hold while progress is shown, and what takes the reports."""
+
+
+def shown_progress() -> ShownProgress:
+    """Show progress on standard error: a bar on a terminal, else lines."""
     if sys.stderr.isatty():
         bar = ProgressBar(sys.stderr)
         return bar.live, bar.update
     return nullcontext(), ProgressLines(lambda line: click.echo(printable(line), err=True)).update
+
+
+def progress_lines() -> ShownProgress:
+    """Show progress on standard output, in lines, for a program that keeps standard error for what went wrong."""
+    return nullcontext(), ProgressLines(lambda line: click.echo(printable(line))).update
+
+
+def shown_nowhere() -> ShownProgress:
+    """Stand in for the progress of a process that only helps."""
+    return nullcontext(), lambda _text, _fraction: None

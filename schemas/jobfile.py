@@ -7,7 +7,7 @@ are refused: none of them has a place in a job.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from .plain_file import read_bounded
 from .validation import clipped
 
 SUFFIXES = (".yaml", ".yml", ".json")
+_MAX_OWN_JOB_BYTES = 16 * 1024 * 1024
+"""Of `job.yaml` in an output folder: longer than what users write, since every path is absolute there."""
 
 
 def load_job(path: Path, *, base: Path | None = None) -> Job:
@@ -47,6 +49,20 @@ def load_job(path: Path, *, base: Path | None = None) -> Job:
         line = _line_of(text, error.place)
         raise error.of(f"{path.name}: line {line}" if line else path.name) from error
     return job.resolved((base or path.parent).absolute())
+
+
+def read_own_job(path: Path) -> dict[str, Any] | None:
+    """The job that an output folder says it is of; None where it says none that can be read. Nothing is waited for."""
+    try:
+        spec = parse_text(read_bounded(path, _MAX_OWN_JOB_BYTES), path.name)
+    except InputInvalid:
+        return None
+    return spec if isinstance(spec, dict) else None
+
+
+def without_run(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a job's result: all of it but how it is run."""
+    return {key: value for key, value in spec.items() if key != "run"}
 
 
 def parse_text(text: str, name: str) -> Any:

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from cryobridge.schemas.wire import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 
 from ..interrupted import EXIT_INTERRUPTED
 from ..parent import end_with_parent
-from ..progress import shown_progress
+from ..progress import ShownProgress, progress_lines, shown_nowhere, shown_progress
 from ..spoken import as_typed, names_beside
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument("--base", type=Path, help="where relative paths of the job start (default: its own folder)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--borrowed-folder", action="store_true", help="do not say where the result lies")
+    parser.add_argument("--progress-on-stdout", action="store_true", help="say how far it is on standard output")
     parser.add_argument("--json", action="store_true", help="print the whole result as JSON")
     arguments = parser.parse_args()
     rank = int(os.environ.get("RANK", "0"))
@@ -47,7 +48,8 @@ def main() -> int:
         job = load_job(arguments.job, base=arguments.base)
         if rank > 0 and not job.shares_devices:
             return EXIT_OK
-        result = _run(job, arguments.device, quiet=rank > 0)
+        shown = shown_nowhere() if rank > 0 else progress_lines() if arguments.progress_on_stdout else shown_progress()
+        result = _run(job, arguments.device, shown)
     except CryobridgeError as error:
         if rank == 0:
             sys.stderr.write(f"{as_typed(str(error), names_beside(arguments.job))}\n")
@@ -86,7 +88,7 @@ def _end_in_order() -> None:
         signal.signal(signal.SIGINT, end)
 
 
-def _run(job: Job, wanted: str, *, quiet: bool) -> dict[str, Any]:
+def _run(job: Job, wanted: str, shown: ShownProgress) -> dict[str, Any]:
     chosen = job.run.devices.replace(":", ",")
     if wanted == "auto" and chosen not in ("auto", "cpu", "gpu"):
         # Numbers and UUIDs alike; torch must not have been loaded yet, and then counts only these.
@@ -99,9 +101,8 @@ def _run(job: Job, wanted: str, *, quiet: bool) -> dict[str, Any]:
 
     _end_in_order()
     steps = run_job(job.as_spec(), torch.device(_device(wanted, job)))
-    shown: AbstractContextManager[object]
-    shown, report = (nullcontext(), _say_nothing) if quiet else shown_progress()
-    with shown:
+    showing, report = shown
+    with showing:
         while True:
             try:
                 progress = next(steps)
@@ -140,10 +141,6 @@ def _device(wanted: str, job: Job) -> str:
     if job.run.devices != "auto":
         raise CryobridgeError(f"run.devices is {job.run.devices}, but torch finds no GPU here; say cpu or auto")
     return "cpu"
-
-
-def _say_nothing(_text: str, _fraction: float | None) -> None:
-    """Stand in for the progress of a process that only helps."""
 
 
 def _where(job: Job) -> str:

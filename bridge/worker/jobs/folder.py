@@ -25,14 +25,15 @@ import yaml
 from cryobridge import __version__
 from cryobridge.schemas.envelope import JOB_NAME, RESULT_NAME, Job
 from cryobridge.schemas.errors import CryobridgeError, InputInvalid
-from cryobridge.schemas.jobfile import parse_text
+from cryobridge.schemas.jobfile import read_own_job, without_run
 from cryobridge.schemas.outputs import output_of
 from cryobridge.schemas.paths import Must
-from cryobridge.schemas.plain_file import open_plain, read_bounded
+from cryobridge.schemas.plain_file import open_plain
 from cryobridge.schemas.result import JobResult, OutputRecord
 from cryobridge.schemas.wire import Message
 from cryobridge.wrappers.formats import mrc
 from cryobridge.wrappers.formats.whole_file import remove_leftovers, whole_file, write_all
+from cryobridge.wrappers.relion.external_job.folder import is_relions
 
 from .input_records import InputRecords, file_record
 from .surroundings import device_name, versions
@@ -42,8 +43,6 @@ log = logging.getLogger(__name__)
 LOG_NAME = "run.log"
 _LOCK_NAME = ".lock"
 REPORT_NAME = "report.html"
-_MAX_OWN_JOB_BYTES = 16 * 1024 * 1024
-"""Of `job.yaml`: longer than what users write, since every path is absolute there."""
 
 
 class OutputFolder:
@@ -316,7 +315,7 @@ class OutputFolder:
 
     def _same_job_before(self) -> bool:
         before = read_own_job(self.path / JOB_NAME)
-        return before is not None and _without_run(before) == _without_run(self.job.as_spec())
+        return before is not None and without_run(before) == without_run(self.job.as_spec())
 
     def _refuse_inputs_inside(self) -> None:
         """With overwriting allowed, an input could be replaced by a result of its name."""
@@ -372,25 +371,12 @@ class OutputFolder:
                 "under 'run'"
             )
         endings = (".mrc", ".csv", ".html", ".cxc", ".star", ".safetensors")
-        risky = [entry for entry in found if entry.endswith(endings)]
+        risky = [entry for entry in found if entry.endswith(endings) and not is_relions(entry)]
         if risky:
             raise InputInvalid(
                 f"{self.path} (output) holds files that are not of this job, such as {risky[0]}; give a new folder, "
                 "or set 'overwrite: true' under 'run'"
             )
-
-
-def read_own_job(path: Path) -> dict[str, Any] | None:
-    """The job that an output folder says it is of; None where it says none that can be read. Nothing is waited for."""
-    try:
-        spec = parse_text(read_bounded(path, _MAX_OWN_JOB_BYTES), path.name)
-    except InputInvalid:
-        return None
-    return spec if isinstance(spec, dict) else None
-
-
-def _without_run(spec: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in spec.items() if key != "run"}
 
 
 def _now() -> str:

@@ -15,6 +15,7 @@ from cryobridge.core.training import ALONE, DeviceMover, Parking
 from cryobridge.schemas.envelope import JOB_NAME, Job
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.job import check_paths, parse_job
+from cryobridge.schemas.jobfile import read_own_job
 from cryobridge.schemas.outputs import undeclared
 from cryobridge.schemas.result import read_result
 from cryobridge.schemas.wire import Message
@@ -23,7 +24,7 @@ from ..loop import Progress
 from ..ranks import ranks_from_environment
 from .context import Context
 from .deadline import Deadline
-from .folder import OutputFolder, read_own_job
+from .folder import OutputFolder
 from .room import FreeMemory, shortages
 
 log = logging.getLogger(__name__)
