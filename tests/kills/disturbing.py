@@ -17,9 +17,11 @@ from .place import Place
 
 LOOK_S = 30.0
 """So long a daemon is waited for after a kill."""
-WORKER_S = 4.0
-"""So long a new worker is waited for; then the next kill comes, whether there is one or not."""
-PAUSE_S = 0.6
+WORKER_S = {False: 4.0, True: 20.0}
+"""So long a new worker is waited for, a quick or a real one; then the next kill comes, whether there is one or not."""
+PAUSE_S = {False: 0.6, True: 4.0}
+HURRY_SHARE = 0.25
+"""Kills that do not wait until there is a worker, and may come in the first instants after a start."""
 WORKER_SHARE, TWICE_SHARE = 0.35, 0.15
 STARTS_S = 0.8
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -37,8 +39,11 @@ class Disturbing:
     def kill(self, count: int) -> None:
         """So many, all together."""
         while self._number < count:
-            # The longer part of a pause is work, the shorter the first instants after a start.
-            time.sleep(self._dice.choice((self._dice.uniform(0, 0.1), self._dice.uniform(0, PAUSE_S))))
+            if self._dice.random() < HURRY_SHARE:
+                time.sleep(self._dice.uniform(0, STARTS_S))
+            else:
+                self._await_worker()
+                time.sleep(self._dice.uniform(0, PAUSE_S[self._place.real]))
             draw = self._dice.random()
             if draw < WORKER_SHARE:
                 self._kill_worker()
@@ -90,11 +95,17 @@ class Disturbing:
         number = self._number
         # The daemon goes on, and says so.
         self._look((number, began, pid))
-        while time.monotonic() - began < WORKER_S:
-            if self._workers(ready=True) - {pid}:
-                self._ready(number, "worker", began, 0.0)
-                return
+        if self._await_worker(pid):
+            self._ready(number, "worker", began, 0.0)
+
+    def _await_worker(self, killed: int = 0) -> bool:
+        """Wait until a worker that is not the killed one is ready; false where that takes too long."""
+        end = time.monotonic() + WORKER_S[self._place.real]
+        while not self._workers(ready=True) - {killed}:
+            if time.monotonic() > end:
+                return False
             time.sleep(0.02)
+        return True
 
     def _workers(self, *, ready: bool = False) -> set[int]:
         try:
