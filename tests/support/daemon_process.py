@@ -123,9 +123,18 @@ class TestHook(threading.Thread):
 
     __test__ = False
 
-    def __init__(self, daemon: DaemonProcess, halves: list[int], iteration: int = 1, silence_s: float = 15.0) -> None:
+    def __init__(
+        self,
+        daemon: DaemonProcess,
+        halves: list[int],
+        iteration: int = 1,
+        silence_s: float = 15.0,
+        *,
+        root: str = "run",
+    ) -> None:
         super().__init__(daemon=True)
         self.daemon_process = daemon
+        self.root = root
         self.halves = halves
         self.iteration = iteration
         self.silence_s = silence_s
@@ -163,7 +172,7 @@ class TestHook(threading.Thread):
                 "call_id": "t",
                 "key": {
                     "job_dir": str(self.daemon_process.folder),
-                    "root": "run",
+                    "root": self.root,
                     "iteration": self.iteration,
                     "kind": "class",
                     "number": 1,
