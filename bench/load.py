@@ -3,8 +3,8 @@
     python bench/load.py [--calls 200] [--jobs 1000] [--write]
 
 Workers are quick, so what is measured is the daemon: how long until a submitted job is acknowledged, a hook has both
-its answers, `status` is answered; what it holds in memory and descriptors before and after; and how long a user with one
-job waits who comes behind one with 1,000. The hooks are threads here that do as the protocol says, one connection and
+its answers, `status` is answered; what it holds in memory and descriptors before and after; and how long a user with
+one job waits who comes behind one with 1,000. The hooks are threads here that do as the protocol says, a connection and
 twelve files an iteration, three rounds of them, each of other refinements, while the jobs run.
 
 As root the daemon runs as another user, so that it has two users whose jobs it takes: its own and root. Otherwise there

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from cryobridge.schemas.wire import PROTOCOL, Channel, Message, WireError
+from cryobridge.schemas.wire import PROTOCOL, Channel, Message, WireError, connect
 
 HERE = Path(__file__).parents[1] / "faults" / "daemon"
 PARTS = ("star", "data_real", "data_imag", "weight", "standard", "corrected")
@@ -96,10 +96,7 @@ class DaemonProcess:
                 child.kill()
 
     def connect(self, client: str = "cli", **hello) -> Channel:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(10)
-        sock.connect(str(self.socket))
-        channel = Channel(sock)
+        channel = Channel(connect(self.socket, 10))
         channel.send(
             {"type": "hello", "protocol": PROTOCOL, "client": client, "version": "test", "pid": os.getpid(), **hello}
         )
