@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 PARALLEL := -n $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 
-.PHONY: help install demo test lint types unit acceptance faults kills soak fuzz parity bench
+.PHONY: help install demo test lint types unit acceptance faults kills soak fuzz parity bench load
 
 help: ## list the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -50,3 +50,6 @@ fuzz: install ## hostile files and frames, long
 
 bench: install ## a real refinement with the stock tool and with the bridge; table in docs/BENCHMARKS.md
 	$(PYTHON) bench/relion.py --output bench-output --write
+
+load: install ## one daemon under 200 hooks at once and 1,000 queued jobs; table in docs/BENCHMARKS.md
+	$(PYTHON) bench/load.py --write

@@ -20,6 +20,7 @@ from soak.stage import THREADS
 from support.refinement import FAST, Refinement, Simulated
 
 from cryobridge.bridge.client import DaemonClient
+from cryobridge.schemas.hook_settings import FILE_NAME
 from cryobridge.wrappers.formats import mrc
 
 from .supervisor import Supervisor
@@ -103,7 +104,11 @@ class Place:
 
     def refinement(self, name: str, simulated: Simulated) -> Refinement:
         """A refinement that has not called yet, with a folder of its own."""
-        return Refinement.start(self.folder / "projects" / name, simulated, {**self.environment, **FAST, **FASTER})
+        found = Refinement.start(self.folder / "projects" / name, simulated, {**self.environment, **FAST, **FASTER})
+        if not self.real:
+            # A hook that falls back has its settings read by a process of its own, which costs more than its map.
+            (found.job_folder / FILE_NAME).unlink()
+        return found
 
     def _make_maps(self, simulated: Simulated) -> None:
         """What quick workers answer with: the map of a hook without a daemon, and a little more of it as corrected."""
