@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 PARALLEL := -n $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 
-.PHONY: help install demo test lint types unit acceptance faults soak fuzz parity bench
+.PHONY: help install demo test lint types unit acceptance faults kills soak fuzz parity bench load
 
 help: ## list the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -36,8 +36,12 @@ acceptance: install ## real daemon and hooks; real RELION where installed
 faults: install ## kill, stop and starve real processes
 	$(PYTEST) tests/faults
 
-MINUTES ?= 30
 SEED ?=
+KILLS ?= 500
+kills: install ## KILLS=500 of daemon and workers under load, a history checker decides; report in kills-output/
+	PYTHONPATH=tests $(PYTHON) -m kills --kills $(KILLS) $(if $(SEED),--seed $(SEED)) --report kills-output
+
+MINUTES ?= 30
 soak: install ## everything at once for MINUTES=30, on a schedule of SEED; report in soak-output/
 	PYTHONPATH=tests $(PYTHON) -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --report soak-output
 
@@ -46,3 +50,6 @@ fuzz: install ## hostile files and frames, long
 
 bench: install ## a real refinement with the stock tool and with the bridge; table in docs/BENCHMARKS.md
 	$(PYTHON) bench/relion.py --output bench-output --write
+
+load: install ## one daemon under 200 hooks at once and 1,000 queued jobs; table in docs/BENCHMARKS.md
+	$(PYTHON) bench/load.py --write

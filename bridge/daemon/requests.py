@@ -40,6 +40,7 @@ from cryobridge.schemas.worker_messages import PrepareSession, TaskProgress
 from ..queue.rows import StoredJob
 from ..queue.store import RELION_KIND, Store
 from ..queue.submitted import JobQueue, summary
+from ..refinements.call import session_name
 from ..refinements.pairing import Sessions
 from .health import Health
 
@@ -258,10 +259,12 @@ class RequestHandler:
         return {"session": request.session}
 
     def _release(self, client: Asker, session: str) -> Message:
-        owner = self._sessions.owner(session)
-        if owner is None or not self._sees(client, owner):
-            raise InputInvalid(f"there is no refinement {session[:200]} of yours; 'cryobridge ps' lists them")
-        return {"session": session, "released": self._sessions.release(session)}
+        # Another user's refinements bear his number in their names here, and he does not write it.
+        for name in (session_name(client.uid, session), session):
+            owner = self._sessions.owner(name)
+            if owner is not None and self._sees(client, owner):
+                return {"session": session, "released": self._sessions.release(name)}
+        raise InputInvalid(f"there is no refinement {session[:200]} of yours; 'cryobridge ps' lists them")
 
     # ---- inside
 

@@ -72,7 +72,7 @@ class Submitting:
                 reply = client.wait(job_id, CLEAN_S)
                 if reply["state"] != "succeeded":
                     raise RuntimeError(f"a clean {flavour} {reply['state']}: {reply['reason']} {reply['text']}")
-                self.clean[flavour] = _digests(clean / flavour)
+                self.clean[flavour] = digests(clean / flavour)
 
     def spec(self, flavour: str, output: Path, **run: Any) -> dict[str, Any]:
         """A job of one flavour."""
@@ -226,7 +226,7 @@ class Submitting:
         output = Path(told.output)
         differing: tuple[str, ...] = ()
         if reply["state"] == "succeeded":
-            made, clean = _digests(output), self.clean[told.flavour]
+            made, clean = digests(output), self.clean[told.flavour]
             if same_inputs:
                 differing = tuple(sorted(name for name in {*made, *clean} if made.get(name) != clean.get(name)))
             if not may_fail:
@@ -285,7 +285,8 @@ def _smooth(volume: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(volume + np.roll(volume, 1, 0) + np.roll(volume, 1, 1) + np.roll(volume, 1, 2))
 
 
-def _digests(folder: Path) -> dict[str, str]:
+def digests(folder: Path) -> dict[str, str]:
+    """What is in a job's results, by the name of the file."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.iterdir())

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from cryobridge.schemas.wire import PROTOCOL, Channel, Message, WireError
+from cryobridge.schemas.wire import PROTOCOL, Channel, Message, WireError, connect
 
 HERE = Path(__file__).parents[1] / "faults" / "daemon"
 PARTS = ("star", "data_real", "data_imag", "weight", "standard", "corrected")
@@ -96,10 +96,7 @@ class DaemonProcess:
                 child.kill()
 
     def connect(self, client: str = "cli", **hello) -> Channel:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(10)
-        sock.connect(str(self.socket))
-        channel = Channel(sock)
+        channel = Channel(connect(self.socket, 10))
         channel.send(
             {"type": "hello", "protocol": PROTOCOL, "client": client, "version": "test", "pid": os.getpid(), **hello}
         )
@@ -123,9 +120,18 @@ class TestHook(threading.Thread):
 
     __test__ = False
 
-    def __init__(self, daemon: DaemonProcess, halves: list[int], iteration: int = 1, silence_s: float = 15.0) -> None:
+    def __init__(
+        self,
+        daemon: DaemonProcess,
+        halves: list[int],
+        iteration: int = 1,
+        silence_s: float = 15.0,
+        *,
+        root: str = "run",
+    ) -> None:
         super().__init__(daemon=True)
         self.daemon_process = daemon
+        self.root = root
         self.halves = halves
         self.iteration = iteration
         self.silence_s = silence_s
@@ -163,7 +169,7 @@ class TestHook(threading.Thread):
                 "call_id": "t",
                 "key": {
                     "job_dir": str(self.daemon_process.folder),
-                    "root": "run",
+                    "root": self.root,
                     "iteration": self.iteration,
                     "kind": "class",
                     "number": 1,

@@ -42,6 +42,8 @@ def behaviour() -> dict:
 
 
 class FakeWorker:
+    why_not_due = "correction starts later"
+
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.lock = threading.Lock()
@@ -108,6 +110,15 @@ class FakeWorker:
                 self.frames.remove(found)
             return found is not None
 
+    def standard(self, message: dict) -> bytes:
+        return standard_map(message["half"], message["iteration"])
+
+    def corrected(self, message: dict) -> bytes:
+        return b"corrected " + self.standard(message)
+
+    def is_due(self, message: dict, wanted: dict) -> bool:
+        return bool(wanted.get("due", True)) and message["half"] != 0
+
     def run(self, device: str) -> int:
         self.send({"type": "ready", "device": device, "device_name": "fake", "pid": os.getpid()})
         threading.Thread(target=self.beat, daemon=True).start()
@@ -147,11 +158,11 @@ class FakeWorker:
         self.send({"type": "progress", "task": task, "text": f"half {message['half']}", "fraction": None})
         if not self.work(task, wanted.get("half_s", 0.0)):
             return
-        body = standard_map(message["half"], message["iteration"])
+        body = self.standard(message)
         fd = fds[f"half{message['half']}.standard"]
         os.ftruncate(fd, 0)
         os.pwrite(fd, body, 0)
-        due = wanted.get("due", True) and message["half"] != 0
+        due = self.is_due(message, wanted)
         if due:
             self.kept[task] = (message, fds)
         else:
@@ -167,7 +178,7 @@ class FakeWorker:
                 "seconds": 0.0,
                 "due": due,
                 "code": "" if due else "not_due",
-                "line": "" if due else "correction starts later",
+                "line": "" if due else self.why_not_due,
                 "deadline_s": wanted.get("deadline_s"),
                 "wait_partner_s": wanted.get("wait_partner_s"),
             }
@@ -179,7 +190,7 @@ class FakeWorker:
             return
         maps = {}
         for message, fds in halves:
-            body = b"corrected " + standard_map(message["half"], message["iteration"])
+            body = self.corrected(message)
             fd = fds[f"half{message['half']}.corrected"]
             os.pwrite(fd, body, 0)
             maps[str(message["half"])] = {"size": len(body), "crc32": zlib.crc32(body)}
@@ -204,7 +215,7 @@ class FakeWorker:
             self.send({"type": "done", "task": task, "result": {"kind": frame.message["spec"]["kind"]}})
 
 
-def main() -> int:
+def main(kind: type[FakeWorker] = FakeWorker) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--device", required=True)
@@ -212,7 +223,7 @@ def main() -> int:
     if behaviour().get("exit_at_start"):
         print("fake worker cannot start", file=sys.stderr, flush=True)
         return 3
-    return FakeWorker(Channel(socket.socket(fileno=arguments.fd))).run(arguments.device)
+    return kind(Channel(socket.socket(fileno=arguments.fd))).run(arguments.device)
 
 
 if __name__ == "__main__":
