@@ -74,7 +74,7 @@ class Load:
 
     def __init__(self, calls: int, jobs: int) -> None:
         self.calls, self.jobs = calls, jobs
-        limits = {"calls": 2 * calls, "jobs": 2 * jobs, "jobs_per_user": 2 * jobs, "connections": 8 * calls}
+        limits = {"calls": 2 * calls, "jobs": 2 * jobs, "connections": 8 * calls}
         folder = Path(tempfile.mkdtemp(prefix="cb-load-"))
         self.as_root = os.geteuid() == 0
         self.daemon = (ServiceDaemon if self.as_root else DaemonProcess)(folder, limits=limits)

@@ -163,7 +163,8 @@ def test_whatever_is_decided_a_device_has_one_job_and_calls_have_theirs_alone(sn
             assert one.state is ACTIVE
         else:
             assert here == []
-            assert not (device.calls or device.taken)
+            assert not device.calls
+            assert not device.taken
             assert device.ready
             assert (one.state is ASIDE) == (turn.do is Do.GO_ON)
             assert one.devices is None or turn.do is Do.GO_ON or device.name in one.devices
