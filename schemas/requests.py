@@ -8,6 +8,7 @@ from typing import Any
 from . import fields
 from .frames import Family, Record, TypedFrame
 from .messages import MAX_PATH_CHARACTERS, Heartbeat, Refused
+from .news import NewsEvent, Snapshot
 from .wire import Message
 
 MAX_JOBS_SHOWN = 10_000
@@ -48,10 +49,13 @@ class AskProcesses(TypedFrame):
 
 
 class ListJobs(TypedFrame):
-    """The newest jobs."""
+    """The newest jobs; only the asker's own with `mine`, only those of a state or kind where one is named."""
 
     type = "jobs"
     limit: int = fields.whole(1, MAX_JOBS_SHOWN, default=20)
+    mine: bool = fields.flag(default=False)
+    state: str | None = fields.text(32, default=None)
+    kind: str | None = fields.text(64, default=None)
 
 
 class ReadLog(TypedFrame):
@@ -87,6 +91,31 @@ class DrainDaemon(TypedFrame):
     """Finish what runs and take nothing new."""
 
     type = "drain"
+
+
+class ResumeDaemon(TypedFrame):
+    """Take work again after a drain."""
+
+    type = "resume"
+
+
+class FollowNews(TypedFrame):
+    """Send a snapshot of all that the asker may see, then every change, until the asker leaves; `once`: no changes."""
+
+    type = "follow"
+    once: bool = fields.flag(default=False)
+
+
+class AskMetrics(TypedFrame):
+    """The figures that Prometheus reads, as its text format."""
+
+    type = "metrics"
+
+
+class AskSettings(TypedFrame):
+    """The configuration that the daemon runs with, and where each value came from."""
+
+    type = "config"
 
 
 class StopDaemon(TypedFrame):
@@ -186,7 +215,11 @@ Request = (
     | SubmitJob
     | WaitForJob
     | DrainDaemon
+    | ResumeDaemon
     | StopDaemon
+    | FollowNews
+    | AskMetrics
+    | AskSettings
     | PrepareRefinement
     | ReleaseRefinement
 )
@@ -200,9 +233,15 @@ FROM_COMMAND = Family[Request](
     SubmitJob,
     WaitForJob,
     DrainDaemon,
+    ResumeDaemon,
     StopDaemon,
+    FollowNews,
+    AskMetrics,
+    AskSettings,
     PrepareRefinement,
     ReleaseRefinement,
 )
-ToCommand = RequestReply | Refused | JobProgress | Heartbeat
-TO_COMMAND = Family[ToCommand]("a daemon does not answer with '{}'", RequestReply, Refused, JobProgress, Heartbeat)
+ToCommand = RequestReply | Refused | JobProgress | Heartbeat | Snapshot | NewsEvent
+TO_COMMAND = Family[ToCommand](
+    "a daemon does not answer with '{}'", RequestReply, Refused, JobProgress, Heartbeat, Snapshot, NewsEvent
+)

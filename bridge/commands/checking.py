@@ -75,7 +75,7 @@ def config() -> None:
 @json_option
 def config_show(path: Path | None, as_json: bool) -> None:
     """Print every setting with its value and where it came from."""
-    from cryobridge.schemas.config import load
+    from cryobridge.schemas.config import flatten, load
 
     loaded = load(path)
     values = flatten(loaded.config.model_dump(mode="json"))
@@ -99,17 +99,6 @@ def config_reference(path: Path | None) -> None:
         click.echo(tables(), nl=False)
     else:
         write_into(path)
-
-
-def flatten(values: dict[str, object], place: str = "") -> dict[str, object]:
-    """Nested settings under dotted names."""
-    flat: dict[str, object] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{place}{key}.")
-        else:
-            flat[f"{place}{key}"] = value
-    return flat
 
 
 @click.command(context_settings=PASS_THROUGH)

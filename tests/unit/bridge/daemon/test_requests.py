@@ -13,8 +13,12 @@ from typing import Any
 import pytest
 from support.fake_pool import Clock, FakeHook, FakeLedger, FakePool, call_frame
 
+from cryobridge.bridge.daemon.feed import Feed, ToldLedger
 from cryobridge.bridge.daemon.health import Health, judge
+from cryobridge.bridge.daemon.news import News
 from cryobridge.bridge.daemon.requests import RequestHandler
+from cryobridge.bridge.daemon.rights import Rights
+from cryobridge.bridge.daemon.views import Views
 from cryobridge.bridge.queue.store import RELION_KIND, Store, StoreUnavailable
 from cryobridge.bridge.queue.submitted import JobQueue
 from cryobridge.bridge.refinements.ledger import Books
@@ -34,6 +38,7 @@ FRIEND = 54322
 class Asker:
     def __init__(self, uid: int) -> None:
         self.uid = uid
+        self.unsent_bytes = 0
         self.sent: list[dict[str, Any]] = []
 
     def send(self, frame: TypedFrame) -> None:
@@ -47,22 +52,42 @@ class Bench:
         self.pool = FakePool()
         self.store = Store(folder / "jobs.sqlite")
         self.books = Books(self.store)
-        self.sessions = Sessions(self.pool, self.books, Deadlines(), self.clock, find=lambda pid: None)
+        rights = Rights()
+        self.news = News(rights, self.clock)
+        ledger = ToldLedger(self.books, self.news, self.clock)
+        self.sessions = Sessions(self.pool, ledger, Deadlines(), self.clock, find=lambda pid: None)
         self.jobs = JobQueue(self.store, self.pool, Limits(**limits), [folder / "open"], self.clock, ["cpu"])
         self.done: list[str] = []
         loop = asyncio.new_event_loop()
         loop.time = self.clock  # type: ignore[method-assign]
+        self.health = Health(True, True, False)
+        feed = Feed(self.news, self.store, self.jobs, self.sessions, self.status, lambda: self.health)
+        feed.start()
+        counts, settings = feed.counts, {"socket": {"value": "/run/secret", "origin": "default"}}
+        views = Views(
+            self.news, rights, self.sessions, counts, self.status, lambda: self.health, lambda: "up 1\n", settings
+        )
         self.requests = RequestHandler(
             loop,
             self.store,
             self.jobs,
             self.sessions,
-            lambda: {"state": "ready", "workers": [dict.fromkeys(("name", "device", "device_name", "state"), "x")]},
-            lambda: Health(True, True, False),
-            lambda: self.done.append("drain"),
-            lambda: self.done.append("stop"),
+            rights,
+            views,
+            *(lambda deed=deed: self.done.append(deed) or deed for deed in ("drain", "resume", "stop")),
         )
         self.loop = loop
+
+    def status(self) -> dict[str, Any]:
+        worker = {
+            **dict.fromkeys(("name", "device", "device_name"), "x"),
+            "state": "ready",
+            "pid": 7,
+            "rss_bytes": 1,
+            "tasks": ["job-secret"],
+            "last_error": "secret.mrc: no",
+        }
+        return {"state": "ready", "version": "1", "uptime_s": 5.0, "socket": "/run/secret", "workers": [worker]}
 
     def ask(self, uid: int, kind: str, **fields: Any) -> dict[str, Any]:
         asker = Asker(uid)
@@ -309,7 +334,9 @@ def test_health_says_what_is_wrong() -> None:
         "socket_ours": True,
     }
     assert judge(**well) == Health(live=True, ready=True, degraded=False, problems=[])
-    assert judge(**{**well, "store_problem": "disk full"}) == Health(True, True, True, ["disk full"])
+    full = judge(**{**well, "store_problem": "/srv/state: disk full"})
+    assert (full.ready, full.degraded, full.problems) == (True, True, ["/srv/state: disk full"])
+    assert full.public == ["the job database cannot be written at the moment"]
     assert not judge(**{**well, "workers_broken": True}).ready
     assert not judge(**{**well, "accepting": False}).ready
     assert not judge(**{**well, "socket_ours": False}).ready
