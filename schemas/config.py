@@ -155,12 +155,18 @@ def load(
     return Loaded(_check(values, "configuration"), origins)
 
 
-def flatten(values: Mapping[str, object], place: str = "") -> dict[str, object]:
+def settings(loaded: Loaded) -> dict[str, dict[str, Any]]:
+    """The configuration as people and programs read it: each value, none of them secret, and where it came from."""
+    values = _flat(loaded.config.model_dump(mode="json"))
+    return {key: {"value": value, "origin": loaded.origins.get(key)} for key, value in values.items()}
+
+
+def _flat(values: Mapping[str, object], place: str = "") -> dict[str, object]:
     """Nested settings under dotted names."""
     flat: dict[str, object] = {}
     for key, value in values.items():
         if isinstance(value, dict):
-            flat |= flatten(value, f"{place}{key}.")
+            flat |= _flat(value, f"{place}{key}.")
         else:
             flat[f"{place}{key}"] = value
     return flat

@@ -21,6 +21,13 @@ def _session(name: str, value: object) -> str:
     return value
 
 
+def _warm(name: str, value: object) -> str:
+    """Another user's refinement has his number before it, as `ps` shows it."""
+    owner, colon, rest = value.partition(":") if isinstance(value, str) else ("", "", "")
+    _session(name, rest if colon and owner.isdecimal() else value)
+    return str(value)
+
+
 def _rows(name: str, value: object) -> tuple[Message, ...]:
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise ValueError(f"'{name}' must be a list of objects")
@@ -54,8 +61,8 @@ class ListJobs(TypedFrame):
     type = "jobs"
     limit: int = fields.whole(1, MAX_JOBS_SHOWN, default=20)
     mine: bool = fields.flag(default=False)
-    state: str | None = fields.text(32, default=None)
-    kind: str | None = fields.text(64, default=None)
+    state: str | None = fields.text(32, default=None, omitted=True)
+    kind: str | None = fields.text(64, default=None, omitted=True)
 
 
 class ReadLog(TypedFrame):
@@ -151,7 +158,7 @@ class ReleaseRefinement(TypedFrame):
     """Let a refinement's warm state go."""
 
     type = "release"
-    session: str = fields.checked(_session)
+    session: str = fields.checked(_warm)
 
 
 # ---- to commands

@@ -13,7 +13,7 @@ from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable
 
 from ..interrupted import interrupted
 from ..terminal import printable
-from . import checking, cryosparc, daemon, jobs
+from . import checking, cryosparc, daemon, jobs, logs, operating, top
 from .kinds import families
 from .nearest import NearestGroup
 
@@ -37,7 +37,8 @@ def cryobridge_command() -> None:
     """
 
 
-for _command in (*daemon.COMMANDS, *jobs.COMMANDS, *checking.COMMANDS, *cryosparc.COMMANDS, *families()):
+_modules = (daemon, logs, top, operating, jobs, checking, cryosparc)
+for _command in (*(command for module in _modules for command in module.COMMANDS), *families()):
     cryobridge_command.add_command(_command)
 
 

@@ -5,8 +5,11 @@ rich is imported only when a table is really drawn, so that `--json` and one-lin
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
+import os
+import pwd
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -42,6 +45,23 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str) 
         # Text, not str: a folder called [red] is no markup.
         grid.add_row(*(Text(printable(cell)) for cell in row))
     console.print(grid)
+
+
+def user(uid: object) -> str:
+    """A user's name; his number where he has none here."""
+    if isinstance(uid, int):
+        with contextlib.suppress(KeyError, OverflowError):
+            return pwd.getpwuid(uid).pw_name
+    return str(uid)
+
+
+def jobs_table(columns: Sequence[str], rows: Sequence[Sequence[object]], uids: Sequence[object], empty: str) -> None:
+    """Print rows as `table` does, with the user before the last column where not all are the asker's own."""
+    if all(uid in (None, os.getuid()) for uid in uids):
+        table(columns, rows, empty)
+        return
+    with_users = [[*row[:-1], user(uid), row[-1]] for row, uid in zip(rows, uids, strict=True)]
+    table([*columns[:-1], "USER", columns[-1]], with_users, empty)
 
 
 def duration(seconds: object) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from cryobridge import __version__
-from cryobridge.schemas.config import Loaded, flatten
+from cryobridge.schemas.config import Loaded, settings
 from cryobridge.schemas.job import user_kinds
 from cryobridge.schemas.wire import Message
 
@@ -128,9 +128,3 @@ class Outlook:
     def _write(self) -> None:
         if self._file is not None:
             self._file.write(self._text)
-
-
-def settings(loaded: Loaded) -> dict[str, Message]:
-    """The configuration as it is told: each value and where it came from. There are no secrets among them."""
-    values = flatten(loaded.config.model_dump(mode="json"))
-    return {key: {"value": value, "origin": loaded.origins.get(key)} for key, value in values.items()}

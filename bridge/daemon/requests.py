@@ -40,6 +40,7 @@ from cryobridge.schemas.worker_messages import PrepareSession, TaskProgress
 from ..queue.rows import StoredJob
 from ..queue.store import RELION_KIND, Store
 from ..queue.submitted import JobQueue, summary
+from ..refinements.call import session_name
 from ..refinements.pairing import Sessions
 from .rights import Rights
 from .views import Views
@@ -234,11 +235,12 @@ class RequestHandler:
         self._sessions.prepare(PrepareSession(**request.as_values()), client.uid)
         return {"session": request.session}
 
-    def _release(self, client: Asker, session: str) -> Message:
-        owner = self._sessions.owner(session)
-        if owner is None or not self._rights.sees(client.uid, owner):
-            raise InputInvalid(f"there is no refinement {session[:200]} of yours; 'cryobridge ps' lists them")
-        return {"session": session, "released": self._sessions.release(session)}
+    def _release(self, client: Asker, named: str) -> Message:
+        for session in (named, session_name(client.uid, named)):
+            owner = self._sessions.owner(session)
+            if owner is not None and self._rights.sees(client.uid, owner):
+                return {"session": session, "released": self._sessions.release(session)}
+        raise InputInvalid(f"there is no refinement {named[:200]} of yours; 'cryobridge ps' lists them")
 
     # ---- inside
 
