@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 from typing import Any
 
 from cryobridge.schemas.errors import DeadlineExceeded, JobRejected
@@ -11,6 +10,7 @@ from cryobridge.schemas.requests import CancelJob, JobStanding, SubmitJob
 from cryobridge.wrappers.cryosparc.daemon import JobEnd, OnProgress
 
 from .client import DaemonClient
+from .users import user_name
 
 
 class DaemonJobs:
@@ -48,11 +48,3 @@ class DaemonJobs:
         """Stop a job; one that has ended stays as it is."""
         with DaemonClient.connect() as client:
             client.request(CancelJob(job_id=job_id))
-
-
-def user_name(uid: int) -> str:
-    """What a user is called on this machine."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"

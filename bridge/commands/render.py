@@ -5,11 +5,9 @@ rich is imported only when a table is really drawn, so that `--json` and one-lin
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import os
-import pwd
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import click
 
 from ..terminal import printable
+from ..users import user_name
 
 WIDE = 10_000
 """Columns of a "terminal" that never breaks lines, for output that goes to a file or a pipe."""
@@ -47,20 +46,15 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str) 
     console.print(grid)
 
 
-def user(uid: object) -> str:
-    """A user's name; his number where he has none here."""
-    if isinstance(uid, int):
-        with contextlib.suppress(KeyError, OverflowError):
-            return pwd.getpwuid(uid).pw_name
-    return str(uid)
-
-
-def jobs_table(columns: Sequence[str], rows: Sequence[Sequence[object]], uids: Sequence[object], empty: str) -> None:
+def jobs_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], uids: Sequence[int | None], empty: str
+) -> None:
     """Print rows as `table` does, with the user before the last column where not all are the asker's own."""
     if all(uid in (None, os.getuid()) for uid in uids):
         table(columns, rows, empty)
         return
-    with_users = [[*row[:-1], user(uid), row[-1]] for row, uid in zip(rows, uids, strict=True)]
+    names = [None if uid is None else user_name(uid) for uid in uids]
+    with_users = [[*row[:-1], name, row[-1]] for row, name in zip(rows, names, strict=True)]
     table([*columns[:-1], "USER", columns[-1]], with_users, empty)
 
 

@@ -12,6 +12,7 @@ from cryobridge.schemas.news import Board, Table
 from cryobridge.schemas.wire import Message
 
 from ..terminal import printable
+from ..users import user_name
 from . import render
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Screen:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._rate = CallRate()
-        self._names: dict[object, str] = {}
+        self._names: dict[int, str] = {}
 
     def note(self, now: float) -> None:
         """Take notice of what the board says now (monotonic seconds)."""
@@ -150,8 +151,10 @@ class Screen:
 
     def _user(self, row: Message) -> str:
         uid = row.get("uid")
+        if not isinstance(uid, int):
+            return "-"
         if uid not in self._names:
-            self._names[uid] = render.user(uid)
+            self._names[uid] = user_name(uid)
         return self._names[uid]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cryobridge.bridge import daemon_jobs
-from cryobridge.bridge.daemon_jobs import DaemonJobs, user_name
+from cryobridge.bridge.daemon_jobs import DaemonJobs
+from cryobridge.bridge.users import user_name
 from cryobridge.schemas.errors import JobRejected
 
 

@@ -125,7 +125,7 @@ def test_jobs_are_asked_for_by_state_and_kind_and_others_are_named(
     ]
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[-2:] == ["USER", "OUTPUT"]
-    assert lines[1].split()[-2:] == ["987654", "/o"]
+    assert lines[1].split()[-3:] == ["user", "987654", "/o"]
     assert cli.run(["jobs", "--state", "lost"]) == 2
 
 

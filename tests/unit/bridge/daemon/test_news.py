@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.door import door, settle
 from support.fake_pool import Clock
 
 from cryobridge.bridge.daemon.news import SNAPSHOT_EVERY_S, Change, News
@@ -18,7 +23,7 @@ from cryobridge.schemas.frames import TypedFrame
 from cryobridge.schemas.messages import Heartbeat
 from cryobridge.schemas.news import Board, NewsEvent, NewsLost, Snapshot, Table, What
 from cryobridge.schemas.requests import TO_COMMAND
-from cryobridge.schemas.wire import HEARTBEAT_S, encode
+from cryobridge.schemas.wire import HEARTBEAT_S, Decoder, encode
 
 SERVICE, ANNE, BERT = 900, 1001, 1002
 
@@ -264,3 +269,46 @@ def test_health_is_said_in_words_for_the_one_who_asks() -> None:
     assert Sight(ANNE, everything=False).row(Table.HEALTH, row)["problems"] == ["something is wrong"]
     assert "anne" in str(Sight(SERVICE, everything=True).row(Table.HEALTH, row))
     assert "public" not in Sight(SERVICE, everything=True).row(Table.HEALTH, row)
+
+
+def test_a_follower_on_a_socket_that_reads_nothing_does_not_grow_the_daemon(tmp_path: Path) -> None:
+    bench = Bench()
+    text = "x" * 500
+
+    async def attack() -> None:
+        async with door(tmp_path) as one:
+            clients: list[Any] = []
+
+            def follow(client: Any) -> None:
+                clients.append(client)
+                bench.news.follow(client)
+
+            one.answers.answer = follow
+            sock = await one.connect()
+            sock.send(encode({"type": "follow", "who": "slow"}))
+            await settle()
+            tracemalloc.start()
+            before, _ = tracemalloc.get_traced_memory()
+            for number in range(20_000):
+                bench.news.put(What.JOB_PROGRESS, Table.JOBS, "1", {"uid": clients[0].uid, "text": f"{number}{text}"})
+                if number % 200 == 0:
+                    bench.clock.now += 1.0
+                    bench.news.tick(bench.clock())
+                    await asyncio.sleep(0)
+            grown = tracemalloc.get_traced_memory()[0] - before
+            tracemalloc.stop()
+            assert clients[0].unsent_bytes < MAX_UNTAKEN_NEWS_BYTES + 2048
+            assert grown < 500_000, "of ten million bytes that happened"
+            decoder, board = Decoder(), Board()
+            for _ in range(200):
+                with contextlib.suppress(BlockingIOError):
+                    for frame in decoder.feed(sock.recv(1 << 20)):
+                        if frame.type in ("snapshot", "event"):
+                            board.take(TO_COMMAND.decode(frame.message))
+                await settle(5)
+                bench.clock.now += SNAPSHOT_EVERY_S
+                bench.news.tick(bench.clock())
+            assert board.row(Table.JOBS, "1")["text"] == f"{19_999}{text}"
+            bench.news.gone(clients[0])
+
+    asyncio.run(attack())
