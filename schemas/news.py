@@ -17,7 +17,7 @@ MAX_NAME_CHARACTERS = 4800
 _MOST = 2**53
 
 
-class Table(StrEnum):
+class NewsTable(StrEnum):
     """What there are rows of."""
 
     DAEMON = "daemon"  # one row, "daemon"
@@ -86,7 +86,7 @@ class NewsEvent(TypedFrame):
     what
         What happened: a word of `What`, or of a newer daemon.
     table, name
-        Whose row: a word of `Table`, and the row's key in it.
+        Whose row: a word of `NewsTable`, and the row's key in it.
     row
         The whole row as it is now; of one that is gone, its last words.
     gone
@@ -140,11 +140,11 @@ class Board:
             self.tables.setdefault(told.table, {})[told.name] = dict(told.row)
         self.number = told.number
 
-    def rows(self, table: Table) -> list[Message]:
+    def rows(self, table: NewsTable) -> list[Message]:
         """The rows of a table, in the order in which they came."""
         return [row for row in self.tables.get(table, {}).values() if isinstance(row, dict)]
 
-    def row(self, table: Table, key: str) -> Message:
+    def row(self, table: NewsTable, key: str) -> Message:
         """One row; empty where there is none."""
         row = self.tables.get(table, {}).get(key)
         return row if isinstance(row, dict) else {}

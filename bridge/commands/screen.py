@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from cryobridge.schemas.news import Board, Table
+from cryobridge.schemas.news import Board, NewsTable
 from cryobridge.schemas.wire import Message
 
 from ..terminal import printable
@@ -68,32 +68,32 @@ class Screen:
 
     def note(self, now: float) -> None:
         """Take notice of what the board says now (monotonic seconds)."""
-        self._rate.note(now, sum(self._board.row(Table.COUNTS, "calls").values()))
+        self._rate.note(now, sum(self._board.row(NewsTable.COUNTS, "calls").values()))
 
     def page(self, now: float, wall_now: float) -> RenderableType:
         """The whole page; `now` is in monotonic seconds, `wall_now` in seconds since 1970."""
         from rich.console import Group
 
         parts: list[RenderableType] = [self._head(now, wall_now), self._devices()]
-        problems = self._board.row(Table.HEALTH, "health").get("problems") or []
+        problems = self._board.row(NewsTable.HEALTH, "health").get("problems") or []
         parts += [_text(f"problem: {problem}", "red") for problem in problems]
-        if self._board.rows(Table.REFINEMENTS):
+        if self._board.rows(NewsTable.REFINEMENTS):
             parts += ["", self._refinements(wall_now)]
         return Group(*parts, "", self._queue())
 
     # ---- parts
 
     def _head(self, now: float, wall_now: float) -> RenderableType:
-        daemon, calls = self._board.row(Table.DAEMON, "daemon"), self._board.row(Table.COUNTS, "calls")
+        daemon, calls = self._board.row(NewsTable.DAEMON, "daemon"), self._board.row(NewsTable.COUNTS, "calls")
         since = daemon.get("started_at")
         up = render.duration(wall_now - since) if isinstance(since, int | float) else "-"
-        opened = self._board.row(Table.COUNTS, "open").get("calls", 0)
+        opened = self._board.row(NewsTable.COUNTS, "open").get("calls", 0)
         rate = self._rate.per_minute(now)
         words = [f"cryobridge {daemon.get('version')}", str(daemon.get("state")), f"up {up}"]
         words.append(f"calls: {opened} under way, {rate or 0} in the last minute")
         words += [f"{count} {outcome}" for outcome, count in calls.items()]
         line = "   ".join(words)
-        last = self._board.row(Table.FALLBACK, "last")
+        last = self._board.row(NewsTable.FALLBACK, "last")
         if last:
             where = f"{last.get('session')}, iteration {last.get('iteration')}"
             line += f"\nlast fallback: {render.moment(last.get('at'))} {where}: {printable(last.get('line'))}"
@@ -101,7 +101,7 @@ class Screen:
 
     def _devices(self) -> RenderableType:
         grid = _grid("DEVICE", "STATE", "MEMORY", "", "DOING")
-        for worker in self._board.rows(Table.WORKERS):
+        for worker in self._board.rows(NewsTable.WORKERS):
             fraction, doing = self._doing(worker)
             device = worker.get("device_name") or worker.get("device")
             grid.add_row(
@@ -112,11 +112,11 @@ class Screen:
     def _doing(self, worker: Message) -> tuple[float | None, str]:
         """How far the work of a worker is, and whose it is, as far as that is shown."""
         name = worker.get("name")
-        for call in self._board.rows(Table.CALLS):
+        for call in self._board.rows(NewsTable.CALLS):
             if call.get("worker") == name:
                 halves = ", ".join(f"half {half} {state}" for half, state in (call.get("halves") or {}).items())
                 return None, f"{self._user(call)}: {call.get('session')} iteration {call.get('iteration')}: {halves}"
-        for job in self._board.rows(Table.JOBS):
+        for job in self._board.rows(NewsTable.JOBS):
             if job.get("worker") == name and job.get("state") == "running":
                 progress = job.get("progress") or {}
                 words = f"{self._user(job)}: {job.get('kind')} {job.get('job_id')}"
@@ -126,7 +126,7 @@ class Screen:
 
     def _refinements(self, wall_now: float) -> RenderableType:
         grid = _grid("REFINEMENT", "USER", "ITERATION", "CORRECTED", "STANDARD", "FAILED", "IDLE", "LAST")
-        rows = sorted(self._board.rows(Table.REFINEMENTS), key=lambda row: -(row.get("last_call_at") or 0))
+        rows = sorted(self._board.rows(NewsTable.REFINEMENTS), key=lambda row: -(row.get("last_call_at") or 0))
         for row in rows[:MOST_ROWS]:
             at = row.get("last_call_at")
             idle = render.duration(max(0.0, wall_now - at)) if isinstance(at, int | float) else "-"
@@ -138,13 +138,13 @@ class Screen:
         return grid
 
     def _queue(self) -> RenderableType:
-        jobs = self._board.rows(Table.JOBS)
+        jobs = self._board.rows(NewsTable.JOBS)
         waiting = Counter(self._user(job) for job in jobs if job.get("state") == "queued")
         running = Counter(self._user(job) for job in jobs if job.get("state") == "running")
         grid = _grid("QUEUE", "RUNNING", "WAITING")
         for user in sorted({*waiting, *running}):
             grid.add_row(_text(user), _text(running[user] or "0"), _text(waiting[user] or "0"))
-        hidden = sum(self._board.row(Table.COUNTS, "queue").values()) - waiting.total()
+        hidden = sum(self._board.row(NewsTable.COUNTS, "queue").values()) - waiting.total()
         if hidden > 0:
             grid.add_row(_text("others"), _text("-"), _text(hidden))
         return grid if grid.row_count else _text("no jobs run or wait")

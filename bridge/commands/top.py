@@ -57,7 +57,7 @@ def _print_lines(client: DaemonClient, once: bool) -> None:
             sys.stdout.flush()
         except BrokenPipeError:
             # Whoever read has gone, and what Python would still write at its end goes nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_NONBLOCK), sys.stdout.fileno())
             return
         if once:
             return

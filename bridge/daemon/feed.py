@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from cryobridge.schemas.news import Table, What
+from cryobridge.schemas.news import NewsTable, What
 from cryobridge.schemas.state import TERMINAL, JobState
 from cryobridge.schemas.wire import Message
 from cryobridge.schemas.worker_messages import TaskProgress
@@ -81,7 +81,7 @@ class ToldLedger:
             "worker": None,
             "began_at": self._wall_clock(),
         }
-        self._news.put(What.CALL_BEGAN, Table.CALLS, iteration.id, row)
+        self._news.put(What.CALL_BEGAN, NewsTable.CALLS, iteration.id, row)
 
     def end_iteration(self, iteration: Iteration, verdict: Verdict) -> None:
         """How it ended (`Ledger`); one that ended before it was booked is told of when it is."""
@@ -91,14 +91,14 @@ class ToldLedger:
             return
         outcome = "corrected" if verdict.corrected else "fallback" if verdict.failed else "standard"
         said = {"outcome": outcome, "code": str(verdict.code), "text": verdict.line}
-        last = {**self._news.rows(Table.CALLS)[iteration.id], **said, "seconds": round(self._clock() - began, 3)}
-        self._news.drop(What(f"call_{outcome}"), Table.CALLS, iteration.id, last)
+        last = {**self._news.rows(NewsTable.CALLS)[iteration.id], **said, "seconds": round(self._clock() - began, 3)}
+        self._news.drop(What(f"call_{outcome}"), NewsTable.CALLS, iteration.id, last)
         self._outcomes[outcome] += 1
-        self._news.put(What.COUNTED, Table.COUNTS, "calls", dict(self._outcomes))
+        self._news.put(What.COUNTED, NewsTable.COUNTS, "calls", dict(self._outcomes))
         if outcome == "fallback":
             keys = ("session", "uid", "iteration", "code")
             row = {"at": self._wall_clock(), **{key: last[key] for key in keys}, "line": verdict.line}
-            self._news.put(What.CALL_FALLBACK, Table.FALLBACK, "last", row)
+            self._news.put(What.CALL_FALLBACK, NewsTable.FALLBACK, "last", row)
 
 
 class Jobs(Protocol):
@@ -168,7 +168,7 @@ class Feed:
         """Read what there is, once, and listen from now on."""
         self.counts.update(self._store.counts())
         for job in self._store.queued():
-            self._news.put(What.JOB_QUEUED, Table.JOBS, job.id, _job_row(job, {}))
+            self._news.put(What.JOB_QUEUED, NewsTable.JOBS, job.id, _job_row(job, {}))
         self._store.on_change(self.booked)
         self._jobs.on_progress(self._progress.__setitem__)
         self._look()
@@ -182,14 +182,14 @@ class Feed:
             self._counted = False
         if job.kind == RELION_KIND:
             return  # told as a call
-        known = self._news.rows(Table.JOBS).get(job.id, {})
+        known = self._news.rows(NewsTable.JOBS).get(job.id, {})
         if job.state in TERMINAL:
             self._progress.pop(job.id, None)
-            self._news.drop(What.JOB_ENDED, Table.JOBS, job.id, _job_row(job, known))
+            self._news.drop(What.JOB_ENDED, NewsTable.JOBS, job.id, _job_row(job, known))
         else:
             again = before is not job.state and job.state is not JobState.RUNNING
             what = What.JOB_NOTED if before is job.state else _JOBS[job.state]
-            self._news.put(what, Table.JOBS, job.id, _job_row(job, {} if again else known))
+            self._news.put(what, NewsTable.JOBS, job.id, _job_row(job, {} if again else known))
 
     def tick(self) -> None:
         """Tell what has changed since the last look."""
@@ -205,26 +205,26 @@ class Feed:
         self._look_at_workers(status.pop("workers"))
         for job_id, worker in self._jobs.places().items():
             self._change_job(What.JOB_PROGRESS, job_id, worker=worker)
-        calls = self._news.rows(Table.CALLS)
+        calls = self._news.rows(NewsTable.CALLS)
         for call in self._refinements.running():
             row = calls.get(call["job_id"])
             if row is not None:
                 changed = {"halves": call["halves"], "worker": call["worker"]}
-                self._news.put(What.CALL_CHANGED, Table.CALLS, call["job_id"], {**row, **changed})
+                self._news.put(What.CALL_CHANGED, NewsTable.CALLS, call["job_id"], {**row, **changed})
         self._look_at_refinements()
         health = self._health()
-        self._news.put(What.HEALTH_CHANGED, Table.HEALTH, "health", health.as_row())
+        self._news.put(What.HEALTH_CHANGED, NewsTable.HEALTH, "health", health.as_row())
         status["started_at"] = (
-            self._news.rows(Table.DAEMON)
+            self._news.rows(NewsTable.DAEMON)
             .get("daemon", {})
             .get("started_at", round(self._wall_clock() - status["uptime_s"]))
         )
         daemon = {key: value for key, value in status.items() if key not in ("uptime_s", "clients")}
-        self._news.put(What.DAEMON_CHANGED, Table.DAEMON, "daemon", daemon)
+        self._news.put(What.DAEMON_CHANGED, NewsTable.DAEMON, "daemon", daemon)
         self._count()
 
     def _look_at_workers(self, workers: list[Message]) -> None:
-        known, memory = self._news.rows(Table.WORKERS), self._memory()
+        known, memory = self._news.rows(NewsTable.WORKERS), self._memory()
         for worker in workers:
             row = {key: value for key, value in worker.items() if key not in ("still_s", "task")}
             total, free = memory.get(row["device"], (None, None))
@@ -239,14 +239,14 @@ class Feed:
             if before["pid"] is not None and row["pid"] not in (None, before["pid"]):
                 # Ended and started again between two looks.
                 ended = {**before, "pid": None, "state": WorkerState.FAILED.value, "tasks": [], "busy": False}
-                self._news.put(What.WORKER_ENDED, Table.WORKERS, row["name"], ended)
+                self._news.put(What.WORKER_ENDED, NewsTable.WORKERS, row["name"], ended)
                 before = ended
             same = before["state"] == row["state"]
             what = What.WORKER_CHANGED if same else _WORKERS[row["state"]]
-            self._news.put(what, Table.WORKERS, row["name"], row)
+            self._news.put(what, NewsTable.WORKERS, row["name"], row)
 
     def _look_at_refinements(self) -> None:
-        known = self._news.rows(Table.REFINEMENTS)
+        known = self._news.rows(NewsTable.REFINEMENTS)
         now, there = self._wall_clock(), set()
         for one in self._refinements.snapshot():
             row = {key: value for key, value in one.items() if key != "idle_s"}
@@ -255,26 +255,26 @@ class Feed:
             # Its clock is another one: the time of the last call is told anew only when there was one.
             new = row["calls"] != before.get("calls") or row["iteration"] != before.get("iteration")
             row["last_call_at"] = round(now - one["idle_s"], 1) if new else before["last_call_at"]
-            self._news.put(What.REFINEMENT_CHANGED, Table.REFINEMENTS, row["session"], row)
+            self._news.put(What.REFINEMENT_CHANGED, NewsTable.REFINEMENTS, row["session"], row)
         for session in [session for session in known if session not in there]:
-            self._news.drop(What.REFINEMENT_RELEASED, Table.REFINEMENTS, session)
+            self._news.drop(What.REFINEMENT_RELEASED, NewsTable.REFINEMENTS, session)
 
     def _change_job(self, what: What, job_id: str, **changed: object) -> None:
-        row = self._news.rows(Table.JOBS).get(job_id)
+        row = self._news.rows(NewsTable.JOBS).get(job_id)
         if row is not None:
-            self._news.put(what, Table.JOBS, job_id, {**row, **changed})
+            self._news.put(what, NewsTable.JOBS, job_id, {**row, **changed})
 
     def _count(self) -> None:
         if not self._counted:
             self._counted = True
             waiting = Counter(
-                row["priority"] for row in self._news.rows(Table.JOBS).values() if row["state"] == JobState.QUEUED
+                row["priority"] for row in self._news.rows(NewsTable.JOBS).values() if row["state"] == JobState.QUEUED
             )
-            self._news.put(What.COUNTED, Table.COUNTS, "jobs", {str(key): n for key, n in self.counts.items()})
+            self._news.put(What.COUNTED, NewsTable.COUNTS, "jobs", {str(key): n for key, n in self.counts.items()})
             queue = {name: waiting[name] for name in PRIORITIES.values()}
-            self._news.put(What.COUNTED, Table.COUNTS, "queue", queue)
-        there = {"calls": self._refinements.open_calls, "refinements": len(self._news.rows(Table.REFINEMENTS))}
-        self._news.put(What.COUNTED, Table.COUNTS, "open", there)
+            self._news.put(What.COUNTED, NewsTable.COUNTS, "queue", queue)
+        there = {"calls": self._refinements.open_calls, "refinements": len(self._news.rows(NewsTable.REFINEMENTS))}
+        self._news.put(What.COUNTED, NewsTable.COUNTS, "open", there)
 
 
 def _job_row(job: StoredJob, known: Message) -> Message:

@@ -6,12 +6,12 @@ counts as "other". So anybody may read them.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from cryobridge.schemas.codes import Code
-from cryobridge.schemas.news import Table, What
+from cryobridge.schemas.news import NewsTable, What
 
 from .news import Change, News
 
@@ -45,57 +45,24 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._news = news
         self._kinds = frozenset(kinds)
-        self.registry = own = CollectorRegistry()
-        self._jobs = Counter(
-            "cryobridge_jobs", "Jobs that have ended, by how", ["kind", "state", "reason"], registry=own
+        self.registry = CollectorRegistry()
+        self._jobs = self._counter("jobs", "Jobs that have ended, by how", "kind", "state", "reason")
+        self._job_s = self._times("job", "From a job's start to its end", _JOB_BUCKETS_S, "kind")
+        self._queue_s = self._times("queue", "From submission to the first start", _QUEUE_BUCKETS_S, "priority")
+        self._queue = self._gauge("queue_length", "Jobs that wait", "priority")
+        self._calls = self._counter("calls", "Iterations that were answered, by how", "outcome", "reason")
+        self._call_s = self._times("call", "From an iteration's first call to its answer", _CALL_BUCKETS_S, "outcome")
+        self._open_calls = self._gauge("open_calls", "Calls of RELION that wait for an answer")
+        self._fallbacks = self._counter("fallback", "Iterations without the correction that was wanted", "reason")
+        self._restarts = self._counter("worker_restarts", "Workers that ended and were not meant to", "device")
+        self._memory = self._gauge(
+            "device_memory_bytes", "Total and free of a GPU, and what the worker has of the host's", "device", "role"
         )
-        self._job_s = Histogram(
-            "cryobridge_job_seconds", "From a job's start to its end", ["kind"], buckets=_JOB_BUCKETS_S, registry=own
-        )
-        self._queue_s = Histogram(
-            "cryobridge_queue_seconds",
-            "From a job's submission to its first start",
-            ["priority"],
-            buckets=_QUEUE_BUCKETS_S,
-            registry=own,
-        )
-        self._queue = Gauge("cryobridge_queue_length", "Jobs that wait", ["priority"], registry=own)
-        self._calls = Counter(
-            "cryobridge_calls",
-            "Iterations of refinements that were answered, by how",
-            ["outcome", "reason"],
-            registry=own,
-        )
-        self._call_s = Histogram(
-            "cryobridge_call_seconds",
-            "From an iteration's first call to its answer",
-            ["outcome"],
-            buckets=_CALL_BUCKETS_S,
-            registry=own,
-        )
-        self._open_calls = Gauge("cryobridge_open_calls", "Calls of RELION that wait for an answer", registry=own)
-        self._fallbacks = Counter(
-            "cryobridge_fallback",
-            "Iterations that got the standard map in place of a correction",
-            ["reason"],
-            registry=own,
-        )
-        self._restarts = Counter(
-            "cryobridge_worker_restarts", "Workers that ended and were not meant to", ["device"], registry=own
-        )
-        self._memory = Gauge(
-            "cryobridge_device_memory_bytes",
-            "Memory: total and free of a GPU, and what the worker has of the host's",
-            ["device", "role"],
-            registry=own,
-        )
-        self._sessions = Gauge("cryobridge_session_count", "Refinements that are kept warm", registry=own)
-        self._up = Gauge("cryobridge_up", "1 while the daemon runs", registry=own)
-        self._ready = Gauge("cryobridge_ready", "1 while it takes calls", registry=own)
-        self._degraded = Gauge("cryobridge_degraded", "1 while something is wrong that it works around", registry=own)
-        build = Gauge("cryobridge_build_info", "Always 1; the version is in the label", ["version"], registry=own)
-        build.labels(version).set(1)
-        self._up.set(1)
+        self._sessions = self._gauge("session_count", "Refinements that are kept warm")
+        self._ready = self._gauge("ready", "1 while it takes calls")
+        self._degraded = self._gauge("degraded", "1 while something is wrong that it works around")
+        self._gauge("up", "1 while the daemon runs").set(1)
+        self._gauge("build_info", "Always 1; the version is in the label", "version").labels(version).set(1)
         for code in Code:
             # There from the start, for an increase of what was not there before is none to Prometheus.
             if code.is_failure:
@@ -105,19 +72,28 @@ class Metrics:
     def text(self) -> str:
         """All figures as they are now, in Prometheus' text format."""
         rows = self._news.rows
-        health = rows(Table.HEALTH).get("health", {})
+        health = rows(NewsTable.HEALTH).get("health", {})
         self._ready.set(bool(health.get("ready")))
         self._degraded.set(bool(health.get("degraded")))
-        self._sessions.set(len(rows(Table.REFINEMENTS)))
-        self._open_calls.set(rows(Table.COUNTS).get("open", {}).get("calls", 0))
-        for priority, count in rows(Table.COUNTS).get("queue", {}).items():
+        self._sessions.set(len(rows(NewsTable.REFINEMENTS)))
+        self._open_calls.set(rows(NewsTable.COUNTS).get("open", {}).get("calls", 0))
+        for priority, count in rows(NewsTable.COUNTS).get("queue", {}).items():
             self._queue.labels(priority).set(count)
-        for worker in rows(Table.WORKERS).values():
+        for worker in rows(NewsTable.WORKERS).values():
             roles = {"total": "device_total_bytes", "free": "device_free_bytes", "worker": "rss_bytes"}
             for role, key in roles.items():
                 if worker[key] is not None:
                     self._memory.labels(worker["device"], role).set(worker[key])
         return generate_latest(self.registry).decode()
+
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(f"cryobridge_{name}", what, labels, registry=self.registry)
+
+    def _gauge(self, name: str, what: str, *labels: str) -> Gauge:
+        return Gauge(f"cryobridge_{name}", what, labels, registry=self.registry)
+
+    def _times(self, name: str, what: str, buckets_s: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(f"cryobridge_{name}_seconds", what, labels, buckets=buckets_s, registry=self.registry)
 
     def _take(self, change: Change) -> None:
         row = change.row
@@ -128,13 +104,13 @@ class Metrics:
                 self._job_s.labels(kind).observe(max(0.0, row["finished_at"] - row["started_at"]))
         elif change.what is What.JOB_STARTED and row["attempts"] == 1:
             self._queue_s.labels(row["priority"]).observe(max(0.0, row["started_at"] - row["created_at"]))
-        elif change.table is Table.CALLS and change.what in _OUTCOMES:
+        elif change.table is NewsTable.CALLS and change.what in _OUTCOMES:
             outcome = _OUTCOMES[change.what]
             self._calls.labels(outcome, _reason(row["code"])).inc()
             self._call_s.labels(outcome).observe(row["seconds"])
             if change.what is What.CALL_FALLBACK:
                 self._fallbacks.labels(_reason(row["code"])).inc()
-        elif change.table is Table.WORKERS:
+        elif change.table is NewsTable.WORKERS:
             restarts = self._restarts.labels(row["device"])
             if change.what is What.WORKER_ENDED and row["state"] == "failed":
                 restarts.inc()

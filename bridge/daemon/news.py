@@ -16,11 +16,11 @@ from cryobridge.schemas.bounds import MAX_FOLLOWERS_PER_USER, MAX_UNTAKEN_NEWS_B
 from cryobridge.schemas.errors import JobRejected
 from cryobridge.schemas.frames import TypedFrame
 from cryobridge.schemas.messages import Heartbeat
-from cryobridge.schemas.news import NewsEvent, Snapshot, Table, What
+from cryobridge.schemas.news import NewsEvent, NewsTable, Snapshot, What
 from cryobridge.schemas.wire import HEARTBEAT_S, Message
 
 from .rights import Rights
-from .sight import Sight
+from .sight import RowSight
 
 SNAPSHOT_EVERY_S = 1.0
 """A follower that loses events is told how things are no more often than this."""
@@ -46,7 +46,7 @@ class Change:
     """A row as it was and as it is; `row` of one that is gone are its last words."""
 
     what: What
-    table: Table
+    table: NewsTable
     name: str
     before: Message | None
     row: Message
@@ -56,7 +56,7 @@ class Change:
 @dataclass(eq=False)
 class _Follower:
     listener: Listener
-    sight: Sight
+    sight: RowSight
     told_at: float
     number: int = 0
     behind: bool = False
@@ -80,13 +80,13 @@ class News:
         self._rights = rights
         self._clock = clock
         self._wall_clock = wall_clock
-        self._tables: dict[Table, dict[str, Message]] = {table: {} for table in Table}
+        self._tables: dict[NewsTable, dict[str, Message]] = {table: {} for table in NewsTable}
         self._followers: list[_Follower] = []
         self._watchers: list[Callable[[Change], None]] = []
 
     # ---- from the parts
 
-    def put(self, what: What, table: Table, name: str, row: Message) -> None:
+    def put(self, what: What, table: NewsTable, name: str, row: Message) -> None:
         """Say what a row is now; a row that is as it was is no news, unless its log has a new line."""
         before = self._tables[table].get(name)
         if before == row and what is not What.JOB_NOTED:
@@ -94,13 +94,13 @@ class News:
         self._tables[table][name] = row
         self._tell(Change(what, table, name, before, row))
 
-    def drop(self, what: What, table: Table, name: str, last: Message | None = None) -> None:
+    def drop(self, what: What, table: NewsTable, name: str, last: Message | None = None) -> None:
         """Say that a row is gone, with its last words; nothing where there is no such row."""
         before = self._tables[table].pop(name, None)
         if before is not None:
             self._tell(Change(what, table, name, before, before if last is None else last, gone=True))
 
-    def rows(self, table: Table) -> Mapping[str, Message]:
+    def rows(self, table: NewsTable) -> Mapping[str, Message]:
         """The rows of a table by name; not to be changed."""
         return self._tables[table]
 
@@ -110,7 +110,7 @@ class News:
 
     # ---- from those who follow
 
-    def seen_by(self, sight: Sight, table: Table) -> list[Message]:
+    def seen_by(self, sight: RowSight, table: NewsTable) -> list[Message]:
         """The rows of a table as somebody sees them."""
         seen = (sight.row(table, row) for row in self._tables[table].values())
         return [row for row in seen if row is not None]
@@ -124,7 +124,7 @@ class News:
             If the connection follows already, or its user has as many that do as he may.
         """
         now = self._clock()
-        follower = _Follower(listener, Sight.of(listener.uid, self._rights), now)
+        follower = _Follower(listener, RowSight.of(listener.uid, self._rights), now)
         if not once:
             if any(one.listener is listener for one in self._followers):
                 raise JobRejected("this connection follows already")
@@ -144,7 +144,7 @@ class News:
         for one in list(self._followers):
             everything = self._rights.operates(one.listener.uid)
             if everything != one.sight.everything:
-                one.sight = Sight(one.listener.uid, everything)
+                one.sight = RowSight(one.listener.uid, everything)
                 one.behind, one.snapshot_at = True, 0.0
             if one.behind:
                 if not one.listener.unsent_bytes and now - one.snapshot_at >= SNAPSHOT_EVERY_S:

@@ -22,7 +22,7 @@ from .metrics import Metrics
 from .metrics_file import WRITE_EVERY_S, MetricsFile
 from .news import News
 from .rights import Rights
-from .views import Views
+from .views import DaemonViews
 
 _LAST_WRITE_S = 1.0
 
@@ -91,12 +91,12 @@ class Outlook:
         devices: Sequence[str],
         status: Callable[[], Message],
         health: Callable[[], Health],
-    ) -> Views:
+    ) -> DaemonViews:
         """Take the parts that there is to tell of; returns what answers for them."""
         memory = DeviceMemory(devices)
         self._asking = Aside(memory.ask, WRITE_EVERY_S)
         self._feed = Feed(self.news, self._store, jobs, sessions, status, health, memory.known)
-        return Views(
+        return DaemonViews(
             self.news,
             self._rights,
             sessions,

@@ -105,14 +105,7 @@ class Daemon:
         self._store_problem: str | None = None
         self.done = asyncio.Event()
         devices = worker_devices(config.devices)
-        self.pool = Pool(
-            loop,
-            devices,
-            config.deadlines,
-            folder,
-            keep_alive_s=config.keep_alive_s,
-            spawn=spawn,
-        )
+        self.pool = Pool(loop, devices, config.deadlines, folder, keep_alive_s=config.keep_alive_s, spawn=spawn)
         self._books = Books(store, loop.time)
         self._outlook = Outlook(loop, loaded, rights, store, self._books)
         self.sessions = Sessions(

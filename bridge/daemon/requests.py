@@ -43,7 +43,7 @@ from ..queue.submitted import JobQueue, summary
 from ..refinements.call import session_name
 from ..refinements.pairing import Sessions
 from .rights import Rights
-from .views import Views
+from .views import DaemonViews
 
 MAX_WAIT_S = 86_400.0
 LEAST_ID_CHARACTERS = 8
@@ -94,7 +94,7 @@ class RequestHandler:
         jobs: JobQueue,
         sessions: Sessions,
         rights: Rights,
-        views: Views,
+        views: DaemonViews,
         drain: Callable[[], str],
         resume: Callable[[], str],
         stop: Callable[[], str],

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from cryobridge.schemas.news import Table
+from cryobridge.schemas.news import NewsTable
 from cryobridge.schemas.wire import Message
 
 from .rights import Rights
 
 _FOR_ALL = {
-    Table.DAEMON: ("state", "version", "started_at"),
-    Table.WORKERS: ("name", "device", "device_name", "state", "busy"),
+    NewsTable.DAEMON: ("state", "version", "started_at"),
+    NewsTable.WORKERS: ("name", "device", "device_name", "state", "busy"),
 }
-_OWNED = (Table.REFINEMENTS, Table.CALLS, Table.JOBS, Table.FALLBACK)
+_OWNED = (NewsTable.REFINEMENTS, NewsTable.CALLS, NewsTable.JOBS, NewsTable.FALLBACK)
 
 
-class Sight:
+class RowSight:
     """One asker's.
 
     Parameters
@@ -30,15 +30,15 @@ class Sight:
         self.everything = everything
 
     @classmethod
-    def of(cls, uid: int, rights: Rights) -> Sight:
+    def of(cls, uid: int, rights: Rights) -> RowSight:
         """What a user sees now."""
         return cls(uid, rights.operates(uid))
 
-    def row(self, table: Table, row: Message | None) -> Message | None:
+    def row(self, table: NewsTable, row: Message | None) -> Message | None:
         """A row as he sees it; None where he sees nothing of it."""
         if row is None:
             return None
-        if table is Table.HEALTH:
+        if table is NewsTable.HEALTH:
             return self.health(row)
         if table in _OWNED:
             return row if self.everything or row.get("uid") == self.uid else None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Protocol
 
-from cryobridge.schemas.news import Table
+from cryobridge.schemas.news import NewsTable
 from cryobridge.schemas.wire import Message
 
 from ..queue.store import RELION_KIND
@@ -18,7 +18,7 @@ from .feed import Refinements
 from .health import Health
 from .news import Listener, News
 from .rights import Rights
-from .sight import Sight
+from .sight import RowSight
 
 _STATUS_FOR_ALL = ("state", "version", "uptime_s")
 _JOB_KEYS = ("job_id", "kind", "uid", "state", "progress", "worker")
@@ -32,7 +32,7 @@ class KnownRefinements(Refinements, Protocol):
         """When a correction was last wanted and not had."""
 
 
-class Views:
+class DaemonViews:
     """Answers those who want to know.
 
     Parameters
@@ -69,9 +69,9 @@ class Views:
 
     def status(self, uid: int) -> Message:
         """How the daemon is."""
-        sight = Sight.of(uid, self._rights)
+        sight = RowSight.of(uid, self._rights)
         fields = self._status()
-        workers = [sight.row(Table.WORKERS, {**one, "busy": bool(one["tasks"])}) for one in fields["workers"]]
+        workers = [sight.row(NewsTable.WORKERS, {**one, "busy": bool(one["tasks"])}) for one in fields["workers"]]
         fallback = self._refinements.last_fallback
         if not sight.everything:
             fields = {key: fields[key] for key in _STATUS_FOR_ALL}
@@ -79,25 +79,25 @@ class Views:
             **fields,
             "workers": workers,
             "health": sight.health(self._health().as_row()),
-            "sessions": self._seen(sight, Table.REFINEMENTS, self._refinements.snapshot()),
+            "sessions": self._seen(sight, NewsTable.REFINEMENTS, self._refinements.snapshot()),
             "queue": {
                 **{str(state): n for state, n in self._counts.items()},
                 "open_calls": self._refinements.open_calls,
             },
-            "last_fallback": None if fallback is None else sight.row(Table.FALLBACK, asdict(fallback)),
+            "last_fallback": None if fallback is None else sight.row(NewsTable.FALLBACK, asdict(fallback)),
         }
 
     def processes(self, uid: int) -> Message:
         """What runs or waits, and which refinements are warm."""
-        sight = Sight.of(uid, self._rights)
+        sight = RowSight.of(uid, self._rights)
         jobs = sorted(
-            self._news.seen_by(sight, Table.JOBS),
+            self._news.seen_by(sight, NewsTable.JOBS),
             key=lambda row: (row["state"] != "running", row["priority"] != "interactive"),
         )
-        calls = self._seen(sight, Table.CALLS, self._refinements.running())
+        calls = self._seen(sight, NewsTable.CALLS, self._refinements.running())
         return {
             "processes": calls + [{key: row[key] for key in _JOB_KEYS} for row in jobs if row["kind"] != RELION_KIND],
-            "sessions": self._seen(sight, Table.REFINEMENTS, self._refinements.snapshot()),
+            "sessions": self._seen(sight, NewsTable.REFINEMENTS, self._refinements.snapshot()),
         }
 
     def follow(self, listener: Listener, *, once: bool) -> None:
@@ -122,5 +122,5 @@ class Views:
         self._news.gone(listener)
 
     @staticmethod
-    def _seen(sight: Sight, table: Table, rows: list[Message]) -> list[Message]:
+    def _seen(sight: RowSight, table: NewsTable, rows: list[Message]) -> list[Message]:
         return [row for row in rows if sight.row(table, row) is not None]

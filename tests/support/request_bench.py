@@ -13,7 +13,7 @@ from cryobridge.bridge.daemon.health import Health
 from cryobridge.bridge.daemon.news import News
 from cryobridge.bridge.daemon.requests import RequestHandler
 from cryobridge.bridge.daemon.rights import Rights
-from cryobridge.bridge.daemon.views import Views
+from cryobridge.bridge.daemon.views import DaemonViews
 from cryobridge.bridge.queue.store import Store
 from cryobridge.bridge.queue.submitted import JobQueue
 from cryobridge.bridge.refinements.ledger import Books
@@ -57,7 +57,7 @@ class RequestBench:
         feed = self.feed = Feed(self.news, self.store, self.jobs, self.sessions, self.status, lambda: self.health)
         feed.start()
         counts, settings = feed.counts, {"socket": {"value": "/run/secret", "origin": "default"}}
-        views = Views(
+        views = DaemonViews(
             self.news, rights, self.sessions, counts, self.status, lambda: self.health, lambda: "up 1\n", settings
         )
         self.requests = RequestHandler(

@@ -16,7 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.daemon_process import DaemonProcess, call_both, wait_for
 
-from cryobridge.schemas.news import Board, NewsEvent, Snapshot, Table
+from cryobridge.schemas.news import Board, NewsEvent, NewsTable, Snapshot
 from cryobridge.schemas.requests import TO_COMMAND
 from cryobridge.schemas.wire import Channel
 
@@ -45,7 +45,7 @@ class Following:
             if isinstance(told, NewsEvent):
                 self.events.append(told)
 
-    def what(self, table: Table) -> list[str]:
+    def what(self, table: NewsTable) -> list[str]:
         return [event.what for event in self.events if event.table == table]
 
 
@@ -83,7 +83,7 @@ def test_jobs_and_calls_are_told_in_order_and_what_was_told_is_the_next_snapshot
     hooks = call_both(daemon)
     assert [hook.ended()[0] for hook in hooks] == ["commit", "commit"]
     following.until(lambda: sum(event.what == "job_ended" for event in following.events) == 2)
-    following.until(lambda: following.board.row(Table.COUNTS, "jobs").get("succeeded") == 3)
+    following.until(lambda: following.board.row(NewsTable.COUNTS, "jobs").get("succeeded") == 3)
     for job in jobs:
         told = [event for event in following.events if event.name == job]
         whats = [event.what for event in told if event.what not in ("job_progress", "job_noted")]
@@ -91,34 +91,34 @@ def test_jobs_and_calls_are_told_in_order_and_what_was_told_is_the_next_snapshot
         assert (told[-1].row["state"], told[-1].gone) == ("succeeded", True)
         assert {"text": "working", "fraction": 0.5} in [event.row["progress"] for event in told]
         assert "worker-0" in [event.row["worker"] for event in told]
-    calls = following.what(Table.CALLS)
+    calls = following.what(NewsTable.CALLS)
     assert (calls[0], calls[-1]) == ("call_began", "call_corrected")
     numbers = [event.number for event in following.events]
     assert numbers == list(range(2, len(numbers) + 2))
     # Told a moment later: the hooks have left, and the worker is idle.
-    following.until(lambda: not following.board.row(Table.COUNTS, "open")["calls"])
-    following.until(lambda: not following.board.row(Table.WORKERS, "worker-0")["busy"])
+    following.until(lambda: not following.board.row(NewsTable.COUNTS, "open")["calls"])
+    following.until(lambda: not following.board.row(NewsTable.WORKERS, "worker-0")["busy"])
     other = follow(daemon)
     following.until(lambda: other.board.tables == following.board.tables)
-    assert other.board.row(Table.COUNTS, "calls") == {"corrected": 1, "standard": 0, "fallback": 0}
+    assert other.board.row(NewsTable.COUNTS, "calls") == {"corrected": 1, "standard": 0, "fallback": 0}
 
 
 def test_a_worker_that_dies_and_a_drain_are_told_and_counted(daemon: DaemonProcess, tmp_path: Path) -> None:
     following = follow(daemon)
-    following.until(lambda: "worker_ready" in following.what(Table.WORKERS))
+    following.until(lambda: "worker_ready" in following.what(NewsTable.WORKERS))
     os.kill(daemon.worker_pid(), signal.SIGKILL)
-    following.until(lambda: following.what(Table.WORKERS).count("worker_ready") == 2)
-    whats = [what for what in following.what(Table.WORKERS) if what != "worker_changed"]
+    following.until(lambda: following.what(NewsTable.WORKERS).count("worker_ready") == 2)
+    whats = [what for what in following.what(NewsTable.WORKERS) if what != "worker_changed"]
     assert whats[-3:] == ["worker_ended", "worker_started", "worker_ready"]
-    assert "health_changed" in following.what(Table.HEALTH)
+    assert "health_changed" in following.what(NewsTable.HEALTH)
     assert answer(daemon, "ready") == (0, "ready\n")
     assert answer(daemon, "drain", "--json")[0] == 0
-    following.until(lambda: following.board.row(Table.DAEMON, "daemon")["state"] == "draining")
+    following.until(lambda: following.board.row(NewsTable.DAEMON, "daemon")["state"] == "draining")
     code, words = answer(daemon, "ready")
     assert (code, words.startswith("not ready: the daemon is draining")) == (4, True)
     assert answer(daemon, "live") == (0, "live\n")
     assert answer(daemon, "resume")[0] == 0
-    following.until(lambda: following.board.row(Table.DAEMON, "daemon")["state"] == "ready")
+    following.until(lambda: following.board.row(NewsTable.DAEMON, "daemon")["state"] == "ready")
     assert [hook.ended()[0] for hook in call_both(daemon)] == ["commit", "commit"]
     code, text = answer(daemon, "metrics")
     found = {

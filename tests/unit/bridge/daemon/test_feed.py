@@ -23,7 +23,7 @@ from cryobridge.bridge.refinements.pairing import Sessions
 from cryobridge.schemas.codes import ForeignCode
 from cryobridge.schemas.config import Deadlines, Limits
 from cryobridge.schemas.messages import Verified
-from cryobridge.schemas.news import Table
+from cryobridge.schemas.news import NewsTable
 from cryobridge.schemas.worker_messages import JobDone, TaskFailed, TaskProgress
 
 ME = os.getuid()
@@ -82,7 +82,7 @@ class Bench:
         }
         return self.jobs.submit(spec, ME).id
 
-    def told(self, table: Table) -> list[str]:
+    def told(self, table: NewsTable) -> list[str]:
         """What was told of a table since the last time."""
         told = [one.what.value for one in self.changes if one.table is table]
         self.changes[:] = [one for one in self.changes if one.table is not table]
@@ -115,14 +115,14 @@ def test_a_job_is_told_of_from_its_booking_to_its_end(bench: Bench) -> None:
     bench.jobs.task_frame(task, TaskProgress(task=task.id, text="one", fraction=0.1))
     bench.jobs.task_frame(task, TaskProgress(task=task.id, text="two", fraction=0.2))
     bench.feed.tick()
-    row = bench.news.rows(Table.JOBS)[job_id]
+    row = bench.news.rows(NewsTable.JOBS)[job_id]
     assert (row["state"], row["worker"], row["progress"]) == ("running", "worker-0", {"text": "two", "fraction": 0.2})
     bench.clock.now += 30
     bench.jobs.task_frame(task, JobDone(task=task.id, result={}))
-    assert bench.told(Table.JOBS) == [
+    assert bench.told(NewsTable.JOBS) == [
         *("job_queued", "job_progress", "job_started", "job_noted", "job_progress", "job_ended"),
     ]
-    assert bench.news.rows(Table.JOBS) == {}
+    assert bench.news.rows(NewsTable.JOBS) == {}
     assert bench.feed.counts == bench.store.counts()
     figures = bench.figures()
     assert figures["cryobridge_jobs_total{kind=map.fsc3d,reason=none,state=succeeded}"] == 1
@@ -139,8 +139,8 @@ def test_a_job_whose_worker_dies_is_interrupted_queued_and_started_again(bench: 
         bench.pool.die()
     bench.jobs.tick(bench.clock())
     one = ["job_started", "job_interrupted", "job_queued"]
-    assert bench.told(Table.JOBS) == ["job_queued", *one, *one, "job_started", "job_interrupted", "job_ended"]
-    assert job_id not in bench.news.rows(Table.JOBS)
+    assert bench.told(NewsTable.JOBS) == ["job_queued", *one, *one, "job_started", "job_interrupted", "job_ended"]
+    assert job_id not in bench.news.rows(NewsTable.JOBS)
     assert bench.feed.counts == bench.store.counts()
     assert bench.figures()["cryobridge_jobs_total{kind=map.fsc3d,reason=worker_died,state=failed}"] == 1
 
@@ -157,9 +157,9 @@ def test_what_could_not_be_booked_is_told_when_it_is(bench: Bench, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(bench.store, "together", full)
         bench.jobs.task_frame(task, JobDone(task=task.id, result={}))
-        assert bench.told(Table.JOBS) == ["job_queued", "job_started"]
+        assert bench.told(NewsTable.JOBS) == ["job_queued", "job_started"]
     bench.jobs.tick(bench.clock.now + 5)
-    assert bench.told(Table.JOBS) == ["job_ended"]
+    assert bench.told(NewsTable.JOBS) == ["job_ended"]
 
 
 def test_the_database_is_asked_once_and_what_was_there_is_known(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,8 +168,8 @@ def test_the_database_is_asked_once_and_what_was_there_is_known(bench: Bench, mo
     bench.store.start(done.id)
     bench.store.succeed(done.id, {})
     bench.start()
-    assert list(bench.news.rows(Table.JOBS)) == ["old"]
-    assert bench.news.rows(Table.COUNTS)["jobs"] == bench.store.counts()
+    assert list(bench.news.rows(NewsTable.JOBS)) == ["old"]
+    assert bench.news.rows(NewsTable.COUNTS)["jobs"] == bench.store.counts()
     for question in ("counts", "queued", "running", "newest", "open_jobs", "events"):
         monkeypatch.setattr(bench.store, question, lambda *_, **__: pytest.fail("the database was asked"))
     for _ in range(3):
@@ -194,7 +194,7 @@ def test_a_call_is_told_of_from_its_beginning_to_one_of_three_ends(
     bench.sessions.call(hooks[0], call_frame([1]))
     bench.sessions.call(hooks[1], call_frame([2]))
     bench.feed.tick()
-    (row,) = bench.news.rows(Table.CALLS).values()
+    (row,) = bench.news.rows(NewsTable.CALLS).values()
     assert (row["halves"], row["worker"]) == ({"1": "computing", "2": "computing"}, "worker-0")
     bench.clock.now += 7
     for half in (1, 2):
@@ -204,10 +204,10 @@ def test_a_call_is_told_of_from_its_beginning_to_one_of_three_ends(
         for hook, half in zip(hooks, (1, 2), strict=True):
             frame = hook.last("corrected")
             bench.sessions.verified(hook, Verified(half=half, ticket=frame["ticket"]))
-    assert bench.told(Table.CALLS) == ["call_began", "call_changed", told]
-    assert bench.news.rows(Table.CALLS) == {}
-    assert bench.news.rows(Table.COUNTS)["calls"][outcome] == 1
-    assert ("last" in bench.news.rows(Table.FALLBACK)) is (outcome == "fallback")
+    assert bench.told(NewsTable.CALLS) == ["call_began", "call_changed", told]
+    assert bench.news.rows(NewsTable.CALLS) == {}
+    assert bench.news.rows(NewsTable.COUNTS)["calls"][outcome] == 1
+    assert ("last" in bench.news.rows(NewsTable.FALLBACK)) is (outcome == "fallback")
     figures = bench.figures()
     assert figures[f"cryobridge_calls_total{{outcome={outcome},reason={reason}}}"] == 1
     assert figures[f"cryobridge_call_seconds_sum{{outcome={outcome}}}"] == 7
@@ -220,16 +220,16 @@ def test_a_refinement_is_told_of_when_it_calls_and_not_merely_because_time_goes_
     bench.start()
     bench.sessions.call(FakeHook([1]), call_frame([1]))
     bench.feed.tick()
-    row = bench.news.rows(Table.REFINEMENTS)["/project/job001/run"]
+    row = bench.news.rows(NewsTable.REFINEMENTS)["/project/job001/run"]
     assert row["last_call_at"] == bench.clock()
     assert bench.figures()["cryobridge_session_count"] == 1
     for _ in range(5):
         bench.clock.now += 1.3
         bench.feed.tick()
-    assert bench.told(Table.REFINEMENTS) == ["refinement_changed"]
+    assert bench.told(NewsTable.REFINEMENTS) == ["refinement_changed"]
     bench.sessions.release("/project/job001/run")
     bench.feed.tick()
-    assert bench.told(Table.REFINEMENTS) == ["refinement_released"]
+    assert bench.told(NewsTable.REFINEMENTS) == ["refinement_released"]
 
 
 def test_workers_are_told_of_as_they_start_get_ready_end_and_are_replaced_between_two_looks(bench: Bench) -> None:
@@ -245,7 +245,7 @@ def test_workers_are_told_of_as_they_start_get_ready_end_and_are_replaced_betwee
     ):
         bench.worker.update(change)
         bench.feed.tick()
-    assert bench.told(Table.WORKERS) == [
+    assert bench.told(NewsTable.WORKERS) == [
         *("worker_ready", "worker_changed", "worker_ended", "worker_started", "worker_ready"),
         *("worker_ended", "worker_ready"),
     ]
@@ -269,8 +269,8 @@ def test_health_and_drain_are_told(bench: Bench) -> None:
     bench.health = Health(True, False, True, ["gpu"], ["a worker"])
     bench.feed.tick()
     bench.feed.tick()
-    assert bench.told(Table.HEALTH) == ["health_changed"]
-    assert bench.told(Table.DAEMON) == [], "its age is no news"
+    assert bench.told(NewsTable.HEALTH) == ["health_changed"]
+    assert bench.told(NewsTable.DAEMON) == [], "its age is no news"
     figures = bench.figures()
     assert (figures["cryobridge_ready"], figures["cryobridge_degraded"], figures["cryobridge_up"]) == (0, 1, 1)
 
@@ -279,7 +279,7 @@ def test_no_user_path_message_or_foreign_word_becomes_a_label(bench: Bench) -> N
     bench.start()
     bench.submit()
     task = bench.pool.only("job")
-    failed = TaskFailed(task=task.id, code=ForeignCode("secret_code"), text="/home/anne/secret.mrc")
+    failed = TaskFailed(task=task.id, code=ForeignCode("secret_code"), text="/people/anne/secret.mrc")
     bench.jobs.task_frame(task, failed)
     bench.store.add("secret.kind", {}, ME, job_id="x")
     bench.store.start("x")

@@ -16,12 +16,12 @@ from support.fake_pool import Clock
 
 from cryobridge.bridge.daemon.news import SNAPSHOT_EVERY_S, Change, News
 from cryobridge.bridge.daemon.rights import Rights
-from cryobridge.bridge.daemon.sight import Sight
+from cryobridge.bridge.daemon.sight import RowSight
 from cryobridge.schemas.bounds import MAX_FOLLOWERS_PER_USER, MAX_UNTAKEN_NEWS_BYTES
 from cryobridge.schemas.errors import JobRejected
 from cryobridge.schemas.frames import TypedFrame
 from cryobridge.schemas.messages import Heartbeat
-from cryobridge.schemas.news import Board, NewsEvent, NewsLost, Snapshot, Table, What
+from cryobridge.schemas.news import Board, NewsEvent, NewsLost, NewsTable, Snapshot, What
 from cryobridge.schemas.requests import TO_COMMAND
 from cryobridge.schemas.wire import HEARTBEAT_S, Decoder, encode
 
@@ -59,12 +59,12 @@ def health(text: str) -> dict[str, Any]:
     return {"live": True, "ready": True, "degraded": True, "problems": [text], "public": ["something is wrong"]}
 
 
-def row_of(table: Table, uid: int, text: str) -> dict[str, Any]:
-    rows: dict[Table, dict[str, Any]] = {
-        Table.HEALTH: health(text),
-        Table.DAEMON: {"state": "ready", "version": "1", "started_at": 1.0, "socket": text},
-        Table.COUNTS: {"jobs": len(text)},
-        Table.WORKERS: {
+def row_of(table: NewsTable, uid: int, text: str) -> dict[str, Any]:
+    rows: dict[NewsTable, dict[str, Any]] = {
+        NewsTable.HEALTH: health(text),
+        NewsTable.DAEMON: {"state": "ready", "version": "1", "started_at": 1.0, "socket": text},
+        NewsTable.COUNTS: {"jobs": len(text)},
+        NewsTable.WORKERS: {
             **dict.fromkeys(("name", "device", "device_name", "state"), "x"),
             "busy": uid == ANNE,
             "tasks": [text],
@@ -100,7 +100,7 @@ def bench() -> Bench:
 
 deeds = st.tuples(
     st.sampled_from(["put", "put", "put", "drop", "sleep", "wake", "tick"]),
-    st.sampled_from(list(Table)),
+    st.sampled_from(list(NewsTable)),
     st.sampled_from(["a", "b"]),
     st.text(st.sampled_from("xyz"), max_size=2),
 )
@@ -141,7 +141,7 @@ def test_nothing_of_another_users_reaches_a_follower_but_counts(history: list[An
     bert = bench.follow(BERT)
     for deed, table, name, _ in history:
         if deed == "put":
-            bench.news.put(What.JOB_STARTED, table, name, row_of(table, ANNE, "/home/anne/secret.mrc"))
+            bench.news.put(What.JOB_STARTED, table, name, row_of(table, ANNE, "/people/anne/secret.mrc"))
         elif deed == "drop":
             bench.news.drop(What.JOB_ENDED, table, name)
     assert "anne" not in str([frame.as_message() for frame in bert.frames])
@@ -151,25 +151,25 @@ def test_nothing_of_another_users_reaches_a_follower_but_counts(history: list[An
 
 def test_each_event_has_the_next_number_and_the_row_as_it_is(bench: Bench) -> None:
     anne = bench.follow(ANNE)
-    bench.news.put(What.JOB_QUEUED, Table.JOBS, "1", {"uid": ANNE, "state": "queued"})
-    bench.news.put(What.JOB_QUEUED, Table.JOBS, "2", {"uid": BERT, "state": "queued"})
-    bench.news.put(What.JOB_STARTED, Table.JOBS, "1", {"uid": ANNE, "state": "running"})
-    bench.news.drop(What.JOB_ENDED, Table.JOBS, "1", {"uid": ANNE, "state": "failed"})
+    bench.news.put(What.JOB_QUEUED, NewsTable.JOBS, "1", {"uid": ANNE, "state": "queued"})
+    bench.news.put(What.JOB_QUEUED, NewsTable.JOBS, "2", {"uid": BERT, "state": "queued"})
+    bench.news.put(What.JOB_STARTED, NewsTable.JOBS, "1", {"uid": ANNE, "state": "running"})
+    bench.news.drop(What.JOB_ENDED, NewsTable.JOBS, "1", {"uid": ANNE, "state": "failed"})
     events = [frame for frame in anne.frames if isinstance(frame, NewsEvent)]
     assert [(one.number, one.what, one.row["state"], one.gone) for one in events] == [
         (2, "job_queued", "queued", False),
         (3, "job_started", "running", False),
         (4, "job_ended", "failed", True),
     ]
-    assert anne.board().rows(Table.JOBS) == []
+    assert anne.board().rows(NewsTable.JOBS) == []
 
 
 def test_a_row_that_stays_as_it_is_is_no_news_unless_its_log_has_a_new_line(bench: Bench) -> None:
     anne = bench.follow(ANNE)
     for _ in range(3):
-        bench.news.put(What.JOB_PROGRESS, Table.JOBS, "1", {"uid": ANNE})
+        bench.news.put(What.JOB_PROGRESS, NewsTable.JOBS, "1", {"uid": ANNE})
     assert len(anne.told()) == 2
-    bench.news.put(What.JOB_NOTED, Table.JOBS, "1", {"uid": ANNE})
+    bench.news.put(What.JOB_NOTED, NewsTable.JOBS, "1", {"uid": ANNE})
     assert [frame.number for frame in anne.told()] == [1, 2, 3]
 
 
@@ -184,14 +184,14 @@ def test_an_event_that_is_not_the_next_one_is_a_loss() -> None:
     assert board.tables == {"jobs": {}}
     board.take(Snapshot(number=2, at=0.0, tables={"jobs": {}}))
     board.take(event)
-    assert board.rows(Table.JOBS) == [{}]
+    assert board.rows(NewsTable.JOBS) == [{}]
 
 
 def test_what_a_slow_follower_is_kept_for_is_bounded_whatever_happens(bench: Bench) -> None:
     anne, quick = bench.follow(ANNE), bench.follow(ANNE)
     anne.asleep = True
     for number in range(10_000):
-        bench.news.put(What.JOB_PROGRESS, Table.JOBS, "1", {"uid": ANNE, "text": f"{number:050}"})
+        bench.news.put(What.JOB_PROGRESS, NewsTable.JOBS, "1", {"uid": ANNE, "text": f"{number:050}"})
         if number % 100 == 0:
             bench.clock.now += 1.0
             bench.news.tick(bench.clock())
@@ -208,7 +208,7 @@ def test_a_follower_that_is_always_slow_gets_a_snapshot_a_second_at_most(bench: 
     anne = bench.follow(ANNE)
     for number in range(40):
         anne.unsent_bytes = MAX_UNTAKEN_NEWS_BYTES + 1
-        bench.news.put(What.JOB_PROGRESS, Table.JOBS, "1", {"uid": ANNE, "n": number})
+        bench.news.put(What.JOB_PROGRESS, NewsTable.JOBS, "1", {"uid": ANNE, "n": number})
         anne.unsent_bytes = 0
         bench.clock.now += SNAPSHOT_EVERY_S / 4
         bench.news.tick(bench.clock())
@@ -233,7 +233,7 @@ def test_one_user_has_few_followers_and_one_connection_follows_once(bench: Bench
     bench.news.gone(followers[0])
     with pytest.raises(JobRejected, match="this connection follows"):
         bench.news.follow(followers[1])
-    bench.news.put(What.JOB_QUEUED, Table.JOBS, "1", {"uid": ANNE})
+    bench.news.put(What.JOB_QUEUED, NewsTable.JOBS, "1", {"uid": ANNE})
     assert len(followers[0].told()) == 1
     bench.news.follow(followers[0])
 
@@ -241,7 +241,7 @@ def test_one_user_has_few_followers_and_one_connection_follows_once(bench: Bench
 def test_who_becomes_an_operator_or_is_one_no_longer_gets_a_new_snapshot(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.news.put(What.JOB_QUEUED, Table.JOBS, "1", {"uid": ANNE})
+    bench.news.put(What.JOB_QUEUED, NewsTable.JOBS, "1", {"uid": ANNE})
     bert = bench.follow(BERT)
     assert bert.board().tables["jobs"] == {}
     with monkeypatch.context() as patch:
@@ -255,9 +255,9 @@ def test_who_becomes_an_operator_or_is_one_no_longer_gets_a_new_snapshot(
 def test_parts_of_the_daemon_hear_every_change_whosever(bench: Bench) -> None:
     heard: list[Change] = []
     bench.news.watch(heard.append)
-    bench.news.put(What.JOB_QUEUED, Table.JOBS, "1", {"uid": ANNE})
-    bench.news.drop(What.JOB_ENDED, Table.JOBS, "1")
-    bench.news.drop(What.JOB_ENDED, Table.JOBS, "never")
+    bench.news.put(What.JOB_QUEUED, NewsTable.JOBS, "1", {"uid": ANNE})
+    bench.news.drop(What.JOB_ENDED, NewsTable.JOBS, "1")
+    bench.news.drop(What.JOB_ENDED, NewsTable.JOBS, "never")
     assert [(one.what, one.gone, one.row) for one in heard] == [
         (What.JOB_QUEUED, False, {"uid": ANNE}),
         (What.JOB_ENDED, True, {"uid": ANNE}),
@@ -265,10 +265,10 @@ def test_parts_of_the_daemon_hear_every_change_whosever(bench: Bench) -> None:
 
 
 def test_health_is_said_in_words_for_the_one_who_asks() -> None:
-    row = health("worker-0: /home/anne/secret.mrc: no such file")
-    assert Sight(ANNE, everything=False).row(Table.HEALTH, row)["problems"] == ["something is wrong"]
-    assert "anne" in str(Sight(SERVICE, everything=True).row(Table.HEALTH, row))
-    assert "public" not in Sight(SERVICE, everything=True).row(Table.HEALTH, row)
+    row = health("worker-0: /people/anne/secret.mrc: no such file")
+    assert RowSight(ANNE, everything=False).row(NewsTable.HEALTH, row)["problems"] == ["something is wrong"]
+    assert "anne" in str(RowSight(SERVICE, everything=True).row(NewsTable.HEALTH, row))
+    assert "public" not in RowSight(SERVICE, everything=True).row(NewsTable.HEALTH, row)
 
 
 def test_a_follower_on_a_socket_that_reads_nothing_does_not_grow_the_daemon(tmp_path: Path) -> None:
@@ -290,7 +290,9 @@ def test_a_follower_on_a_socket_that_reads_nothing_does_not_grow_the_daemon(tmp_
             tracemalloc.start()
             before, _ = tracemalloc.get_traced_memory()
             for number in range(20_000):
-                bench.news.put(What.JOB_PROGRESS, Table.JOBS, "1", {"uid": clients[0].uid, "text": f"{number}{text}"})
+                bench.news.put(
+                    What.JOB_PROGRESS, NewsTable.JOBS, "1", {"uid": clients[0].uid, "text": f"{number}{text}"}
+                )
                 if number % 200 == 0:
                     bench.clock.now += 1.0
                     bench.news.tick(bench.clock())
@@ -308,7 +310,7 @@ def test_a_follower_on_a_socket_that_reads_nothing_does_not_grow_the_daemon(tmp_
                 await settle(5)
                 bench.clock.now += SNAPSHOT_EVERY_S
                 bench.news.tick(bench.clock())
-            assert board.row(Table.JOBS, "1")["text"] == f"{19_999}{text}"
+            assert board.row(NewsTable.JOBS, "1")["text"] == f"{19_999}{text}"
             bench.news.gone(clients[0])
 
     asyncio.run(attack())

@@ -27,7 +27,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[RequestBench]:
         monkeypatch.setattr(bench.rights, "_is_operator", lambda uid: uid == OPERATOR)
         bench.health = judge(
             accepting=True,
-            worker_problem="worker-0 (cpu): ended; its last words: /home/friend/secret.mrc: no such file",
+            worker_problem="worker-0 (cpu): ended; its last words: /people/friend/secret.mrc: no such file",
             workers_broken=False,
             store_problem="/srv/secret/jobs.sqlite: disk full",
             socket_ours=True,
@@ -59,7 +59,7 @@ def test_a_stranger_learns_nothing_of_anybodys_work_files_or_processes(bench: Re
     busy(bench)
     for kind in ("status", "ps", "jobs", "follow", "metrics"):
         said = str(bench.ask(STRANGER, kind))
-        for word in ("secret", "/project", "/srv", "/home", "pid", "state_dir", str(FRIEND), str(bench.folder)):
+        for word in ("secret", "/project", "/srv", "/people", "pid", "state_dir", str(FRIEND), str(bench.folder)):
             assert word not in said, (kind, word)
     status = bench.ask(STRANGER, "status")
     assert set(status) == {
