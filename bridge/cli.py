@@ -10,7 +10,13 @@ from .interrupted import EXIT_INTERRUPTED, Interrupted, ended_by_ctrl_c
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
     try:
+        if words[:1] in (["live"], ["ready"]):
+            from .probe import is_probe, probe
+
+            if is_probe(words):
+                return probe(words[0], as_json="--json" in words)
         # Loading takes tenths of a second, in which Ctrl-C must not show where it struck.
         from .commands.program import answer
 

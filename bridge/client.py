@@ -17,8 +17,17 @@ from typing import Self
 import cryobridge
 from cryobridge.schemas import errors, wire
 from cryobridge.schemas.frames import FrameInvalid
-from cryobridge.schemas.messages import GREETING, Heartbeat, Hello, Refused, Welcome
-from cryobridge.schemas.requests import TO_COMMAND, JobProgress, JobStanding, Request, RequestReply, WaitForJob
+from cryobridge.schemas.messages import GREETING, Hello, Refused, Welcome
+from cryobridge.schemas.news import NewsEvent, Snapshot
+from cryobridge.schemas.requests import (
+    TO_COMMAND,
+    FollowNews,
+    JobProgress,
+    JobStanding,
+    Request,
+    RequestReply,
+    WaitForJob,
+)
 from cryobridge.schemas.state import TERMINAL
 
 CONNECT_TIMEOUT_S = 5.0
@@ -47,6 +56,7 @@ class DaemonClient:
 
     def __init__(self, channel: wire.Channel, path: Path, welcome: Welcome) -> None:
         self._channel = channel
+        self._heard_at = 0.0
         self.path = path
         self.welcome = welcome
 
@@ -136,8 +146,50 @@ class DaemonClient:
                 f"the daemon at {self.path} went away while asked for '{asked.type}'"
             ) from error
         if isinstance(reply, Refused):
-            raise _ERRORS.get(reply.code, errors.CryobridgeError)(reply.text or "the daemon refused without saying why")
+            raise _refusal(reply)
         return reply.answer
+
+    def follow(self, *, once: bool = False) -> None:
+        """Ask for a snapshot of all that there is to see, and for every change from then on unless it is for once.
+
+        `news` gives them; nothing else can be asked over this connection any more.
+
+        Raises
+        ------
+        DaemonUnavailable
+            If the daemon went away.
+        """
+        try:
+            self._channel.send(FollowNews(once=once).as_message())
+        except (wire.WireError, TimeoutError) as error:
+            raise errors.DaemonUnavailable(f"the daemon at {self.path} went away") from error
+        self._heard_at = time.monotonic()
+
+    def news(self, timeout_s: float) -> Snapshot | NewsEvent | None:
+        """What the daemon tells next; None where there was nothing new in `timeout_s`.
+
+        Raises
+        ------
+        CryobridgeError
+            The one whose code the daemon sent: it lets nobody follow who has too many connections that do.
+        DaemonUnavailable
+            If the daemon went away or silent.
+        """
+        try:
+            with contextlib.closing(self._channel.receive(timeout_s)) as frame:
+                told = TO_COMMAND.decode(frame.message)
+        except TimeoutError:
+            if time.monotonic() - self._heard_at > wire.SILENCE_LIMIT_S:
+                raise errors.DaemonUnavailable(f"the daemon at {self.path} says nothing any more") from None
+            return None
+        except wire.WireError as error:
+            raise errors.DaemonUnavailable(f"the daemon at {self.path} went away") from error
+        except FrameInvalid as error:
+            raise errors.DaemonUnavailable(f"the daemon at {self.path} makes no sense ({error}); restart it") from error
+        self._heard_at = time.monotonic()
+        if isinstance(told, Refused):
+            raise _refusal(told)
+        return told if isinstance(told, Snapshot | NewsEvent) else None
 
     def wait(
         self,
@@ -165,6 +217,10 @@ class DaemonClient:
                 raise errors.DeadlineExceeded(f"job {job_id} is still {state} after {timeout_s:g} s; it goes on")
 
 
+def _refusal(refused: Refused) -> errors.CryobridgeError:
+    return _ERRORS.get(refused.code, errors.CryobridgeError)(refused.text or "the daemon refused without saying why")
+
+
 def _greeting(message: wire.Message) -> Welcome | Refused:
     """A daemon's first words; what cannot be read is taken for a refusal, since another version may greet otherwise."""
     try:
@@ -181,7 +237,7 @@ def _next(channel: wire.Channel, timeout_s: float, on_progress: OnProgress | Non
         if isinstance(told, JobProgress):
             if on_progress:
                 on_progress(told.text, told.fraction)
-        elif not isinstance(told, Heartbeat):
+        elif isinstance(told, RequestReply | Refused):
             return told
 
 

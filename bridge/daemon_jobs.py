@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pwd
 from typing import Any
 
 from cryobridge.schemas.errors import DeadlineExceeded
@@ -40,11 +39,3 @@ class DaemonJobs:
         """Stop a job; one that has ended stays as it is."""
         with daemon_of(job_id) as client:
             client.request(CancelJob(job_id=job_id))
-
-
-def user_name(uid: int) -> str:
-    """What a user is called on this machine."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"

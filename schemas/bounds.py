@@ -48,6 +48,10 @@ TURN_S: Final = 0.01
 """A turn begins no other message after this time: some take a thousand times as long to answer as others."""
 MAX_WAITS: Final = 8
 """Jobs whose ends one connection waits for at once."""
+MAX_FOLLOWERS_PER_USER: Final = 8
+"""Connections of one user that follow what happens: a few screens and pages."""
+MAX_UNTAKEN_NEWS_BYTES: Final = 12 * 1024
+"""A follower that has more to take loses what happens next, and is told how things are once it has taken all."""
 MAX_UNTAKEN_BYTES: Final = 1024 * 1024
 """Answers that a client has not taken yet; while there are more, its next messages wait in its socket."""
 MAX_UNTAKEN_BYTES_PER_USER: Final = 64 * 1024 * 1024

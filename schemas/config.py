@@ -10,10 +10,10 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from .errors import InputInvalid
 from .plain_file import open_plain
@@ -75,12 +75,19 @@ class DaemonConfig(StrictModel):
     limits: Limits = Limits()
     watch_roots: list[Path] = Field(default_factory=list, description="folders searched for refinements")
     inbox: Path | None = Field(None, description="folder where job files may be dropped")
+    operators: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(
+        default_factory=list,
+        description="groups or users who see everything, cancel, drain, resume and unload, as root does",
+    )
+    metrics_file: Path | None = Field(
+        None, description="file for Prometheus' node exporter, e.g. .../textfile_collector/cryobridge.prom"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("devices", mode="before")
+    @field_validator("devices", "operators", mode="before")
     @classmethod
-    def _split_devices(cls, value: object) -> object:
-        if isinstance(value, str) and value != "auto":
+    def _split_words(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, str) and (value != "auto" or info.field_name != "devices"):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
 
@@ -162,6 +169,23 @@ def load(
         _set(values, key, value)
         origins[key] = "command line"
     return Loaded(_check(values, "configuration"), origins)
+
+
+def settings(loaded: Loaded) -> dict[str, dict[str, Any]]:
+    """The configuration as people and programs read it: each value, none of them secret, and where it came from."""
+    values = _flat(loaded.config.model_dump(mode="json"))
+    return {key: {"value": value, "origin": loaded.origins.get(key)} for key, value in values.items()}
+
+
+def _flat(values: Mapping[str, object], place: str = "") -> dict[str, object]:
+    """Nested settings under dotted names."""
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{place}{key}.")
+        else:
+            flat[f"{place}{key}"] = value
+    return flat
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from . import fields
 from .frames import Family, Record, TypedFrame
 from .messages import MAX_PATH_CHARACTERS, Heartbeat, Refused
+from .news import NewsEvent, Snapshot
 from .wire import Message
 
 MAX_JOBS_SHOWN = 10_000
@@ -18,6 +19,13 @@ def _session(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.startswith("/") or len(value) > MAX_PATH_CHARACTERS:
         raise ValueError(f"'{name}' must be the job folder and output root, e.g. /project/Refine3D/job012/run")
     return value
+
+
+def _warm(name: str, value: object) -> str:
+    """Another user's refinement has his number before it, as `ps` shows it."""
+    owner, colon, rest = value.partition(":") if isinstance(value, str) else ("", "", "")
+    _session(name, rest if colon and owner.isdecimal() else value)
+    return str(value)
 
 
 def _rows(name: str, value: object) -> tuple[Message, ...]:
@@ -48,10 +56,13 @@ class AskProcesses(TypedFrame):
 
 
 class ListJobs(TypedFrame):
-    """The newest jobs."""
+    """The newest jobs; only the asker's own with `mine`, only those of a state or kind where one is named."""
 
     type = "jobs"
     limit: int = fields.whole(1, MAX_JOBS_SHOWN, default=20)
+    mine: bool = fields.flag(default=False)
+    state: str | None = fields.text(32, default=None, omitted=True)
+    kind: str | None = fields.text(64, default=None, omitted=True)
 
 
 class ReadLog(TypedFrame):
@@ -89,6 +100,31 @@ class DrainDaemon(TypedFrame):
     type = "drain"
 
 
+class ResumeDaemon(TypedFrame):
+    """Take work again after a drain."""
+
+    type = "resume"
+
+
+class FollowNews(TypedFrame):
+    """Send a snapshot of all that the asker may see, then every change, until the asker leaves; `once`: no changes."""
+
+    type = "follow"
+    once: bool = fields.flag(default=False)
+
+
+class AskMetrics(TypedFrame):
+    """The figures that Prometheus reads, as its text format."""
+
+    type = "metrics"
+
+
+class AskSettings(TypedFrame):
+    """The configuration that the daemon runs with, and where each value came from."""
+
+    type = "config"
+
+
 class StopDaemon(TypedFrame):
     """Drain, then end."""
 
@@ -122,7 +158,7 @@ class ReleaseRefinement(TypedFrame):
     """Let a refinement's warm state go."""
 
     type = "release"
-    session: str = fields.checked(_session)
+    session: str = fields.checked(_warm)
 
 
 # ---- to commands
@@ -186,7 +222,11 @@ Request = (
     | SubmitJob
     | WaitForJob
     | DrainDaemon
+    | ResumeDaemon
     | StopDaemon
+    | FollowNews
+    | AskMetrics
+    | AskSettings
     | PrepareRefinement
     | ReleaseRefinement
 )
@@ -200,9 +240,15 @@ FROM_COMMAND = Family[Request](
     SubmitJob,
     WaitForJob,
     DrainDaemon,
+    ResumeDaemon,
     StopDaemon,
+    FollowNews,
+    AskMetrics,
+    AskSettings,
     PrepareRefinement,
     ReleaseRefinement,
 )
-ToCommand = RequestReply | Refused | JobProgress | Heartbeat
-TO_COMMAND = Family[ToCommand]("a daemon does not answer with '{}'", RequestReply, Refused, JobProgress, Heartbeat)
+ToCommand = RequestReply | Refused | JobProgress | Heartbeat | Snapshot | NewsEvent
+TO_COMMAND = Family[ToCommand](
+    "a daemon does not answer with '{}'", RequestReply, Refused, JobProgress, Heartbeat, Snapshot, NewsEvent
+)

@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 
 from cryobridge.schemas.errors import OptionsInvalid
+from cryobridge.schemas.requests import AskSettings
 
+from ..client import DaemonClient
 from ..foreground import run_in_foreground
 from ..interrupted import interrupted
 from ..spoken import NAMES_NAME, as_typed
@@ -72,17 +74,23 @@ def config() -> None:
 
 @config.command("show")
 @click.option("--config", "path", type=click.Path(path_type=Path), help="A configuration file (YAML).")
+@click.option("--running", is_flag=True, help="What the daemon that runs was started with (for its operators).")
 @json_option
-def config_show(path: Path | None, as_json: bool) -> None:
-    """Print every setting with its value and where it came from."""
-    from cryobridge.schemas.config import load
+def config_show(path: Path | None, running: bool, as_json: bool) -> None:
+    """Print every setting with its value and where it came from. There are no secrets among them."""
+    from cryobridge.schemas.config import load, settings
 
-    loaded = load(path)
-    values = flatten(loaded.config.model_dump(mode="json"))
+    if running:
+        if path is not None:
+            raise click.UsageError("--running asks the daemon; it reads no --config")
+        with DaemonClient.connect() as client:
+            values = client.request(AskSettings()).get("settings") or {}
+    else:
+        values = settings(load(path))
     if as_json:
-        render.as_json({key: {"value": value, "origin": loaded.origins.get(key)} for key, value in values.items()})
+        render.as_json(values)
         return
-    rows = [[key, "-" if value is None else value, loaded.origins.get(key)] for key, value in values.items()]
+    rows = [[key, "-" if one["value"] is None else one["value"], one["origin"]] for key, one in values.items()]
     render.table(["KEY", "VALUE", "FROM"], rows, "no settings")
 
 
@@ -99,17 +107,6 @@ def config_reference(path: Path | None) -> None:
         click.echo(tables(), nl=False)
     else:
         write_into(path)
-
-
-def flatten(values: dict[str, object], place: str = "") -> dict[str, object]:
-    """Nested settings under dotted names."""
-    flat: dict[str, object] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{place}{key}.")
-        else:
-            flat[f"{place}{key}"] = value
-    return flat
 
 
 @click.command(context_settings=PASS_THROUGH)

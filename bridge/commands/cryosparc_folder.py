@@ -17,10 +17,10 @@ from cryobridge.schemas import wire
 from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable, InputInvalid, OptionsInvalid
 
 from ..client import DaemonClient
-from ..daemon_jobs import user_name
 from ..foreground import run_in_foreground
 from ..interrupted import Interrupted
 from ..spoken import NAMES_NAME, as_typed
+from ..users import user_name
 from .jobs import given_again, hand_over
 
 if TYPE_CHECKING:

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import click
 
 from cryobridge.schemas import wire
-from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable
+from cryobridge.schemas.errors import DaemonUnavailable
 from cryobridge.schemas.requests import (
     AskProcesses,
     AskStatus,
     DrainDaemon,
-    JobStanding,
-    LogLines,
     Processes,
-    ReadLog,
+    ResumeDaemon,
     StopDaemon,
-    WaitForJob,
 )
-from cryobridge.schemas.state import TERMINAL
 
 from ..client import DaemonClient, degradations
 from ..interrupted import interrupted
@@ -32,8 +26,6 @@ from ..terminal import printable
 from . import render
 
 PASS_THROUGH = {"ignore_unknown_options": True, "help_option_names": []}
-FOLLOW_PAUSE_S = 1.0
-LINES_SHOWN = 40
 STOP_WAIT_S = 90.0
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
@@ -110,14 +102,13 @@ def ps(as_json: bool) -> None:
         render.as_json(reply)
         return
     shown = Processes.read(reply, "the reply to 'ps'")
-    render.table(["JOB", "KIND", "STATE", "WHAT"], [_running_row(row) for row in shown.processes], "nothing runs")
+    rows, uids = [_running_row(row) for row in shown.processes], [row.get("uid") for row in shown.processes]
+    render.jobs_table(["JOB", "KIND", "STATE", "WHAT"], rows, uids, "nothing runs")
     if shown.sessions:
         click.echo()
-        columns = ("session", "iteration", "corrected", "standard", "failed", "last")
-        rows = [
-            [*(row.get(column) for column in columns), render.duration(row.get("idle_s"))] for row in shown.sessions
-        ]
-        render.table([*(column.upper() for column in columns), "IDLE"], rows, "")
+        warm = ("session", "iteration", "corrected", "standard", "failed", "last")
+        rows = [[*(row.get(column) for column in warm), render.duration(row.get("idle_s"))] for row in shown.sessions]
+        render.table([*(column.upper() for column in warm), "IDLE"], rows, "")
 
 
 def _running_row(row: dict[str, Any]) -> list[object]:
@@ -130,77 +121,6 @@ def _running_row(row: dict[str, Any]) -> list[object]:
 
 
 @click.command()
-@click.argument("job_id", required=False)
-@click.option("-f", "--follow", is_flag=True, help="Go on printing until the job is finished, or until Ctrl-C.")
-@click.option(
-    "-n",
-    "--lines",
-    type=click.IntRange(min=1),
-    default=LINES_SHOWN,
-    show_default=True,
-    help="So many, of the daemon's.",
-)
-@json_option
-def logs(job_id: str | None, follow: bool, lines: int, as_json: bool) -> None:
-    """Print the log of job JOB_ID, or the end of the daemon's own; JOB_ID may be the call in RELION's log."""
-    if job_id is None:
-        _daemon_log(follow, lines, as_json)
-    else:
-        _job_log(job_id, follow, as_json)
-
-
-def _daemon_log(follow: bool, count: int, as_json: bool) -> None:
-    from ..log_file import LOG_NAME, DaemonLog
-
-    with contextlib.closing(DaemonLog(_state_folder() / LOG_NAME)) as log:
-        lines = log.last(count)
-        if as_json:
-            render.as_json({"lines": lines})
-            return
-        with interrupted("the daemon goes on"):
-            while True:
-                for line in lines:
-                    click.echo("\n".join(map(printable, line.split("\n"))))
-                if not follow:
-                    return
-                time.sleep(FOLLOW_PAUSE_S)
-                lines = list(log.new_lines())
-
-
-def _state_folder() -> Path:
-    """Where the running daemon keeps its log; where it would, if none runs: then its log matters most."""
-    try:
-        with DaemonClient.connect() as client:
-            folder = client.request(AskStatus()).get("state_dir")
-            if isinstance(folder, str):
-                return Path(folder)
-    except CryobridgeError:
-        pass
-    from cryobridge.schemas.config import load
-
-    return load(None).config.state_path()
-
-
-def _job_log(job_id: str, follow: bool, as_json: bool) -> None:
-    printed = 0
-    how_to_go_on = f"job {job_id} goes on in the daemon: 'cryobridge logs -f {job_id}'" if follow else ""
-    with interrupted(how_to_go_on), DaemonClient.connect() as client:
-        while True:
-            reply = client.request(ReadLog(job_id=job_id))
-            if as_json:
-                render.as_json(reply)
-                return
-            lines = LogLines.read(reply, "the reply to 'logs'").lines
-            for line in lines[printed:]:
-                click.echo(printable(line))
-            printed = len(lines)
-            job = client.request(WaitForJob(job_id=job_id, timeout_s=0.0)) if follow else {}
-            if not follow or JobStanding.read(job, "the reply to 'wait'").state in TERMINAL:
-                return
-            time.sleep(FOLLOW_PAUSE_S)
-
-
-@click.command()
 @json_option
 def drain(as_json: bool) -> None:
     """Let the daemon finish what runs and take nothing new; RELION's calls get the standard map meanwhile."""
@@ -209,18 +129,34 @@ def drain(as_json: bool) -> None:
     if as_json:
         render.as_json(reply)
     else:
-        click.echo("draining: running work is finished, nothing new is taken; 'cryobridge stop' ends the daemon")
+        click.echo(
+            "draining: running work is finished, no new calls are taken; 'cryobridge resume' takes them again, "
+            "'cryobridge stop' ends the daemon"
+        )
+
+
+@click.command()
+@json_option
+def resume(as_json: bool) -> None:
+    """Let the daemon take calls again after a drain."""
+    with DaemonClient.connect() as client:
+        reply = client.request(ResumeDaemon())
+    if as_json:
+        render.as_json(reply)
+    else:
+        click.echo("calls are taken again")
 
 
 @click.command()
 @click.option("--no-wait", is_flag=True, help="Return at once, not when the daemon is gone.")
-def stop(no_wait: bool) -> int:
+@json_option
+def stop(no_wait: bool, as_json: bool) -> int:
     """End the daemon: running calls are answered first, jobs stop at a checkpoint and go on at the next start."""
     with interrupted("the daemon may be ending: 'cryobridge status' says how it is"):
-        return _stop(no_wait)
+        return _stop(no_wait, as_json)
 
 
-def _stop(no_wait: bool) -> int:
+def _stop(no_wait: bool, as_json: bool) -> int:
     with DaemonClient.connect() as client:
         pid = client.welcome.pid
         client.request(StopDaemon())
@@ -237,8 +173,12 @@ def _stop(no_wait: bool) -> int:
             )
             return wire.EXIT_FAILED
         time.sleep(0.1)
-    click.echo("stopping" if no_wait else "stopped")
+    state = "stopping" if no_wait else "stopped"
+    if as_json:
+        render.as_json({"state": state})
+    else:
+        click.echo(state)
     return wire.EXIT_OK
 
 
-COMMANDS = (serve, status, ps, logs, drain, stop)
+COMMANDS = (serve, status, ps, drain, resume, stop)

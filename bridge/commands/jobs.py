@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,30 +109,62 @@ def given_again(job: Job) -> Iterator[None]:
 
 @click.command("jobs")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, newest first.")
+@click.option("--mine/--all", default=False, help="Your own only, or all that you may see (the default).")
+@click.option("--state", type=click.Choice([state.value for state in JobState]), help="Only those in this state.")
+@click.option("--kind", metavar="KIND", help="Only those of this kind, e.g. map.correct or relion.reconstruct.")
 @json_option
-def list_jobs(limit: int, as_json: bool) -> None:
-    """List jobs, newest first."""
+def list_jobs(limit: int, mine: bool, state: str | None, kind: str | None, as_json: bool) -> None:
+    """List jobs, newest first; root, the daemon's user and operators see everybody's."""
     with DaemonClient.connect() as client:
-        reply = client.request(ListJobs(limit=limit))
+        reply = client.request(ListJobs(limit=limit, mine=mine, state=state, kind=kind))
     if as_json:
         render.as_json(reply)
         return
+    jobs = reply.get("jobs", [])
     columns = ("job_id", "kind", "state", "reason", "created_at", "output")
     rows = [
         [render.moment(job.get(column)) if column == "created_at" else job.get(column) for column in columns]
-        for job in reply.get("jobs", [])
+        for job in jobs
     ]
-    render.table([column.upper() for column in columns], rows, "no jobs yet")
+    empty = "no such jobs" if mine or state or kind else "no jobs yet"
+    render.jobs_table([column.upper() for column in columns], rows, [job.get("uid") for job in jobs], empty)
 
 
 @click.command()
-@click.argument("job_id")
+@click.argument("job_ids", metavar="JOB_ID...", nargs=-1, required=True)
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=0), help="Give up after this many seconds (exit 4).")
 @json_option
-def wait(job_id: str, timeout_s: float | None, as_json: bool) -> int:
-    """Wait until job JOB_ID is finished: exit 0 if it succeeded, 1 if not, 4 if it still runs."""
+def wait(job_ids: tuple[str, ...], timeout_s: float | None, as_json: bool) -> int:
+    """Wait until jobs are finished: exit 0 if all succeeded, 1 if one did not, else 4 if one still runs."""
     with DaemonClient.connect() as client:
-        return _wait_for(client, job_id, timeout_s, as_json)
+        if len(job_ids) == 1:
+            return _wait_for(client, job_ids[0], timeout_s, as_json)
+        return _wait_for_all(client, job_ids, timeout_s, as_json)
+
+
+def _wait_for_all(client: DaemonClient, job_ids: tuple[str, ...], timeout_s: float | None, as_json: bool) -> int:
+    end = None if timeout_s is None else time.monotonic() + timeout_s
+    codes, replies = [], []
+    go_on = f"the jobs go on in the daemon: 'cryobridge wait {' '.join(job_ids)}'"
+    for job_id in job_ids:
+        left = None if end is None else max(0.0, end - time.monotonic())
+        shown, report = shown_progress()
+        try:
+            with interrupted(go_on), shown:
+                reply = client.wait(job_id, left, on_progress=report)
+        except DeadlineExceeded as error:
+            codes.append(wire.EXIT_DEGRADED)
+            replies.append({"job_id": job_id, "state": "unfinished", "text": str(error)})
+        else:
+            job = JobStanding.read(reply, "the reply to 'wait'")
+            codes.append(wire.EXIT_OK if job.state == JobState.SUCCEEDED else wire.EXIT_FAILED)
+            replies.append({**reply, "job_id": job_id})
+        if not as_json:
+            last = JobStanding.read(replies[-1], "the reply to 'wait'")
+            click.echo(f"{job_id}: {last.state}{_reason(last)}", err=codes[-1] != wire.EXIT_OK)
+    if as_json:
+        render.as_json({"jobs": replies})
+    return wire.EXIT_FAILED if wire.EXIT_FAILED in codes else max(codes)
 
 
 def _wait_for(client: DaemonClient, job_id: str, timeout_s: float | None, as_json: bool) -> int:

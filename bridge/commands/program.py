@@ -13,7 +13,7 @@ from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable
 
 from ..interrupted import interrupted
 from ..terminal import printable
-from . import checking, cryosparc, daemon, jobs, with_program
+from . import checking, cryosparc, daemon, jobs, logs, operating, top, with_program
 from .kinds import families
 from .nearest import NearestGroup
 
@@ -37,14 +37,8 @@ def cryobridge_command() -> None:
     """
 
 
-for _command in (
-    *daemon.COMMANDS,
-    *jobs.COMMANDS,
-    *checking.COMMANDS,
-    *cryosparc.COMMANDS,
-    *with_program.COMMANDS,
-    *families(),
-):
+_modules = (daemon, logs, top, operating, jobs, checking, cryosparc, with_program)
+for _command in (*(command for module in _modules for command in module.COMMANDS), *families()):
     cryobridge_command.add_command(_command)
 
 

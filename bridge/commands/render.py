@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import click
 
 from ..terminal import printable
+from ..users import user_name
 
 WIDE = 10_000
 """Columns of a "terminal" that never breaks lines, for output that goes to a file or a pipe."""
@@ -42,6 +44,18 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str) 
         # Text, not str: a folder called [red] is no markup.
         grid.add_row(*(Text(printable(cell)) for cell in row))
     console.print(grid)
+
+
+def jobs_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], uids: Sequence[int | None], empty: str
+) -> None:
+    """Print rows as `table` does, with the user before the last column where not all are the asker's own."""
+    if all(uid in (None, os.getuid()) for uid in uids):
+        table(columns, rows, empty)
+        return
+    names = [None if uid is None else user_name(uid) for uid in uids]
+    with_users = [[*row[:-1], name, row[-1]] for row, name in zip(rows, names, strict=True)]
+    table([*columns[:-1], "USER", columns[-1]], with_users, empty)
 
 
 def duration(seconds: object) -> str:

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from cryobridge import __version__
 from cryobridge.schemas.codes import Code
-from cryobridge.schemas.config import DaemonConfig, Loaded
-from cryobridge.schemas.errors import CryobridgeError
-from cryobridge.schemas.wire import EXIT_FAILED, EXIT_OK, Message
+from cryobridge.schemas.config import Loaded
+from cryobridge.schemas.errors import CryobridgeError, JobRejected
+from cryobridge.schemas.wire import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Message
 
 from ..log_file import LOG_NAME
 from ..pool.place import Spawn
@@ -33,7 +33,9 @@ from ..watch.announce import Watching
 from . import logs
 from .health import Health, judge
 from .listening import AlreadyRunning, ListeningSocket, listen, notify_systemd
+from .outlook import Outlook
 from .requests import RequestHandler
+from .rights import Rights
 from .server import Server
 from .workforce import Workforce
 
@@ -50,8 +52,10 @@ class Daemon:
 
     Parameters
     ----------
-    config
-        As loaded.
+    loaded
+        The configuration.
+    rights
+        Who may see and do what.
     listening
         Its address, held.
     store, folder
@@ -69,7 +73,8 @@ class Daemon:
 
     def __init__(
         self,
-        config: DaemonConfig,
+        loaded: Loaded,
+        rights: Rights,
         listening: ListeningSocket,
         store: Store,
         folder: Path,
@@ -80,7 +85,7 @@ class Daemon:
         astray: str = "",
         spawn: Spawn | None = None,
     ) -> None:
-        self._config = config
+        config = self._config = loaded.config
         self._listening = listening
         self._store = store
         self._folder = folder
@@ -101,11 +106,15 @@ class Daemon:
         self._workforce = Workforce(loop, config, folder, spawn)
         self.pool = self._workforce.pool
         self._books = Books(store, loop.time)
-        self.sessions = Sessions(self.pool, self._books, config.deadlines, loop.time, keep_alive_s=config.keep_alive_s)
+        self._outlook = Outlook(loop, loaded, rights, store, self._books)
+        self.sessions = Sessions(
+            self.pool, self._outlook.ledger, config.deadlines, loop.time, keep_alive_s=config.keep_alive_s
+        )
         devices = self._workforce.devices
         self.jobs = JobQueue(store, self._workforce.jobs, config.limits, loop.time, devices, refusing=self._astray)
+        views = self._outlook.attach(self.jobs, self.sessions, devices or (), self.status, self.health)
         self._requests = RequestHandler(
-            loop, store, self.jobs, self.sessions, self.status, self.health, self.drain, self.leave
+            loop, store, self.jobs, self.sessions, rights, views, self.drain, self.resume, self.leave
         )
         self.server = Server(
             loop,
@@ -127,6 +136,7 @@ class Daemon:
         for job in self._store.recover():
             log.warning("job recovered", extra={"job_id": job.id, "kind": job.kind, "state": job.state.value})
         self._store.forget_finished(self._config.limits.finished_jobs_kept)
+        self._outlook.start()
         self.pool.start()
         self.jobs.resume()
         self.server.start()
@@ -143,21 +153,44 @@ class Daemon:
         self._signals += 1
         self.leave()
 
-    def drain(self) -> None:
-        """Take no new calls; finish those that run."""
+    @property
+    def state(self) -> str:
+        """In a word: ready or draining."""
+        return "draining" if self._draining_since is not None else "ready"
+
+    def drain(self) -> str:
+        """Take no new calls; finish those that run. Returns the state."""
         if self._draining_since is None:
             self._draining_since = self._loop.time()
-            self._workforce.lend_no_more()
+            self._workforce.lend(False)
             log.info("draining", extra={"open_calls": self.sessions.open_calls})
+        return self.state
 
-    def leave(self) -> None:
-        """Drain, then end."""
+    def resume(self) -> str:
+        """Take calls again after a drain. Returns the state.
+
+        Raises
+        ------
+        JobRejected
+            If it is ending.
+        """
+        if self._leaving:
+            raise JobRejected("the daemon is ending; start it again with 'cryobridge serve'")
+        if self._draining_since is not None:
+            self._draining_since = None
+            self._workforce.lend(True)
+            log.info("takes calls again")
+        return self.state
+
+    def leave(self) -> str:
+        """Drain, then end. Returns the state."""
         self.drain()
         if not self._leaving:
             self._leaving = True
             notify_systemd("STOPPING=1")
             self._draining_since = self._loop.time()
             self.jobs.close()
+        return self.state
 
     async def close(self) -> None:
         """Answer whoever still waits, end the workers, let everything go."""
@@ -167,6 +200,7 @@ class Daemon:
         while self.server.unsent and self._loop.time() < end:
             await asyncio.sleep(0.01)
         self.server.close()
+        self._outlook.close()
         self._watching.stop()
         # The database before the address: whoever takes the address next opens the database at once.
         self._store.close()
@@ -184,7 +218,7 @@ class Daemon:
     def status(self) -> Message:
         """The daemon's own part of `status`."""
         return {
-            "state": "draining" if self._draining_since is not None else "ready",
+            "state": self.state,
             "version": __version__,
             "daemon_id": self._daemon_id,
             "pid": os.getpid(),
@@ -232,6 +266,7 @@ class Daemon:
             self.sessions.tick(now)
             self.jobs.tick(now)
             self._books.tick(now)
+            self._outlook.tick(now)
             self._requests.tick(now)
             self._pulse(now)
             if self._is_over(now):
@@ -275,6 +310,11 @@ def run(loaded: Loaded, *, autospawned: bool = False, spawn: Spawn | None = None
     os.umask(0o077)
     _raise_descriptor_limit()
     try:
+        rights = Rights(config.operators)
+    except CryobridgeError as error:
+        sys.stderr.write(f"cryobridge: {error}\n")
+        return EXIT_USAGE
+    try:
         listening = listen(config.socket_path(), int(config.socket_mode, 8))
     except AlreadyRunning as error:
         sys.stderr.write(f"cryobridge: {error}\n")
@@ -299,7 +339,7 @@ def run(loaded: Loaded, *, autospawned: bool = False, spawn: Spawn | None = None
                 f"the daemon serves refinements only, and takes no jobs because it could not keep them: {error}; "
                 "then end it with 'cryobridge stop', the next one takes jobs"
             )
-        return asyncio.run(_serve(config, listening, store, incidents, folder, autospawned, astray, spawn))
+        return asyncio.run(_serve(loaded, rights, listening, store, incidents, folder, autospawned, astray, spawn))
     except (CryobridgeError, OSError) as error:
         listening.close()
         sys.stderr.write(f"cryobridge: {error}\n")
@@ -317,7 +357,8 @@ def _open_store(folder: Path, log_level: str, *, quiet: bool) -> tuple[Store, In
 
 
 async def _serve(
-    config: DaemonConfig,
+    loaded: Loaded,
+    rights: Rights,
     listening: ListeningSocket,
     store: Store,
     incidents: Incidents,
@@ -328,7 +369,7 @@ async def _serve(
 ) -> int:
     loop = asyncio.get_running_loop()
     daemon = Daemon(
-        config, listening, store, folder, incidents, loop, autospawned=autospawned, astray=astray, spawn=spawn
+        loaded, rights, listening, store, folder, incidents, loop, autospawned=autospawned, astray=astray, spawn=spawn
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.signalled)

@@ -1,15 +1,11 @@
-"""What commands may ask the daemon, and who may ask it.
-
-Owners and root (and the user the daemon runs as) see and cancel; others see counts.
-"""
+"""What commands may ask the daemon; who may ask it is decided in `rights`, what is shown to whom in `views`."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime
-import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from cryobridge.schemas.bounds import MAX_WAITS
@@ -18,10 +14,13 @@ from cryobridge.schemas.frames import FrameInvalid, TypedFrame
 from cryobridge.schemas.messages import Heartbeat, Refused
 from cryobridge.schemas.requests import (
     FROM_COMMAND,
+    AskMetrics,
     AskProcesses,
+    AskSettings,
     AskStatus,
     CancelJob,
     DrainDaemon,
+    FollowNews,
     JobProgress,
     ListJobs,
     PrepareRefinement,
@@ -29,6 +28,7 @@ from cryobridge.schemas.requests import (
     ReleaseRefinement,
     Request,
     RequestReply,
+    ResumeDaemon,
     StopDaemon,
     SubmitJob,
     WaitForJob,
@@ -42,7 +42,8 @@ from ..queue.store import RELION_KIND, Store
 from ..queue.submitted import JobQueue, summary
 from ..refinements.call import session_name
 from ..refinements.pairing import Sessions
-from .health import Health
+from .rights import Rights
+from .views import DaemonViews
 
 MAX_WAIT_S = 86_400.0
 LEAST_ID_CHARACTERS = 8
@@ -55,6 +56,10 @@ class Asker(Protocol):
     @property
     def uid(self) -> int:
         """Its user, as the kernel knows it."""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much it has not taken yet."""
 
     def send(self, frame: TypedFrame) -> None:
         """Queue a frame."""
@@ -74,10 +79,12 @@ class RequestHandler:
 
     Parameters
     ----------
-    status
-        Gives the fields that describe the daemon itself.
-    drain, stop
-        What those requests do.
+    rights
+        Who may see and do what.
+    views
+        Answers what is asked of the daemon as a whole.
+    drain, resume, stop
+        What those requests do; each returns the state that the daemon is then in.
     """
 
     def __init__(
@@ -86,18 +93,20 @@ class RequestHandler:
         store: Store,
         jobs: JobQueue,
         sessions: Sessions,
-        status: Callable[[], Message],
-        health: Callable[[], Health],
-        drain: Callable[[], None],
-        stop: Callable[[], None],
+        rights: Rights,
+        views: DaemonViews,
+        drain: Callable[[], str],
+        resume: Callable[[], str],
+        stop: Callable[[], str],
     ) -> None:
         self._loop = loop
         self._store = store
         self._jobs = jobs
         self._sessions = sessions
-        self._status_fields = status
-        self._health = health
+        self._rights = rights
+        self._views = views
         self._drain = drain
+        self._resume = resume
         self._stop = stop
         self._waits: list[_Wait] = []
         jobs.on_end(self._ended)
@@ -114,9 +123,11 @@ class RequestHandler:
     def gone(self, client: Asker) -> None:
         """A client has left; nobody waits for its jobs any more, but they go on."""
         self._waits = [wait for wait in self._waits if wait.client is not client]
+        self._views.gone(client)
 
     def tick(self, now: float) -> None:
-        """End waits whose time is over, and pass progress on."""
+        """End waits whose time is over, and pass progress and news on."""
+        self._views.tick(now)
         for wait in list(self._waits):
             if now >= wait.until:
                 self._waits.remove(wait)
@@ -143,11 +154,18 @@ class RequestHandler:
     def _answer(self, client: Asker, request: Request) -> Message | None:
         match request:
             case AskStatus():
-                return self._status(client)
+                return self._views.status(client.uid)
             case AskProcesses():
-                return self._ps(client)
+                return self._views.processes(client.uid)
+            case AskMetrics():
+                return self._views.metrics()
+            case AskSettings():
+                return self._views.settings(client.uid)
+            case FollowNews():
+                self._views.follow(client, once=request.once)
+                return None
             case ListJobs():
-                return self._list(client, request.limit)
+                return self._list(client, request)
             case ReadLog():
                 return self._logs(client, request.job_id)
             case CancelJob():
@@ -157,10 +175,12 @@ class RequestHandler:
                 return {"job_id": job.id, "state": job.state.value}
             case WaitForJob():
                 return self._wait(client, request)
-            case DrainDaemon():
-                return self._operate(client, self._drain)
+            case DrainDaemon() | ResumeDaemon():
+                self._rights.check_operates(client.uid)
+                return {"state": self._drain() if isinstance(request, DrainDaemon) else self._resume()}
             case StopDaemon():
-                return self._operate(client, self._stop)
+                self._rights.check_owns(client.uid)
+                return {"state": self._stop()}
             case PrepareRefinement():
                 return self._prepare(client, request)
             case ReleaseRefinement():
@@ -168,63 +188,20 @@ class RequestHandler:
             case _:
                 assert_never(request)
 
-    # ---- who may
-
-    def _sees(self, client: Asker, uid: int) -> bool:
-        return client.uid in (uid, 0, os.getuid())
+    # ---- what can be asked
 
     def _job(self, client: Asker, job_id: str) -> StoredJob:
         exact = self._store.get(job_id)
         found = [exact] if exact else self._store.beginning_with(job_id) if len(job_id) >= LEAST_ID_CHARACTERS else []
-        mine = [job for job in found if self._sees(client, job.uid)]
+        mine = [job for job in found if self._rights.sees(client.uid, job.uid)]
         if len(mine) != 1:
             raise InputInvalid(f"there is no job {job_id[:64]} of yours; 'cryobridge jobs' lists them")
         return mine[0]
 
-    def _operate(self, client: Asker, action: Callable[[], None]) -> Message:
-        self._check_operator(client)
-        action()
-        return {"state": self._status_fields()["state"]}
-
-    def _check_operator(self, client: Asker) -> None:
-        if not self._sees(client, os.getuid()):
-            raise JobRejected("only the daemon's user and root may do that")
-
-    # ---- what can be asked
-
-    def _status(self, client: Asker) -> Message:
-        fallback = self._sessions.last_fallback
-        visible = fallback is not None and self._sees(client, fallback.uid)
-        sessions = [one for one in self._sessions.snapshot() if self._sees(client, one["uid"])]
-        health = self._health()
-        fields = self._status_fields()
-        if not self._sees(client, os.getuid()):
-            fields["workers"] = [
-                {key: worker[key] for key in ("name", "device", "device_name", "state")} for worker in fields["workers"]
-            ]
-        return {
-            **fields,
-            "health": asdict(health),
-            "sessions": sessions,
-            "queue": {**self._store.counts(), "open_calls": self._sessions.open_calls},
-            "last_fallback": asdict(fallback) if visible and fallback is not None else None,
-        }
-
-    def _ps(self, client: Asker) -> Message:
-        iterations = [one for one in self._sessions.running() if self._sees(client, one["uid"])]
-        jobs = [
-            {
-                **{key: value for key, value in summary(job).items() if key in ("job_id", "kind", "uid", "state")},
-                "progress": _shown(self._jobs.progress(job.id)),
-            }
-            for job in (*self._store.running(), *self._store.queued())
-            if job.kind != RELION_KIND and self._sees(client, job.uid)
-        ]
-        sessions = [one for one in self._sessions.snapshot() if self._sees(client, one["uid"])]
-        return {"processes": iterations + jobs, "sessions": sessions}
-
-    def _list(self, client: Asker, limit: int) -> Message:
-        return {"jobs": [summary(job) for job in self._store.newest(limit) if self._sees(client, job.uid)]}
+    def _list(self, client: Asker, wanted: ListJobs) -> Message:
+        mine = wanted.mine or not self._rights.operates(client.uid)
+        found = self._store.newest(wanted.limit, uid=client.uid if mine else None, state=wanted.state, kind=wanted.kind)
+        return {"jobs": [summary(job) for job in found]}
 
     def _logs(self, client: Asker, job_id: str) -> Message:
         job = self._job(client, job_id)
@@ -254,17 +231,16 @@ class RequestHandler:
         return None
 
     def _prepare(self, client: Asker, request: PrepareRefinement) -> Message:
-        self._check_operator(client)
+        self._rights.check_owns(client.uid)  # it names files that the daemon then opens
         self._sessions.prepare(PrepareSession(**request.as_values()), client.uid)
         return {"session": request.session}
 
-    def _release(self, client: Asker, session: str) -> Message:
-        # Another user's refinements bear his number in their names here, and he does not write it.
-        for name in (session_name(client.uid, session), session):
-            owner = self._sessions.owner(name)
-            if owner is not None and self._sees(client, owner):
-                return {"session": session, "released": self._sessions.release(name)}
-        raise InputInvalid(f"there is no refinement {session[:200]} of yours; 'cryobridge ps' lists them")
+    def _release(self, client: Asker, named: str) -> Message:
+        for session in (named, session_name(client.uid, named)):
+            owner = self._sessions.owner(session)
+            if owner is not None and self._rights.sees(client.uid, owner):
+                return {"session": session, "released": self._sessions.release(session)}
+        raise InputInvalid(f"there is no refinement {named[:200]} of yours; 'cryobridge ps' lists them")
 
     # ---- inside
 
@@ -276,10 +252,6 @@ class RequestHandler:
     def _reply_job(self, wait: _Wait) -> None:
         """The job as it is now, to who has waited for it."""
         self._respond(wait.client, WaitForJob(job_id=wait.job_id, timeout_s=0.0))
-
-
-def _shown(progress: TaskProgress | None) -> Message | None:
-    return None if progress is None else {"text": progress.text, "fraction": progress.fraction}
 
 
 def _clock_time(at: float) -> str:

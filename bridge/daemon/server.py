@@ -140,6 +140,11 @@ class Client:
         """When something was last sent, on the loop's clock."""
         return self.connection.last_sent
 
+    @property
+    def unsent_bytes(self) -> int:
+        """How much it has not taken yet."""
+        return self.connection.unsent_bytes
+
     def send(self, frame: TypedFrame) -> None:
         """Queue a frame; never blocks."""
         if isinstance(frame, _PASSING) and self.connection.unsent_bytes:

@@ -78,10 +78,10 @@ class Workforce:
         if self._landlord is not None:
             self._landlord.forgive(seconds)
 
-    def lend_no_more(self) -> None:
-        """Grant nothing new; what is lent goes on."""
+    def lend(self, wanted: bool) -> None:
+        """Grant devices that are asked for, or none; what is lent goes on."""
         if self.tenants is not None:
-            self.tenants.accepting = False
+            self.tenants.accepting = wanted
 
     def close(self) -> None:
         """Give back what is lent to this daemon, and let the workers end."""

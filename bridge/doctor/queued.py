@@ -64,8 +64,8 @@ def _others(client: DaemonClient, job_id: str) -> list[dict[str, Any]]:
 
 
 def _is_busy(worker: dict[str, Any]) -> bool:
-    # What is another user's is not shown: a worker without the field may be busy.
-    return "task" not in worker or worker["task"] is not None
+    # Whether it is busy is said to all; an older daemon says to its own what with, and to others nothing.
+    return bool(worker.get("busy", "task" not in worker or worker["task"] is not None))
 
 
 def _words(row: dict[str, Any]) -> str:

@@ -84,6 +84,8 @@ class Store:
             if is_damage(error, path):
                 raise StoreDamaged(f"{path}: {error}") from error
             raise StoreUnavailable(f"{path}: {error}; check its folder's space and rights") from error
+        self._changes: list[tuple[JobState | None, StoredJob]] = []
+        self._told: list[Callable[[JobState | None, StoredJob], None]] = []
         self._booked = self._last_event()
         self._mark = Mark(mark_path(path))
         noted = self._mark.read()
@@ -122,6 +124,10 @@ class Store:
         self.missing = 0
         self._mark.write(self._booked)
 
+    def on_change(self, callback: Callable[[JobState | None, StoredJob], None]) -> None:
+        """Have each change told once it is on the disk: the state before (None of a new job), and the job as it is."""
+        self._told.append(callback)
+
     # ---- changes
 
     def add(
@@ -150,7 +156,7 @@ class Store:
                 (new_id, kind, uid, priority, JobState.QUEUED.value, json.dumps(spec), request_id, self._clock()),
             )
             self._event(new_id, JobState.QUEUED, "")
-            return self._one(new_id)
+            return self._changed(None, new_id)
 
     def start(self, job_id: str) -> StoredJob:
         """A worker has it now."""
@@ -191,12 +197,14 @@ class Store:
         """Note that a job is to stop; a flag, since the job stops only at its next step."""
         with self.together():
             self._db.execute("UPDATE job SET abort_requested = 1 WHERE id = ?", (job_id,))
-            return self._one(job_id)
+            job = self._one(job_id)
+            return self._changed(job.state, job_id)
 
     def note(self, job_id: str, type_: str, text: str) -> None:
         """Add a line to a job's log."""
         with self.together():
             self._event(job_id, type_, text)
+            self._changed(self._one(job_id).state, job_id)
 
     def recover(self, why: str = "the daemon was restarted") -> list[StoredJob]:
         """Put right what a daemon that ended at any instant left behind; return the jobs that were running."""
@@ -235,9 +243,15 @@ class Store:
         found = self._rows("WHERE uid = ? AND request_id = ?", (uid, request_id))
         return found[0] if found else None
 
-    def newest(self, limit: int) -> list[StoredJob]:
-        """The last jobs, newest first."""
-        return self._rows("ORDER BY number DESC LIMIT ?", (limit,))
+    def newest(
+        self, limit: int, *, uid: int | None = None, state: str | None = None, kind: str | None = None
+    ) -> list[StoredJob]:
+        """The last jobs, newest first; of one user, in one state or of one kind where that is given."""
+        wanted = [
+            (name, value) for name, value in (("uid", uid), ("state", state), ("kind", kind)) if value is not None
+        ]
+        where = f"WHERE {' AND '.join(f'{name} = ?' for name, _ in wanted)} " if wanted else ""
+        return self._rows(f"{where}ORDER BY number DESC LIMIT ?", (*(value for _, value in wanted), limit))
 
     def queued(self) -> list[StoredJob]:
         """What waits, in the order in which it should start."""
@@ -306,12 +320,17 @@ class Store:
                 self._mark.write(self._booked)
             except BaseException:
                 self._booked = booked
+                self._changes.clear()
                 # SQLite itself rolls back on a full disk; then there is nothing left to undo.
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
                 raise
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise StoreUnavailable(f"{self._path}: {error}") from error
+        changes, self._changes = self._changes, []
+        for before, job in changes:
+            for callback in self._told:
+                callback(before, job)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -328,6 +347,11 @@ class Store:
         job = self.get(job_id)
         if job is None:
             raise KeyError(job_id)
+        return job
+
+    def _changed(self, before: JobState | None, job_id: str) -> StoredJob:
+        job = self._one(job_id)
+        self._changes.append((before, job))
         return job
 
     def _move(
@@ -360,7 +384,7 @@ class Store:
                 ),
             )
             self._event(job_id, then, f"{reason}: {text}" if reason else text)
-            return self._one(job_id)
+            return self._changed(now, job_id)
 
     def _event(self, job_id: str, type_: str, text: str) -> None:
         added = self._db.execute(

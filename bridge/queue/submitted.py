@@ -96,6 +96,7 @@ class JobQueue:
         self._bookings = Bookings(clock)
         self._accepting = True
         self._waiters: list[Callable[[str], None]] = []
+        self._followers: list[Callable[[str, TaskProgress], None]] = []
 
     # ---- requests
 
@@ -151,6 +152,14 @@ class JobQueue:
     def on_end(self, callback: Callable[[str], None]) -> None:
         """Have `callback` called with the id of every job that ends."""
         self._waiters.append(callback)
+
+    def on_progress(self, callback: Callable[[str, TaskProgress], None]) -> None:
+        """Have `callback` called with every report of a job's progress."""
+        self._followers.append(callback)
+
+    def places(self) -> dict[str, str | None]:
+        """Which worker each job that is not finished is with, by its id."""
+        return {job_id: active.task.worker for job_id, active in self._active.items()}
 
     def progress(self, job_id: str) -> TaskProgress | None:
         """The last progress of a running job."""
@@ -291,6 +300,8 @@ class JobQueue:
 
     def _note(self, active: _Running, told: TaskProgress) -> None:
         active.progress = told
+        for callback in self._followers:
+            callback(active.job.id, told)
         now = self._clock()
         if now - active.noted >= NOTE_EVERY_S or not active.noted:
             active.noted = now

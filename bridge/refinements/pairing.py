@@ -278,6 +278,7 @@ class Sessions:
                 "iteration": one.key.iteration,
                 "halves": {str(number): str(half.state) for number, half in sorted(one.halves.items())},
                 "state": "running",
+                "worker": next((half.task.worker for half in one.halves.values() if half.task.worker), None),
             }
             for one in self._all
             if not one.quiet

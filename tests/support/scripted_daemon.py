@@ -56,10 +56,12 @@ class ScriptedDaemon:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            channel = wire.Channel(connection)
-            with contextlib.suppress(wire.WireError, TimeoutError):
-                self._converse(channel)
-            channel.close()
+            threading.Thread(target=self._talk, args=(wire.Channel(connection),), daemon=True).start()
+
+    def _talk(self, channel: wire.Channel) -> None:
+        with contextlib.suppress(wire.WireError, TimeoutError):
+            self._converse(channel)
+        channel.close()
 
     def _converse(self, channel: wire.Channel) -> None:
         assert channel.receive(5).type == "hello"

@@ -18,7 +18,7 @@ FOLDERS = ("bridge", "core", "schemas", "wrappers")
 STDLIB = sys.stdlib_module_names
 HOOK_SCHEMAS = ("wire", "codes", "frames", "messages", "hook_settings", "iterations", "values")
 """What the hook may name; what these import counts as well, so they are held to the standard library."""
-LIGHT_SCHEMAS = (*HOOK_SCHEMAS, "bounds", "errors", "fields", "requests", "worker_messages")
+LIGHT_SCHEMAS = (*HOOK_SCHEMAS, "bounds", "errors", "fields", "news", "requests", "worker_messages")
 MODULES = sorted(path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 CORE_LAYERS = (

@@ -63,9 +63,12 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == f"cryobridge {__version__}\n"
 
 
+QUIET = [["resume"], ["top"], ["unload", "--all"], ["metrics"], ["wait", "1", "2"], ["config", "show", "--running"]]
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [["status"], ["ps"], ["jobs"], ["logs", "1"], ["cancel", "1"], ["wait", "1"], ["drain"], ["stop"]],
+    [["status"], ["ps"], ["jobs"], ["logs", "1"], ["cancel", "1"], ["wait", "1"], ["drain"], ["stop"], *QUIET],
     ids=lambda arguments: arguments[0],
 )
 def test_without_a_daemon_each_command_says_what_to_do(
@@ -203,7 +206,7 @@ def test_jobs_are_a_table_or_json(daemon: ScriptedDaemon, capsys: pytest.Capture
     assert lines[0].split()[:4] == ["JOB_ID", "KIND", "STATE", "REASON"]
     assert lines[1].split()[:4] == ["7", "map.fsc3d", "failed", "oom"]
     assert "/a [red]?[31m" in lines[1]
-    assert daemon.requests == [{"type": "jobs", "limit": 5}]
+    assert daemon.requests == [{"type": "jobs", "limit": 5, "mine": False}]
     assert cli.run(["jobs", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"jobs": [row]}
     daemon.replies("jobs", jobs=[])
@@ -233,18 +236,6 @@ def test_the_last_fallback_is_told(daemon: ScriptedDaemon, capsys: pytest.Captur
     assert "/p/run, iteration 3: standard map: out of memory" in capsys.readouterr().out
 
 
-def test_following_a_log_prints_each_line_once(
-    daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(daemon_commands, "FOLLOW_PAUSE_S", 0.0)
-    texts = iter([["one"], ["one", "two"], ["one", "two", "three"]])
-    states = iter(["running", "running", "succeeded"])
-    daemon.answers["logs"] = lambda _: {"type": "reply", "ok": True, "lines": next(texts)}
-    daemon.answers["wait"] = lambda _: {"type": "reply", "ok": True, "state": next(states)}
-    assert cli.run(["logs", "-f", "7"]) == 0
-    assert capsys.readouterr().out == "one\ntwo\nthree\n"
-
-
 def test_stop_waits_until_the_daemon_is_gone(daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str]) -> None:
     def leave(_: dict[str, Any]) -> dict[str, Any]:
         daemon.path.unlink()
@@ -269,7 +260,7 @@ def test_stop_gives_up_waiting_and_says_how_to_end_it(
 def test_drain_says_what_it_means(daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str]) -> None:
     daemon.replies("drain", state="draining")
     assert cli.run(["drain"]) == 0
-    assert "nothing new is taken" in capsys.readouterr().out
+    assert "no new calls are taken" in capsys.readouterr().out
     assert cli.run(["drain", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"state": "draining"}
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryobridge.schemas import messages, requests, worker_messages
+from cryobridge.schemas import messages, news, requests, worker_messages
 from cryobridge.schemas.codes import Code, ForeignCode
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.frames import Family, FrameInvalid, TypedFrame
@@ -74,7 +74,7 @@ files = st.builds(WrittenFile, size=st.integers(0, 2**63 - 1), crc32=st.integers
 codes = st.sampled_from(list(Code)) | words.filter(lambda word: word not in list(Code)).map(ForeignCode)
 halves = st.integers(0, 2)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
-    **dict.fromkeys(("ok", "due"), st.booleans()),
+    **dict.fromkeys(("ok", "due", "mine", "once", "gone"), st.booleans()),
     **dict.fromkeys(("half",), halves),
     **dict.fromkeys(("iteration",), st.integers(0, 999_999)),
     **dict.fromkeys(("number", "limit"), st.integers(1, 9999)),
@@ -83,12 +83,14 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("text", "line", "reason", "client", "version", "call_id", "call", "settings"), words),
     **dict.fromkeys(("device", "device_name", "style", "state", "daemon_id", "symmetry"), words),
     **dict.fromkeys(("task", "half1", "half2", "job_id", "ticket", "still_task"), words),
+    **dict.fromkeys(("what", "table", "name"), words),
     **dict.fromkeys(("session", "job_dir", "mask"), places),
     **dict.fromkeys(
-        ("seconds", "start_s", "wait_partner_s", "deadline_s", "still_s", "padding", "voxel_size_A"), seconds
+        ("seconds", "start_s", "wait_partner_s", "deadline_s", "still_s", "padding", "voxel_size_A", "at"), seconds
     ),
     **dict.fromkeys(("environment", "result_names", "used"), texts),
-    **dict.fromkeys(("spec", "metrics", "result", "answer"), tables),
+    **dict.fromkeys(("spec", "metrics", "result", "answer", "row"), tables),
+    "tables": st.dictionaries(words, st.dictionaries(words, tables, max_size=2), max_size=3),
     "timeout_s": st.none() | st.floats(-1e6, 1e6),
     "fraction": st.none() | st.floats(0, 1),
     "root": words.filter(lambda word: "/" not in word),
@@ -179,9 +181,10 @@ def test_each_direction_has_its_closed_set_of_words() -> None:
             *("answer", "commit", "corrected", "error", "failed", "heartbeat", "progress", "standard", "waiting"),
         ],
         "from command": [
-            *("cancel", "drain", "jobs", "logs", "prepare", "ps", "release", "status", "stop", "submit", "wait"),
+            *("cancel", "config", "drain", "follow", "jobs", "logs", "metrics", "prepare", "ps", "release", "resume"),
+            *("status", "stop", "submit", "wait"),
         ],
-        "to command": ["error", "heartbeat", "progress", "reply"],
+        "to command": ["error", "event", "heartbeat", "progress", "reply", "snapshot"],
         "to worker": [
             *("cancel", "come_back", "correct", "forget", "half", "job", "leave_device", "prepare", "release", "stop"),
             "urgent_job",
@@ -205,7 +208,7 @@ def test_no_class_serves_two_directions() -> None:
 def test_every_frame_class_belongs_to_a_family() -> None:
     defined = {
         one
-        for module in (messages, requests, worker_messages)
+        for module in (messages, news, requests, worker_messages)
         for one in vars(module).values()
         if isinstance(one, type) and issubclass(one, TypedFrame) and hasattr(one, "type")
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import tempfile
@@ -11,91 +10,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fake_pool import Clock, FakeHook, FakeLedger, FakePool, call_frame
+from support.fake_pool import FakeHook, FakeLedger, call_frame
+from support.request_bench import FRIEND, ME, STRANGER, NotingAsker, RequestBench
 
 from cryobridge.bridge.daemon.health import Health, judge
-from cryobridge.bridge.daemon.requests import RequestHandler
-from cryobridge.bridge.queue.store import RELION_KIND, Store, StoreUnavailable
-from cryobridge.bridge.queue.submitted import JobQueue
+from cryobridge.bridge.queue.store import RELION_KIND, StoreUnavailable
 from cryobridge.bridge.refinements.ledger import Books
-from cryobridge.bridge.refinements.pairing import Sessions
 from cryobridge.schemas import bounds
-from cryobridge.schemas.config import Deadlines, Limits
 from cryobridge.schemas.errors import JobRejected
-from cryobridge.schemas.frames import TypedFrame
 from cryobridge.schemas.state import JobState
 from cryobridge.schemas.worker_messages import JobDone, TaskProgress
 
-ME = os.getuid()
-STRANGER = 54321
-FRIEND = 54322
-
-
-class Asker:
-    def __init__(self, uid: int) -> None:
-        self.uid = uid
-        self.sent: list[dict[str, Any]] = []
-
-    def send(self, frame: TypedFrame) -> None:
-        self.sent.append(frame.as_message())
-
-
-class Bench:
-    def __init__(self, folder: Path, **limits: int) -> None:
-        self.folder = folder
-        self.clock = Clock()
-        self.pool = FakePool()
-        self.store = Store(folder / "jobs.sqlite")
-        self.books = Books(self.store)
-        self.sessions = Sessions(self.pool, self.books, Deadlines(), self.clock, find=lambda pid: None)
-        self.jobs = JobQueue(self.store, self.pool, Limits(**limits), self.clock, ["cpu"])
-        self.done: list[str] = []
-        loop = asyncio.new_event_loop()
-        loop.time = self.clock  # type: ignore[method-assign]
-        self.requests = RequestHandler(
-            loop,
-            self.store,
-            self.jobs,
-            self.sessions,
-            lambda: {"state": "ready", "workers": [dict.fromkeys(("name", "device", "device_name", "state"), "x")]},
-            lambda: Health(True, True, False),
-            lambda: self.done.append("drain"),
-            lambda: self.done.append("stop"),
-        )
-        self.loop = loop
-
-    def ask(self, uid: int, kind: str, **fields: Any) -> dict[str, Any]:
-        asker = Asker(uid)
-        self.requests.handle(asker, {"type": kind, **fields})
-        return asker.sent[-1] if asker.sent else {}
-
-    def spec(self, place: str = "open", **run: Any) -> dict[str, Any]:
-        folder = self.folder / place
-        folder.mkdir(exist_ok=True)
-        return {
-            "schema": "cryobridge/job/1",
-            "kind": "map.fsc3d",
-            "inputs": {"half1": f"{folder}/a.mrc", "half2": f"{folder}/b.mrc"},
-            "output": f"{folder}/out",
-            "run": run,
-        }
-
-    def job_task(self):
-        return self.pool.only("job")
-
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
+def bench() -> Iterator[RequestBench]:
     # In memory where possible: what reaches the disk is the store's own tests' business.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="cb-", dir=memory) as folder:
-        bench = Bench(Path(folder), jobs=4)
+        bench = RequestBench(Path(folder), jobs=4)
         yield bench
         bench.store.close()
         bench.loop.close()
 
 
-def test_the_beginning_of_an_id_names_a_job_of_the_askers_and_of_no_other(bench: Bench) -> None:
+def test_the_beginning_of_an_id_names_a_job_of_the_askers_and_of_no_other(bench: RequestBench) -> None:
     for job_id in ("abcdef0123", "abcdef0199"):
         bench.store.add("map.fsc3d", bench.spec(), FRIEND, job_id=job_id)
     bench.store.add("map.fsc3d", bench.spec(), STRANGER, job_id="abcdef01ff")
@@ -105,7 +43,7 @@ def test_the_beginning_of_an_id_names_a_job_of_the_askers_and_of_no_other(bench:
         assert bench.ask(FRIEND, "logs", job_id=start)["type"] == "error"
 
 
-def test_owners_and_the_daemons_user_see_a_job_and_others_learn_nothing_of_it(bench: Bench) -> None:
+def test_owners_and_the_daemons_user_see_a_job_and_others_learn_nothing_of_it(bench: RequestBench) -> None:
     job_id = bench.store.add("map.fsc3d", bench.spec(), FRIEND).id
     for uid in (FRIEND, ME):
         assert bench.ask(uid, "logs", job_id=job_id)["type"] == "reply"
@@ -119,7 +57,7 @@ def test_owners_and_the_daemons_user_see_a_job_and_others_learn_nothing_of_it(be
     assert bench.ask(STRANGER, "status")["queue"]["queued"] == 1
 
 
-def test_strangers_see_counts_of_refinements_but_no_paths_and_cannot_stop_anything(bench: Bench) -> None:
+def test_strangers_see_counts_of_refinements_but_no_paths_and_cannot_stop_anything(bench: RequestBench) -> None:
     hook = FakeHook([1], FRIEND)
     bench.sessions.call(hook, call_frame([1]))
     bench.pool.failed(bench.pool.half(1))
@@ -137,7 +75,7 @@ def test_strangers_see_counts_of_refinements_but_no_paths_and_cannot_stop_anythi
 
 
 @pytest.mark.parametrize("uid", [FRIEND, STRANGER, 0])
-def test_a_job_of_another_user_is_not_taken_whatever_it_names(bench: Bench, uid: int) -> None:
+def test_a_job_of_another_user_is_not_taken_whatever_it_names(bench: RequestBench, uid: int) -> None:
     bench.jobs._own_uid = 990
     reply = bench.ask(uid, "submit", spec=bench.spec())
     assert reply["code"] == "rejected"
@@ -145,18 +83,18 @@ def test_a_job_of_another_user_is_not_taken_whatever_it_names(bench: Bench, uid:
     assert bench.store.open_jobs() == 0
 
 
-def test_the_queue_is_bounded(bench: Bench) -> None:
+def test_the_queue_is_bounded(bench: RequestBench) -> None:
     assert [bench.ask(ME, "submit", spec=bench.spec())["type"] for _ in range(5)] == [*["reply"] * 4, "error"]
 
 
-def test_a_repeated_request_gives_the_same_job_and_runs_once(bench: Bench) -> None:
+def test_a_repeated_request_gives_the_same_job_and_runs_once(bench: RequestBench) -> None:
     first = bench.ask(ME, "submit", spec=bench.spec(request_id="abc"))
     second = bench.ask(ME, "submit", spec=bench.spec(request_id="abc"))
     assert first["job_id"] == second["job_id"]
     assert len(bench.pool.tasks) == 1
 
 
-def test_a_job_without_a_name_is_given_one_so_that_its_next_attempt_knows_its_result(bench: Bench) -> None:
+def test_a_job_without_a_name_is_given_one_so_that_its_next_attempt_knows_its_result(bench: RequestBench) -> None:
     jobs = [bench.ask(ME, "submit", spec=bench.spec())["job_id"] for _ in range(2)]
     handed = {task.frame.job_id: task.frame.spec["run"]["request_id"] for task in bench.pool.tasks.values()}
     stored = {job: bench.store.get(job).spec["run"]["request_id"] for job in jobs}
@@ -164,7 +102,7 @@ def test_a_job_without_a_name_is_given_one_so_that_its_next_attempt_knows_its_re
     assert len({*stored.values(), None}) == 3
 
 
-def test_a_job_that_cannot_be_stored_is_not_acknowledged(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_cannot_be_stored_is_not_acknowledged(bench: RequestBench, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise StoreUnavailable("jobs.sqlite: database or disk is full")
 
@@ -175,7 +113,7 @@ def test_a_job_that_cannot_be_stored_is_not_acknowledged(bench: Bench, monkeypat
 
 
 def test_a_full_disk_under_the_database_does_not_touch_a_refinement(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: RequestBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise StoreUnavailable("jobs.sqlite: database or disk is full")
@@ -189,7 +127,7 @@ def test_a_full_disk_under_the_database_does_not_touch_a_refinement(
 
 
 def test_an_iteration_whose_beginning_was_booked_only_in_part_does_no_harm(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: RequestBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise StoreUnavailable("jobs.sqlite: database or disk is full")
@@ -201,7 +139,7 @@ def test_an_iteration_whose_beginning_was_booked_only_in_part_does_no_harm(
     assert hook.terminal()[0]["code"] == "not_due"
 
 
-def test_iterations_are_booked_as_jobs_with_their_end(bench: Bench) -> None:
+def test_iterations_are_booked_as_jobs_with_their_end(bench: RequestBench) -> None:
     hook = FakeHook([0])
     bench.sessions.call(hook, call_frame([0]))
     bench.pool.standard(bench.pool.half(0), due=False, code="no_half_sets", line="no half-sets")
@@ -210,7 +148,7 @@ def test_iterations_are_booked_as_jobs_with_their_end(bench: Bench) -> None:
     assert job.result == {"used": "standard", "code": "no_half_sets", "metrics": {}}
 
 
-def test_status_tells_of_a_disk_without_room_and_the_iteration_is_booked_as_failed(bench: Bench) -> None:
+def test_status_tells_of_a_disk_without_room_and_the_iteration_is_booked_as_failed(bench: RequestBench) -> None:
     bench.sessions.call(FakeHook([1]), call_frame([1]))
     bench.pool.standard(bench.pool.half(1), due=False, code="disk_full", line="there is no room on the disk")
     status = json.loads(json.dumps(bench.ask(ME, "status")))
@@ -230,20 +168,22 @@ def test_status_tells_of_a_disk_without_room_and_the_iteration_is_booked_as_fail
         ({"type": "release", "session": "run"}, "input_invalid", "'session' must be the job folder and output root"),
     ],
 )
-def test_a_request_that_cannot_be_read_is_told_why(bench: Bench, message: dict[str, Any], code: str, text: str) -> None:
-    asker = Asker(ME)
+def test_a_request_that_cannot_be_read_is_told_why(
+    bench: RequestBench, message: dict[str, Any], code: str, text: str
+) -> None:
+    asker = NotingAsker(ME)
     bench.requests.handle(asker, message)
     (reply,) = asker.sent
     assert (reply["type"], reply["ok"], reply["code"]) == ("error", False, code)
     assert text in reply["text"]
 
 
-def test_a_refinement_can_be_announced_before_it_calls(bench: Bench) -> None:
+def test_a_refinement_can_be_announced_before_it_calls(bench: RequestBench) -> None:
     assert bench.ask(ME, "prepare", session="/project/job001/run", box=64)["session"] == "/project/job001/run"
     assert bench.pool.prepared == ["/project/job001/run"]
 
 
-def test_cancelling_a_running_iteration_is_open_to_its_owner(bench: Bench) -> None:
+def test_cancelling_a_running_iteration_is_open_to_its_owner(bench: RequestBench) -> None:
     hook = FakeHook([1], FRIEND)
     bench.sessions.call(hook, call_frame([1]))
     (job,) = bench.store.newest(5)
@@ -253,9 +193,9 @@ def test_cancelling_a_running_iteration_is_open_to_its_owner(bench: Bench) -> No
     assert hook.terminal()[0]["code"] == "cancelled"
 
 
-def test_a_waiting_client_gets_beats_progress_and_one_reply(bench: Bench) -> None:
+def test_a_waiting_client_gets_beats_progress_and_one_reply(bench: RequestBench) -> None:
     job_id = bench.ask(ME, "submit", spec=bench.spec())["job_id"]
-    asker = Asker(ME)
+    asker = NotingAsker(ME)
     bench.requests.handle(asker, {"type": "wait", "job_id": job_id, "timeout_s": 60})
     bench.clock.now += 4
     bench.requests.tick(bench.clock.now)
@@ -269,9 +209,9 @@ def test_a_waiting_client_gets_beats_progress_and_one_reply(bench: Bench) -> Non
     assert len(asker.sent) == 3
 
 
-def test_a_client_that_left_is_not_written_to(bench: Bench) -> None:
+def test_a_client_that_left_is_not_written_to(bench: RequestBench) -> None:
     job_id = bench.ask(ME, "submit", spec=bench.spec())["job_id"]
-    asker = Asker(ME)
+    asker = NotingAsker(ME)
     bench.requests.handle(asker, {"type": "wait", "job_id": job_id, "timeout_s": 60})
     bench.requests.gone(asker)
     task = bench.job_task()
@@ -280,11 +220,11 @@ def test_a_client_that_left_is_not_written_to(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("message", [{"limit": 0}, {"limit": "many"}, {"limit": True}, {"limit": 10**9}])
-def test_a_limit_out_of_range_is_refused(bench: Bench, message: dict[str, Any]) -> None:
+def test_a_limit_out_of_range_is_refused(bench: RequestBench, message: dict[str, Any]) -> None:
     assert bench.ask(ME, "jobs", **message)["code"] == "input_invalid"
 
 
-def test_a_job_for_a_device_that_has_gone_meanwhile_fails_at_the_next_start(bench: Bench) -> None:
+def test_a_job_for_a_device_that_has_gone_meanwhile_fails_at_the_next_start(bench: RequestBench) -> None:
     job = bench.store.add("map.fsc3d", bench.spec(devices="gpu"), ME)
     bench.jobs.resume()
     stored = bench.store.get(job.id)
@@ -303,7 +243,9 @@ def test_health_says_what_is_wrong() -> None:
         "socket_ours": True,
     }
     assert judge(**well) == Health(live=True, ready=True, degraded=False, problems=[])
-    assert judge(**{**well, "store_problem": "disk full"}) == Health(True, True, True, ["disk full"])
+    full = judge(**{**well, "store_problem": "/srv/state: disk full"})
+    assert (full.ready, full.degraded, full.problems) == (True, True, ["/srv/state: disk full"])
+    assert full.public == ["the job database cannot be written at the moment"]
     assert not judge(**{**well, "workers_broken": True}).ready
     assert not judge(**{**well, "accepting": False}).ready
     assert not judge(**{**well, "socket_ours": False}).ready
@@ -315,9 +257,9 @@ def test_fake_ledger_and_books_take_the_same_calls() -> None:
     }
 
 
-def test_one_connection_waits_for_a_few_jobs_at_once(bench: Bench) -> None:
+def test_one_connection_waits_for_a_few_jobs_at_once(bench: RequestBench) -> None:
     job_id = bench.store.add("map.fsc3d", bench.spec(), FRIEND).id
-    greedy, other = Asker(FRIEND), Asker(FRIEND)
+    greedy, other = NotingAsker(FRIEND), NotingAsker(FRIEND)
     for _ in range(bounds.MAX_WAITS):
         bench.requests.handle(greedy, {"type": "wait", "job_id": job_id})
     assert greedy.sent == []
@@ -331,7 +273,7 @@ def test_one_connection_waits_for_a_few_jobs_at_once(bench: Bench) -> None:
 
 
 def test_what_becomes_of_jobs_and_iterations_on_a_full_disk_is_booked_when_there_is_room(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: RequestBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends: list[str] = []
     bench.jobs.on_end(ends.append)
