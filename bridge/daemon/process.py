@@ -25,6 +25,7 @@ from ..log_file import LOG_NAME
 from ..pool.devices import worker_devices
 from ..pool.place import Spawn
 from ..pool.pool import Pool
+from ..pool.watching import unvouched
 from ..queue.incidents import Incidents
 from ..queue.opening import open_store
 from ..queue.store import Store, StoreUnavailable
@@ -34,16 +35,16 @@ from ..refinements.pairing import Sessions
 from ..watch.announce import Watching
 from . import logs
 from .health import Health, judge
-from .listening import AlreadyRunning, ListeningSocket, listen, notify_systemd
+from .listening import AlreadyRunning, ListeningSocket, listen
 from .requests import RequestHandler
 from .server import Server
+from .service_manager import ServiceManager
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 SAY_GOODBYE_S = 2.0
 WORKERS_END_S = 5.0
-WATCHDOG_S = 10.0
 
 
 class Daemon:
@@ -89,6 +90,7 @@ class Daemon:
         self._unseen = incidents.problems()
         self._astray = astray
         self._loop = loop
+        self._manager = ServiceManager()
         self._autospawned = autospawned
         self._daemon_id = str(uuid.uuid4())
         self._started = loop.time()
@@ -140,7 +142,7 @@ class Daemon:
         self.server.start()
         self._watching.start()
         self._loop.call_later(TICK_S, self._tick)
-        notify_systemd("READY=1")
+        self._manager.ready()
         log.info(
             "daemon ready",
             extra={"socket": str(self._listening.path), "version": __version__, "pid": os.getpid()},
@@ -162,9 +164,9 @@ class Daemon:
         self.drain()
         if not self._leaving:
             self._leaving = True
-            notify_systemd("STOPPING=1")
             self._draining_since = self._loop.time()
             self.jobs.close()
+            self._manager.stopping(self._status_line())
 
     async def close(self) -> None:
         """Answer whoever still waits, end the workers, let everything go."""
@@ -246,7 +248,7 @@ class Daemon:
                 self._loop.call_later(TICK_S, self._tick)
 
     def _pulse(self, now: float) -> None:
-        if now - self._last_pulse < WATCHDOG_S:
+        if now - self._last_pulse < self._manager.pulse_s:
             return
         self._last_pulse = now
         self._unseen = self._incidents.problems()
@@ -255,7 +257,18 @@ class Daemon:
             self._store_problem = "the database cannot be written; see the log and the disk's space"
             if was is None:
                 log.error("database cannot be written", extra={"folder": str(self._folder)})
-        notify_systemd("WATCHDOG=1")
+        amiss = next((why for one in self.pool.workers if (why := unvouched(one, now, self._config.deadlines))), None)
+        if self._store_problem is not None:
+            amiss = "the database cannot be written"
+        self._manager.pulse(amiss, self._status_line(), stopping=self._leaving)
+
+    def _status_line(self) -> str:
+        """For every user of the machine to read: no names, no paths."""
+        state = "stopping" if self._leaving else "draining" if self._draining_since is not None else "ready"
+        text = f"{state}, RELION calls under way: {self.sessions.open_calls}"
+        with contextlib.suppress(StoreUnavailable):
+            text += f", jobs waiting or running: {self._store.open_jobs()}"
+        return f"{text}; not all is well, see 'cryobridge status'" if self.health().degraded else text
 
     def _is_over(self, now: float) -> bool:
         if self._leaving:
