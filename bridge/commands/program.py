@@ -13,7 +13,7 @@ from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable
 
 from ..interrupted import interrupted
 from ..terminal import printable
-from . import checking, cryosparc, daemon, jobs
+from . import checking, cryosparc, daemon, install, jobs
 from .kinds import families
 from .nearest import NearestGroup
 
@@ -37,7 +37,14 @@ def cryobridge_command() -> None:
     """
 
 
-for _command in (*daemon.COMMANDS, *jobs.COMMANDS, *checking.COMMANDS, *cryosparc.COMMANDS, *families()):
+for _command in (
+    *daemon.COMMANDS,
+    *jobs.COMMANDS,
+    *checking.COMMANDS,
+    *install.COMMANDS,
+    *cryosparc.COMMANDS,
+    *families(),
+):
     cryobridge_command.add_command(_command)
 
 

@@ -33,6 +33,19 @@ def may(uid: int, folder: Path, wanted: int) -> bool:
         return False
 
 
+def may_open(uid: int, file: Path, wanted: int) -> bool:
+    """Whether a user may open a file or device so (`os.R_OK`, `os.W_OK`), seen as by `may`."""
+    if uid == 0:
+        return True
+    groups = _groups_of(uid)
+    real = file.resolve()
+    try:
+        way = all(_has(uid, groups, above.stat(), os.X_OK) for above in real.parents)
+        return way and _has(uid, groups, real.stat(), wanted)
+    except OSError:
+        return False
+
+
 def _has(uid: int, groups: frozenset[int], found: os.stat_result, wanted: int) -> bool:
     mode = stat.S_IMODE(found.st_mode)
     if found.st_uid == uid:
