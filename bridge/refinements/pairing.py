@@ -24,7 +24,7 @@ from cryobridge.schemas.worker_messages import PrepareSession
 from ..pool.place import Task
 from .call import CallKey, duplicate
 from .iteration import Iteration, Link, Verdict, Workers
-from .program import HeldProgram, Program, Refinement, find_refiner
+from .program import HeldProgram, Refinement, RefinementProgram, find_refiner
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class Sessions:
         *,
         keep_alive_s: float = -1.0,
         heartbeat_s: float = HEARTBEAT_S,
-        find: Callable[[int], Program | None] = find_refiner,
+        find: Callable[[int], RefinementProgram | None] = find_refiner,
     ) -> None:
         self._workers = workers
         self._ledger = ledger

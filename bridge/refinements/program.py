@@ -21,7 +21,7 @@ _NAMES = ("relion_refine",)
 _MAX_GENERATIONS = 8
 
 
-class Program(Protocol):
+class RefinementProgram(Protocol):
     """The program of a refinement, as somebody who cannot end it sees it."""
 
     @property
@@ -140,12 +140,12 @@ class Refinement:
     corrected: int = 0
     standard: int = 0
     failed: int = 0
-    refiner: Program | None = None
+    refiner: RefinementProgram | None = None
     ended: float | None = None
     last_line: str = ""
     watched: bool = False
 
-    def note_program(self, handed_over: Program | None, find: Callable[[], Program | None]) -> None:
+    def note_program(self, handed_over: RefinementProgram | None, find: Callable[[], RefinementProgram | None]) -> None:
         """Take the program of a call, unless the one that is known still runs; what is not kept is let go."""
         if self.refiner is not None and self.refiner.alive():
             if handed_over is not None:
