@@ -70,3 +70,5 @@ CALL_S: Final = 10.0
 """A hook that waits for nothing from us for so long is the next; one makes its call within a blink of its greeting."""
 KEPT_SHARE: Final = 0.125
 """Part of all connections that is kept for users with few: no more than this part of what one user may have at most."""
+MAX_PROGRAMS_PER_USER: Final = 64
+"""Refinements of a user whose RELION the daemon holds by a descriptor, to learn of its end; of more it learns less."""

@@ -21,6 +21,8 @@ MAX_SETTINGS_CHARACTERS = 256 * 1024
 _HALVES = ([0], [1], [2], [1, 2])
 _FD_NAME = r"[a-z0-9_]{1,32}(\.[a-z0-9_]{1,32})?"
 _HALF_NAME = r"half([012])\."
+PROGRAM = "program"
+"""The descriptor of a call that is no file: a pidfd of the RELION that waits for the answer, for the daemon alone."""
 
 # ---- parts of frames
 
@@ -163,7 +165,7 @@ class CallFrame(TypedFrame):
     fd_names: tuple[str, ...] = fields.checked(descriptor_names)
 
     def half_fds(self, half: int, fds: Sequence[int]) -> tuple[list[str], list[int]]:
-        """The names and descriptors that half `half` needs: its own and the common ones.
+        """The names and descriptors that half `half` needs: its own and the common ones, `PROGRAM` never.
 
         Raises
         ------
@@ -175,9 +177,13 @@ class CallFrame(TypedFrame):
         mine = [
             (name, fd)
             for name, fd in zip(self.fd_names, fds, strict=True)
-            if (match := re.match(_HALF_NAME, name)) is None or int(match[1]) == half
+            if name != PROGRAM and ((match := re.match(_HALF_NAME, name)) is None or int(match[1]) == half)
         ]
         return [name for name, _ in mine], [fd for _, fd in mine]
+
+    def program_fd(self, fds: Sequence[int]) -> int | None:
+        """The descriptor that the hook says is a pidfd of RELION; None where none came."""
+        return dict(zip(self.fd_names, fds, strict=False)).get(PROGRAM)
 
 
 class Verified(TypedFrame):

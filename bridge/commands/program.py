@@ -13,7 +13,7 @@ from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable
 
 from ..interrupted import interrupted
 from ..terminal import printable
-from . import checking, cryosparc, daemon, jobs, logs, operating, top, with_program
+from . import checking, cryosparc, daemon, install, jobs, logs, operating, top, with_program
 from .kinds import families
 from .nearest import NearestGroup
 
@@ -37,7 +37,7 @@ def cryobridge_command() -> None:
     """
 
 
-_modules = (daemon, logs, top, operating, jobs, checking, cryosparc, with_program)
+_modules = (daemon, logs, top, operating, jobs, checking, install, cryosparc, with_program)
 for _command in (*(command for module in _modules for command in module.COMMANDS), *families()):
     cryobridge_command.add_command(_command)
 

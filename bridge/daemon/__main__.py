@@ -24,7 +24,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     from cryobridge.schemas.errors import CryobridgeError
     from cryobridge.schemas.wire import EXIT_USAGE
 
-    from .process import run
+    from .start import run
 
     parser = argparse.ArgumentParser(prog="cryobridge serve", description="Run the cryobridge daemon.")
     parser.add_argument("--socket", type=Path, help="where to listen (default: your own socket)")

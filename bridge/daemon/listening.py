@@ -172,13 +172,3 @@ def passed_socket(environment: os._Environ[str] = os.environ) -> socket.socket |
     os.set_inheritable(_FIRST_PASSED_FD, False)
     sock.setblocking(False)
     return sock
-
-
-def notify_systemd(text: str, address: str | None = None) -> None:
-    """Tell systemd something (`READY=1`, `STOPPING=1`, `WATCHDOG=1`); nothing happens where it did not ask."""
-    address = address or os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.connect("\0" + address[1:] if address.startswith("@") else address)
-        sock.sendall(text.encode())

@@ -9,34 +9,30 @@ import asyncio
 import contextlib
 import logging
 import os
-import resource
-import signal
-import sys
 import uuid
 from pathlib import Path
 
 from cryobridge import __version__
 from cryobridge.schemas.codes import Code
 from cryobridge.schemas.config import Loaded
-from cryobridge.schemas.errors import CryobridgeError, JobRejected
-from cryobridge.schemas.wire import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Message
+from cryobridge.schemas.errors import JobRejected
+from cryobridge.schemas.wire import Message
 
-from ..log_file import LOG_NAME
 from ..pool.place import Spawn
+from ..pool.watching import unvouched
 from ..queue.incidents import Incidents
-from ..queue.opening import open_store
 from ..queue.store import Store, StoreUnavailable
 from ..queue.submitted import JobQueue
 from ..refinements.ledger import Books
 from ..refinements.pairing import Sessions
 from ..watch.announce import Watching
-from . import logs
 from .health import Health, judge
-from .listening import AlreadyRunning, ListeningSocket, listen, notify_systemd
+from .listening import ListeningSocket
 from .outlook import Outlook
 from .requests import RequestHandler
 from .rights import Rights
 from .server import Server
+from .service_manager import ServiceManager
 from .workforce import Workforce
 
 log = logging.getLogger(__name__)
@@ -44,7 +40,6 @@ log = logging.getLogger(__name__)
 TICK_S = 0.25
 SAY_GOODBYE_S = 2.0
 WORKERS_END_S = 5.0
-WATCHDOG_S = 10.0
 
 
 class Daemon:
@@ -93,6 +88,7 @@ class Daemon:
         self._unseen = incidents.problems()
         self._astray = astray
         self._loop = loop
+        self._manager = ServiceManager()
         self._autospawned = autospawned
         self._daemon_id = str(uuid.uuid4())
         self._started = loop.time()
@@ -142,7 +138,7 @@ class Daemon:
         self.server.start()
         self._watching.start()
         self._loop.call_later(TICK_S, self._tick)
-        notify_systemd("READY=1")
+        self._manager.ready()
         log.info(
             "daemon ready",
             extra={"socket": str(self._listening.path), "version": __version__, "pid": os.getpid()},
@@ -187,9 +183,9 @@ class Daemon:
         self.drain()
         if not self._leaving:
             self._leaving = True
-            notify_systemd("STOPPING=1")
             self._draining_since = self._loop.time()
             self.jobs.close()
+            self._manager.stopping(self._status_line())
         return self.state
 
     async def close(self) -> None:
@@ -277,7 +273,7 @@ class Daemon:
                 self._loop.call_later(TICK_S, self._tick)
 
     def _pulse(self, now: float) -> None:
-        if now - self._last_pulse < WATCHDOG_S:
+        if now - self._last_pulse < self._manager.pulse_s:
             return
         self._last_pulse = now
         self._unseen = self._incidents.problems()
@@ -286,7 +282,18 @@ class Daemon:
             self._store_problem = "the database cannot be written; see the log and the disk's space"
             if was is None:
                 log.error("database cannot be written", extra={"folder": str(self._folder)})
-        notify_systemd("WATCHDOG=1")
+        amiss = next((why for one in self.pool.workers if (why := unvouched(one, now, self._config.deadlines))), None)
+        if self._store_problem is not None:
+            amiss = "the database cannot be written"
+        self._manager.pulse(amiss, self._status_line(), stopping=self._leaving)
+
+    def _status_line(self) -> str:
+        """For every user of the machine to read: no names, no paths."""
+        state = "stopping" if self._leaving else "draining" if self._draining_since is not None else "ready"
+        text = f"{state}, RELION calls under way: {self.sessions.open_calls}"
+        with contextlib.suppress(StoreUnavailable):
+            text += f", jobs waiting or running: {self._store.open_jobs()}"
+        return f"{text}; not all is well, see 'cryobridge status'" if self.health().degraded else text
 
     def _is_over(self, now: float) -> bool:
         if self._leaving:
@@ -302,89 +309,3 @@ class Daemon:
             log.info("idle, leaving", extra={"idle_s": round(now - idle_since)})
             return True
         return not self._listening.is_ours() and self.server.clients == 0
-
-
-def run(loaded: Loaded, *, autospawned: bool = False, spawn: Spawn | None = None) -> int:
-    """Run a daemon until it is told to stop; return its exit code."""
-    config = loaded.config
-    os.umask(0o077)
-    _raise_descriptor_limit()
-    try:
-        rights = Rights(config.operators)
-    except CryobridgeError as error:
-        sys.stderr.write(f"cryobridge: {error}\n")
-        return EXIT_USAGE
-    try:
-        listening = listen(config.socket_path(), int(config.socket_mode, 8))
-    except AlreadyRunning as error:
-        sys.stderr.write(f"cryobridge: {error}\n")
-        return EXIT_OK
-    except CryobridgeError as error:
-        sys.stderr.write(f"cryobridge: {error}\n")
-        return EXIT_FAILED
-    path = listening.path
-    astray = ""
-    try:
-        folder = config.state_path()
-        try:
-            store, incidents = _open_store(folder, config.log_level, quiet=autospawned)
-        except StoreUnavailable as error:
-            if not autospawned:
-                raise
-            # A refinement must not go without its daemon because a home folder is read-only or full.
-            folder = path.with_name(f"{path.name}.state")
-            store, incidents = _open_store(folder, config.log_level, quiet=autospawned)
-            log.warning("state kept beside the socket", extra={"folder": str(folder), "because": str(error)})
-            astray = (
-                f"the daemon serves refinements only, and takes no jobs because it could not keep them: {error}; "
-                "then end it with 'cryobridge stop', the next one takes jobs"
-            )
-        return asyncio.run(_serve(loaded, rights, listening, store, incidents, folder, autospawned, astray, spawn))
-    except (CryobridgeError, OSError) as error:
-        listening.close()
-        sys.stderr.write(f"cryobridge: {error}\n")
-        return EXIT_FAILED
-
-
-def _open_store(folder: Path, log_level: str, *, quiet: bool) -> tuple[Store, Incidents]:
-    """Make the folder, begin to log there (only warnings to stderr when `quiet`), open the database."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        logs.set_up(log_level, logs.usable(folder / LOG_NAME), "WARNING" if quiet else None)
-    except OSError as error:
-        raise StoreUnavailable(f"{folder}: {error.strerror or error}; set state_dir") from error
-    return open_store(folder / "jobs.sqlite")
-
-
-async def _serve(
-    loaded: Loaded,
-    rights: Rights,
-    listening: ListeningSocket,
-    store: Store,
-    incidents: Incidents,
-    folder: Path,
-    autospawned: bool,
-    astray: str,
-    spawn: Spawn | None,
-) -> int:
-    loop = asyncio.get_running_loop()
-    daemon = Daemon(
-        loaded, rights, listening, store, folder, incidents, loop, autospawned=autospawned, astray=astray, spawn=spawn
-    )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.signalled)
-    # A closed terminal must not end refinements.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    daemon.start()
-    await daemon.done.wait()
-    await daemon.close()
-    return EXIT_OK
-
-
-def _raise_descriptor_limit() -> None:
-    """Every call brings a dozen descriptors."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
-    if soft < wanted:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -27,15 +27,17 @@ from cryobridge.schemas.relion import resolve_options
 from cryobridge.schemas.requests import AskStatus, CancelJob, JobStanding, SubmitJob, WaitForJob
 from cryobridge.schemas.result import read_result
 from cryobridge.schemas.variables import known_variables
-from cryobridge.schemas.wire import Message
+from cryobridge.schemas.wire import Message, system_socket_path
 from cryobridge.wrappers.formats import mrc
 
 from ..client import DaemonClient, degradations
 from ..foreground import WORKER_MODULE
 from ..gpus import ListGpus, nvidia_gpus
+from ..users import user_name
 from .finding import Finding, Level
 from .queued import WaitsItsTurn, take_back_if_waiting
 from .refinement import check_job_folder
+from .service import check_service
 
 VARIABLE = "RELION_EXTERNAL_RECONSTRUCT_EXECUTABLE"
 STOCK = "relion_external_reconstruct"
@@ -69,6 +71,7 @@ def examine(
     yield from check_relion(environment)
     yield from check_settings(environment)
     yield from check_daemon(environment)
+    yield from check_service(environment)
     yield from check_gpus(nvidia_gpus)
     if job_folder is not None:
         yield from check_job_folder(job_folder, environment)
@@ -187,6 +190,7 @@ def check_daemon(environment: Mapping[str, str]) -> Iterator[Finding]:
     try:
         with DaemonClient.connect(environment) as client:
             status = client.request(AskStatus())
+            whose = _whose(client)
     except DaemonUnavailable as error:
         if "no daemon is running" not in str(error):
             yield Finding("daemon", Level.FAIL, str(error))
@@ -209,7 +213,13 @@ def check_daemon(environment: Mapping[str, str]) -> Iterator[Finding]:
     for problem in problems:
         yield Finding("daemon", Level.WARN, problem, "see 'cryobridge status' and the daemon's log")
     if not problems:
-        yield Finding("daemon", Level.OK, f"version {version} is ready at {client.path}")
+        yield Finding("daemon", Level.OK, f"version {version} is ready at {client.path}, {whose}")
+
+
+def _whose(client: DaemonClient) -> str:
+    if client.path == system_socket_path():
+        return f"this machine's, run by {user_name(client.uid)}"
+    return "your own" if client.uid == os.getuid() else f"that of {user_name(client.uid)}"
 
 
 def check_gpus(list_gpus: ListGpus) -> Iterator[Finding]:

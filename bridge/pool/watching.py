@@ -123,3 +123,18 @@ def left_behind(ending: Ending, now: float) -> str | None:
         f"process {ending.process.pid}, once {ending.worker}, was killed and does not end: it waits inside the system, "
         "perhaps for a file system that does not answer; another one does its work"
     )
+
+
+def unvouched(worker: Worker, now: float, deadlines: Deadlines) -> str | None:
+    """Why it is doubtful that a worker which should live is looked after, in a few words; None if it is.
+
+    A worker that waits for its next start, however often it failed, is: a new daemon could start it no better.
+    """
+    limit = deadlines.silence_s / 2
+    if worker.state is WorkerState.READY and now - worker.heard_at > limit:
+        return f"{worker.name} is silent"
+    if worker.state is WorkerState.STARTING and now - worker.started_at > deadlines.worker_start_s + limit:
+        return f"{worker.name} does not start and is not ended"
+    if worker.state is WorkerState.FAILED and now - worker.retry_at > limit:
+        return f"{worker.name} is not started again"
+    return None

@@ -10,9 +10,9 @@ import itertools
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from cryobridge.schemas.bounds import MAX_PROGRAMS_PER_USER
 from cryobridge.schemas.codes import AnyCode, Code
 from cryobridge.schemas.config import Deadlines
 from cryobridge.schemas.frames import FrameInvalid
@@ -23,8 +23,9 @@ from cryobridge.schemas.worker_messages import PrepareSession
 from ..pool.place import Task
 from ..room import share
 from .call import CallKey, duplicate
+from .fallback import Fallback
 from .iteration import Iteration, Link, Verdict, Workers
-from .program import Refinement, Refiner, find_refiner
+from .program import HeldProgram, Refinement, RefinementProgram, find_refiner
 
 log = logging.getLogger(__name__)
 
@@ -77,18 +78,6 @@ class Ledger(Protocol):
         """How it ended."""
 
 
-@dataclass(frozen=True)
-class Fallback:
-    """The last time a correction was wanted and not had."""
-
-    at: float
-    session: str
-    uid: int
-    iteration: int
-    code: AnyCode
-    line: str
-
-
 class Sessions:
     """All refinements of this daemon.
 
@@ -103,7 +92,7 @@ class Sessions:
     clock
         Monotonic seconds.
     find
-        How the program behind a hook is found.
+        How the program behind a hook is found where the hook has not handed it over.
     """
 
     def __init__(
@@ -115,7 +104,7 @@ class Sessions:
         *,
         keep_alive_s: float = -1.0,
         heartbeat_s: float = HEARTBEAT_S,
-        find: Callable[[int], Refiner | None] = find_refiner,
+        find: Callable[[int], RefinementProgram | None] = find_refiner,
     ) -> None:
         self._workers = workers
         self._ledger = ledger
@@ -143,6 +132,7 @@ class Sessions:
             call = CALLS.decode(frame.message)
             shares = [call.half_fds(half, frame.fds) for half in call.halves]
             copies = iter(duplicate([fd for _, fds in shares for fd in fds]))
+            program = HeldProgram.of(call.program_fd(frame.fds))
         except FrameInvalid as error:
             link.send(CallFailed(code=error.code, text=str(error)))
             return
@@ -152,7 +142,7 @@ class Sessions:
         finally:
             frame.close()
         key = CallKey.of(call.key, link.uid)
-        self._note_call(link, key, call.halves)
+        self._note_call(link, key, call.halves, program)
         iteration, new = self._iteration_for(key, call.halves)
         log.info(
             "call",
@@ -226,10 +216,12 @@ class Sessions:
 
     def release(self, session: str) -> bool:
         """Let a refinement's warm state go now; false if there is no such refinement."""
-        known = self._refinements.pop(session, None) is not None
-        if known:
-            self._workers.release(session)
-        return known
+        refinement = self._refinements.pop(session, None)
+        if refinement is None:
+            return False
+        refinement.let_go()
+        self._workers.release(session)
+        return True
 
     def owner(self, session: str) -> int | None:
         """The user whose refinement it is."""
@@ -309,18 +301,23 @@ class Sessions:
         self._all.append(iteration)
         return iteration, True
 
-    def _note_call(self, link: HookLink, key: CallKey, halves: tuple[int, ...]) -> None:
+    def _note_call(self, link: HookLink, key: CallKey, halves: tuple[int, ...], program: HeldProgram | None) -> None:
         now = self.last_call = self._clock()
         refinement = self._refinements.get(key.session)
         if refinement is None:
             refinement = Refinement(key.session, key.uid, key.job_dir, key.root, time.time(), last_call=now)
             self._refinements[key.session] = refinement
             log.info("refinement begins", extra={"session": key.session, "uid": key.uid})
-        if refinement.refiner is None or not refinement.refiner.alive():
-            refinement.refiner = self._find(link.pid)
+        if program is not None and self._held_by(key.uid) >= MAX_PROGRAMS_PER_USER:
+            program.close()
+            program = None
+        refinement.note_program(program, lambda: self._find(link.pid))
         refinement.last_call, refinement.ended = now, None
         refinement.iteration = key.iteration
         refinement.calls += len(halves)
+
+    def _held_by(self, uid: int) -> int:
+        return sum(one.uid == uid and isinstance(one.refiner, HeldProgram) for one in self._refinements.values())
 
     def _decided(self, iteration: Iteration, verdict: Verdict) -> None:
         refinement = self._refinements.get(iteration.key.session)

@@ -1,17 +1,38 @@
 """A refinement between its calls, and the program behind its hooks, so that a warm state can end with that.
 
-RELION starts the hook through a shell, so the program is a grandparent of the process on the socket.
+The hook, which may always see its own user's processes, hands RELION over as a pidfd. Where it cannot (an older kernel,
+an older hook), the program is looked for among the hook's ancestors: RELION starts it through a shell, so it is a
+grandparent of the process on the socket. A service that may not see processes of other users finds none there.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import select
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import psutil
 
 _NAMES = ("relion_refine",)
 _MAX_GENERATIONS = 8
+
+
+class RefinementProgram(Protocol):
+    """The program of a refinement, as somebody who cannot end it sees it."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its number, where that can be told."""
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+
+    def close(self) -> None:
+        """Let it go; nothing is asked of it afterwards."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +51,60 @@ class Refiner:
             return False
         except psutil.Error:
             return True  # it is there, and not ours to look at
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class HeldProgram:
+    """A process by a pidfd of its own, which its user's hook handed over: seen to end whatever else may be seen of it.
+
+    Attributes
+    ----------
+    pid
+        Its number here; None if it has none, as that of another container.
+    """
+
+    def __init__(self, fd: int, pid: int | None) -> None:
+        self._fd = fd
+        self.pid = pid
+
+    @classmethod
+    def of(cls, fd: int | None) -> HeldProgram | None:
+        """Hold a copy of `fd`, which stays the caller's; None where it is no pidfd, or none came.
+
+        Nothing but a pidfd is ever asked whether it has ended: to ask a file may take as long as its server likes.
+        """
+        pid = None if fd is None else _process_of(fd)
+        if fd is None or pid is None:
+            return None
+        try:
+            return cls(os.dup(fd), pid if pid > 0 else None)
+        except OSError:
+            return None
+
+    def alive(self) -> bool:
+        """Whether it still runs; one whose parent has not asked for its end has ended."""
+        if self._fd < 0:
+            return False
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return not poll.poll(0)
+
+    def close(self) -> None:
+        """Let it go."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def _process_of(fd: int) -> int | None:
+    """What the kernel says of a pidfd: its process, 0 or less if that has no number here; None if it is no pidfd."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(f"/proc/self/fdinfo/{fd}").read_bytes().splitlines():
+            if line.startswith(b"Pid:"):
+                return int(line.split()[1])
+    return None
 
 
 def find_refiner(pid: int) -> Refiner | None:
@@ -65,10 +140,25 @@ class Refinement:
     corrected: int = 0
     standard: int = 0
     failed: int = 0
-    refiner: Refiner | None = None
+    refiner: RefinementProgram | None = None
     ended: float | None = None
     last_line: str = ""
     watched: bool = False
+
+    def note_program(self, handed_over: RefinementProgram | None, find: Callable[[], RefinementProgram | None]) -> None:
+        """Take the program of a call, unless the one that is known still runs; what is not kept is let go."""
+        if self.refiner is not None and self.refiner.alive():
+            if handed_over is not None:
+                handed_over.close()
+            return
+        self.let_go()
+        self.refiner = handed_over or find()
+
+    def let_go(self) -> None:
+        """Hold its program no longer."""
+        if self.refiner is not None:
+            self.refiner.close()
+            self.refiner = None
 
     def snapshot(self, now: float) -> dict[str, Any]:
         """What `status` and `ps` show of it."""

@@ -19,6 +19,7 @@ OURS_ALONE = {
     "bridge/queue/incidents.py": "the state folder",
     "bridge/queue/opening.py": "the state folder",
     "bridge/queue/salvage.py": "the state folder",
+    "bridge/refinements/program.py": "/proc",
     "wrappers/relion/demo": "a new folder in /tmp",
     "wrappers/relion/hook/daemon.py": "the socket's own folder",
     "wrappers/relion/hook/partner.py": "for writing too, which never waits, or a new file",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fake_worker import FakeWorker
 
-from cryobridge.bridge.daemon.process import run
+from cryobridge.bridge.daemon.start import run
 from cryobridge.schemas.config import load
 from cryobridge.schemas.wire import Channel
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cryobridge.bridge.daemon.process import run
+from cryobridge.bridge.daemon.start import run
 from cryobridge.bridge.pool.place import spawner
 from cryobridge.schemas.config import load
 

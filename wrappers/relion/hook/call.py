@@ -244,17 +244,20 @@ class Descriptors:
     def open(self, name: str, path: str) -> None:
         """Open a file for reading; one that cannot be opened is left out, and the daemon sees that."""
         with contextlib.suppress(OSError):
-            fd = open_regular(path)
-            self._owned.append(fd)
-            self.lend(name, fd)
+            self.take(name, open_regular(path))
 
     def lend(self, name: str, fd: int) -> None:
         """Add a descriptor that stays the caller's."""
         self.names.append(name)
         self.fds.append(fd)
 
+    def take(self, name: str, fd: int) -> None:
+        """Add a descriptor that is closed with those opened here."""
+        self._owned.append(fd)
+        self.lend(name, fd)
+
     def close(self) -> None:
-        """Close what was opened here."""
+        """Close what was opened or taken here."""
         while self._owned:
             os.close(self._owned.pop())
         self.names.clear()

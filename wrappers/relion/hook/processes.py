@@ -24,6 +24,7 @@ from .runlog import say
 _POLL_S = 1.0
 _MOST_ANCESTORS = 10
 _RELION = "relion_"
+_REFINEMENT = "relion_refine"
 # They wait for what they have started, so RELION's end shows above them.
 _WAITING = frozenset({"sh", "dash", "bash", "ash", "ksh", "zsh", "csh", "tcsh", "fish", "busybox", "timeout", "time"})
 # They start the ranks, and no rank is of use without the others.
@@ -85,6 +86,34 @@ class Lineage:
 
         # The bare thread: importing `threading` would cost more than all that it does here.
         _thread.start_new_thread(look, ())
+
+
+def refinement_program() -> int | None:
+    """A pidfd of the `relion_refine` that this hook works for; None where there is none, or no pidfd (Linux 5.3).
+
+    The daemon learns by it when the refinement has ended, also where it may not see processes of other users.
+    """
+    pid = os.getppid()
+    for _ in range(_MOST_ANCESTORS):
+        process = _process(pid)
+        if process is None:
+            return None
+        if process.name.startswith(_REFINEMENT):
+            return _pidfd(pid, process)
+        pid = process.parent
+    return None
+
+
+def _pidfd(pid: int, process: _Process) -> int | None:
+    try:
+        fd = os.pidfd_open(pid)
+    except (OSError, AttributeError):  # an older kernel, a container that forbids it, a Python built without it
+        return None
+    if _process(pid) != process:
+        # It ended in between, and the number may be another's by now.
+        os.close(fd)
+        return None
+    return fd
 
 
 @functools.cache

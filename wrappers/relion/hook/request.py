@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 from cryobridge.schemas import wire
 from cryobridge.schemas.hook_settings import HookSettings
-from cryobridge.schemas.messages import CallFrame, IterationName, SettingsOfHook
+from cryobridge.schemas.messages import PROGRAM, CallFrame, IterationName, SettingsOfHook
 
 from .call import CallInvalidError, Descriptors, Surroundings, open_inputs
 from .conversation import HalfWork
 from .history import History
 from .outputs import OutputFile
+from .processes import refinement_program
 
 _NEEDED = ("star", "data_real", "data_imag", "weight")
 
@@ -64,6 +65,9 @@ def send_call(
         if session_out is not None:
             descriptors.lend("session_out", session_out.fd)
         history.lend(descriptors)
+        program = refinement_program()
+        if program is not None:
+            descriptors.take(PROGRAM, program)
         frame = CallFrame(
             call_id=f"{name.stem}-{os.urandom(6).hex()}",
             key=IterationName(

@@ -17,7 +17,6 @@ from cryobridge.bridge.daemon.listening import (
     LONGEST_PATH,
     AlreadyRunning,
     ListeningSocket,
-    notify_systemd,
     passed_socket,
 )
 from cryobridge.schemas.errors import DaemonUnavailable
@@ -183,13 +182,3 @@ def test_no_socket_is_taken_that_was_meant_for_another_process() -> None:
     environment = {"LISTEN_PID": "1", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "x", "HOME": "/"}
     assert passed_socket(environment) is None
     assert environment == {"HOME": "/"}
-
-
-def test_systemd_is_told_where_it_listens_and_nothing_happens_where_it_does_not(folder: Path) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(folder / "notify"))
-        systemd.settimeout(5)
-        notify_systemd("READY=1", str(folder / "notify"))
-        assert systemd.recv(100) == b"READY=1"
-    notify_systemd("READY=1", str(folder / "gone"))
-    notify_systemd("READY=1", "")

@@ -1,0 +1,1 @@
+"""The service's files: what this version would write where, whether it stands there, and writing it."""
