@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from .errors import InputInvalid
 from .plain_file import open_plain
+from .slurm import SlurmConfig
 from .validation import StrictModel, input_invalid
 from .wire import SILENCE_LIMIT_S, user_socket_path
 
@@ -65,6 +66,7 @@ class DaemonConfig(StrictModel):
     limits: Limits = Limits()
     watch_roots: list[Path] = Field(default_factory=list, description="folders searched for refinements")
     inbox: Path | None = Field(None, description="folder where job files may be dropped")
+    slurm: SlurmConfig = SlurmConfig()
     job_roots: list[Path] = Field(default_factory=list, description="folders that other users' jobs may name")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
