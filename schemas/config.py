@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from .errors import InputInvalid
 from .plain_file import open_plain
+from .slurm import SlurmConfig
 from .validation import StrictModel, input_invalid
 from .wire import SILENCE_LIMIT_S, system_socket_path, user_jobs_socket_path, user_socket_path
 
@@ -75,6 +76,7 @@ class DaemonConfig(StrictModel):
     limits: Limits = Limits()
     watch_roots: list[Path] = Field(default_factory=list, description="folders searched for refinements")
     inbox: Path | None = Field(None, description="folder where job files may be dropped")
+    slurm: SlurmConfig = SlurmConfig()
     operators: list[Annotated[str, Field(min_length=1, max_length=256)]] = Field(
         default_factory=list,
         description="groups or users who see everything, cancel, drain, resume and unload, as root does",

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, AliasChoices, Field, model_validator
 from .memory import MemoryEstimate
 from .outputs import Output
 from .paths import MAX_INPUT_PATHS, InputPath, OutputFolder, paths_of, with_paths
+from .slurm import SlurmResources
 from .validation import StrictModel
 
 JOB_SCHEMA = "cryobridge/job/1"
@@ -58,12 +59,24 @@ class RunOptions(StrictModel):
         description="CPU threads; as many as the worker has if empty",
     )
     deadline_s: float | None = Field(None, gt=0, description="longest time the job may run, in seconds; none if empty")
+    executor: Literal["here", "slurm"] = Field(
+        "here", description="here: on this machine; slurm: on the cluster, by its SLURM, for jobs that are submitted"
+    )
+    slurm: SlurmResources | None = Field(None, description="what is asked of SLURM, with executor: slurm")
     overwrite: bool = Field(False, description="replace a finished result in the output folder")
     request_id: Annotated[str, AfterValidator(_request_name)] | None = Field(
         None,
         description="the submitter's own name for this request; the daemon takes one name once, so a retry is safe, "
         "and makes one up where there is none",
     )
+
+    @model_validator(mode="after")
+    def _devices_of_the_executor(self) -> Self:
+        if self.executor == "here" and self.slurm is not None:
+            raise ValueError("what is asked of SLURM (slurm) needs executor: slurm")
+        if self.executor == "slurm" and self.devices not in ("auto", "cpu", "gpu"):
+            raise ValueError("with executor: slurm, devices is auto, cpu or gpu; slurm.gpus says how many GPUs")
+        return self
 
 
 class Inputs(StrictModel):

@@ -25,6 +25,7 @@ from ..queue.store import Store, StoreUnavailable
 from ..queue.submitted import JobQueue
 from ..refinements.ledger import Books
 from ..refinements.pairing import Sessions
+from ..slurm.workers import SlurmWorkers
 from ..watch.announce import Watching
 from .health import Health, judge
 from .listening import ListeningSocket
@@ -107,7 +108,17 @@ class Daemon:
             self.pool, self._outlook.ledger, config.deadlines, loop.time, keep_alive_s=config.keep_alive_s
         )
         devices = self._workforce.devices
-        self.jobs = JobQueue(store, self._workforce.jobs, config.limits, loop.time, devices, refusing=self._astray)
+        self._slurm = SlurmWorkers(loop, config.slurm, folder)
+        self.jobs = JobQueue(
+            store,
+            self._workforce.jobs,
+            config.limits,
+            loop.time,
+            devices,
+            refusing=self._astray,
+            cluster=self._slurm,
+        )
+        self.jobs.on_end(self._slurm.forget)
         views = self._outlook.attach(self.jobs, self.sessions, devices or (), self.status, self.health)
         self._requests = RequestHandler(
             loop, store, self.jobs, self.sessions, rights, views, self.drain, self.resume, self.leave
@@ -135,6 +146,7 @@ class Daemon:
         self._outlook.start()
         self.pool.start()
         self.jobs.resume()
+        self._slurm.tidy(self._store.get)
         self.server.start()
         self._watching.start()
         self._loop.call_later(TICK_S, self._tick)

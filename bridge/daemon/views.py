@@ -13,7 +13,7 @@ from cryobridge.schemas.news import NewsTable
 from cryobridge.schemas.wire import Message
 
 from ..queue.store import RELION_KIND
-from ..refinements.pairing import Fallback
+from ..refinements.fallback import Fallback
 from .feed import Refinements
 from .health import Health
 from .news import Listener, News
