@@ -124,16 +124,23 @@ class AccompaniedProgram:
                 self._say(f"by iteration: {table}{f', {page}' if page.exists() else ''}")
         for one in self._sessions:
             # Of a command that did not tell, such as a script, or one that leaves no records, such as a Class3D.
-            if not rows or self._records is None or Path(one.session) != self._records.root:
+            if not rows or not self._is_of(one):
                 failed = failed or one.failed > 0
                 self._say(
                     f"{one.session}: {one.corrected} iterations corrected, {one.standard} with RELION's own map as "
                     f"planned, {one.failed} because something failed; last: {one.last or 'nothing'}"
                 )
-        if not rows and not self._sessions:
+        if not rows and not self._sessions and not failed:
             self._say("no call was answered")
         if self._keep_log or failed:
             self._save_log()
+
+    def _is_of(self, session: SessionCounts) -> bool:
+        """Whether these are the counts of the refinement that has records; the daemon resolves links."""
+        if self._records is None:
+            return False
+        root = self._records.root
+        return Path(session.session) in (root, root.parent.resolve() / root.name)
 
     def _save_log(self) -> None:
         """Beside the refinement, else in the current folder."""

@@ -13,7 +13,6 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from cryobridge.schemas.envelope import Job
 from cryobridge.schemas.errors import Cancelled, CryobridgeError, DaemonUnavailable, InputInvalid
@@ -59,7 +58,9 @@ class ExternalJob:
         say: Callable[[str], None],
         complain: Callable[[str], None],
     ) -> None:
-        self._job = job
+        # Under a name of its own, by which the daemon knows it again, also where it was finished here meanwhile.
+        named = job.run.request_id is not None
+        self._job = job if named else job.requested_as(f"relion-{secrets.token_hex(8)}")
         self._names = names
         self._look = look
         self._say = say
@@ -78,7 +79,7 @@ class ExternalJob:
             self._say(f"runs here, with the devices of this allocation ({allocation} is set)")
             return self._here()
         try:
-            job_id = daemon.submit(spec := self._request())
+            job_id = daemon.submit(self._job.as_spec())
         except DaemonUnavailable:
             self._say("runs here; no daemon of yours answers")
             return self._here()
@@ -86,7 +87,7 @@ class ExternalJob:
             self._say(f"runs here; the daemon does not take it: {error}")
             return self._here()
         self._say(f"job {job_id} of your daemon")
-        end = self._at_daemon(daemon, spec, job_id)
+        end = self._at_daemon(daemon, job_id)
         if end is None:
             self._say(f"the daemon has been away for {DAEMON_PATIENCE_S:.0f} s; the job goes on here")
             return self._here()
@@ -96,13 +97,7 @@ class ExternalJob:
             self._complain(as_typed(end.text or f"the job {end.state} ({end.reason})", self._names))
         return end.state == JobState.SUCCEEDED
 
-    def _request(self) -> dict[str, Any]:
-        """The job under a name of its own, by which it is found again where the word of it was lost."""
-        if self._job.run.request_id is not None:
-            return self._job.as_spec()
-        return self._job.requested_as(f"relion-{secrets.token_hex(8)}").as_spec()
-
-    def _at_daemon(self, daemon: JobDaemon, spec: dict[str, Any], job_id: str) -> JobEnd | None:
+    def _at_daemon(self, daemon: JobDaemon, job_id: str) -> JobEnd | None:
         """Wait for the end; None where the daemon stays away, or forgets the job again and again."""
         _, report = progress_lines()
         away_since: float | None = None
@@ -115,7 +110,7 @@ class ExternalJob:
                 self._cancel(daemon, job_id, report)
                 raise
             try:
-                known = job_id = known or daemon.submit(spec)
+                known = job_id = known or daemon.submit(self._job.as_spec())
                 end = daemon.end_of(job_id, SLICE_S, report)
             except DaemonUnavailable:
                 known = None

@@ -15,7 +15,7 @@ from .parent import end_with_parent
 
 WORKER_MODULE = "cryobridge.bridge.worker.run"
 INTERRUPT_WAIT_S = 10.0
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S = 0.25
 
 
 def run_in_foreground(

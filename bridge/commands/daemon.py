@@ -69,15 +69,16 @@ def _print_status(reply: dict[str, Any], problems: list[str]) -> None:
             "state": reply.get("state"),
             "version": reply.get("version"),
             "up": render.duration(reply.get("uptime_s")),
-            "pid": reply.get("pid"),
-            "socket": reply.get("socket"),
+            # Not told to everybody.
+            **{key: reply[key] for key in ("pid", "socket") if key in reply},
             "jobs": ", ".join(f"{name} {count}" for name, count in (reply.get("queue") or {}).items()),
             "refinements": len(reply.get("sessions") or []),
             "last fallback": _fallback(reply.get("last_fallback")),
         }
     )
     for worker in reply.get("workers") or []:
-        parts = [worker.get("state"), worker.get("device_name"), worker.get("task"), worker.get("last_error")]
+        doing = worker.get("task") or ("busy" if worker.get("busy") else None)
+        parts = [worker.get("state"), worker.get("device_name"), doing, worker.get("last_error")]
         if worker.get("rss_bytes"):
             parts.append(render.size(worker["rss_bytes"]))
         click.echo(f"worker {worker.get('device')}: {', '.join(printable(part) for part in parts if part)}")

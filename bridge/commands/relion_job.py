@@ -151,7 +151,7 @@ def _say(line: str) -> None:
 
 
 def _complain(line: str) -> None:
-    sys.stderr.write(f"cryobridge: {printable(line)}\n")
+    sys.stderr.write("\n".join(printable(one) for one in f"cryobridge: {line}".split("\n")) + "\n")
     sys.stderr.flush()
 
 

@@ -162,7 +162,8 @@ def bar(fraction: float | None) -> str:
     """A bar that is so far filled; empty where it is not known."""
     if not isinstance(fraction, int | float):
         return ""
-    whole = round(max(0.0, min(1.0, fraction)) * BAR_CELLS)
+    fraction = max(0.0, min(1.0, fraction))
+    whole = round(fraction * BAR_CELLS)
     return f"{'█' * whole}{'░' * (BAR_CELLS - whole)} {fraction:4.0%}"
 
 

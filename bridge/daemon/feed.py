@@ -261,7 +261,7 @@ class Feed:
 
     def _change_job(self, what: What, job_id: str, **changed: object) -> None:
         row = self._news.rows(NewsTable.JOBS).get(job_id)
-        if row is not None:
+        if row is not None and any(row[key] != value for key, value in changed.items()):
             self._news.put(what, NewsTable.JOBS, job_id, {**row, **changed})
 
     def _count(self) -> None:

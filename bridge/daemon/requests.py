@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from cryobridge.schemas.bounds import MAX_WAITS
+from cryobridge.schemas.codes import Code
 from cryobridge.schemas.errors import CryobridgeError, InputInvalid, JobRejected
 from cryobridge.schemas.frames import FrameInvalid, TypedFrame
 from cryobridge.schemas.messages import Heartbeat, Refused
@@ -42,6 +43,7 @@ from ..queue.store import RELION_KIND, Store
 from ..queue.submitted import JobQueue, summary
 from ..refinements.call import session_name
 from ..refinements.pairing import Sessions
+from .health import STORE_TROUBLE
 from .rights import Rights
 from .views import DaemonViews
 
@@ -146,7 +148,9 @@ class RequestHandler:
         try:
             reply = self._answer(client, request)
         except CryobridgeError as error:
-            client.send(Refused(code=error.code, text=str(error)))
+            # Where the database is stands in the error's own words.
+            hidden = error.code == Code.STORE and not self._rights.operates(client.uid)
+            client.send(Refused(code=error.code, text=STORE_TROUBLE if hidden else str(error)))
             return
         if reply is not None:
             client.send(RequestReply(answer=reply))

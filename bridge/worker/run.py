@@ -119,7 +119,9 @@ def _where(job: Job) -> str:
 
 
 if __name__ == "__main__":
-    code = main()
-    # All memory goes with the process: looking for garbage once more takes longer than most small jobs.
-    gc.freeze()
+    try:
+        code = main()
+    finally:
+        # All memory goes with the process: looking for garbage once more takes longer than most small jobs.
+        gc.freeze()
     sys.exit(code)

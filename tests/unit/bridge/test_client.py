@@ -13,6 +13,7 @@ from support.scripted_daemon import ScriptedDaemon, scripted_daemon
 from cryobridge.bridge.client import DaemonClient, degradations
 from cryobridge.schemas import wire
 from cryobridge.schemas.errors import CryobridgeError, DaemonUnavailable, DeadlineExceeded, JobRejected
+from cryobridge.schemas.news import Board
 from cryobridge.schemas.requests import AskStatus, CancelJob, SubmitJob, WaitForJob
 
 
@@ -147,3 +148,42 @@ def test_progress_before_the_end_is_passed_on(daemon: ScriptedDaemon) -> None:
     with connect(daemon.path) as client:
         client.wait("7", on_progress=lambda text, fraction: told.append((text, fraction)))
     assert told == [("reading", 0.5), ("odd", None)]
+
+
+def test_news_are_a_snapshot_then_events_and_nothing_where_nothing_is_new(daemon: ScriptedDaemon) -> None:
+    event = {"number": 2, "at": 1.0, "what": "job_of_the_future", "table": "jobs", "name": "7", "row": {"a": 1}}
+    daemon.answers["follow"] = lambda _: [
+        {"type": "snapshot", "number": 1, "at": 1.0, "tables": {"jobs": {}}},
+        {"type": "heartbeat"},
+        {"type": "event", **event},
+    ]
+    board = Board()
+    with connect(daemon.path) as client:
+        client.follow()
+        for _ in range(3):
+            told = client.news(2.0)
+            if told is not None:
+                board.take(told)
+        assert board.tables == {"jobs": {"7": {"a": 1}}}
+        assert client.news(0.01) is None
+
+
+def test_who_may_not_follow_or_whose_daemon_goes_is_told_so(
+    daemon: ScriptedDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.answers["follow"] = lambda _: {"type": "error", "code": "rejected", "text": "8 of your connections follow"}
+    with connect(daemon.path) as client:
+        client.follow()
+        with pytest.raises(JobRejected, match="8 of your connections"):
+            client.news(2.0)
+    daemon.answers["follow"] = lambda _: None
+    with connect(daemon.path) as client:
+        client.follow()
+        with pytest.raises(DaemonUnavailable, match="went away"):
+            client.news(2.0)
+    daemon.answers["follow"] = lambda _: []
+    monkeypatch.setattr(wire, "SILENCE_LIMIT_S", 0.0)
+    with connect(daemon.path) as client:
+        client.follow()
+        with pytest.raises(DaemonUnavailable, match="says nothing any more"):
+            client.news(0.01)

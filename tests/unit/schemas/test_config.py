@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cryobridge.schemas.config import DaemonConfig, load
+from cryobridge.schemas.config import DaemonConfig, load, settings
 from cryobridge.schemas.errors import InputInvalid
 
 
@@ -53,6 +53,22 @@ def test_lists_can_come_from_one_variable() -> None:
     config = load(environment=environment).config
     assert config.devices == ["cuda:0", "cuda:1"]
     assert config.watch_roots == [Path("/a"), Path("/b")]
+
+
+@pytest.mark.parametrize(
+    ("text", "operators"),
+    [("operators: em-staff", ["em-staff"]), ("operators: [em-staff, bob]", ["em-staff", "bob"]), ("", [])],
+)
+def test_operators_are_one_name_or_several(tmp_path: Path, text: str, operators: list[str]) -> None:
+    assert load(write(tmp_path / "c.yaml", text), {}).config.operators == operators
+    assert load(environment={"CRYOBRIDGE_OPERATORS": "auto, bob"}).config.operators == ["auto", "bob"]
+
+
+def test_settings_are_told_under_dotted_names_with_their_origins(tmp_path: Path) -> None:
+    told = settings(load(write(tmp_path / "c.yaml", "limits: {calls: 3}\n"), {}))
+    assert told["limits.calls"] == {"value": 3, "origin": f"file {tmp_path}/c.yaml"}
+    assert told["metrics_file"] == {"value": None, "origin": "default"}
+    assert "limits" not in told
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ RELION_INPUTS = {
     "in_mask": "Input 3D mask",
 }
 """RELION's arguments for inputs, and what its window calls them."""
-_OWN = ("o", "j", "kind", "pipeline_control", *RELION_INPUTS)
+_OWN = ("o", "j", "kind", "pipeline_control", "pipeline-control", *RELION_INPUTS)
 
 
 @dataclass(frozen=True)

@@ -252,3 +252,14 @@ def test_top_on_a_terminal_draws_until_a_key_ends_it_and_leaves_the_terminal_as_
     code, shown = on_a_terminal(key)
     assert code == 0
     assert shown.index("\x1b[?1049h") < shown.index("H100") < shown.rindex("\x1b[?1049l")
+
+
+def test_status_says_what_everybody_is_told_and_leaves_out_what_is_not(
+    daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker = {"name": "worker-0", "device": "cpu", "device_name": "Xeon", "state": "ready", "busy": True}
+    daemon.replies("status", state="ready", version="1", uptime_s=5, workers=[worker], health={"problems": []})
+    assert cli.run(["status"]) == 0
+    out = capsys.readouterr().out
+    assert "worker cpu: ready, Xeon, busy\n" in out
+    assert not any(line.startswith(("pid", "socket")) for line in out.splitlines())

@@ -109,6 +109,9 @@ def test_a_job_that_cannot_be_stored_is_not_acknowledged(bench: RequestBench, mo
     monkeypatch.setattr(bench.store, "add", full)
     reply = bench.ask(ME, "submit", spec=bench.spec())
     assert (reply["type"], reply["code"]) == ("error", "store")
+    assert "jobs.sqlite" in reply["text"]
+    others = bench.ask(FRIEND, "submit", spec=bench.spec())
+    assert (others["code"], "sqlite" in others["text"]) == ("store", False)
     assert bench.pool.tasks == {}
 
 

@@ -41,3 +41,17 @@ def test_an_odd_lock_is_named_and_not_followed(tmp_path: Path, plant: Callable[[
     with pytest.raises(InputInvalid, match=r"lock: "):
         folder.open()
     assert not (folder.path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("name", ["job.star", "job_pipeline.star", "default_pipeline.star", "RELION_OUTPUT_NODES.star"])
+def test_relions_own_files_are_no_work_that_could_be_lost(tmp_path: Path, name: str) -> None:
+    folder = folder_with(tmp_path, name, lambda path: path.write_text("RELION's"))
+    folder.open()
+    folder.close()
+    assert (folder.path / name).read_text() == "RELION's"
+
+
+@pytest.mark.parametrize("name", ["particles.star", "job_pipeline.star.mrc", "map.mrc"])
+def test_other_work_in_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputInvalid, match="not of this job"):
+        folder_with(tmp_path, name, lambda path: path.write_text("mine"))

@@ -58,7 +58,9 @@ def test_any_words_are_read_or_refused_in_one_sentence(words: list[str]) -> None
 
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_./]{0,20}", fullmatch=True)
-LABELS = NAMES.filter(lambda name: name not in ("o", "j", "kind", "pipeline_control", *RELION_INPUTS))
+LABELS = NAMES.filter(
+    lambda name: name not in ("o", "j", "kind", "pipeline_control", "pipeline-control", *RELION_INPUTS)
+)
 
 
 @given(

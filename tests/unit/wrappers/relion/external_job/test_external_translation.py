@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,28 @@ def test_every_field_of_every_kind_can_be_given_under_each_of_its_names(
         {field.key: "7"},
         {field.key: ["7"]},
     )
+
+
+def rows(page: str, head: str) -> list[list[str]]:
+    """The cells of the table whose head line begins so."""
+    lines = page.split(f"\n| {head}", 1)[1].split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_what_the_documents_tell_to_type_is_understood(repository: Path, project: Path) -> None:
+    page = (repository / "docs/how-to/relion-external-job.md").read_text()
+    for _, labels, values in rows(page, "to |"):
+        for label in re.findall(r"`(\w+)`", labels):
+            for value in re.findall(r"`([^`]+)`", values):
+                spec(project, f"--in_3dref {HALVES[0]} --{label} {value}")
+    fields = {
+        "Input 3D reference": f"--in_3dref {HALVES[0]}",
+        "mask": "--in_mask m.mrc",
+        "particles": "--in_parts p.star",
+        "Input particles": "--in_parts p.star",
+        "label `run`": "--run External/job014",
+        "label `box`": "--box 256",
+    }
+    for kinds, where, _ in rows(page, "kind |"):
+        for kind in re.findall(r"`(\w+\.\w+)`", kinds):
+            spec(project, f"--kind {kind} {' '.join(fields[one] for one in where.split(', '))}")
