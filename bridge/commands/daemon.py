@@ -22,7 +22,9 @@ from cryobridge.schemas.requests import (
 
 from ..client import DaemonClient, degradations
 from ..interrupted import interrupted
+from ..jobs_daemon import daemons_of_mine
 from ..terminal import printable
+from ..users import user_name
 from . import render
 
 PASS_THROUGH = {"ignore_unknown_options": True, "help_option_names": []}
@@ -48,16 +50,17 @@ def serve(arguments: tuple[str, ...]) -> None:
 def status(as_json: bool) -> int:
     """Say how the daemon is: ready (exit 0), not running (3), degraded or draining (4)."""
     try:
-        with DaemonClient.connect() as client:
-            reply = client.request(AskStatus())
+        with daemons_of_mine() as clients:
+            *beside, reply = [client.request(AskStatus()) for client in clients]
     except DaemonUnavailable as error:
         if as_json:
             render.as_json({"state": "not running", "text": str(error)})
             return wire.EXIT_NO_DAEMON
         raise
-    problems = degradations(reply)
+    own = [f"your own daemon for jobs: {problem}" for one in beside for problem in degradations(one)]
+    problems = [*degradations(reply), *own]
     if as_json:
-        render.as_json({**reply, "problems": problems})
+        render.as_json({**reply, "problems": problems, **({"own": beside[0]} if beside else {})})
     else:
         _print_status(reply, problems)
     return wire.EXIT_DEGRADED if problems else wire.EXIT_OK
@@ -82,6 +85,12 @@ def _print_status(reply: dict[str, Any], problems: list[str]) -> None:
         if worker.get("rss_bytes"):
             parts.append(render.size(worker["rss_bytes"]))
         click.echo(f"worker {worker.get('device')}: {', '.join(printable(part) for part in parts if part)}")
+    for lease in reply.get("leases") or []:
+        whose = f"{lease.get('kind')} of {user_name(lease['uid'])}"
+        since = render.duration(lease.get("since_s"))
+        click.echo(
+            f"lent: {lease.get('device') or 'no device yet'}: {printable(whose)}, {lease.get('state')} for {since}"
+        )
     for problem in problems:
         click.echo(f"problem: {printable(problem)}")
 
@@ -97,12 +106,16 @@ def _fallback(fallback: dict[str, Any] | None) -> str:
 @json_option
 def ps(as_json: bool) -> None:
     """List what runs or waits now, and the refinements that are kept warm."""
-    with DaemonClient.connect() as client:
-        reply = client.request(AskProcesses())
+    with daemons_of_mine() as clients:
+        replies = [client.request(AskProcesses()) for client in clients]
+    parts = [Processes.read(reply, "the reply to 'ps'") for reply in replies]
+    shown = Processes(
+        processes=tuple(row for part in parts for row in part.processes),
+        sessions=tuple(row for part in parts for row in part.sessions),
+    )
     if as_json:
-        render.as_json(reply)
+        render.as_json(shown.as_values())
         return
-    shown = Processes.read(reply, "the reply to 'ps'")
     rows, uids = [_running_row(row) for row in shown.processes], [row.get("uid") for row in shown.processes]
     render.jobs_table(["JOB", "KIND", "STATE", "WHAT"], rows, uids, "nothing runs")
     if shown.sessions:

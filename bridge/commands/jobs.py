@@ -19,6 +19,7 @@ from cryobridge.schemas.state import TERMINAL, JobState
 from ..client import DaemonClient
 from ..foreground import run_in_foreground
 from ..interrupted import interrupted
+from ..jobs_daemon import daemon_for_jobs, daemon_of, daemons_of_mine
 from ..progress import shown_progress
 from ..terminal import printable
 from . import render
@@ -53,7 +54,7 @@ def hand_over(spec: wire.Message, *, wait_too: bool, as_json: bool) -> int:
     """
     if spec["run"]["request_id"] is None:
         spec = {**spec, "run": {**spec["run"], "request_id": secrets.token_hex(8)}}
-    with interrupted("'cryobridge jobs' says whether the daemon has taken the job"), DaemonClient.connect() as client:
+    with interrupted("'cryobridge jobs' says whether the daemon has taken the job"), daemon_for_jobs() as client:
         reply = client.request(SubmitJob(spec=spec))
         if as_json and not wait_too:
             render.as_json(reply)
@@ -115,12 +116,13 @@ def given_again(job: Job) -> Iterator[None]:
 @json_option
 def list_jobs(limit: int, mine: bool, state: str | None, kind: str | None, as_json: bool) -> None:
     """List jobs, newest first; root, the daemon's user and operators see everybody's."""
-    with DaemonClient.connect() as client:
-        reply = client.request(ListJobs(limit=limit, mine=mine, state=state, kind=kind))
+    asked = ListJobs(limit=limit, mine=mine, state=state, kind=kind)
+    with daemons_of_mine() as clients:
+        found = [job for client in clients for job in client.request(asked).get("jobs", [])]
+    jobs = sorted(found, key=lambda job: job.get("created_at") or 0.0, reverse=True)[:limit]
     if as_json:
-        render.as_json(reply)
+        render.as_json({"jobs": jobs})
         return
-    jobs = reply.get("jobs", [])
     columns = ("job_id", "kind", "state", "reason", "created_at", "output")
     rows = [
         [render.moment(job.get(column)) if column == "created_at" else job.get(column) for column in columns]
@@ -136,13 +138,13 @@ def list_jobs(limit: int, mine: bool, state: str | None, kind: str | None, as_js
 @json_option
 def wait(job_ids: tuple[str, ...], timeout_s: float | None, as_json: bool) -> int:
     """Wait until jobs are finished: exit 0 if all succeeded, 1 if one did not, else 4 if one still runs."""
-    with DaemonClient.connect() as client:
-        if len(job_ids) == 1:
-            return _wait_for(client, job_ids[0], timeout_s, as_json)
-        return _wait_for_all(client, job_ids, timeout_s, as_json)
+    if len(job_ids) > 1:
+        return _wait_for_all(job_ids, timeout_s, as_json)
+    with daemon_of(job_ids[0]) as client:
+        return _wait_for(client, job_ids[0], timeout_s, as_json)
 
 
-def _wait_for_all(client: DaemonClient, job_ids: tuple[str, ...], timeout_s: float | None, as_json: bool) -> int:
+def _wait_for_all(job_ids: tuple[str, ...], timeout_s: float | None, as_json: bool) -> int:
     end = None if timeout_s is None else time.monotonic() + timeout_s
     codes, replies = [], []
     go_on = f"the jobs go on in the daemon: 'cryobridge wait {' '.join(job_ids)}'"
@@ -150,7 +152,7 @@ def _wait_for_all(client: DaemonClient, job_ids: tuple[str, ...], timeout_s: flo
         left = None if end is None else max(0.0, end - time.monotonic())
         shown, report = shown_progress()
         try:
-            with interrupted(go_on), shown:
+            with interrupted(go_on), daemon_of(job_id) as client, shown:
                 reply = client.wait(job_id, left, on_progress=report)
         except DeadlineExceeded as error:
             codes.append(wire.EXIT_DEGRADED)
@@ -196,12 +198,12 @@ def _reason(job: JobStanding) -> str:
 def cancel(job_ids: tuple[str, ...], as_json: bool) -> None:
     """Cancel jobs; one that is finished already stays as it is, and is said to be."""
     replies = {}
-    with DaemonClient.connect() as client:
-        for job_id in job_ids:
+    for job_id in job_ids:
+        with daemon_of(job_id) as client:
             replies[job_id] = client.request(CancelJob(job_id=job_id))
-            if not as_json:
-                job = JobStanding.read(replies[job_id], "the reply to 'cancel'")
-                click.echo(f"{job_id}: {_cancelled(job.state)}")
+        if not as_json:
+            job = JobStanding.read(replies[job_id], "the reply to 'cancel'")
+            click.echo(f"{job_id}: {_cancelled(job.state)}")
     if as_json:
         render.as_json(replies)
 

@@ -15,6 +15,7 @@ from cryobridge.schemas.state import TERMINAL
 
 from ..client import DaemonClient
 from ..interrupted import interrupted
+from ..jobs_daemon import daemon_of
 from ..terminal import printable
 from . import render
 from .daemon import json_option
@@ -44,7 +45,7 @@ def logs(job_id: str | None, follow: bool, lines: int, as_json: bool) -> None:
         with interrupted(f"job {job_id} goes on in the daemon: 'cryobridge logs -f {job_id}'"):
             _follow_job(job_id)
     else:
-        with interrupted(""), DaemonClient.connect() as client:
+        with interrupted(""), daemon_of(job_id) as client:
             reply = client.request(ReadLog(job_id=job_id))
         if as_json:
             render.as_json(reply)
@@ -55,7 +56,7 @@ def logs(job_id: str | None, follow: bool, lines: int, as_json: bool) -> None:
 def _follow_job(job_id: str) -> None:
     """Print what is there, and more whenever the daemon tells that something has happened to the job."""
     printed = 0
-    with DaemonClient.connect() as client, DaemonClient.connect() as follower:
+    with daemon_of(job_id) as client, DaemonClient.connect({"CRYOBRIDGE_SOCKET": str(client.path)}) as follower:
         # Before the log is read, so that nothing happens unseen between the two.
         follower.follow()
         whole_id = job_id

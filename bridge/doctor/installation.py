@@ -33,6 +33,7 @@ from cryobridge.wrappers.formats import mrc
 from ..client import DaemonClient, degradations
 from ..foreground import WORKER_MODULE
 from ..gpus import ListGpus, nvidia_gpus
+from ..jobs_daemon import daemon_for_jobs
 from ..users import user_name
 from .finding import Finding, Level
 from .queued import WaitsItsTurn, take_back_if_waiting
@@ -268,7 +269,7 @@ def _by_daemon(job_file: Path, environment: Mapping[str, str], timeout_s: float)
     """Run a job by the daemon; None where none runs, or takes jobs of this user."""
     spec = load_job(job_file).requested_as(f"doctor-{secrets.token_hex(8)}").as_spec()
     try:
-        with DaemonClient.connect(environment) as client:
+        with daemon_for_jobs(environment) as client:
             try:
                 job_id = str(client.request(SubmitJob(spec=spec))["job_id"])
             except JobRejected:
