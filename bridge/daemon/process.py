@@ -107,19 +107,9 @@ class Daemon:
         self.sessions = Sessions(
             self.pool, self._outlook.ledger, config.deadlines, loop.time, keep_alive_s=config.keep_alive_s
         )
-        devices = self._workforce.devices
         self._slurm = SlurmWorkers(loop, config.slurm, folder)
-        self.jobs = JobQueue(
-            store,
-            self._workforce.jobs,
-            config.limits,
-            loop.time,
-            devices,
-            refusing=self._astray,
-            cluster=self._slurm,
-        )
-        self.jobs.on_end(self._slurm.forget)
-        views = self._outlook.attach(self.jobs, self.sessions, devices or (), self.status, self.health)
+        self.jobs = self._job_queue()
+        views = self._outlook.attach(self.jobs, self.sessions, self._workforce.devices or (), self.status, self.health)
         self._requests = RequestHandler(
             loop, store, self.jobs, self.sessions, rights, views, self.drain, self.resume, self.leave
         )
@@ -135,6 +125,20 @@ class Daemon:
             config.limits.connections,
         )
         self._watching = Watching(loop, config, self.sessions, self.jobs, store)
+
+    def _job_queue(self) -> JobQueue:
+        force = self._workforce
+        jobs = JobQueue(
+            self._store,
+            force.jobs,
+            self._config.limits,
+            self._loop.time,
+            force.devices,
+            refusing=self._astray,
+            cluster=self._slurm,
+        )
+        jobs.on_end(self._slurm.forget)
+        return jobs
 
     # ---- life
 

@@ -1,4 +1,4 @@
-"""A private SLURM on this machine: munge, controller and two nodes of their own, without systemd and without a network."""
+"""A private SLURM on this machine: munge, controller and two nodes of its own, with neither systemd nor a network."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ NodeName=n2 Name=gpu File=/dev/zero
 """
 
 
-class NoSlurm(Exception):
+class NoSlurmError(Exception):
     """Why there is none here."""
 
 
@@ -69,11 +69,11 @@ class SlurmCluster:
             program for program in PROGRAMS if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin") is None
         ]
         if missing:
-            raise NoSlurm(
+            raise NoSlurmError(
                 f"not installed: {', '.join(missing)} (Debian: apt install slurmctld slurmd slurm-client munge)"
             )
         if os.getuid() != 0:
-            raise NoSlurm("slurmd starts jobs as root only")
+            raise NoSlurmError("slurmd starts jobs as root only")
         self.folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         for name in ("state", *(f"spool/{node}" for node in NODES)):
@@ -176,5 +176,5 @@ class SlurmCluster:
             if dead or time.monotonic() > end:
                 log = self.folder / f"{(dead or ['slurmctld'])[0].replace(' ', '-')}.log"
                 words = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing said"]
-                raise NoSlurm(f"{what} cannot be started here: {words[0]}")
+                raise NoSlurmError(f"{what} cannot be started here: {words[0]}")
             time.sleep(0.05)
