@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import select
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import termios
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -212,41 +218,42 @@ def test_the_daemons_own_log_is_not_looked_for_elsewhere_where_the_daemon_does_n
     assert "for root, its user and its operators" in capsys.readouterr().err
 
 
-@pytest.fixture
-def on_a_terminal(daemon: ScriptedDaemon) -> Callable[[bytes], tuple[int, str]]:
-    """Run `top` on a terminal of its own, press a key once it has drawn, and say how it ended and what it showed."""
-    import pty
-    import select
-    import time
+def own_the_terminal() -> None:
+    """In the child: Ctrl-C on its terminal reaches it, also where the tests run in the background of a shell."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    def run(key: bytes) -> tuple[int, str]:
-        leader, follower = pty.openpty()
-        command = [sys.executable, "-m", "cryobridge.bridge.cli", "top"]
-        environment = {**os.environ, "TERM": "xterm", "COLUMNS": "150", "LINES": "40"}
-        process = subprocess.Popen(
-            command, stdin=follower, stdout=follower, stderr=follower, env=environment, start_new_session=True,
-            preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
-        )  # fmt: skip
-        os.close(follower)
-        shown, pressed, end = b"", False, time.monotonic() + 30
-        while time.monotonic() < end:
-            if select.select([leader], [], [], 0.2)[0]:
-                try:
-                    shown += os.read(leader, 65536)
-                except OSError:
-                    break
-            if b"H100" in shown and not pressed:
-                pressed = True
-                os.write(leader, key)
-        os.close(leader)
-        return process.wait(10), shown.decode(errors="replace")
 
-    return run
+def on_a_terminal(key: bytes) -> tuple[int, str]:
+    """Run `top` on a terminal of its own, press a key once it has drawn; how it ended and what it showed."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cryobridge.bridge.cli", "top"],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "150", "LINES": "40"},
+        start_new_session=True,
+        preexec_fn=own_the_terminal,
+    )
+    os.close(follower)
+    shown, pressed, end = b"", False, time.monotonic() + 60
+    while time.monotonic() < end:
+        if select.select([leader], [], [], 0.2)[0]:
+            try:
+                shown += os.read(leader, 65536)
+            except OSError:
+                break
+        if b"H100" in shown and not pressed:
+            pressed = True
+            os.write(leader, key)
+    os.close(leader)
+    return process.wait(10), shown.decode(errors="replace")
 
 
 @pytest.mark.parametrize("key", [b"q", b"\x03"], ids=["q", "Ctrl-C"])
 def test_top_on_a_terminal_draws_until_a_key_ends_it_and_leaves_the_terminal_as_it_was(
-    daemon: ScriptedDaemon, on_a_terminal: Callable[[bytes], tuple[int, str]], key: bytes
+    daemon: ScriptedDaemon, key: bytes
 ) -> None:
     tells(daemon)
     code, shown = on_a_terminal(key)
