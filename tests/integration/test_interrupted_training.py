@@ -34,7 +34,7 @@ NETWORK = {"vae.train": "model.safetensors", "map.correct": "network.safetensors
 def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """A job of each kind; its training is long enough to be caught half way."""
     folder = tmp_path_factory.mktemp("given")
-    particles = simulate("twostate", 400, box=16, pixel_size_A=8.0, snr=1.0, seed=1).write(folder)
+    particles = simulate("twostate", 240, box=16, pixel_size_A=8.0, snr=1.0, seed=1).write(folder)
     often = {"checkpoint_every_s": 0.02}
     learning = {
         "schema": "cryobridge/job/1",
@@ -49,8 +49,9 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def worker() -> Iterator[RealWorker]:
+    """One for all, as in the service; only who is killed has one of its own."""
     one = started()
     yield one
     one.end()
@@ -58,14 +59,10 @@ def worker() -> Iterator[RealWorker]:
 
 @pytest.fixture(scope="module")
 def weights(
-    given: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+    worker: RealWorker, given: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, np.ndarray]]:
     """Those of trainings that nothing interrupted."""
-    one = started()
-    try:
-        return {kind: trained(one, given[kind], tmp_path_factory.mktemp("alone") / "out") for kind in KINDS}
-    finally:
-        one.end()
+    return {kind: trained(worker, given[kind], tmp_path_factory.mktemp("alone") / "out") for kind in KINDS}
 
 
 @pytest.fixture(scope="module")

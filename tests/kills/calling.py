@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 
-from soak.refining import ENDS_S, NO_CORRECTION, Refining
+from soak.refining import ENDS_S, LONGEST_REST_S, NO_CORRECTION, Refining
 from support.answers import result_lines
 from support.refinement import Call, Refinement
 
@@ -38,6 +38,7 @@ class Calling:
         while not quiet.is_set():
             more = NO_CORRECTION if dice.random() < SWITCHED_OFF_SHARE else {}
             calls = []
+            began = time.monotonic()
             for half in (1, 2):
                 star = refinement.write_call(iteration, half)
                 self._journal.add(Called(self._journal.now_s, name, iteration, half))
@@ -47,7 +48,10 @@ class Calling:
                 self._ended(refinement, call, name, iteration)
             self._forget(refinement, iteration - 2)
             iteration += 1
-            quiet.wait(dice.uniform(0.0, 0.5))
+            # A refinement searches between its calls; without a rest they would take all of a real worker's time, and
+            # jobs, which come after them, none.
+            took_s = time.monotonic() - began if self._place.real else 0.0
+            quiet.wait(dice.uniform(0.0, 0.5) + min(dice.uniform(0.5, 2.0) * took_s, LONGEST_REST_S))
 
     def _ended(self, refinement: Refinement, call: Call, name: str, iteration: int) -> None:
         try:

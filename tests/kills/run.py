@@ -19,7 +19,7 @@ from .journal import Entry, Journal
 from .place import Place
 from .submitting import JOB_S, Handing
 
-REFINEMENTS, USERS = 3, 3
+REFINEMENTS, USERS = {False: 3, True: 2}, 3
 READY_S = 60.0
 
 
@@ -70,7 +70,10 @@ def _disturb(place: Place, journal: Journal, kills: int, dice: random.Random) ->
     handing.prepare()
     users = [
         threading.Thread(target=stream, args=(f"{name}{number}", dice.randrange(2**32), quiet), daemon=True)
-        for name, stream, count in (("refinement", calling.stream, REFINEMENTS), ("user", handing.stream, USERS))
+        for name, stream, count in (
+            ("refinement", calling.stream, REFINEMENTS[place.real]),
+            ("user", handing.stream, USERS),
+        )
         for number in range(count)
     ]
     for user in users:

@@ -18,7 +18,8 @@ from .journal import Asked, CancelAsked, JobOver, Journal, Taken
 from .place import Place
 
 PATIENCE_S = 60.0
-JOB_S = 240.0
+JOB_S = 900.0
+"""A user is patient: while daemon or workers are killed every few seconds his job may wait behind many calls."""
 SLICE_S = 5.0
 OPEN = 3
 """So many jobs of one user at a time."""
