@@ -87,9 +87,9 @@ def _print_status(reply: dict[str, Any], problems: list[str]) -> None:
         click.echo(f"worker {worker.get('device')}: {', '.join(printable(part) for part in parts if part)}")
     for lease in reply.get("leases") or []:
         whose = f"{lease.get('kind')} of {user_name(lease['uid'])}"
-        since = render.duration(lease.get("since_s"))
+        since = render.moment(lease.get("since"))
         click.echo(
-            f"lent: {lease.get('device') or 'no device yet'}: {printable(whose)}, {lease.get('state')} for {since}"
+            f"lent: {lease.get('device') or 'no device yet'}: {printable(whose)}, {lease.get('state')} since {since}"
         )
     for problem in problems:
         click.echo(f"problem: {printable(problem)}")

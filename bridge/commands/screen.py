@@ -122,6 +122,9 @@ class Screen:
                 words = f"{self._user(job)}: {job.get('kind')} {job.get('job_id')}"
                 text = progress.get("text")
                 return progress.get("fraction"), f"{words}: {text}" if text else words
+        for lease in (one for row in self._board.rows(NewsTable.DAEMON) for one in row.get("leases") or []):
+            if lease.get("device") == worker.get("device") and lease.get("state") in ("active", "leaving"):
+                return None, f"lent to {self._user(lease)}: {lease.get('kind')}"
         return None, "others' work" if worker.get("busy") else ""
 
     def _refinements(self, wall_now: float) -> RenderableType:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cryobridge.schemas.codes import Code
@@ -83,6 +84,8 @@ class _Lease:
     device: str | None = None
     since: float = 0.0
     """When it came into its state, on the clock."""
+    since_wall: float = field(default_factory=time.time)
+    """The same in seconds since 1970."""
     overdue: bool = False
 
     @property
@@ -213,7 +216,6 @@ class Tenants:
 
     def snapshot(self) -> list[dict[str, Any]]:
         """What `status` shows of the leases."""
-        now = self._clock()
         return [
             {
                 "uid": one.link.uid,
@@ -221,7 +223,7 @@ class Tenants:
                 "priority": one.asked.priority,
                 "state": one.state.value,
                 "device": one.device,
-                "since_s": round(now - one.since, 1),
+                "since": round(one.since_wall),
             }
             for one in self._leases
         ]
@@ -276,7 +278,7 @@ class Tenants:
         one.link.send(DeviceGranted(lease=one.id, device=turn.device) if granted else GoOn(lease=one.id))
 
     def _set(self, one: _Lease, state: LeaseState) -> None:
-        one.state, one.since = state, self._clock()
+        one.state, one.since, one.since_wall = state, self._clock(), time.time()
 
     def _device_view(self, name: str, now: float) -> DeviceView:
         business = self._business(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,6 @@ class LentPool(Pool):
         super().__init__(rest[0], (), *rest[1:], keep_alive_s=KEEP_ALIVE_S, **more)
         self._log_dir: Path = rest[2]
         self._on_left = on_left
-        self._numbers = itertools.count()
 
     def worker_on(self, device: str) -> Worker:
         """A worker for one job on a device: one that has nothing to do, else a new one."""
@@ -39,12 +37,14 @@ class LentPool(Pool):
             free = not worker.tasks and worker.away is Away.NOT and worker.terminated_at is None
             if worker.device == device and worker.state is WorkerState.READY and free and not self._awaited(worker):
                 return worker
-        name = f"lent-{next(self._numbers)}"
-        # One log for each device, or there would be as many as jobs.
-        worker = Worker(name, device, self._log_dir / "lent-workers.log")
-        self.workers.append(worker)
-        self._start(worker)
-        return worker
+        place = next((one for one in self.workers if one.device == device and not one.alive), None)
+        if place is None:
+            name = f"lent-{len(self.workers)}"
+            place = Worker(name, device, self._log_dir / f"{name}.log")
+            self.workers.append(place)
+        place.failures = 0
+        self._start(place)
+        return place
 
     def leave(self, worker: Worker) -> None:
         """Tell a worker to leave its device; `on_left` is called when it has, at once if it has not begun to live."""
@@ -75,7 +75,10 @@ class LentPool(Pool):
     def tick(self) -> None:
         """As `Pool.tick`; workers that have ended are not started again."""
         super().tick()
-        self.workers = [worker for worker in self.workers if worker.alive]
+        for worker in self.workers:
+            if worker.state is WorkerState.FAILED:
+                # What it had was told as lost; its place is for the next job.
+                worker.state = WorkerState.STOPPED
 
     def _awaited(self, worker: Worker) -> bool:
         return any(task.home == worker.name for task in self._waiting.values())

@@ -182,8 +182,6 @@ class Worker:
     still_s: float = 0.0
     """For how long it has neither ended a step nor computed, as it last said."""
     still_task: str = ""
-    lent: bool = False
-    """Whether it lives for jobs on a device that is another daemon's, and goes with the last of them."""
     away: Away = Away.NOT
 
     @property

@@ -110,7 +110,7 @@ def test_a_job_that_cannot_be_stored_is_not_acknowledged(bench: RequestBench, mo
     reply = bench.ask(ME, "submit", spec=bench.spec())
     assert (reply["type"], reply["code"]) == ("error", "store")
     assert "jobs.sqlite" in reply["text"]
-    others = bench.ask(FRIEND, "submit", spec=bench.spec())
+    others = bench.submit_as(FRIEND, bench.spec())
     assert (others["code"], "sqlite" in others["text"]) == ("store", False)
     assert bench.pool.tasks == {}
 
