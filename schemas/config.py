@@ -67,6 +67,10 @@ class DaemonConfig(StrictModel):
     socket_mode: str = Field("0600", pattern=r"^0?[0-7]{3}$", description="octal; 0600 for one user, 0666 for all")
     state_dir: Path | None = Field(None, description="database and logs; default: the user's state folder")
     devices: Literal["auto"] | list[str] = Field("auto", description="auto, or e.g. [cpu] or [cuda:GPU-5a...]")
+    gpu_mode: Literal["shared", "dedicated"] = Field(
+        "shared",
+        description="shared: between two calls RELION gets all memory; dedicated: networks and memory stay on the GPU",
+    )
     keep_alive_s: float = Field(3600.0, description="end an idle worker after this; 0 at once, below 0 never")
     idle_exit_s: float = Field(1800.0, gt=0, description="a daemon that a hook started ends after this without work")
     jobs_only: bool = Field(False, description="run jobs on devices that the machine's daemon lends; answer no calls")

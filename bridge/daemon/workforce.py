@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cryobridge.schemas.config import DaemonConfig
@@ -12,9 +12,9 @@ from ..leases.landlord import Landlord
 from ..leases.leased_workers import LeasedWorkers
 from ..leases.tenants import Business, Tenants
 from ..leases.turns import Rules
-from ..pool.devices import worker_devices
+from ..pool.devices import device_budgets, worker_devices
 from ..pool.lent import LentPool
-from ..pool.place import Spawn, WorkerState
+from ..pool.place import WORKER_COMMAND, Spawn, WorkerState, spawner
 from ..pool.pool import Pool
 from ..queue.submitted import JobWorkers
 
@@ -39,19 +39,23 @@ class Workforce:
     devices: Sequence[str] | None
     tenants: Tenants | None
     _landlord: Landlord | None
+    _budgets: Mapping[str, int]
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, config: DaemonConfig, folder: Path, spawn: Spawn | None
     ) -> None:
         if config.jobs_only:
-            workers = LeasedWorkers()
+            workers = LeasedWorkers(loop)
             workers.pool = LentPool(loop, config.deadlines, folder, on_left=workers.left, spawn=spawn)
             workers.landlord = Landlord(loop, config.landlord_path(), workers)
             self.pool, self.jobs, self.devices = workers.pool, workers, None
             self.tenants, self._landlord = None, workers.landlord
             return
         devices = worker_devices(config.devices)
+        if config.gpu_mode == "dedicated":
+            spawn = spawn or spawner((*WORKER_COMMAND, "--keep"))
         self.pool = pool = Pool(loop, devices, config.deadlines, folder, keep_alive_s=config.keep_alive_s, spawn=spawn)
+        self._budgets = device_budgets(devices)
         self.jobs, self.devices = pool, devices
         rules = Rules(config.lending.turn_s, config.lending.most_aside)
         self.tenants = Tenants(devices, self._business, rules, config.lending.give_way_s, pool.pump, loop.time)
@@ -96,4 +100,5 @@ class Workforce:
             calls=any(task.is_call for task in busy),
             jobs=any(not task.is_call for task in busy),
             ready=any(worker.state in (WorkerState.READY, WorkerState.STOPPED) for worker in here),
+            budget_bytes=self._budgets.get(device),
         )

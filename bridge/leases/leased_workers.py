@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from cryobridge.schemas.codes import AnyCode, Code
 from cryobridge.schemas.leases import AskDevice
@@ -14,6 +15,7 @@ from cryobridge.schemas.worker_messages import JobTask, TaskFailed, TaskProgress
 from ..pool.lent import LentPool
 from ..pool.place import Task, TaskOwner, Worker
 from ..pool.scheduler import Priority
+from ..wants import Wants
 from .landlord import Landlord
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,12 @@ class _Lent:
     device: str | None = None
     worker: Worker | None = None
     aside: bool = False
+    is_known: bool = False
+    wants_bytes: int | None = None
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        return self.task.frame.spec if isinstance(self.task.frame, JobTask) else {}
 
 
 class LeasedWorkers:
@@ -50,7 +58,9 @@ class LeasedWorkers:
     landlord: Landlord
     pool: LentPool
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._wants = Wants()
         self._lent: dict[str, _Lent] = {}
         self._numbers = itertools.count()
 
@@ -61,7 +71,7 @@ class LeasedWorkers:
         one = _Lent(f"lease-{next(self._numbers)}", task, task.owner)
         task.owner = self
         self._lent[one.lease] = one
-        self._ask_more()
+        self._wants.find_out(self._loop, one.spec, lambda wanted: self._known(one, wanted))
 
     def cancel(self, task: Task, *, detach: bool = True) -> None:
         """Give a task up; its owner hears no more of it, unless `detach` is false."""
@@ -171,17 +181,20 @@ class LeasedWorkers:
     def _of_task(self, task: Task) -> _Lent | None:
         return next((one for one in self._lent.values() if one.task is task), None)
 
+    def _known(self, one: _Lent, wants_bytes: int | None) -> None:
+        """Go on when it is known how much a job wants."""
+        one.is_known, one.wants_bytes = True, wants_bytes
+        self._ask_more()
+
     def _ask_more(self) -> None:
         asked = sum(one.asked for one in self._lent.values())
-        waiting = [one for one in self._lent.values() if not one.asked and one.device is None]
+        waiting = [one for one in self._lent.values() if one.is_known and not one.asked and one.device is None]
         for one in sorted(waiting, key=lambda one: one.task.priority)[: max(0, MOST_ASKED - asked)]:
             self._ask(one)
 
     def _ask(self, one: _Lent) -> None:
         one.asked = True
-        frame = one.task.frame
-        spec = frame.spec if isinstance(frame, JobTask) else {}
-        run = spec.get("run")
+        run = one.spec.get("run")
         wanted = run.get("devices") if isinstance(run, dict) else None
         priority: Literal["interactive", "batch"] = (
             "interactive" if one.task.priority is Priority.INTERACTIVE else "batch"
@@ -189,9 +202,10 @@ class LeasedWorkers:
         self.landlord.ask(
             AskDevice(
                 lease=one.lease,
-                kind=str(spec.get("kind", ""))[:64],
+                kind=str(one.spec.get("kind", ""))[:64],
                 priority=priority,
                 devices=str(wanted or "auto"),
+                device_bytes=one.wants_bytes,
                 held=one.device,
             )
         )

@@ -21,9 +21,9 @@ from cryobridge.schemas.spool import SpooledJob, Submission
 from cryobridge.schemas.validation import clipped
 from cryobridge.schemas.worker_messages import JobDone, JobTask, TaskFailed, TaskProgress
 
+from ..file_thread import FileThread
 from ..pool.place import Task
 from .commands import SlurmCommands, SlurmUnavailable
-from .file_thread import FileThread
 from .queue_view import QueueView
 from .script import script_of
 from .spool import Spool, SpoolFiles, SpoolFolder

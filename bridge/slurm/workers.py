@@ -16,10 +16,10 @@ from cryobridge.schemas.slurm import SlurmConfig
 from cryobridge.schemas.state import TERMINAL
 from cryobridge.schemas.worker_messages import JobTask
 
+from ..file_thread import FileThread
 from ..pool.place import Task
 from ..queue.rows import StoredJob
 from .commands import Run, SlurmCommands, run_program
-from .file_thread import FileThread
 from .following import ClusterSurroundings, Following
 from .queue_view import QueueView
 from .script import demand_of

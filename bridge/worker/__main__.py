@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--fd", type=int, required=True, help="inherited socket to the daemon")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N or cuda:UUID")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: all this process may use)")
+    parser.add_argument("--keep", action="store_true", help="leave on the device what the next call needs")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s worker %(name)s %(message)s")
 
@@ -38,7 +39,7 @@ def main() -> int:
     device = torch.device(arguments.device)
     torch.set_num_threads(arguments.threads or len(os.sched_getaffinity(0)))
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    service = Service(device)
+    service = Service(device, keeps=arguments.keep)
     loop = WorkerLoop(Channel(socket.socket(fileno=arguments.fd)), service.handlers(), service.parking)
     start_s = round(time.monotonic() - started, 3)
     loop.run(WorkerReady(pid=os.getpid(), device=arguments.device, device_name=name, start_s=start_s))

@@ -43,16 +43,26 @@ log = logging.getLogger(__name__)
 class Service:
     """The tasks of one worker on one device.
 
+    Parameters
+    ----------
+    device
+        To compute on.
+    mover
+        How tensors go to the host and back; the device's own if None.
+    keeps
+        Whether the device is ours alone: between two calls nothing leaves it then, and no memory is given back.
+
     Attributes
     ----------
     parking
         What a running correction or job holds on the device.
     """
 
-    def __init__(self, device: torch.device, mover: Mover | None = None) -> None:
+    def __init__(self, device: torch.device, mover: Mover | None = None, *, keeps: bool = False) -> None:
         self.device = device
+        self._keeps = keeps
         self._halves: dict[str, KeptHalf] = {}
-        self._warm = WarmStates(device)
+        self._warm = WarmStates(device, rests_on=self._resting_place)
         self.parking = Parking(mover or DeviceMover(device))
 
     def handlers(self) -> dict[str, Callable[[Any, list[int]], Steps]]:
@@ -76,7 +86,7 @@ class Service:
             # The frame's descriptors are closed when this handler ends; the joint step needs its own.
             kept.descriptors = {name: os.dup(fd) for name, fd in kept.descriptors.items()}
             self._halves[kept.task] = kept
-        give_back(self.device)
+        self._give_back()
         return reply
 
     def correct(self, frame: CorrectTask, _fds: list[int]) -> Steps:
@@ -99,9 +109,9 @@ class Service:
             raise
         finally:
             if warm is not None:
-                # Whatever happened, a state that is kept waits on the host: RELION takes the device's memory next.
-                warm.to(torch.device("cpu"))
-            give_back(self.device)
+                # Whatever happened, a state that is kept waits where RELION does not want the room.
+                warm.to(self._resting_place)
+            self._give_back()
         maps: dict[str, WrittenFile] = {}
         for half, volume in ((first, result.map1), (second, result.map2)):
             written = mrc.write(half.descriptors["corrected"], volume.numpy(), half.voxel_size_A)
@@ -113,7 +123,7 @@ class Service:
             session = WrittenFile(size=size, crc32=crc32)
         if found is not None:
             self._warm.keep(first, found.origin, result.state)
-        give_back(self.device)
+        self._give_back()
         metrics = {**result.metrics, "warm_from": source}
         return CorrectedMade(task=frame.task, maps=maps, line=result.line, session=session, metrics=metrics)
 
@@ -138,13 +148,13 @@ class Service:
             volume = torch.zeros((box, box, box), device=self.device)
             torch.fft.rfftn(volume)
             del volume
-            give_back(self.device)
+            self._give_back()
         return SessionPrepared(session=frame.session)
 
     def release(self, frame: ReleaseSession, _fds: list[int]) -> Steps:
         """Forget a refinement that is over."""
         self._warm.release(frame.session)
-        give_back(self.device)
+        self._give_back()
         yield None
         return SessionReleased(session=frame.session)
 
@@ -153,7 +163,7 @@ class Service:
         try:
             result = yield from run_job(frame.spec, self.device, parking=self.parking)
         finally:
-            give_back(self.device)
+            self._give_back()
         return JobDone(task=frame.task, result=result)
 
     def leave(self, _frame: LeaveDevice, _fds: list[int]) -> Steps:
@@ -161,3 +171,12 @@ class Service:
         give_back(self.device)
         yield None
         return DeviceLeft()
+
+    @property
+    def _resting_place(self) -> torch.device:
+        return self.device if self._keeps else torch.device("cpu")
+
+    def _give_back(self) -> None:
+        """Let RELION have the device's memory, where it wants it."""
+        if not self._keeps:
+            give_back(self.device)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryobridge.bridge.file_thread import FileThread
 from cryobridge.bridge.pool.place import Task
 from cryobridge.bridge.pool.scheduler import Priority
 from cryobridge.bridge.slurm.commands import Ran, SlurmCommands
-from cryobridge.bridge.slurm.file_thread import FileThread
 from cryobridge.bridge.slurm.following import ClusterSurroundings, Following
 from cryobridge.bridge.slurm.queue_view import QueueView
 from cryobridge.bridge.slurm.spool import Spool

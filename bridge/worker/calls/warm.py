@@ -121,10 +121,19 @@ class Found:
 
 
 class WarmStates:
-    """The warm states of one worker, by refinement and body or class."""
+    """The warm states of one worker, by refinement and body or class.
 
-    def __init__(self, device: torch.device) -> None:
+    Parameters
+    ----------
+    device
+        Where they are trained.
+    rests_on
+        Where they wait for the next iteration: the host, unless the device is ours alone.
+    """
+
+    def __init__(self, device: torch.device, rests_on: torch.device | None = None) -> None:
         self._device = device
+        self._rests_on = rests_on or torch.device("cpu")
         self._states: dict[str, Warm] = {}
         self._identities = Identities()
 
@@ -172,11 +181,11 @@ class WarmStates:
             self.drop(half.warm_key)
 
     def keep(self, half: KeptHalf, origin: Origin, state: CorrectionState) -> None:
-        """Remember a state that gave a good result, parked on the host: RELION takes the device's memory next.
+        """Remember a state that gave a good result, where it does not take the room that RELION wants next.
 
         Of more than `MOST_IN_MEMORY` the one that was kept longest ago is forgotten here.
         """
-        state.to(torch.device("cpu"))
+        state.to(self._rests_on)
         self.drop(half.warm_key)
         self._states[half.warm_key] = Warm(state, origin)
         while len(self._states) > MOST_IN_MEMORY:

@@ -9,9 +9,8 @@ import psutil
 import torch
 
 from cryobridge.schemas.envelope import Job
-from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.paths import Must
-from cryobridge.wrappers.formats import mrc
+
+from ...wants import largest_box
 
 _GB = 1e9
 
@@ -34,7 +33,7 @@ class FreeMemory:
 
 def shortages(job: Job, device: torch.device, free: FreeMemory) -> list[str]:
     """Say where a job wants more memory than is free, one sentence each; nothing where its box is not known."""
-    box = job.own_box(device.type) or _largest_box(job)
+    box = job.own_box(device.type) or largest_box(job)
     if box is None:
         return []
     try:
@@ -54,15 +53,3 @@ def shortages(job: Job, device: torch.device, free: FreeMemory) -> list[str]:
             f"{available / _GB:.1f} GB are free: it may have to take smaller batches, or fail"
         )
     return lines
-
-
-def _largest_box(job: Job) -> int | None:
-    """The largest box among the maps of a job, by their headers; what is no map is passed over here."""
-    boxes = []
-    for found in job.paths():
-        if found.must is Must.BE_FILE:
-            try:
-                boxes.append(max(mrc.read_header(found.path).shape))
-            except InputInvalid:
-                continue
-    return max(boxes, default=None)

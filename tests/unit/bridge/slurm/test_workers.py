@@ -37,7 +37,7 @@ class Cluster:
         # Any program that is there: whether it can be found is looked at before it is run.
         settings = SlurmConfig(**{"poll_s": 0.2, "submit": "sbatch", **config})
         self.workers = SlurmWorkers(loop, settings, folder, slurm.run)
-        self.jobs = JobQueue(self.store, self.pool, Limits(), [], loop.time, ["cpu"], cluster=self.workers)
+        self.jobs = JobQueue(self.store, self.pool, Limits(), loop.time, ["cpu"], cluster=self.workers)
         self.jobs.on_end(self.workers.forget)
         self.jobs.resume()
         self.workers.tidy(self.store.get)

@@ -16,7 +16,8 @@ T = TypeVar("T")
 class FileThread:
     """Does one piece of work after the other; nobody waits for it at the end of the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "files") -> None:
+        self._name = name
         self._work: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -24,7 +25,7 @@ class FileThread:
         """Have something done there; what it returns or raises."""
         if self._thread is None:
             # Only where there are such jobs at all.
-            self._thread = threading.Thread(target=self._run, name="slurm files", daemon=True)
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
         done: Future[T] = Future()
         self._work.put((work, done))
