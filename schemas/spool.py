@@ -1,4 +1,4 @@
-"""The folder in which a daemon and a worker on a cluster's node tell each other of one job: small files, whole or absent.
+"""The folder in which a daemon and a worker on a cluster's node tell each other of a job: files, whole or absent.
 
 The daemon writes the job, what it has submitted, and that the job is to stop; the worker says that it has taken the
 job, how far it is, that it lives, and what became of it.

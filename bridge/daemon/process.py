@@ -31,6 +31,7 @@ from ..queue.store import Store, StoreUnavailable
 from ..queue.submitted import JobQueue
 from ..refinements.ledger import Books
 from ..refinements.pairing import Sessions
+from ..slurm.workers import SlurmWorkers
 from ..watch.announce import Watching
 from . import logs
 from .health import Health, judge
@@ -110,9 +111,18 @@ class Daemon:
         )
         self._books = Books(store, loop.time)
         self.sessions = Sessions(self.pool, self._books, config.deadlines, loop.time, keep_alive_s=config.keep_alive_s)
+        self._slurm = SlurmWorkers(loop, config.slurm, folder)
         self.jobs = JobQueue(
-            store, self.pool, config.limits, config.job_roots, loop.time, devices, refusing=self._astray
+            store,
+            self.pool,
+            config.limits,
+            config.job_roots,
+            loop.time,
+            devices,
+            refusing=self._astray,
+            cluster=self._slurm,
         )
+        self.jobs.on_end(self._slurm.forget)
         self._requests = RequestHandler(
             loop, store, self.jobs, self.sessions, self.status, self.health, self.drain, self.leave
         )
@@ -137,6 +147,7 @@ class Daemon:
         self._store.forget_finished(self._config.limits.finished_jobs_kept)
         self.pool.start()
         self.jobs.resume()
+        self._slurm.tidy(self._store.get)
         self.server.start()
         self._watching.start()
         self._loop.call_later(TICK_S, self._tick)

@@ -35,6 +35,12 @@ class StoredJob:
     started_at: float | None
     finished_at: float | None
 
+    @property
+    def in_slurm(self) -> bool:
+        """Whether it is done by a cluster's SLURM, and so goes on without the daemon."""
+        run = self.spec.get("run")
+        return isinstance(run, dict) and run.get("executor") == "slurm"
+
 
 @dataclass(frozen=True)
 class Event:

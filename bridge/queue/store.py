@@ -203,7 +203,8 @@ class Store:
         with self.together():
             left = self._rows("WHERE state IN (?, ?)", (JobState.RUNNING.value, JobState.INTERRUPTED.value))
             return [
-                self.interrupt(job.id, Code.WORKER_DIED, why)
+                # What runs in SLURM goes on without the daemon: the attempt that is found there again is the same.
+                self.interrupt(job.id, Code.WORKER_DIED, why, counts=not job.in_slurm)
                 if job.state is JobState.RUNNING
                 else self._move(job.id, JobState.FAILED if job.kind == RELION_KIND else JobState.QUEUED, None, "")
                 for job in left

@@ -45,11 +45,19 @@ class JobWorkers(Protocol):
         """Give a task up."""
 
 
+class ClusterWorkers(JobWorkers, Protocol):
+    """The part of `bridge.slurm.workers.SlurmWorkers` that is needed here: what is detached goes on, and is found."""
+
+    def check(self, job: Job) -> None:
+        """Refuse a job that cannot be handed over from here (`JobRejected`, `InputInvalid`)."""
+
+
 @dataclass(eq=False)
 class _Running:
     job: StoredJob
     task: Task
     deadline_s: float | None
+    workers: JobWorkers
     started: float | None = None
     noted: float = 0.0
     progress: TaskProgress | None = None
@@ -75,6 +83,8 @@ class JobQueue:
         The user that the workers run as.
     refusing
         Why no jobs are taken at all, or empty.
+    cluster
+        Who does jobs with `run.executor: slurm`; None where nobody does.
     """
 
     def __init__(
@@ -88,9 +98,11 @@ class JobQueue:
         *,
         own_uid: int | None = None,
         refusing: str = "",
+        cluster: ClusterWorkers | None = None,
     ) -> None:
         self._store = store
         self._workers = workers
+        self._cluster = cluster
         self._limits = limits
         self._roots = [root.resolve() for root in roots]
         self._clock = clock
@@ -132,7 +144,12 @@ class JobQueue:
         if self._store.open_jobs(uid) >= self._limits.jobs_per_user:
             raise JobRejected(f"you have {self._limits.jobs_per_user} unfinished jobs; wait for some to finish")
         priority = Priority.INTERACTIVE if job.run.priority == "interactive" else Priority.BATCH
-        task_devices(job.run.devices, self._devices)
+        if job.run.executor == "here":
+            task_devices(job.run.devices, self._devices)
+        elif self._cluster is None:
+            raise JobRejected("this daemon hands no jobs to SLURM; say executor: here")
+        else:
+            self._cluster.check(job)
         stored = self._store.add(job.kind, job.as_spec(), uid, priority=priority, request_id=job.run.request_id)
         log.info("job submitted", extra={"job_id": stored.id, "kind": stored.kind, "uid": uid})
         self._hand_over(stored)
@@ -146,7 +163,7 @@ class JobQueue:
         job = self._store.request_abort(job_id)
         active = self._active.get(job_id)
         if active is not None:
-            self._workers.cancel(active.task, detach=False)
+            active.workers.cancel(active.task, detach=False)
         return self._store.get(job_id)
 
     def on_end(self, callback: Callable[[str], None]) -> None:
@@ -182,7 +199,7 @@ class JobQueue:
         """Take no more, and give up what runs; it is queued again at the next start."""
         self._accepting = False
         for active in list(self._active.values()):
-            self._workers.cancel(active.task)
+            active.workers.cancel(active.task)
             del self._active[active.job.id]
             if active.started is not None:
                 put_back = partial(
@@ -199,7 +216,7 @@ class JobQueue:
             overdue = active.started is not None and active.deadline_s is not None
             if overdue and not active.late and now - (active.started or now) > (active.deadline_s or 0.0):
                 active.late = True
-                self._workers.cancel(active.task, detach=False)
+                active.workers.cancel(active.task, detach=False)
 
     # ---- from the pool
 
@@ -208,7 +225,9 @@ class JobQueue:
         active = self._running(task)
         if active is None:
             return
-        self._begin(active)
+        if task.busy or not isinstance(frame, TaskProgress):
+            # A cluster says of a job too that it waits.
+            self._begin(active)
         if isinstance(frame, TaskProgress):
             self._note(active, frame)
         elif isinstance(frame, JobDone):
@@ -240,15 +259,17 @@ class JobQueue:
         run = run if isinstance(run, dict) else {}
         priority = Priority(stored.priority) if stored.priority in (1, 2) else Priority.BATCH
         frame = JobTask(task=f"job-{stored.id}-{stored.attempts}", job_id=stored.id, spec=stored.spec)
+        cluster = self._cluster if stored.in_slurm else None
         try:
-            devices = task_devices(str(run.get("devices", "auto")), self._devices)
+            devices = None if cluster else task_devices(str(run.get("devices", "auto")), self._devices)
         except JobRejected as error:
             # It was accepted when there were other devices.
             self._bookings.book(partial(self._store.fail, stored.id, error.code, str(error)))
             return
         task = Task(frame.task, frame, self, priority, devices=devices, wary=wary)
-        self._active[stored.id] = _Running(stored, task, run.get("deadline_s"))
-        self._workers.submit(task)
+        workers = cluster or self._workers
+        self._active[stored.id] = _Running(stored, task, run.get("deadline_s"), workers)
+        workers.submit(task)
 
     def _begin(self, active: _Running) -> None:
         """A worker may answer before the next tick; the store must know that the job ran."""

@@ -18,8 +18,8 @@ from cryobridge.schemas.plain_file import read_bounded
 
 DEFAULT_NAME = "default.sbatch"
 MAX_TEMPLATE_BYTES = 256 * 1024
-WORDS = ("name", "log", "partition", "account", "time_min", "gpus", "cpus", "memory_MB", "job_id", "kind", "python",
-         "job_file", "folder")  # fmt: skip
+WORDS = ("name", "log", "partition", "account", "time_min", "gpus", "cpus", "memory_MB", "threads", "job_id", "kind",
+         "python", "job_file", "folder")  # fmt: skip
 """Placeholders that stand for one word each."""
 LISTS = ("extra", "command")
 """Placeholders that stand for several words."""

@@ -11,8 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from ..interrupted import EXIT_INTERRUPTED
 from ..parent import end_with_parent
 from ..progress import shown_progress
 from ..spoken import as_typed, names_beside
+from .one_job import device_of, no_collections, show_only
 
 if TYPE_CHECKING:
     from cryobridge.schemas.envelope import Job
@@ -45,6 +45,11 @@ def main() -> int:
         _end_quietly()
     try:
         job = load_job(arguments.job, base=arguments.base)
+        if job.run.executor != "here":
+            raise OptionsInvalid(
+                "",
+                "'executor: slurm' is for jobs that are submitted ('cryobridge submit', --submit); this would run here",
+            )
         if rank > 0 and not job.shares_devices:
             return EXIT_OK
         result = _run(job, arguments.device, quiet=rank > 0)
@@ -87,18 +92,14 @@ def _end_in_order() -> None:
 
 
 def _run(job: Job, wanted: str, *, quiet: bool) -> dict[str, Any]:
-    chosen = job.run.devices.replace(":", ",")
-    if wanted == "auto" and chosen not in ("auto", "cpu", "gpu"):
-        # Numbers and UUIDs alike; torch must not have been loaded yet, and then counts only these.
-        os.environ["CUDA_VISIBLE_DEVICES"] = chosen
+    if wanted == "auto":
+        show_only(job.run.devices)
     # A job file that cannot be used is said at once, before torch takes its seconds to load.
-    with _no_collections():
-        import torch
-
+    with no_collections():
         from .jobs.runner import run_job
 
     _end_in_order()
-    steps = run_job(job.as_spec(), torch.device(_device(wanted, job)))
+    steps = run_job(job.as_spec(), device_of(job, wanted))
     shown: AbstractContextManager[object]
     shown, report = (nullcontext(), _say_nothing) if quiet else shown_progress()
     with shown:
@@ -110,36 +111,6 @@ def _run(job: Job, wanted: str, *, quiet: bool) -> dict[str, Any]:
                 return result
             if progress is not None:
                 report(progress.text, progress.fraction)
-
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """Load modules without looking for garbage among them, a tenth of the time that torch takes; they stay anyway."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-def _device(wanted: str, job: Job) -> str:
-    import torch
-
-    from .ranks import device_of_this_rank
-
-    if wanted != "auto":
-        return wanted
-    if job.run.devices == "cpu":
-        return "cpu"
-    if torch.cuda.is_available():
-        try:
-            return str(device_of_this_rank(torch.device("cuda")))
-        except ValueError as error:
-            raise CryobridgeError(f"{error}") from error
-    if job.run.devices != "auto":
-        raise CryobridgeError(f"run.devices is {job.run.devices}, but torch finds no GPU here; say cpu or auto")
-    return "cpu"
 
 
 def _say_nothing(_text: str, _fraction: float | None) -> None:

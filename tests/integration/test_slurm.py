@@ -1,0 +1,166 @@
+"""Jobs through a real daemon and a real SLURM: run, cancelled, their node lost, their daemon killed, several processes.
+
+The cluster is a private one on this machine, see `support.slurm_cluster`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.correction_job import correction_job
+from support.daemon_process import DaemonProcess, wait_for
+from support.slurm_cluster import NoSlurm, SlurmCluster
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
+PATIENCE_S = 120.0
+ENDLESS: dict[str, Any] = {"steps": 100_000, "checkpoint_every_s": 0.2}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[SlurmCluster]:
+    folder = Path(tempfile.mkdtemp(prefix="cb-slurm-"))
+    try:
+        started = SlurmCluster(folder)
+    except NoSlurm as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        pytest.skip(f"no private SLURM here: {error}")
+    yield started
+    started.end()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def make_daemon(cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., DaemonProcess]]:
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    made: list[DaemonProcess] = []
+
+    def make(**slurm: object) -> DaemonProcess:
+        # A name with a blank: whatever a folder is called, SLURM's programs are given it.
+        folder = Path(tempfile.mkdtemp(prefix="cb-")) / "a b"
+        folder.mkdir()
+        made.append(DaemonProcess(folder, slurm={"poll_s": 0.5, "defaults": {"gpus": 0, "cpus": 1}, **slurm}))
+        return made[-1].start()
+
+    yield make
+    for daemon in made:
+        daemon.end()
+        shutil.rmtree(daemon.folder.parent, ignore_errors=True)
+    for number, _, state in cluster.jobs():
+        if state in ("PENDING", "RUNNING"):
+            cluster.ask("scancel", str(number))
+
+
+def submit(daemon: DaemonProcess, spec: dict[str, Any], **slurm: object) -> str:
+    reply = daemon.ask("submit", spec={**spec, "run": {"executor": "slurm", "threads": 1, "slurm": slurm}})
+    assert reply["type"] == "reply", reply
+    return str(reply["job_id"])
+
+
+def standing(daemon: DaemonProcess, job_id: str) -> dict[str, Any]:
+    return daemon.ask("wait", job_id=job_id, timeout_s=0)
+
+
+def ended(daemon: DaemonProcess, job_id: str) -> dict[str, Any]:
+    wait_for(lambda: standing(daemon, job_id)["state"] not in ("queued", "running"), PATIENCE_S)
+    return standing(daemon, job_id)
+
+
+def progress(daemon: DaemonProcess, job_id: str) -> str:
+    found = [one["progress"] for one in daemon.ask("ps")["processes"] if one.get("job_id") == job_id]
+    return found[0]["text"] if found and found[0] else ""
+
+
+def trains(daemon: DaemonProcess, job_id: str) -> bool:
+    return "step" in progress(daemon, job_id)
+
+
+def slurm_jobs(cluster: SlurmCluster, job_id: str) -> list[tuple[str, str]]:
+    return [(name, state) for _, name, state in cluster.jobs() if job_id in name]
+
+
+def test_a_job_runs_on_the_cluster_and_leaves_its_result(cluster, make_daemon, tmp_path) -> None:
+    daemon = make_daemon()
+    spec = {**correction_job(tmp_path), "kind": "map.fsc3d", "options": {}}
+    job_id = submit(daemon, spec, time_h=0.5, memory_GB=2, extra=["--nodelist=n2"])
+    reply = ended(daemon, job_id)
+    assert (reply["state"], reply["attempts"]) == ("succeeded", 1), reply
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["kind"] == "map.fsc3d"
+    assert reply["result"]["outputs"]
+    lines = " ".join(daemon.ask("logs", job_id=job_id)["lines"])
+    assert "progress" in lines
+    wait_for(lambda: slurm_jobs(cluster, job_id) == [(f"cryobridge-{job_id}-0", "COMPLETED")])
+    wait_for(lambda: list((daemon.folder / "socket.state" / "slurm").iterdir()) == [])
+
+
+def test_a_running_job_stops_by_itself_when_it_is_cancelled(cluster, make_daemon, tmp_path) -> None:
+    daemon = make_daemon()
+    job_id = submit(daemon, correction_job(tmp_path, **ENDLESS))
+    wait_for(lambda: trains(daemon, job_id), PATIENCE_S)
+    assert standing(daemon, job_id)["state"] == "running"
+    daemon.ask("cancel", job_id=job_id)
+    assert ended(daemon, job_id)["state"] == "cancelled"
+    # SLURM was not asked to kill it: its worker saw that it was to stop.
+    wait_for(lambda: slurm_jobs(cluster, job_id)[0][1] == "FAILED")
+
+
+def test_a_waiting_job_is_cancelled_at_once(cluster, make_daemon, tmp_path) -> None:
+    daemon = make_daemon()
+    job_id = submit(daemon, correction_job(tmp_path), extra=["--begin=now+1hour"])
+    wait_for(lambda: "waits in SLURM's queue" in progress(daemon, job_id))
+    assert standing(daemon, job_id)["state"] == "queued"
+    daemon.ask("cancel", job_id=job_id)
+    assert ended(daemon, job_id)["state"] == "cancelled"
+    assert slurm_jobs(cluster, job_id) == [(f"cryobridge-{job_id}-0", "CANCELLED")]
+
+
+def test_a_job_that_loses_its_node_is_done_by_another(cluster, make_daemon, tmp_path) -> None:
+    daemon = make_daemon()
+    job_id = submit(daemon, correction_job(tmp_path, steps=40, checkpoint_every_s=0.1))
+    wait_for(lambda: trains(daemon, job_id), PATIENCE_S)
+    node = cluster.ask("squeue", "-h", "--states=running", "--format=%N").strip()
+    cluster.kill_node(node)
+    cluster.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    try:
+        reply = ended(daemon, job_id)
+    finally:
+        cluster.start_node(node)
+        cluster.ask("scontrol", "update", f"nodename={node}", "state=resume")
+    assert (reply["state"], reply["attempts"]) == ("succeeded", 2), reply
+    assert "lost its node" in " ".join(daemon.ask("logs", job_id=job_id)["lines"])
+    wait_for(lambda: [state for _, state in slurm_jobs(cluster, job_id)] == ["NODE_FAIL", "COMPLETED"])
+
+
+def test_the_next_daemon_follows_the_job_of_one_that_was_killed(cluster, make_daemon, tmp_path) -> None:
+    daemon = make_daemon()
+    job_id = submit(daemon, correction_job(tmp_path, steps=60))
+    wait_for(lambda: trains(daemon, job_id), PATIENCE_S)
+    daemon.signal(signal.SIGKILL)
+    daemon.process.wait()
+    daemon.start()
+    reply = ended(daemon, job_id)
+    assert (reply["state"], reply["attempts"]) == ("succeeded", 1), reply
+    wait_for(lambda: slurm_jobs(cluster, job_id) == [(f"cryobridge-{job_id}-0", "COMPLETED")])
+
+
+def test_several_processes_train_together(cluster, make_daemon, tmp_path) -> None:
+    daemon = make_daemon()
+    job_id = submit(daemon, correction_job(tmp_path, batch=4), gpus=2, cpus=2)
+    reply = ended(daemon, job_id)
+    assert reply["state"] == "succeeded", reply
+    assert (tmp_path / "out" / "corrected.mrc").exists()
+
+
+def test_what_slurm_refuses_has_failed_with_its_words(cluster, make_daemon, tmp_path) -> None:
+    daemon = make_daemon()
+    reply = ended(daemon, submit(daemon, correction_job(tmp_path), partition="nowhere"))
+    assert (reply["state"], reply["reason"]) == ("failed", "rejected")
+    assert "invalid partition specified: nowhere" in reply["text"]

@@ -1,0 +1,170 @@
+"""A private SLURM on this machine: munge, controller and two nodes of their own, without systemd and without a network."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
+NODES = ("n1", "n2")
+
+CONF = """
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.sock
+CredType=cred/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool/%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SchedulerType=sched/backfill
+SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
+SlurmdParameters=config_overrides
+ReturnToService=2
+SlurmdTimeout=300
+KillWait=2
+MinJobAge=300
+PropagateResourceLimits=NONE
+GresTypes=gpu
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=16 RealMemory=8000 Gres=gpu:2 State=UNKNOWN
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=16 RealMemory=8000 Gres=gpu:2 State=UNKNOWN
+PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
+"""
+GRES = """
+NodeName=n1 Name=gpu File=/dev/null
+NodeName=n1 Name=gpu File=/dev/zero
+NodeName=n2 Name=gpu File=/dev/null
+NodeName=n2 Name=gpu File=/dev/zero
+"""
+
+
+class NoSlurm(Exception):
+    """Why there is none here."""
+
+
+class SlurmCluster:
+    """Started when made; `environment` is what SLURM's programs and the daemon need to find it."""
+
+    def __init__(self, folder: Path) -> None:
+        missing = [program for program in PROGRAMS if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin") is None]
+        if missing:
+            raise NoSlurm(f"not installed: {', '.join(missing)} (Debian: apt install slurmctld slurmd slurm-client munge)")
+        if os.getuid() != 0:
+            raise NoSlurm("slurmd starts jobs as root only")
+        self.folder = folder
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        for name in ("state", *(f"spool/{node}" for node in NODES)):
+            (folder / name).mkdir(parents=True)
+        with contextlib.ExitStack() as stack:
+            listeners = [stack.enter_context(socket.socket()) for _ in range(3)]
+            for listener in listeners:
+                listener.bind(("127.0.0.1", 0))
+            ports = [listener.getsockname()[1] for listener in listeners]
+        conf = CONF.format(folder=folder, host=socket.gethostname().partition(".")[0], ports=ports)
+        (folder / "slurm.conf").write_text(conf)
+        (folder / "gres.conf").write_text(GRES)
+        (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
+        self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
+        try:
+            self._start()
+        except BaseException:
+            self.end()
+            raise
+
+    def _start(self) -> None:
+        key = self.folder / "munge.key"
+        key.write_bytes(os.urandom(1024))
+        key.chmod(0o400)
+        places = {"socket": "munge.sock", "key-file": key.name, "log-file": "munge.log", "pid-file": "munge.pid"}
+        places["seed-file"] = "munge.seed"
+        options = [f"--{option}={self.folder / name}" for option, name in places.items()]
+        self._launch("munged", "--foreground", "--force", *options)
+        self._until(lambda: (self.folder / "munge.sock").exists(), "munged")
+        self._launch("slurmctld", "-D", "-f", self.environment["SLURM_CONF"])
+        for node in NODES:
+            self.start_node(node)
+        self._until(lambda: set(self.ask("sinfo", "-h", "-N", "-o", "%N=%T").split()) == {"n1=idle", "n2=idle"}, "nodes")
+
+    def start_node(self, node: str) -> None:
+        self._launch(f"slurmd {node}", "-D", "-N", node, "-f", self.environment["SLURM_CONF"])
+
+    def kill_node(self, node: str) -> None:
+        """The node's daemon, and whatever it has started."""
+        import psutil
+
+        process = self._processes.pop(f"slurmd {node}")
+        children = [
+            child
+            for one in psutil.process_iter(["name", "cmdline"])
+            if f"slurmstepd: [{node}" in " ".join(one.info["cmdline"] or ()) or self._is_step_of(one, node)
+            for child in (one, *one.children(recursive=True))
+        ]
+        process.kill()
+        process.wait()
+        for child in children:
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+
+    def _is_step_of(self, process: object, node: str) -> bool:
+        import psutil
+
+        try:
+            return process.name() == "slurmstepd" and process.ppid() == self._processes[f"slurmd {node}"].pid
+        except (psutil.Error, KeyError):
+            return False
+
+    def ask(self, *words: str) -> str:
+        """What one of SLURM's programs prints; empty where it fails."""
+        return subprocess.run(words, env={**os.environ, **self.environment}, capture_output=True, text=True).stdout
+
+    def jobs(self) -> list[tuple[int, str, str]]:
+        """Number, name and state of every job that there has been."""
+        lines = self.ask("squeue", "-h", "--states=all", "--format=%A %j %T").splitlines()
+        return sorted((int(number), name, state) for number, name, state in map(str.split, lines))
+
+    def end(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for process in self._processes.values():
+                if process.poll() is None:
+                    process.send_signal(number)
+            for process in self._processes.values():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(5)
+
+    def _launch(self, name: str, *words: str) -> None:
+        program = shutil.which(name.split()[0], path=f"{os.environ['PATH']}:/usr/sbin")
+        assert program is not None
+        log = (self.folder / f"{name.replace(' ', '-')}.log").open("ab")
+        with log:
+            self._processes[name] = subprocess.Popen(
+                [program, *words], env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def _until(self, is_so: Callable[[], bool], what: str, limit_s: float = 20.0) -> None:
+        end = time.monotonic() + limit_s
+        while not is_so():
+            dead = [name for name, process in self._processes.items() if process.poll() is not None]
+            if dead or time.monotonic() > end:
+                log = self.folder / f"{(dead or ['slurmctld'])[0].replace(' ', '-')}.log"
+                words = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing said"]
+                raise NoSlurm(f"{what} cannot be started here: {words[0]}")
+            time.sleep(0.05)
