@@ -80,7 +80,7 @@ def progress(daemon: DaemonProcess, job_id: str) -> str:
 
 
 def trains(daemon: DaemonProcess, job_id: str) -> bool:
-    return "step" in progress(daemon, job_id)
+    return "training " in progress(daemon, job_id)
 
 
 def slurm_jobs(cluster: SlurmCluster, job_id: str) -> list[tuple[str, str]]:
@@ -124,7 +124,7 @@ def test_a_waiting_job_is_cancelled_at_once(cluster, make_daemon, tmp_path) -> N
 
 def test_a_job_that_loses_its_node_is_done_by_another(cluster, make_daemon, tmp_path) -> None:
     daemon = make_daemon()
-    job_id = submit(daemon, correction_job(tmp_path, steps=40, checkpoint_every_s=0.1))
+    job_id = submit(daemon, correction_job(tmp_path, steps=12, checkpoint_every_s=0.1))
     wait_for(lambda: trains(daemon, job_id), PATIENCE_S)
     node = cluster.ask("squeue", "-h", "--states=running", "--format=%N").strip()
     cluster.kill_node(node)
@@ -141,7 +141,7 @@ def test_a_job_that_loses_its_node_is_done_by_another(cluster, make_daemon, tmp_
 
 def test_the_next_daemon_follows_the_job_of_one_that_was_killed(cluster, make_daemon, tmp_path) -> None:
     daemon = make_daemon()
-    job_id = submit(daemon, correction_job(tmp_path, steps=60))
+    job_id = submit(daemon, correction_job(tmp_path, steps=12))
     wait_for(lambda: trains(daemon, job_id), PATIENCE_S)
     daemon.signal(signal.SIGKILL)
     daemon.process.wait()
