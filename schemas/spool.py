@@ -51,7 +51,7 @@ class Submission(StrictModel):
     number: int | None = None
 
 
-class Claim(StrictModel):
+class SlurmClaim(StrictModel):
     """`claim.json`: which SLURM job does this one. It is made once, so that no second one does it too."""
 
     number: int | None

@@ -112,17 +112,7 @@ class Daemon:
         self._books = Books(store, loop.time)
         self.sessions = Sessions(self.pool, self._books, config.deadlines, loop.time, keep_alive_s=config.keep_alive_s)
         self._slurm = SlurmWorkers(loop, config.slurm, folder)
-        self.jobs = JobQueue(
-            store,
-            self.pool,
-            config.limits,
-            config.job_roots,
-            loop.time,
-            devices,
-            refusing=self._astray,
-            cluster=self._slurm,
-        )
-        self.jobs.on_end(self._slurm.forget)
+        self.jobs = self._job_queue(devices)
         self._requests = RequestHandler(
             loop, store, self.jobs, self.sessions, self.status, self.health, self.drain, self.leave
         )
@@ -137,6 +127,21 @@ class Daemon:
             config.limits.connections,
         )
         self._watching = Watching(loop, config, self.sessions, self.jobs, store)
+
+    def _job_queue(self, devices: list[str]) -> JobQueue:
+        config, loop = self._config, self._loop
+        jobs = JobQueue(
+            self._store,
+            self.pool,
+            config.limits,
+            config.job_roots,
+            loop.time,
+            devices,
+            refusing=self._astray,
+            cluster=self._slurm,
+        )
+        jobs.on_end(self._slurm.forget)
+        return jobs
 
     # ---- life
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from cryobridge.schemas.codes import Code
@@ -18,6 +18,7 @@ from cryobridge.schemas.errors import InputInvalid, JobRejected
 from cryobridge.schemas.job import parse_job
 from cryobridge.schemas.slurm import SlurmConfig
 from cryobridge.schemas.spool import SpooledJob, Submission
+from cryobridge.schemas.validation import clipped
 from cryobridge.schemas.worker_messages import JobDone, JobTask, TaskFailed, TaskProgress
 
 from ..pool.place import Task
@@ -27,7 +28,7 @@ from .queue_view import QueueView
 from .script import script_of
 from .spool import Spool, SpoolFiles, SpoolFolder
 from .states import SlurmJob, Standing
-from .verdicts import Outcome, Seen, Verdict, judge
+from .verdicts import AttemptEnd, Ruling, SeenAttempt, judge
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ RETRY_S = 10.0
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class ClusterSurroundings:
     """What every job that is followed shares; `pause` waits for so many seconds, `clock` tells them."""
 
     config: SlurmConfig
@@ -63,7 +64,7 @@ class Following:
         What it shares with others.
     """
 
-    def __init__(self, task: Task, frame: JobTask, around: Surroundings) -> None:
+    def __init__(self, task: Task, frame: JobTask, around: ClusterSurroundings) -> None:
         self._task = task
         self._frame = frame
         self._around = around
@@ -81,28 +82,34 @@ class Following:
 
     async def run(self) -> None:
         """Follow the job to its end, and tell its owner."""
+        try:
+            ruling = await self._to_its_end()
+        except (JobRejected, InputInvalid) as error:
+            ruling = Ruling(AttemptEnd.FAILED, error.code, str(error))
+        except OSError as error:
+            where = error.filename or "the spool folder"
+            ruling = Ruling(AttemptEnd.FAILED, Code.FAILED, f"{where}: {error.strerror}; see slurm.folder")
+        self._tell(ruling)
+
+    async def _to_its_end(self) -> Ruling:
         around = self._around
         folder = await around.files.do(partial(around.spool.newest, self._frame.task.removeprefix("job-")))
-        while True:
-            try:
-                verdict = await self._attempt(folder)
-            except (JobRejected, InputInvalid) as error:
-                verdict = Verdict(Outcome.FAILED, error.code, str(error))
-            except OSError as error:
-                verdict = Verdict(Outcome.FAILED, Code.FAILED, f"{folder.path}: {error.strerror}; see slurm.folder")
-            if verdict.outcome is not Outcome.AGAIN:
-                break
-            self._say(verdict.text)
+        while (ruling := await self._attempt(folder)).outcome is AttemptEnd.AGAIN:
+            self._say(ruling.text)
             await self._fence(folder)
             folder = around.spool.after(folder)
-        await self._tell(folder, verdict)
+        if ruling.outcome is AttemptEnd.LOST:
+            await self._fence(folder)
+            if words := await around.files.do(folder.last_words):
+                ruling = replace(ruling, text=f"{ruling.text}; its last words: {words}")
+        return ruling
 
     # ---- one SLURM job
 
-    async def _attempt(self, folder: SpoolFolder) -> Verdict:
+    async def _attempt(self, folder: SpoolFolder) -> Ruling:
         number = await self._number(folder)
         if number is None:
-            return Verdict(Outcome.CANCELLED, Code.CANCELLED, "cancelled before it was handed to SLURM")
+            return Ruling(AttemptEnd.CANCELLED, Code.CANCELLED, "cancelled before it was handed to SLURM")
         self._heard_at = self._over_since = submitted_at = self._around.clock()
         self._told_to_stop, self._scancelled_at = False, float("-inf")
         was_over = False
@@ -164,16 +171,16 @@ class Following:
     def _is_gone(self, job: SlurmJob | None, problem: str | None, asked_at: float, submitted_at: float) -> bool:
         return job is None and problem is None and asked_at > submitted_at
 
-    def _seen(self, files: SpoolFiles, number: int, job: SlurmJob | None, *, gone: bool) -> Seen:
+    def _seen(self, files: SpoolFiles, number: int, job: SlurmJob | None, *, gone: bool) -> SeenAttempt:
         now = self._around.clock()
         if files.beat != self._beat:
             self._beat, self._heard_at = files.beat, now
         cancelling = self._cancelled_at is not None
-        return Seen(files, number, job, gone, now - self._over_since, now - self._heard_at, cancelling)
+        return SeenAttempt(files, number, job, gone, now - self._over_since, now - self._heard_at, cancelling)
 
     # ---- what is done about it
 
-    async def _stop(self, folder: SpoolFolder, seen: Seen) -> None:
+    async def _stop(self, folder: SpoolFolder, seen: SeenAttempt) -> None:
         """Ask the worker; end the job in SLURM where there is no worker yet, or where it does not stop in time."""
         if not self._told_to_stop:
             self._told_to_stop = True
@@ -197,26 +204,21 @@ class Following:
         except OSError as error:
             log.warning("a lost worker is not told", extra={"folder": str(folder.path), "error": str(error)})
 
-    async def _tell(self, folder: SpoolFolder, verdict: Verdict) -> None:
+    def _tell(self, ruling: Ruling) -> None:
         """Tell the owner what became of the job."""
-        task, text = self._task, verdict.text
-        if verdict.outcome is Outcome.LOST:
-            await self._fence(folder)
-            if words := await self._around.files.do(folder.last_words):
-                text = f"{text}; its last words: {words}"
-        files = await self._around.files.do(folder.look) if verdict.outcome is Outcome.DONE else None
-        was_busy, task.busy = task.busy, False
+        task = self._task
+        had_begun, task.busy = task.busy, False
         owner, task.owner = task.owner, None
         if owner is None:
             return
-        if files is not None and files.result is not None:
-            owner.task_frame(task, JobDone(task=task.id, result=files.result))
-        elif verdict.outcome is Outcome.FAILED or (verdict.outcome is Outcome.CANCELLED and was_busy):
-            owner.task_frame(task, TaskFailed(task=task.id, code=verdict.code, text=text))
+        if ruling.outcome is AttemptEnd.DONE:
+            owner.task_frame(task, JobDone(task=task.id, result=dict(ruling.result)))
+        elif ruling.outcome is AttemptEnd.FAILED or (ruling.outcome is AttemptEnd.CANCELLED and had_begun):
+            owner.task_frame(task, TaskFailed(task=task.id, code=ruling.code, text=clipped(ruling.text)))
         else:
-            owner.task_lost(task, verdict.code, text)
+            owner.task_lost(task, ruling.code, clipped(ruling.text))
 
-    def _show(self, seen: Seen) -> None:
+    def _show(self, seen: SeenAttempt) -> None:
         """Say how far the job is; it has begun when its worker has taken it."""
         if seen.files.claim is not None:
             self._task.busy = True

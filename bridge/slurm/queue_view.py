@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Answer:
+class QueueAnswer:
     """What SLURM said to a question that was asked at a time; `problem` says why it said nothing."""
 
     asked_at: float
@@ -43,18 +43,18 @@ class QueueView:
         self._every_s = every_s
         self._clock = clock
         self._asking = asyncio.Lock()
-        self._last: Answer | None = None
+        self._last: QueueAnswer | None = None
 
-    async def look(self, *, not_before: float = float("-inf")) -> Answer:
+    async def look(self, *, not_before: float = float("-inf")) -> QueueAnswer:
         """The last answer, or a new one where it is older than `every_s`, or was asked for before a moment."""
         async with self._asking:
             last, now = self._last, self._clock()
             if last is not None and last.asked_at >= not_before and now - last.asked_at < self._every_s:
                 return last
             try:
-                answer = Answer(now, await self._commands.queue())
+                answer = QueueAnswer(now, await self._commands.queue())
             except SlurmUnavailable as error:
-                answer = Answer(now, problem=str(error))
+                answer = QueueAnswer(now, problem=str(error))
             if answer.problem is not None and (last is None or last.problem != answer.problem):
                 log.warning("SLURM cannot be asked", extra={"error": answer.problem})
             self._last = answer

@@ -30,7 +30,7 @@ from cryobridge.schemas.spool import (
     RESULT_FILE,
     SCRIPT_FILE,
     SUBMISSION_FILE,
-    Claim,
+    SlurmClaim,
     SpooledFailure,
     SpooledJob,
     SpooledProgress,
@@ -54,7 +54,7 @@ class SpoolFiles:
     result: dict[str, Any] | None = None
     failure: SpooledFailure | None = None
     progress: SpooledProgress | None = None
-    claim: Claim | None = None
+    claim: SlurmClaim | None = None
     beat: bytes = b""
 
 
@@ -111,7 +111,7 @@ class SpoolFolder:
             result = read_spooled(self.path / RESULT_FILE, SpooledResult) if RESULT_FILE in there else None
             failure = read_spooled(self.path / FAILURE_FILE, SpooledFailure) if FAILURE_FILE in there else None
             progress = read_spooled(self.path / PROGRESS_FILE, SpooledProgress) if PROGRESS_FILE in there else None
-            claim = read_spooled(self.path / CLAIM_FILE, Claim) if CLAIM_FILE in there else None
+            claim = read_spooled(self.path / CLAIM_FILE, SlurmClaim) if CLAIM_FILE in there else None
         except InputInvalid as error:
             return SpoolFiles(failure=SpooledFailure(code=Code.BAD_RESULT, text=clipped(str(error))))
         beat = read_plain(self.path / HEARTBEAT_FILE, _BEAT_BYTES) if HEARTBEAT_FILE in there else b""

@@ -10,7 +10,6 @@ import difflib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 
 from cryobridge.schemas.errors import InputInvalid
@@ -38,13 +37,9 @@ def read_template(path: Path | None) -> str:
     InputInvalid
         If it cannot be read, has a placeholder that there is not, or never starts the job.
     """
-    if path is None:
-        text = files(__package__).joinpath(DEFAULT_NAME).read_text("utf-8")
-        name = DEFAULT_NAME
-    else:
-        text = read_bounded(path, MAX_TEMPLATE_BYTES, is_a="a template is a script of some lines")
-        name = str(path)
-    check(text, name)
+    path = path or Path(__file__).with_name(DEFAULT_NAME)
+    text = read_bounded(path, MAX_TEMPLATE_BYTES, is_a="a template is a script of some lines")
+    check(text, str(path))
     return text
 
 
@@ -66,7 +61,7 @@ def check(text: str, name: str) -> None:
     if not text.startswith("#!"):
         raise InputInvalid(f"{name}: sbatch wants a script; begin it with #!/bin/bash")
     used: set[str] = set()
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         for found in () if _is_comment(line) else _PLACE.finditer(line):
             word = found[1].strip()
             if word not in KNOWN:
@@ -96,7 +91,7 @@ def fill(text: str, words: Mapping[str, str | None], lists: Mapping[str, Sequenc
     shown |= {key: " ".join(map(shlex.quote, value)) or None for key, value in lists.items()}
     shown["environment"] = environment
     lines = []
-    for line in text.splitlines():
+    for line in text.rstrip("\n").split("\n"):
         if _is_comment(line):
             lines.append(line)
             continue

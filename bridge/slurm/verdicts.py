@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Any
 
 from cryobridge.schemas.codes import AnyCode, Code, code_of
 
@@ -17,7 +19,7 @@ STALE_S = 60.0
 """A worker that SLURM does not know is believed to live as long as it has beaten within this time."""
 
 
-class Outcome(Enum):
+class AttemptEnd(Enum):
     """What becomes of an attempt."""
 
     DONE = auto()
@@ -28,16 +30,17 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """An outcome, and its code and words where it needs them."""
+class Ruling:
+    """An outcome, and what it needs: code and words, or the result."""
 
-    outcome: Outcome
+    outcome: AttemptEnd
     code: AnyCode = Code.WORKER_DIED
     text: str = ""
+    result: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenAttempt:
     """All that is known of an attempt.
 
     Attributes
@@ -72,14 +75,14 @@ class Seen:
         return Standing.GONE if self.gone else None if self.job is None else self.job.standing
 
 
-def judge(seen: Seen) -> Verdict | None:
+def judge(seen: SeenAttempt) -> Ruling | None:
     """Decide; None as long as the job is to be followed."""
     files, standing = seen.files, seen.standing
     if files.result is not None:
-        return Verdict(Outcome.DONE)
+        return Ruling(AttemptEnd.DONE, result=files.result)
     if files.failure is not None:
         code = code_of(files.failure.code)
-        return Verdict(Outcome.CANCELLED if code == Code.CANCELLED else Outcome.FAILED, code, files.failure.text)
+        return Ruling(AttemptEnd.CANCELLED if code == Code.CANCELLED else AttemptEnd.FAILED, code, files.failure.text)
     if standing is None or not standing.is_end:
         return None
     if standing is Standing.GONE and not seen.cancelling and min(seen.over_s, seen.silent_s) < STALE_S:
@@ -87,32 +90,34 @@ def judge(seen: Seen) -> Verdict | None:
     if seen.over_s < FILES_LATE_S.get(standing, FILES_LATE_OTHERWISE_S):
         return None
     if seen.cancelling:
-        return Verdict(Outcome.CANCELLED, Code.CANCELLED, "cancelled on request")
+        return Ruling(AttemptEnd.CANCELLED, Code.CANCELLED, "cancelled on request")
     return _without_files(standing, seen)
 
 
-def _without_files(standing: Standing, seen: Seen) -> Verdict:
+def _without_files(standing: Standing, seen: SeenAttempt) -> Ruling:
     """What is known of a job that has ended, and whose worker has not said how."""
     name = f"SLURM job {seen.number}"
     state, nodes = ("", "") if seen.job is None else (seen.job.state, seen.job.nodes)
     match standing:
         case Standing.CANCELLED:
-            return Verdict(Outcome.CANCELLED, Code.CANCELLED, f"{name} was cancelled in SLURM")
+            return Ruling(AttemptEnd.CANCELLED, Code.CANCELLED, f"{name} was cancelled in SLURM")
         case Standing.PREEMPTED:
-            return Verdict(Outcome.AGAIN, text=f"{name} was preempted; it is handed over again")
+            return Ruling(AttemptEnd.AGAIN, text=f"{name} was preempted; it is handed over again")
         case Standing.OUT_OF_TIME:
-            return Verdict(
-                Outcome.FAILED,
+            return Ruling(
+                AttemptEnd.FAILED,
                 Code.TIMEOUT,
                 f"SLURM's time limit ended it ({name}); submitted again it goes on where it was, if its kind can; "
                 "ask for more with run.slurm.time_h",
             )
         case Standing.OUT_OF_MEMORY:
-            return Verdict(
-                Outcome.FAILED, Code.OOM, f"SLURM ended it for its memory ({name}); ask for more: run.slurm.memory_GB"
+            return Ruling(
+                AttemptEnd.FAILED,
+                Code.OOM,
+                f"SLURM ended it for its memory ({name}); ask for more: run.slurm.memory_GB",
             )
         case Standing.LOST:
-            return Verdict(Outcome.LOST, text=f"{name} lost its node{f' {nodes}' if nodes else ''} ({state})")
+            return Ruling(AttemptEnd.LOST, text=f"{name} lost its node{f' {nodes}' if nodes else ''} ({state})")
         case Standing.GONE:
-            return Verdict(Outcome.LOST, text=f"SLURM does not know {name} any more, and its worker shows no life")
-    return Verdict(Outcome.LOST, text=f"{name} ended ({state}), and its worker has not said how")
+            return Ruling(AttemptEnd.LOST, text=f"SLURM does not know {name} any more, and its worker shows no life")
+    return Ruling(AttemptEnd.LOST, text=f"{name} ended ({state}), and its worker has not said how")

@@ -20,7 +20,7 @@ from ..pool.place import Task
 from ..queue.rows import StoredJob
 from .commands import Run, SlurmCommands, run_program
 from .file_thread import FileThread
-from .following import Following, Surroundings
+from .following import ClusterSurroundings, Following
 from .queue_view import QueueView
 from .script import demand_of
 from .spool import Spool
@@ -52,7 +52,7 @@ class SlurmWorkers:
         commands = SlurmCommands(config, run)
         spool = Spool(config.folder_in(state), f"{socket.gethostname()}:{state.absolute()}")
         queue = QueueView(commands, config.poll_s, loop.time)
-        self._around = Surroundings(config, commands, queue, spool, FileThread(), loop.time)
+        self._around = ClusterSurroundings(config, commands, queue, spool, FileThread(), loop.time)
         self._followed: dict[str, tuple[Following, asyncio.Task[None]]] = {}
         self._chores: set[asyncio.Task[None]] = set()
 

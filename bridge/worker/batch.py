@@ -34,7 +34,7 @@ from cryobridge.schemas.spool import (
     LOOK_S,
     PROGRESS_FILE,
     RESULT_FILE,
-    Claim,
+    SlurmClaim,
     SpooledFailure,
     SpooledJob,
     SpooledProgress,
@@ -77,20 +77,22 @@ class Spooled:
         self.cancelled = threading.Event()
         self.stopped = threading.Event()
 
-    def claim(self) -> Claim | None:
+    def claim(self) -> SlurmClaim | None:
         """Take the job; None if this process may do it, else who does it already.
 
         A SLURM job that begins anew, after its node was lost, keeps its number and its claim.
         """
         number = os.environ.get("SLURM_JOB_ID", "")
-        claim = Claim(number=int(number) if number.isdecimal() else None, host=socket.gethostname(), pid=os.getpid())
+        claim = SlurmClaim(
+            number=int(number) if number.isdecimal() else None, host=socket.gethostname(), pid=os.getpid()
+        )
         part = self._folder / f".{CLAIM_FILE}.{claim.host}.{claim.pid}"
         self._write(part.name, claim)
         try:
             # A link under a name that is there already fails, on network file systems too, and the file is whole.
             os.link(part, self._folder / CLAIM_FILE)
         except FileExistsError:
-            other = read_spooled(self._folder / CLAIM_FILE, Claim)
+            other = read_spooled(self._folder / CLAIM_FILE, SlurmClaim)
             return other if other is not None and (other.number != claim.number or claim.number is None) else None
         finally:
             part.unlink(missing_ok=True)

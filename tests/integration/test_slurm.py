@@ -16,12 +16,15 @@ from typing import Any
 import pytest
 from support.correction_job import correction_job
 from support.daemon_process import DaemonProcess, wait_for
-from support.slurm_cluster import NoSlurm, SlurmCluster
+from support.slurm_cluster import NoSlurmError, SlurmCluster
+
+from cryobridge.bridge.slurm.template import read_template
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 PATIENCE_S = 120.0
-ENDLESS: dict[str, Any] = {"steps": 100_000, "checkpoint_every_s": 0.2}
+COUNTING = Path(__file__).parents[1] / "support" / "slow_steps.py"
+"""The worker with a job that only counts."""
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +32,7 @@ def cluster() -> Iterator[SlurmCluster]:
     folder = Path(tempfile.mkdtemp(prefix="cb-slurm-"))
     try:
         started = SlurmCluster(folder)
-    except NoSlurm as error:
+    except NoSlurmError as error:
         shutil.rmtree(folder, ignore_errors=True)
         pytest.skip(f"no private SLURM here: {error}")
     yield started
@@ -57,6 +60,16 @@ def make_daemon(cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Itera
     for number, _, state in cluster.jobs():
         if state in ("PENDING", "RUNNING"):
             cluster.ask("scancel", str(number))
+
+
+@pytest.fixture
+def counting(tmp_path: Path) -> dict[str, object]:
+    """Settings with which a job counts its steps, quickly; its template is one that an operator has edited."""
+    text = read_template(None).replace(
+        "exec {{ command }}", f"exec {{{{ python }}}} {COUNTING} --job {{{{ job_file }}}}"
+    )
+    (tmp_path / "own.sbatch").write_text(text)
+    return {"template": str(tmp_path / "own.sbatch")}
 
 
 def submit(daemon: DaemonProcess, spec: dict[str, Any], **slurm: object) -> str:
@@ -101,9 +114,9 @@ def test_a_job_runs_on_the_cluster_and_leaves_its_result(cluster, make_daemon, t
     wait_for(lambda: list((daemon.folder / "socket.state" / "slurm").iterdir()) == [])
 
 
-def test_a_running_job_stops_by_itself_when_it_is_cancelled(cluster, make_daemon, tmp_path) -> None:
-    daemon = make_daemon()
-    job_id = submit(daemon, correction_job(tmp_path, **ENDLESS))
+def test_a_running_job_stops_by_itself_when_it_is_cancelled(cluster, make_daemon, counting, tmp_path) -> None:
+    daemon = make_daemon(**counting)
+    job_id = submit(daemon, correction_job(tmp_path, steps=100_000))
     wait_for(lambda: trains(daemon, job_id), PATIENCE_S)
     assert standing(daemon, job_id)["state"] == "running"
     daemon.ask("cancel", job_id=job_id)
@@ -122,9 +135,9 @@ def test_a_waiting_job_is_cancelled_at_once(cluster, make_daemon, tmp_path) -> N
     assert slurm_jobs(cluster, job_id) == [(f"cryobridge-{job_id}-0", "CANCELLED")]
 
 
-def test_a_job_that_loses_its_node_is_done_by_another(cluster, make_daemon, tmp_path) -> None:
-    daemon = make_daemon()
-    job_id = submit(daemon, correction_job(tmp_path, steps=12, checkpoint_every_s=0.1))
+def test_a_job_that_loses_its_node_goes_on_on_another(cluster, make_daemon, counting, tmp_path) -> None:
+    daemon = make_daemon(**counting)
+    job_id = submit(daemon, correction_job(tmp_path, steps=100))
     wait_for(lambda: trains(daemon, job_id), PATIENCE_S)
     node = cluster.ask("squeue", "-h", "--states=running", "--format=%N").strip()
     cluster.kill_node(node)
@@ -137,18 +150,39 @@ def test_a_job_that_loses_its_node_is_done_by_another(cluster, make_daemon, tmp_
     assert (reply["state"], reply["attempts"]) == ("succeeded", 2), reply
     assert "lost its node" in " ".join(daemon.ask("logs", job_id=job_id)["lines"])
     wait_for(lambda: [state for _, state in slurm_jobs(cluster, job_id)] == ["NODE_FAIL", "COMPLETED"])
+    first, second = (tmp_path / "out" / "runs.txt").read_text().splitlines()
+    assert first == "from 0"
+    assert second != "from 0"
 
 
-def test_the_next_daemon_follows_the_job_of_one_that_was_killed(cluster, make_daemon, tmp_path) -> None:
-    daemon = make_daemon()
-    job_id = submit(daemon, correction_job(tmp_path, steps=12))
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
+def test_the_next_daemon_follows_the_job_of_one_that_has_ended(
+    cluster, make_daemon, counting, tmp_path, number: signal.Signals
+) -> None:
+    daemon = make_daemon(**counting)
+    job_id = submit(daemon, correction_job(tmp_path, steps=100))
     wait_for(lambda: trains(daemon, job_id), PATIENCE_S)
-    daemon.signal(signal.SIGKILL)
-    daemon.process.wait()
+    daemon.signal(number)
+    daemon.process.wait(20)
     daemon.start()
+    wait_for(lambda: standing(daemon, job_id)["state"] == "running")
     reply = ended(daemon, job_id)
     assert (reply["state"], reply["attempts"]) == ("succeeded", 1), reply
     wait_for(lambda: slurm_jobs(cluster, job_id) == [(f"cryobridge-{job_id}-0", "COMPLETED")])
+    assert (tmp_path / "out" / "runs.txt").read_text() == "from 0\n"
+
+
+def test_what_has_ended_without_a_daemon_is_taken_as_ended(cluster, make_daemon, counting, tmp_path) -> None:
+    daemon = make_daemon(**counting)
+    job_id = submit(daemon, correction_job(tmp_path, steps=60))
+    wait_for(lambda: trains(daemon, job_id), PATIENCE_S)
+    daemon.signal(signal.SIGKILL)
+    daemon.process.wait()
+    wait_for(lambda: slurm_jobs(cluster, job_id)[0][1] == "COMPLETED", PATIENCE_S)
+    daemon.start()
+    reply = ended(daemon, job_id)
+    assert (reply["state"], reply["attempts"], reply["result"]) == ("succeeded", 1, {"steps": 60})
+    assert (tmp_path / "out" / "runs.txt").read_text() == "from 0\n"
 
 
 def test_several_processes_train_together(cluster, make_daemon, tmp_path) -> None:

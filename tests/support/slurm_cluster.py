@@ -1,4 +1,4 @@
-"""A private SLURM on this machine: munge, controller and two nodes of their own, without systemd and without a network."""
+"""A private SLURM on this machine: munge, controller and two nodes of its own, with neither systemd nor a network."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ NodeName=n2 Name=gpu File=/dev/zero
 """
 
 
-class NoSlurm(Exception):
+class NoSlurmError(Exception):
     """Why there is none here."""
 
 
@@ -65,11 +65,15 @@ class SlurmCluster:
     """Started when made; `environment` is what SLURM's programs and the daemon need to find it."""
 
     def __init__(self, folder: Path) -> None:
-        missing = [program for program in PROGRAMS if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin") is None]
+        missing = [
+            program for program in PROGRAMS if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin") is None
+        ]
         if missing:
-            raise NoSlurm(f"not installed: {', '.join(missing)} (Debian: apt install slurmctld slurmd slurm-client munge)")
+            raise NoSlurmError(
+                f"not installed: {', '.join(missing)} (Debian: apt install slurmctld slurmd slurm-client munge)"
+            )
         if os.getuid() != 0:
-            raise NoSlurm("slurmd starts jobs as root only")
+            raise NoSlurmError("slurmd starts jobs as root only")
         self.folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         for name in ("state", *(f"spool/{node}" for node in NODES)):
@@ -102,7 +106,9 @@ class SlurmCluster:
         self._launch("slurmctld", "-D", "-f", self.environment["SLURM_CONF"])
         for node in NODES:
             self.start_node(node)
-        self._until(lambda: set(self.ask("sinfo", "-h", "-N", "-o", "%N=%T").split()) == {"n1=idle", "n2=idle"}, "nodes")
+        self._until(
+            lambda: set(self.ask("sinfo", "-h", "-N", "-o", "%N=%T").split()) == {"n1=idle", "n2=idle"}, "nodes"
+        )
 
     def start_node(self, node: str) -> None:
         self._launch(f"slurmd {node}", "-D", "-N", node, "-f", self.environment["SLURM_CONF"])
@@ -156,7 +162,11 @@ class SlurmCluster:
         log = (self.folder / f"{name.replace(' ', '-')}.log").open("ab")
         with log:
             self._processes[name] = subprocess.Popen(
-                [program, *words], env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [program, *words],
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
 
     def _until(self, is_so: Callable[[], bool], what: str, limit_s: float = 20.0) -> None:
@@ -166,5 +176,5 @@ class SlurmCluster:
             if dead or time.monotonic() > end:
                 log = self.folder / f"{(dead or ['slurmctld'])[0].replace(' ', '-')}.log"
                 words = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing said"]
-                raise NoSlurm(f"{what} cannot be started here: {words[0]}")
+                raise NoSlurmError(f"{what} cannot be started here: {words[0]}")
             time.sleep(0.05)

@@ -34,15 +34,16 @@ CORE_ALONE = {"nets", "training"}
 CORE_NAMESPACES = {"correction.posterior", "directional.area_ratio", "directional.compensation"}
 """Modules of `core` that are taken whole from outside, because their names say little without the module's."""
 
-DAEMON_SIDE = {"daemon", "pool", "refinements", "queue", "watch"}
+DAEMON_SIDE = {"daemon", "pool", "refinements", "queue", "slurm", "watch"}
 BRIDGE_NEVER = {
     "cli.py": {*DAEMON_SIDE, "worker"},
     "client.py": {*DAEMON_SIDE, "worker"},
     "commands": {*DAEMON_SIDE, "worker"},
     "doctor": {*DAEMON_SIDE, "worker"},
-    "pool": {"refinements", "queue", "watch", "daemon", "worker"},
-    "queue": {"refinements", "watch", "daemon", "worker"},
-    "refinements": {"watch", "daemon", "worker"},
+    "pool": {"refinements", "queue", "slurm", "watch", "daemon", "worker"},
+    "queue": {"refinements", "slurm", "watch", "daemon", "worker"},
+    "refinements": {"slurm", "watch", "daemon", "worker"},
+    "slurm": {"refinements", "watch", "daemon", "worker"},
     "watch": {"daemon", "worker"},
     "worker": {*DAEMON_SIDE, "commands", "doctor"},
 }
@@ -268,6 +269,8 @@ def test_a_circle_is_found():
         ("bridge/pool/made_up.py", "from ..refinements.call import Call", "pool never imports refinements"),
         ("bridge/watch/made_up.py", "from ..daemon.server import Server", "watch never imports daemon"),
         ("bridge/worker/made_up.py", "from ..pool.place import Task", "worker never imports pool"),
+        ("bridge/queue/made_up.py", "from ..slurm.workers import SlurmWorkers", "queue never imports slurm"),
+        ("bridge/slurm/made_up.py", "from ..worker import batch", "slurm never imports worker"),
     ],
 )
 def test_the_rules_bite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, line: str, said: str):

@@ -107,7 +107,7 @@ def test_the_example_changes_nothing_as_it_is(repository: Path) -> None:
 def test_the_example_shows_every_key_with_its_default(repository: Path, tmp_path: Path) -> None:
     text = (repository / "systemd" / "cryobridge.example.yaml").read_text()
     in_force = tmp_path / "config.yaml"
-    in_force.write_text(re.sub(r"(?m)^# ((?:  )?\w+:)(?= \S|$)", r"\1", text))
+    in_force.write_text(re.sub(r"(?m)^# ((?:  )*\w+:)(?= \S|$)", r"\1", text))
     loaded = load(in_force, environment={})
     assert loaded.config == DaemonConfig()
     missing = [key for key, origin in loaded.origins.items() if origin == "default"]
