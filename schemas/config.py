@@ -141,7 +141,7 @@ def load(
     for key in sorted(origins):
         name = PREFIX + key.upper().replace(".", "__")
         if environment.get(name):
-            _set(values, key, yaml.safe_load(environment[name]) if "." in key else environment[name])
+            _set(values, key, _value_of(name, environment[name]) if "." in key else environment[name])
             _check(values, f"environment variable {name}")
             origins[key] = f"environment {name}"
     for key, value in (options or {}).items():
@@ -168,6 +168,13 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise InputInvalid(f"{path}: must be a list of `key: value` lines")
     return values
+
+
+def _value_of(name: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputInvalid(f"environment variable {name}: is no value of YAML; write it as in the file") from error
 
 
 def _check(values: dict[str, Any], source: str) -> DaemonConfig:

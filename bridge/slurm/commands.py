@@ -31,6 +31,7 @@ PASSING = (
     "protocol authentication error",
 )
 """Words of sbatch's that mean "not now", not "not so"."""
+_KILLED_S = 2.0
 _NOT_INHERITED = ("SLURM_", "SBATCH_", "SQUEUE_", "SCANCEL_", "SACCT_", "OMPI_", "PMIX_", "PMI_", "CRYOBRIDGE_")
 _NOR_THESE = ("CUDA_VISIBLE_DEVICES", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -74,9 +75,13 @@ async def run_program(words: Sequence[str], folder: Path, limit_s: float) -> Ran
     )
     try:
         out, err = await asyncio.wait_for(process.communicate(), limit_s)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
+        if isinstance(error, TimeoutError):
+            # Killed, it ends at once, unless it hangs in a file system.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), _KILLED_S)
         raise
     return Ran(process.returncode or 0, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 

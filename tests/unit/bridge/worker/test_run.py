@@ -59,3 +59,13 @@ def test_a_plain_fsc3d_loads_no_more_than_it_needs(tmp_path: Path) -> None:
     loaded = set(ended.stdout.splitlines()[-1].split())
     assert {"torch", "matplotlib.figure", "cryobridge.core.directional"} <= loaded
     assert loaded.isdisjoint(NOT_FOR_AN_FSC), loaded & set(NOT_FOR_AN_FSC)
+
+
+def test_a_job_for_slurm_is_not_done_here(tmp_path: Path) -> None:
+    job = {"schema": "cryobridge/job/1", "kind": "check", "output": str(tmp_path / "out"), "run": {"executor": "slurm"}}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    command = [sys.executable, "-I", "-m", "cryobridge.bridge.worker.run", str(tmp_path / "job.json")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    assert "cryobridge submit" in ended.stderr
+    assert not (tmp_path / "out").exists()
