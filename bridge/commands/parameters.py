@@ -149,4 +149,4 @@ def _default(field: FieldDescription) -> str:
     cpu, gpu = field.default_on_cpu, field.default_on_gpu
     if field.depends_on_device:
         return f"{cpu} on a CPU, {gpu} on a GPU"
-    return "" if cpu in (None, False) else str(cpu)
+    return "" if cpu in (None, False, (), []) else str(cpu)

@@ -134,7 +134,7 @@ def _shown(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    if isinstance(value, list | dict) and not value:
+    if isinstance(value, list | tuple | dict) and not value:
         return "none"
     return f"`{value.value if isinstance(value, enum.Enum) else value}`"
 
