@@ -100,8 +100,9 @@ class Following:
             folder = around.spool.after(folder)
         if ruling.outcome is AttemptEnd.LOST:
             await self._fence(folder)
-            if words := await around.files.do(folder.last_words):
-                ruling = replace(ruling, text=f"{ruling.text}; its last words: {words}")
+            words = await around.files.do(folder.last_words)
+            more = f"its last words: {words}" if words else f"the node may not see {folder.path} (slurm.folder)"
+            ruling = replace(ruling, text=f"{ruling.text}; {more}")
         return ruling
 
     # ---- one SLURM job

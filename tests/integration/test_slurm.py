@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from support.correction_job import correction_job
 from support.daemon_process import DaemonProcess, wait_for
@@ -153,6 +154,29 @@ def test_a_job_that_loses_its_node_goes_on_on_another(cluster, make_daemon, coun
     first, second = (tmp_path / "out" / "runs.txt").read_text().splitlines()
     assert first == "from 0"
     assert second != "from 0"
+
+
+def test_a_daemon_that_is_killed_before_it_knows_the_number_submits_nothing_twice(
+    cluster, make_daemon, counting, tmp_path
+) -> None:
+    slow = tmp_path / "slow-sbatch"
+    slow.write_text('#!/bin/sh\nsbatch "$@" >/dev/null\nexec sleep 600\n')
+    slow.chmod(0o755)
+    daemon = make_daemon(**counting, submit=str(slow))
+    job_id = submit(daemon, correction_job(tmp_path, steps=40))
+    wait_for(lambda: slurm_jobs(cluster, job_id))
+    sleeper = psutil.Process(daemon.process.pid).children()
+    daemon.signal(signal.SIGKILL)
+    daemon.process.wait()
+    for process in sleeper:
+        process.kill()
+    settings = (daemon.folder / "config.yaml").read_text().replace(str(slow), "sbatch")
+    (daemon.folder / "config.yaml").write_text(settings)
+    daemon.start()
+    reply = ended(daemon, job_id)
+    assert (reply["state"], reply["attempts"]) == ("succeeded", 1), reply
+    assert [name for name, _ in slurm_jobs(cluster, job_id)] == [f"cryobridge-{job_id}-0"]
+    assert (tmp_path / "out" / "runs.txt").read_text() == "from 0\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])

@@ -112,11 +112,27 @@ def test_a_lost_node_is_a_lost_task_and_the_worker_is_told_to_stop_should_it_liv
     slurm = FakeSlurm()
     plan: Plan = {2: lambda: slurm.begin(100), 4: lambda: slurm.jobs[100].__setitem__(0, "NODE_FAIL")}
     followed = follow(tmp_path, slurm, plan)
-    assert followed.witness.end == ("lost worker_died", "SLURM job 100 lost its node n1 (NODE_FAIL)")
+    assert followed.witness.end is not None
+    assert followed.witness.end[0] == "lost worker_died"
+    assert followed.witness.end[1].startswith("SLURM job 100 lost its node n1 (NODE_FAIL); the node may not see")
     assert (tmp_path / "ab-0" / CANCEL_FILE).exists()
     # The queue hands it over again as its next attempt.
     again = follow(tmp_path, slurm, {3: lambda: slurm.begin(101), 5: lambda: slurm.end(101)}, "job-ab-1")
     assert again.witness.end == ("done", "")
+
+
+def test_what_a_job_printed_last_is_told_of_its_loss(tmp_path: Path) -> None:
+    slurm = FakeSlurm()
+
+    def crash() -> None:
+        slurm.jobs[100][0] = "FAILED"
+        (slurm.jobs[100][2] / "slurm.out").write_text("line 12: python: command\nnot found\n")
+
+    end = follow(tmp_path, slurm, {3: crash}).witness.end
+    assert end is not None
+    assert end[1].endswith(
+        "ended (FAILED), and its worker has not said how; its last words: line 12: python: command not found"
+    )
 
 
 def test_a_job_that_vanished_is_lost_only_when_its_worker_is_silent(tmp_path: Path) -> None:
