@@ -1,4 +1,4 @@
-"""Jobs through a real daemon and a real SLURM: run, cancelled, their node lost, their daemon killed, several processes.
+"""Jobs through a real daemon and a real SLURM: run, cancelled, preempted, their node lost, their daemon killed.
 
 The cluster is a private one on this machine, see `support.slurm_cluster`.
 """
@@ -154,6 +154,18 @@ def test_a_job_that_loses_its_node_goes_on_on_another(cluster, make_daemon, coun
     first, second = (tmp_path / "out" / "runs.txt").read_text().splitlines()
     assert first == "from 0"
     assert second != "from 0"
+
+
+def test_a_preempted_job_goes_on_when_there_is_room_again(cluster, make_daemon, counting, tmp_path) -> None:
+    daemon = make_daemon(**counting)
+    job_id = submit(daemon, correction_job(tmp_path, steps=100))
+    wait_for(lambda: trains(daemon, job_id), PATIENCE_S)
+    cluster.ask("sbatch", "-p", "urgent", "-N", "2", "--exclusive", "--wrap", "sleep 2", "-o", "/dev/null")
+    wait_for(lambda: len(slurm_jobs(cluster, job_id)) == 2, PATIENCE_S)
+    reply = ended(daemon, job_id)
+    assert (reply["state"], reply["attempts"]) == ("succeeded", 1), reply
+    wait_for(lambda: [state for _, state in slurm_jobs(cluster, job_id)] == ["PREEMPTED", "COMPLETED"])
+    assert len((tmp_path / "out" / "runs.txt").read_text().splitlines()) == 2
 
 
 def test_a_daemon_that_is_killed_before_it_knows_the_number_submits_nothing_twice(
