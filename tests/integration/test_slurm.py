@@ -136,12 +136,13 @@ def test_a_waiting_job_is_cancelled_at_once(cluster, make_daemon, tmp_path) -> N
     assert slurm_jobs(cluster, job_id) == [(f"cryobridge-{job_id}-0", "CANCELLED")]
 
 
-def test_a_job_that_loses_its_node_goes_on_on_another(cluster, make_daemon, counting, tmp_path) -> None:
+@pytest.mark.parametrize("node_is", ["dead", "cut off"])
+def test_a_job_that_loses_its_node_goes_on_on_another(cluster, make_daemon, counting, tmp_path, node_is: str) -> None:
     daemon = make_daemon(**counting)
     job_id = submit(daemon, correction_job(tmp_path, steps=100))
     wait_for(lambda: trains(daemon, job_id), PATIENCE_S)
     node = cluster.ask("squeue", "-h", "--states=running", "--format=%N").strip()
-    cluster.kill_node(node)
+    cluster.kill_node(node, with_its_jobs=node_is == "dead")
     cluster.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
     try:
         reply = ended(daemon, job_id)
@@ -154,6 +155,8 @@ def test_a_job_that_loses_its_node_goes_on_on_another(cluster, make_daemon, coun
     first, second = (tmp_path / "out" / "runs.txt").read_text().splitlines()
     assert first == "from 0"
     assert second != "from 0"
+    # A worker that lives on such a node stops by itself: nobody follows it any more.
+    wait_for(lambda: cluster.processes_on(node) == [])
 
 
 def test_a_preempted_job_goes_on_when_there_is_room_again(cluster, make_daemon, counting, tmp_path) -> None:

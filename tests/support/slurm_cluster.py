@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
 NODES = ("n1", "n2")
 
@@ -79,6 +81,7 @@ class SlurmCluster:
             raise NoSlurmError("slurmd starts jobs as root only")
         self.folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._left_behind: list[psutil.Process] = []
         for name in ("state", *(f"spool/{node}" for node in NODES)):
             (folder / name).mkdir(parents=True)
         with contextlib.ExitStack() as stack:
@@ -116,30 +119,30 @@ class SlurmCluster:
     def start_node(self, node: str) -> None:
         self._launch(f"slurmd {node}", "-D", "-N", node, "-f", self.environment["SLURM_CONF"])
 
-    def kill_node(self, node: str) -> None:
-        """The node's daemon, and whatever it has started."""
-        import psutil
-
+    def kill_node(self, node: str, *, with_its_jobs: bool) -> None:
+        """The node's daemon, and the jobs on it unless only the network has failed."""
         process = self._processes.pop(f"slurmd {node}")
-        children = [
-            child
-            for one in psutil.process_iter(["name", "cmdline"])
-            if f"slurmstepd: [{node}" in " ".join(one.info["cmdline"] or ()) or self._is_step_of(one, node)
-            for child in (one, *one.children(recursive=True))
-        ]
         process.kill()
         process.wait()
-        for child in children:
+        jobs = self.processes_on(node)
+        # Those that look after the jobs show nothing of where they belong, but are the parents of what does.
+        above = {parent for job in jobs if (parent := job.parent()) is not None and parent.name() == "slurmstepd"}
+        self._left_behind += above
+        if with_its_jobs:
+            # First those, which would say that their jobs have ended.
+            for one in (*above, *jobs):
+                one.kill()
+
+    def processes_on(self, node: str) -> list[psutil.Process]:
+        """Processes of jobs on a node."""
+        found = []
+        for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                child.kill()
-
-    def _is_step_of(self, process: object, node: str) -> bool:
-        import psutil
-
-        try:
-            return process.name() == "slurmstepd" and process.ppid() == self._processes[f"slurmd {node}"].pid
-        except (psutil.Error, KeyError):
-            return False
+                variables = process.environ()
+                is_ours = variables.get("SLURM_CONF") == self.environment["SLURM_CONF"]
+                if is_ours and variables.get("SLURMD_NODENAME") == node:
+                    found.append(process)
+        return found
 
     def ask(self, *words: str) -> str:
         """What one of SLURM's programs prints; empty where it fails."""
@@ -151,6 +154,14 @@ class SlurmCluster:
         return sorted((int(number), name, state) for number, name, state in map(str.split, lines))
 
     def end(self) -> None:
+        # A node's daemon that ends leaves its jobs to run.
+        for number, _, state in self.jobs():
+            if state in ("PENDING", "RUNNING"):
+                self.ask("scancel", str(number))
+        self._wait(lambda: not {"RUNNING", "COMPLETING"} & {state for _, _, state in self.jobs()}, 10.0)
+        for left in (*self._left_behind, *(job for node in NODES for job in self.processes_on(node))):
+            with contextlib.suppress(psutil.Error):
+                left.kill()
         for number in (signal.SIGTERM, signal.SIGKILL):
             for process in self._processes.values():
                 if process.poll() is None:
@@ -158,6 +169,11 @@ class SlurmCluster:
             for process in self._processes.values():
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(5)
+
+    def _wait(self, is_so: Callable[[], bool], limit_s: float) -> None:
+        end = time.monotonic() + limit_s
+        while not is_so() and time.monotonic() < end:
+            time.sleep(0.1)
 
     def _launch(self, name: str, *words: str) -> None:
         program = shutil.which(name.split()[0], path=f"{os.environ['PATH']}:/usr/sbin")
