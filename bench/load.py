@@ -141,7 +141,7 @@ class Load:
             "status": spread(self.statuses),
             "hooks that got no answer": self.lost,
             "seconds": round(seconds, 1),
-            **self._rank(lone),
+            "lone": lone,
         }
 
     # ---- inside
@@ -202,7 +202,7 @@ class Load:
         queue = self.daemon.ask("status")["queue"]
         return int(queue["queued"]) + int(queue["running"])
 
-    def _rank(self, lone: str | None) -> Figures:
+    def rank(self, lone: str | None) -> Figures:
         """How many jobs of the other user were begun between the lone job's coming and its own beginning."""
         if lone is None:
             return {}
@@ -234,11 +234,14 @@ def measure(calls: int, jobs: int) -> Figures:
         once = load.held()
         # What grows with every load is seen in a second one.
         load.run()
+        twice = load.held()
+        # Last of all: an answer that lists every job takes more memory than anything before.
         return {
             **figures,
+            **load.rank(figures["lone"]),
             "before": before,
             "after": once,
-            "after twice": load.held(),
+            "after twice": twice,
             "calls": calls,
             "jobs": jobs,
             "cores": os.cpu_count(),

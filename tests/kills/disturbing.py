@@ -19,7 +19,7 @@ LOOK_S = 30.0
 """So long a daemon is waited for after a kill."""
 WORKER_S = {False: 4.0, True: 20.0}
 """So long a new worker is waited for, a quick or a real one; then the next kill comes, whether there is one or not."""
-PAUSE_S = {False: 0.6, True: 4.0}
+PAUSE_S = {False: 0.6, True: 8.0}
 HURRY_SHARE = 0.25
 """Kills that do not wait until there is a worker, and may come in the first instants after a start."""
 WORKER_SHARE, TWICE_SHARE = 0.35, 0.15
