@@ -33,7 +33,7 @@ from cryobridge.schemas.wire import HEARTBEAT_S, Message
 from ..pool.devices import task_devices
 from ..pool.scheduler import Priority
 from .shares import Shares
-from .turns import DeviceView, Do, LeaseState, LeaseView, Rules, Turn, turns
+from .turns import DeviceView, Do, LeaseState, LeaseView, Rules, TurnOfLease, turns
 
 log = logging.getLogger(__name__)
 
@@ -265,7 +265,7 @@ class Tenants:
             if turn.do is not Do.GRANT or self.accepting:
                 self._tell(by_key[turn.lease], turn)
 
-    def _tell(self, one: _Lease, turn: Turn) -> None:
+    def _tell(self, one: _Lease, turn: TurnOfLease) -> None:
         log.info("lease", extra={"uid": one.link.uid, "kind": one.asked.kind, "does": turn.do, "device": turn.device})
         if turn.do is Do.LEAVE:
             self._set(one, LeaseState.LEAVING)

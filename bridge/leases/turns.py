@@ -86,7 +86,7 @@ class Do(StrEnum):
 
 
 @dataclass(frozen=True)
-class Turn:
+class TurnOfLease:
     """One decision."""
 
     lease: str
@@ -96,7 +96,7 @@ class Turn:
 
 def turns(
     devices: Iterable[DeviceView], leases: Iterable[LeaseView], used_s: Mapping[int, float], rules: Rules
-) -> list[Turn]:
+) -> list[TurnOfLease]:
     """Decide who begins, leaves and goes on now.
 
     Parameters
@@ -112,18 +112,18 @@ def turns(
 
     Returns
     -------
-    list of Turn
+    list of TurnOfLease
         At most one for each device and each lease. At no time is more than one lease active or leaving on a device.
     """
     devices, leases = list(devices), list(leases)
     on_device = [one for one in leases if one.state in (LeaseState.ACTIVE, LeaseState.LEAVING)]
     running = Counter(one.uid for one in on_device)
-    decided: list[Turn] = []
+    decided: list[TurnOfLease] = []
     gone: set[str] = set()
     for device in devices:
         here = [one for one in on_device if one.device == device.name]
         if device.calls:
-            decided += [Turn(one.id, Do.LEAVE, device.name) for one in here if one.state is LeaseState.ACTIVE]
+            decided += [TurnOfLease(one.id, Do.LEAVE, device.name) for one in here if one.state is LeaseState.ACTIVE]
             continue
         if device.taken or not device.ready or any(one.state is LeaseState.LEAVING for one in here):
             continue
@@ -134,9 +134,9 @@ def turns(
         if not here:
             gone.add(best.id)
             running[best.uid] += 1
-            decided.append(Turn(best.id, Do.GO_ON if best.state is LeaseState.ASIDE else Do.GRANT, device.name))
+            decided.append(TurnOfLease(best.id, Do.GO_ON if best.state is LeaseState.ASIDE else Do.GRANT, device.name))
         elif _gives_way(here[0], best, leases, used_s, rules):
-            decided.append(Turn(here[0].id, Do.LEAVE, device.name))
+            decided.append(TurnOfLease(here[0].id, Do.LEAVE, device.name))
     return decided
 
 

@@ -15,6 +15,7 @@ OURS_ALONE = {
     "bridge/commands/reference.py": "a page of the documents",
     "bridge/daemon/listening.py": "the socket's own folder",
     "bridge/doctor/installation.py": "a new folder in /tmp",
+    "bridge/jobs_daemon.py": "the socket's own folder",
     "bridge/pool/place.py": "the state folder",
     "bridge/queue/incidents.py": "the state folder",
     "bridge/queue/opening.py": "the state folder",

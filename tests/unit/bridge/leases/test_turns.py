@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryobridge.bridge.leases.turns import DeviceView, Do, LeaseState, LeaseView, Rules, Turn, turns
+from cryobridge.bridge.leases.turns import DeviceView, Do, LeaseState, LeaseView, Rules, TurnOfLease, turns
 from cryobridge.bridge.pool.scheduler import Priority
 
 CPU = DeviceView("cpu")
@@ -25,17 +25,17 @@ def lease(name: str, uid: int = 1, priority: Priority = Priority.BATCH, **more) 
     return LeaseView(name, uid, priority, **more)
 
 
-def decide(*leases: LeaseView, devices=(CPU,), used=None, rules: Rules = RULES) -> list[Turn]:
+def decide(*leases: LeaseView, devices=(CPU,), used=None, rules: Rules = RULES) -> list[TurnOfLease]:
     return turns(devices, leases, used or {}, rules)
 
 
 def test_a_free_device_goes_to_who_asked_first() -> None:
-    assert decide(lease("a1"), lease("a0")) == [Turn("a0", Do.GRANT, "cpu")]
+    assert decide(lease("a1"), lease("a0")) == [TurnOfLease("a0", Do.GRANT, "cpu")]
 
 
 def test_while_there_are_calls_everybody_leaves_and_nobody_begins() -> None:
     busy = replace(CPU, calls=True)
-    assert decide(lease("a0", state=ACTIVE), lease("a1"), devices=[busy]) == [Turn("a0", Do.LEAVE, "cpu")]
+    assert decide(lease("a0", state=ACTIVE), lease("a1"), devices=[busy]) == [TurnOfLease("a0", Do.LEAVE, "cpu")]
     assert decide(lease("a0", state=LEAVING), lease("a1"), devices=[busy]) == []
     assert decide(lease("a0", state=ASIDE), lease("a1"), devices=[busy]) == []
 
@@ -50,7 +50,7 @@ def test_nothing_begins_before_who_was_told_to_leave_has_left() -> None:
 
 
 def test_one_that_stood_aside_goes_on_before_a_new_one_of_its_user_begins() -> None:
-    assert decide(lease("a5", state=ASIDE), lease("a0")) == [Turn("a5", Do.GO_ON, "cpu")]
+    assert decide(lease("a5", state=ASIDE), lease("a0")) == [TurnOfLease("a5", Do.GO_ON, "cpu")]
 
 
 def test_one_that_stood_aside_goes_on_nowhere_else() -> None:
@@ -60,7 +60,7 @@ def test_one_that_stood_aside_goes_on_nowhere_else() -> None:
 
 def test_an_interactive_job_makes_a_batch_job_leave_and_waits_for_an_interactive_one() -> None:
     quick = lease("b1", uid=2, priority=Priority.INTERACTIVE)
-    assert decide(lease("a0", state=ACTIVE), quick) == [Turn("a0", Do.LEAVE, "cpu")]
+    assert decide(lease("a0", state=ACTIVE), quick) == [TurnOfLease("a0", Do.LEAVE, "cpu")]
     assert decide(lease("a0", state=ACTIVE, priority=Priority.INTERACTIVE), quick) == []
 
 
@@ -74,7 +74,7 @@ def test_a_batch_job_gives_way_to_a_user_who_had_less_when_its_turn_is_over_and_
     long = lease("a0", state=ACTIVE, turn_s=99.0)
     assert decide(long, lease("b1", uid=2), used={1: 99.0}) == []
     over = replace(long, turn_s=100.0)
-    assert decide(over, lease("b1", uid=2), used={1: 100.0}) == [Turn("a0", Do.LEAVE, "cpu")]
+    assert decide(over, lease("b1", uid=2), used={1: 100.0}) == [TurnOfLease("a0", Do.LEAVE, "cpu")]
     assert decide(over, lease("a1"), used={1: 100.0}) == [], "never for one's own"
     assert decide(over, lease("b1", uid=2), used={1: 100.0, 2: 500.0}) == [], "never for one who had more"
     assert decide(over, lease("b1", uid=2), used={1: 100.0}, rules=Rules(turn_s=0.0)) == []
@@ -89,17 +89,17 @@ def test_of_users_the_one_goes_first_who_has_no_device_then_the_one_who_used_lea
 
 def test_what_does_not_fit_waits_for_a_device_where_it_does_and_takes_the_largest_if_it_fits_nowhere() -> None:
     small, large = DeviceView("small", budget_bytes=10), DeviceView("large", budget_bytes=20)
-    assert decide(lease("a0", wants_bytes=15), devices=[small, large]) == [Turn("a0", Do.GRANT, "large")]
+    assert decide(lease("a0", wants_bytes=15), devices=[small, large]) == [TurnOfLease("a0", Do.GRANT, "large")]
     assert decide(lease("a0", wants_bytes=15), devices=[small, replace(large, taken=True)]) == []
-    assert decide(lease("a0", wants_bytes=99), devices=[small, large]) == [Turn("a0", Do.GRANT, "large")]
+    assert decide(lease("a0", wants_bytes=99), devices=[small, large]) == [TurnOfLease("a0", Do.GRANT, "large")]
     only_small = lease("a0", wants_bytes=15, devices=frozenset({"small"}))
-    assert decide(only_small, devices=[small, large]) == [Turn("a0", Do.GRANT, "small")]
+    assert decide(only_small, devices=[small, large]) == [TurnOfLease("a0", Do.GRANT, "small")]
 
 
 def test_a_batch_job_that_waited_very_long_is_not_passed_by_interactive_ones() -> None:
     old = lease("a0", overdue=True)
     quick = lease("b1", uid=2, priority=Priority.INTERACTIVE)
-    assert decide(old, quick, used={1: 0.0, 2: 10.0}) == [Turn("a0", Do.GRANT, "cpu")]
+    assert decide(old, quick, used={1: 0.0, 2: 10.0}) == [TurnOfLease("a0", Do.GRANT, "cpu")]
     begun = replace(old, state=ACTIVE, device="cpu")
     assert decide(begun, quick) == [], "and keeps its device"
 
