@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 MEMO_S = 3600.0
 """For so long a half that comes late learns what was decided without it."""
 MAX_MEMOS = 512
+MAX_REFINEMENTS_OF_A_USER = 128
+"""Of more, those that called longest ago are let go; their states are on disk."""
 MAX_CALLS_OF_A_LINK = 8
 """A hook makes one."""
 RELEASE_AFTER_S = 60.0
@@ -308,6 +310,11 @@ class Sessions:
             refinement = Refinement(key.session, key.uid, key.job_dir, key.root, time.time(), last_call=now)
             self._refinements[key.session] = refinement
             log.info("refinement begins", extra={"session": key.session, "uid": key.uid})
+            theirs = sorted(
+                (one for one in self._refinements.values() if one.uid == key.uid), key=lambda one: one.last_call
+            )
+            for oldest in theirs[:-MAX_REFINEMENTS_OF_A_USER]:
+                self.release(oldest.session)
         if program is not None and self._held_by(key.uid) >= MAX_PROGRAMS_PER_USER:
             program.close()
             program = None

@@ -172,3 +172,38 @@ def test_one_whose_worker_was_killed_has_the_same_weights(
     worker.reply("done", DONE_S)
     assert "goes on after step" in (tmp_path / "out" / "run.log").read_text()
     assert_same(network(given[kind], tmp_path / "out"), weights[kind])
+
+
+def test_one_that_left_its_device_for_another_daemons_call_has_the_same_weights(
+    worker: RealWorker,
+    given: dict[str, dict[str, Any]],
+    weights: dict[str, dict[str, np.ndarray]],
+    tmp_path: Path,
+) -> None:
+    kind = "vae.train"
+    begin(worker, given[kind], tmp_path / "out")
+    half_way(kind, tmp_path / "out")
+    worker.channel.send({"type": "leave_device"})
+    worker.reply("device_left")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob(CHECKPOINT[kind])}
+    time.sleep(0.5)
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob(CHECKPOINT[kind])}
+    worker.channel.send({"type": "come_back"})
+    worker.reply("done", DONE_S)
+    assert_same(network(given[kind], tmp_path / "out"), weights[kind])
+
+
+def test_one_in_the_midst_of_which_an_interactive_job_was_done_has_the_same_weights(
+    worker: RealWorker,
+    given: dict[str, dict[str, Any]],
+    weights: dict[str, dict[str, np.ndarray]],
+    tmp_path: Path,
+) -> None:
+    kind = "map.correct"
+    begin(worker, given[kind], tmp_path / "out")
+    half_way(kind, tmp_path / "out")
+    quick = {"schema": "cryobridge/job/1", "kind": "check", "output": str(tmp_path / "check")}
+    worker.channel.send({"type": "urgent_job", "task": "quick", "job_id": "quick", "spec": quick})
+    assert worker.reply("done", DONE_S).message["task"] == "quick", "it does not wait for the training's end"
+    assert worker.reply("done", DONE_S).message["task"] == "train"
+    assert_same(network(given[kind], tmp_path / "out"), weights[kind])

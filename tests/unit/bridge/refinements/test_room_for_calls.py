@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fake_pool import Clock, FakeHook, FakeLedger, FakePool, call_frame
 
-from cryobridge.bridge.refinements.pairing import MAX_CALLS_OF_A_LINK, Sessions
+from cryobridge.bridge.refinements.pairing import MAX_CALLS_OF_A_LINK, MAX_REFINEMENTS_OF_A_USER, Sessions
 from cryobridge.bridge.room import largest_share, share
 from cryobridge.schemas.config import Deadlines
 
@@ -62,6 +62,19 @@ def test_one_connection_makes_a_few_calls_at_most() -> None:
         all_of_them.call(hook, call_frame([1], number=number + 1))
     assert hook.last("failed")["code"] == "rejected"
     assert len(pool.tasks) == MAX_CALLS_OF_A_LINK
+
+
+def test_a_user_with_ever_new_refinements_keeps_a_bounded_number_and_others_keep_theirs() -> None:
+    pool, clock = FakePool(), Clock()
+    all_of_them = sessions(pool, clock)
+    all_of_them.call(FakeHook([1], MODEST), call_frame([1], root="mine"))
+    for number in range(MAX_REFINEMENTS_OF_A_USER + 3):
+        clock.now += 1
+        all_of_them.call(FakeHook([1], GREEDY), call_frame([1], root=f"run{number}"))
+    kept = all_of_them.snapshot()
+    assert sum(one["uid"] == GREEDY for one in kept) == MAX_REFINEMENTS_OF_A_USER
+    assert sum(one["uid"] == MODEST for one in kept) == 1
+    assert [name.rsplit("/", 1)[1] for name in pool.released] == ["run0", "run1", "run2"]
 
 
 @given(st.integers(4, 2000), st.lists(st.integers(0, 9), max_size=60))
