@@ -3,12 +3,12 @@
     python bench/load.py [--calls 200] [--jobs 1000] [--write]
 
 Workers are quick, so what is measured is the daemon: how long until a submitted job is acknowledged, a hook has both
-its answers, `status` is answered; what it holds in memory and descriptors before and after; and how long a user with
-one job waits who comes behind one with 1,000. The hooks are threads here that do as the protocol says, a connection and
-twelve files an iteration, three rounds of them, each of other refinements, while the jobs run.
+its answers, `status` is answered; and what it holds in memory and descriptors before and after. The hooks are threads
+here that do as the protocol says, a connection and twelve files an iteration, three rounds of them, each of other
+refinements, while the jobs run.
 
-As root the daemon runs as another user, so that it has two users whose jobs it takes: its own and root. Otherwise there
-is only one, and the lone job is not measured.
+As root the daemon runs as another user, and two more users have daemons of their own beside it: one with many jobs,
+one with a single one that comes later. How many of the other's begin before it is what fair turns are judged by.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
 from support.daemon_process import DaemonProcess, TestHook, wait_for  # noqa: E402
-from support.other_users import SERVICE, ServiceDaemon, acting_as  # noqa: E402
+from support.other_users import OWNER, SERVICE, STRANGER, ServiceDaemon, acting_as  # noqa: E402
 
 BEGIN, END = "<!-- load: begin -->", "<!-- load: end -->"
 PAGE = REPOSITORY / "docs" / "BENCHMARKS.md"
@@ -42,8 +42,8 @@ ROUNDS = 3
 SUBMITTERS = 4
 JOB_S = 0.02
 STATUS_EVERY_S = 0.05
-LONE_AFTER = 0.5
-"""The lone user comes when so large a part of the other's jobs has been handed over."""
+MANY = 60
+"""Jobs of the user who has many, where turns are measured: each lends the device anew."""
 ENDS_S = 600.0
 Figures = dict[str, Any]
 
@@ -121,10 +121,7 @@ class Load:
         asking.start()
         began = time.monotonic()
         share = self.jobs // SUBMITTERS
-        first = int(share * LONE_AFTER)
-        self._submit_all(channels, share, range(first))
-        lone = self._lone_job()
-        rest = threading.Thread(target=self._submit_all, args=(channels, share, range(first, share)))
+        rest = threading.Thread(target=self._submit_all, args=(channels, share, range(share)))
         rest.start()
         for number in range(ROUNDS):
             self._call_round(f"{began}-{number}", self.calls)
@@ -141,7 +138,6 @@ class Load:
             "status": spread(self.statuses),
             "hooks that got no answer": self.lost,
             "seconds": round(seconds, 1),
-            "lone": lone,
         }
 
     # ---- inside
@@ -168,12 +164,6 @@ class Load:
                 self._submit(channels[index], index * share + number)
 
         in_threads(one, range(len(channels)))
-
-    def _lone_job(self) -> str | None:
-        if not self.as_root:
-            return None
-        reply = self.daemon.ask("submit", spec=job(self.daemon.folder, 10**6))
-        return str(reply["job_id"])
 
     def _call_round(self, name: str, count: int) -> None:
         hooks = [
@@ -202,19 +192,44 @@ class Load:
         queue = self.daemon.ask("status")["queue"]
         return int(queue["queued"]) + int(queue["running"])
 
-    def rank(self, lone: str | None) -> Figures:
-        """How many jobs of the other user were begun between the lone job's coming and its own beginning."""
-        if lone is None:
-            return {}
-        told = [one for one in self.daemon.ask("jobs", limit=10_000)["jobs"] if one["kind"] == "map.fsc3d"]
-        mine = next(one for one in told if one["job_id"] == lone)
+
+def measure_turns() -> Figures:
+    """How long a user with one job waits who comes behind one with many, each with a daemon of his own."""
+    folders = [Path(tempfile.mkdtemp(prefix="cb-load-")) for _ in range(3)]
+    shared = ServiceDaemon(folders[0])
+    asked = {"jobs_only": True, "landlord": str(shared.socket)}
+    owns = [ServiceDaemon(folder, uid, **asked) for folder, uid in zip(folders[1:], (OWNER, STRANGER), strict=True)]
+    try:
+        for daemon in (shared, *owns):
+            daemon.fake(job_s=JOB_S)
+            daemon.start()
+        shared.ready_worker()
+        many = [submitted(owns[0], number) for number in range(MANY)]
+        wait_for(lambda: standing(owns[0], many[MANY // 4])["state"] == "succeeded", ENDS_S)
+        lone = submitted(owns[1], 0)
+        wait_for(lambda: standing(owns[1], lone)["state"] == "succeeded", ENDS_S)
+        wait_for(lambda: standing(owns[0], many[-1])["state"] == "succeeded", ENDS_S)
+        mine = standing(owns[1], lone)
+        others = [standing(owns[0], one) for one in many]
         since, until = mine["created_at"], mine["started_at"]
-        before = sum(one["uid"] != mine["uid"] and since < one["started_at"] < until for one in told)
         return {
-            "rank": before,
+            "rank": sum(since < one["started_at"] < until for one in others),
             "waited_s": round(until - since, 2),
-            "ahead": sum(one["created_at"] < since and one["started_at"] > since for one in told),
+            "ahead": sum(one["started_at"] > since for one in others),
         }
+    finally:
+        for daemon in (*owns, shared):
+            daemon.end()
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def submitted(daemon: ServiceDaemon, number: int) -> str:
+    return str(daemon.ask_as(daemon.uid, "submit", spec=job(daemon.folder, number))["job_id"])
+
+
+def standing(daemon: ServiceDaemon, job_id: str) -> Figures:
+    return daemon.ask_as(daemon.uid, "wait", job_id=job_id, timeout_s=0)
 
 
 def in_threads(act: Callable[[int], None], numbers: range) -> None:
@@ -238,7 +253,7 @@ def measure(calls: int, jobs: int) -> Figures:
         # Last of all: an answer that lists every job takes more memory than anything before.
         return {
             **figures,
-            **load.rank(figures["lone"]),
+            **(measure_turns() if load.as_root else {}),
             "before": before,
             "after": once,
             "after twice": twice,
@@ -271,8 +286,8 @@ def table(found: Figures) -> str:
     ]
     if "rank" in found:
         lines[-1] += (
-            f" A user with one job came when {found['ahead']} of another's waited: {found['rank']} of them were begun "
-            f"before his, which waited {found['waited_s']} s."
+            f" With daemons of their own, a user with one job came when {found['ahead']} of another's {MANY} waited: "
+            f"{found['rank']} of them were begun before his, which waited {found['waited_s']} s."
         )
     return "\n".join(lines)
 

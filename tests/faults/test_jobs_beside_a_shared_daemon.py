@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from support.daemon_process import wait_for
-from support.other_users import ServiceDaemon
+from support.other_users import OWNER, STRANGER, ServiceDaemon
 
 pytestmark = [
     pytest.mark.faults,
@@ -85,3 +85,41 @@ def test_while_the_machines_daemon_is_away_the_job_waits_and_goes_on_with_the_ne
     assert shell.run("jobs", "--json").returncode == 3, "no daemon answers at the machine's address"
     shell.service.start()
     wait_for(lambda: json.loads(shell.run("jobs", "--json").stdout)["jobs"][0]["state"] == "succeeded", 90)
+
+
+def test_a_user_with_one_job_does_not_wait_behind_anothers_many() -> None:
+    folders = [Path(tempfile.mkdtemp(prefix="cb-")) for _ in range(3)]
+    shared = ServiceDaemon(folders[0])
+    asked = {"jobs_only": True, "landlord": str(shared.socket)}
+    busy, modest = (
+        ServiceDaemon(folder, uid, **asked) for folder, uid in zip(folders[1:], (OWNER, STRANGER), strict=True)
+    )
+    try:
+        for daemon in (shared, busy, modest):
+            daemon.fake(job_s=0.2)
+            daemon.start()
+        shared.ready_worker()
+        many = [given(busy, number) for number in range(20)]
+        wait_for(lambda: standing(busy, many[1])["state"] == "succeeded", 60)
+        lone = given(modest, 0)
+        wait_for(lambda: standing(modest, lone)["state"] == "succeeded", 60)
+        mine, others = standing(modest, lone), [standing(busy, one) for one in many]
+        begun = [one["started_at"] for one in others if one["started_at"] is not None]
+        assert sum(mine["created_at"] < at < mine["started_at"] for at in begun) <= 2, "the one that ran, and one more"
+        assert {"queued", "succeeded"} <= {one["state"] for one in others}
+    finally:
+        for daemon in (busy, modest, shared):
+            daemon.end()
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def given(daemon: ServiceDaemon, number: int) -> str:
+    inputs = {half: str(daemon.folder / f"{half}.mrc") for half in ("half1", "half2")}
+    output = str(daemon.folder / f"out{number}")
+    spec = {"schema": "cryobridge/job/1", "kind": "map.fsc3d", "inputs": inputs, "output": output}
+    return str(daemon.ask_as(daemon.uid, "submit", spec=spec)["job_id"])
+
+
+def standing(daemon: ServiceDaemon, job_id: str) -> dict:
+    return daemon.ask_as(daemon.uid, "wait", job_id=job_id, timeout_s=0)

@@ -30,14 +30,15 @@ def acting_as(uid: int) -> Iterator[None]:
 
 
 class ServiceDaemon(DaemonProcess):
-    """A daemon of `SERVICE` that everybody may talk to, where its configuration does not say otherwise."""
+    """A daemon of `SERVICE`, or another user, that all may talk to, where its configuration does not say otherwise."""
 
-    def __init__(self, folder: Path, **config) -> None:
+    def __init__(self, folder: Path, uid: int = SERVICE, **config) -> None:
+        self.uid = uid
         super().__init__(folder, **{"socket_mode": "0666", "state_dir": str(folder / "state"), **config})
         (folder / "state").mkdir(mode=0o700)
         folder.chmod(0o755)
         for path in (folder, folder / "state"):
-            os.chown(path, SERVICE, SERVICE)
+            os.chown(path, uid, uid)
         for path in folder.glob("*.yaml"):
             path.chmod(0o644)
 
@@ -48,7 +49,7 @@ class ServiceDaemon(DaemonProcess):
     def command(self, *options: str) -> list[str]:
         config = str(self.folder / "config.yaml")
         program = str(HERE / "daemon_as_user.py")
-        return [sys.executable, program, str(SERVICE), "--socket", str(self.socket), "--config", config]
+        return [sys.executable, program, str(self.uid), "--socket", str(self.socket), "--config", config]
 
     def ask_as(self, uid: int, kind: str, **fields) -> dict:
         """The daemon's answer to a user."""
