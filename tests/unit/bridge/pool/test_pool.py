@@ -11,64 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from support.fake_pool import Clock, open_descriptors
+from support.fake_process import FakeProcess, NotingOwner, settle
 
 from cryobridge.bridge.pool.place import BROKEN_AFTER, Task
 from cryobridge.bridge.pool.pool import Pool
 from cryobridge.bridge.pool.scheduler import Priority
 from cryobridge.schemas.config import Deadlines
-from cryobridge.schemas.wire import Channel, Message
-from cryobridge.schemas.worker_messages import HalfTask, JobTask, TaskSaying
+from cryobridge.schemas.worker_messages import HalfTask, JobTask
 
 MADE = {"half": 1, "size": 10, "crc32": 1, "due": True}
 """What a worker says of a standard map."""
-
-
-class FakeProcess:
-    """The other end of a worker's socket, and what was sent to its process."""
-
-    def __init__(self, device: str, sock: socket.socket) -> None:
-        self.device = device
-        self.channel = Channel(sock.dup())
-        self.pid = 4242
-        self.signals: list[int] = []
-        self.status: int | None = None
-
-    def poll(self) -> int | None:
-        return self.status
-
-    def send_signal(self, sig: int) -> None:
-        self.signals.append(sig)
-        if sig == signal.SIGKILL and self.status is None:
-            self.status = -signal.SIGKILL
-
-    def say(self, kind: str, **fields: Any) -> None:
-        self.channel.send({"type": kind, **fields})
-
-    def heard(self) -> list[Message]:
-        frames = []
-        while True:
-            try:
-                frame = self.channel.receive(0.01)
-            except TimeoutError:
-                return frames
-            frames.append({**frame.message, "n_fds": len(frame.fds)})
-            frame.close()
-
-    def exit(self, status: int) -> None:
-        self.status = status
-        self.channel.close()
-
-
-class Owner:
-    def __init__(self) -> None:
-        self.frames: list[TaskSaying] = []
-        self.lost: list[tuple[str, str, str]] = []
-
-    def task_frame(self, task: Task, frame: TaskSaying) -> None:
-        self.frames.append(frame)
-
-    def task_lost(self, task: Task, code: str, text: str) -> None:
-        self.lost.append((task.id, code, text))
 
 
 class Bench:
@@ -87,7 +39,7 @@ class Bench:
             spawn=self.spawn,
             clock=self.clock,
         )
-        self.owner = Owner()
+        self.owner = NotingOwner()
         self.cannot_start = False
 
     def spawn(self, device: str, sock: socket.socket, log: Path) -> FakeProcess:
@@ -131,11 +83,6 @@ class Bench:
         self.pool.kill()
         for worker in self.started:
             worker.channel.close()
-
-
-async def settle() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 def on_loop(**options: Any) -> Callable[[Callable[[Bench], Coroutine[Any, Any, None]]], Callable[[Path], None]]:
