@@ -26,7 +26,6 @@ from cryobridge.wrappers.cryosparc.versions import (
 
 from ..client import DaemonClient, degradations
 from .cryosparc_project import check_card, check_folder
-from .daemon_user import daemon_uid
 from .finding import Finding, Level
 
 _CRYOSPARC, _TOOLS, _TOKEN, _LOGIN, _DAEMON = "CryoSPARC", "cryosparc-tools", "token", "login", "daemon"
@@ -68,11 +67,10 @@ def examine_cryosparc(
     yield from check_daemon_answers(environment)
     if server is None:
         return
-    user = daemon_uid(environment)
     for project in projects:
-        yield from check_folder(server, project, user)
+        yield from check_folder(server, project)
     if workspace is not None:
-        yield from check_card(server, projects[0], workspace, user)
+        yield from check_card(server, projects[0], workspace)
 
 
 def check_server(url: str, license_id: str) -> Generator[Finding, None, Detected | None]:

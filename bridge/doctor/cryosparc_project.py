@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import socket
 import tempfile
 import time
@@ -23,16 +21,14 @@ _PROJECT, _CARD = "project", "scratch card"
 _SLOWLY = "files go through the server, which takes longer"
 
 
-def check_folder(server: CryosparcServer, project: str, daemon: int | None) -> Iterator[Finding]:
-    """A project's folder can be read and written to from here, by this user and by the daemon's."""
+def check_folder(server: CryosparcServer, project: str) -> Iterator[Finding]:
+    """A project's folder can be read and written to from here; jobs on it run as this user."""
     try:
         seen = look_at_folder(server, project)
     except CryobridgeError as error:
         yield Finding(_PROJECT, Level.FAIL, str(error), f"is that the project's id, and may {server.user} open it?")
         return
     yield _as_seen(project, seen)
-    if seen.readable and seen.same is not False:
-        yield from check_daemon_may(_PROJECT, seen.path, daemon)
 
 
 def _as_seen(project: str, seen: FolderSeen) -> Finding:
@@ -79,23 +75,10 @@ def _as_seen(project: str, seen: FolderSeen) -> Finding:
     )
 
 
-def check_daemon_may(check: str, folder: Path, daemon: int | None) -> Iterator[Finding]:
-    """The daemon works with the agent's files only where both run as one user."""
-    if daemon is None or daemon == os.getuid():
-        return
-    yield Finding(
-        check,
-        Level.WARN,
-        f"the daemon runs as {_user_name(daemon)}, who takes no jobs of this user's and so not those in {folder}",
-        "run the agent and the daemon as one user, or set CRYOBRIDGE_SOCKET to a daemon of this one",
-    )
-
-
 def check_card(
     server: CryosparcServer,
     project: str,
     workspace: str,
-    daemon: int | None,
     patience: CardPatience = TRIAL_PATIENCE,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Finding]:
@@ -113,7 +96,7 @@ def check_card(
         finally:
             # However it ends, also by Ctrl-C.
             status = "" if whole or trial.card is None else trial.end(f"cryobridge doctor: {problem or 'stopped'}")
-        yield from _seen_here(trial, daemon)
+        yield from _seen_here(trial)
     if problem is not None:
         yield Finding(_CARD, Level.FAIL, str(problem), _what_is_left(trial, workspace, status))
     else:
@@ -128,7 +111,7 @@ def _what_is_left(trial: ScratchCard, workspace: str, status: str) -> str:
     return f"{trial.card} is {status} and may be deleted"
 
 
-def _seen_here(trial: ScratchCard, daemon: int | None) -> Iterator[Finding]:
+def _seen_here(trial: ScratchCard) -> Iterator[Finding]:
     """Whether what was sent through the server is seen here: the same test as for each card."""
     files, folder = trial.files, trial.folder
     if files is None or folder is None:
@@ -141,13 +124,3 @@ def _seen_here(trial: ScratchCard, daemon: int | None) -> Iterator[Finding]:
         )
     else:
         yield Finding(_CARD, Level.OK, f"{folder} is seen here and can be written to")
-    if files.visible:
-        found = check_daemon_may(_CARD, folder, daemon)
-        yield from (one for one in found if one.level is not Level.OK)
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
-    except KeyError:
-        return f"uid {uid}"

@@ -40,7 +40,7 @@ OPERATIONS = [
 
 
 def tried(bench: Bench, patience: CardPatience = AT_ONCE) -> list[Finding]:
-    return list(check_card(bench.server, "P1", "W1", None, patience, sleep=lambda s: time.sleep(min(s, 0.02))))
+    return list(check_card(bench.server, "P1", "W1", patience, sleep=lambda s: time.sleep(min(s, 0.02))))
 
 
 def failed(findings: list[Finding]) -> Finding:
@@ -155,7 +155,7 @@ def test_ctrl_c_leaves_nothing_running(bench: Bench, monkeypatch: pytest.MonkeyP
 
 
 def test_a_reader_that_goes_away_leaves_nothing_running(bench: Bench) -> None:
-    findings = check_card(bench.server, "P1", "W1", None, AT_ONCE)
+    findings = check_card(bench.server, "P1", "W1", AT_ONCE)
     for found in findings:
         if "was started" in found.text:
             break
