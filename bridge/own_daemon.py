@@ -37,7 +37,7 @@ STOP_LIMIT_S = 90.0
 _POLL_S = 0.05
 _LONGEST_FOLDER = 80
 """Of characters, so that a socket in it has a path that the kernel takes."""
-_FOR_A_RESIDENT = ("socket", "socket_mode", "state_dir", "inbox", "watch_roots")
+_FOR_A_RESIDENT = ("socket", "socket_mode", "state_dir", "inbox", "watch_roots", "metrics_file", "jobs_only")
 """Settings of a daemon that stays."""
 _MOST_LOG_BYTES = 64 << 20
 

@@ -144,7 +144,7 @@ def drain(as_json: bool) -> None:
         render.as_json(reply)
     else:
         click.echo(
-            "draining: running work is finished, no new calls are taken; 'cryobridge resume' takes them again, "
+            "draining: what runs is finished, no calls are taken, jobs wait; 'cryobridge resume' ends it, "
             "'cryobridge stop' ends the daemon"
         )
 

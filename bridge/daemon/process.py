@@ -171,10 +171,10 @@ class Daemon:
         return "draining" if self._draining_since is not None else "ready"
 
     def drain(self) -> str:
-        """Take no new calls; finish those that run. Returns the state."""
+        """Take no new calls and begin no jobs; finish what runs. Returns the state."""
         if self._draining_since is None:
             self._draining_since = self._loop.time()
-            self._workforce.lend(False)
+            self._workforce.begin_jobs(False)
             log.info("draining", extra={"open_calls": self.sessions.open_calls})
         return self.state
 
@@ -190,7 +190,7 @@ class Daemon:
             raise JobRejected("the daemon is ending; start it again with 'cryobridge serve'")
         if self._draining_since is not None:
             self._draining_since = None
-            self._workforce.lend(True)
+            self._workforce.begin_jobs(True)
             log.info("takes calls again")
         return self.state
 

@@ -82,10 +82,14 @@ class Workforce:
         if self._landlord is not None:
             self._landlord.forgive(seconds)
 
-    def lend(self, wanted: bool) -> None:
-        """Grant devices that are asked for, or none; what is lent goes on."""
+    def begin_jobs(self, wanted: bool) -> None:
+        """Begin jobs, and grant devices for them, or let them wait; what has begun goes on."""
+        self.pool.begins_jobs = wanted
         if self.tenants is not None:
             self.tenants.accepting = wanted
+        self.pool.pump()
+        if isinstance(self.jobs, LeasedWorkers):
+            self.jobs.ask_more()
 
     def close(self) -> None:
         """Give back what is lent to this daemon, and let the workers end."""

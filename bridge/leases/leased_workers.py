@@ -91,6 +91,15 @@ class LeasedWorkers:
             one.task.held = False
             self.pool.come_back(one.worker)
 
+    def ask_more(self) -> None:
+        """Ask for devices for the jobs whose turn it is, if jobs are begun at present."""
+        if not self.pool.begins_jobs:
+            return
+        asked = sum(one.asked for one in self._lent.values())
+        waiting = [one for one in self._lent.values() if one.is_known and not one.asked and one.device is None]
+        for one in sorted(waiting, key=lambda one: one.task.priority)[: max(0, MOST_ASKED - asked)]:
+            self._ask(one)
+
     # ---- from the pool
 
     def task_frame(self, task: Task, frame: TaskSaying) -> None:
@@ -126,7 +135,7 @@ class LeasedWorkers:
             one.asked = False
             if one.device is not None:
                 self._ask(one)
-        self._ask_more()
+        self.ask_more()
 
     def lost(self) -> None:
         """Let every job leave its device: nobody knows any more who else is there."""
@@ -184,13 +193,7 @@ class LeasedWorkers:
     def _known(self, one: _Lent, wants_bytes: int | None) -> None:
         """Go on when it is known how much a job wants."""
         one.is_known, one.wants_bytes = True, wants_bytes
-        self._ask_more()
-
-    def _ask_more(self) -> None:
-        asked = sum(one.asked for one in self._lent.values())
-        waiting = [one for one in self._lent.values() if one.is_known and not one.asked and one.device is None]
-        for one in sorted(waiting, key=lambda one: one.task.priority)[: max(0, MOST_ASKED - asked)]:
-            self._ask(one)
+        self.ask_more()
 
     def _ask(self, one: _Lent) -> None:
         one.asked = True
@@ -216,4 +219,4 @@ class LeasedWorkers:
         self.landlord.give_back(one.lease)
         if one.worker is not None and one.aside:
             self.pool.come_back(one.worker)
-        self._ask_more()
+        self.ask_more()

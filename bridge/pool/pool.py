@@ -71,8 +71,8 @@ class Pool:
 
     Attributes
     ----------
-    tenancy
-        Who else has these devices now and then.
+    tenancy, begins_jobs
+        Who else has these devices now and then; and whether jobs are begun at present.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class Pool:
         self._stopping = False
         self.restarts = 0
         self.tenancy: Tenancy = NOBODY
+        self.begins_jobs = True
 
     # ---- work
 
@@ -374,9 +375,8 @@ class Pool:
         if not self._waiting or self._stopping:
             return
         for task, worker in assigned(self._waiting.values(), self.workers, self.tenancy):
-            if task.is_call and not self.tenancy.clears(worker.device):
-                continue
-            if self._waiting.pop(task.id, None) is not None:
+            may = self.tenancy.clears(worker.device) if task.is_call else self.begins_jobs
+            if may and self._waiting.pop(task.id, None) is not None:
                 self._give(task, worker)
 
     def _give(self, task: Task, worker: Worker) -> None:

@@ -184,3 +184,13 @@ def test_no_acknowledged_job_is_lost_over_many_kills(make_daemon, tmp_path: Path
     for job_id in acknowledged:
         reply = daemon.ask("wait", job_id=job_id, timeout_s=30)
         assert (reply["state"], reply["reason"]) in (("succeeded", None), ("failed", "worker_died"))
+
+
+def test_a_drained_daemon_takes_jobs_and_begins_them_when_it_resumes(daemon: DaemonProcess, tmp_path: Path) -> None:
+    daemon.ready_worker()
+    daemon.fake(job_s=0.1)
+    daemon.ask("drain")
+    job_id = submit(daemon, tmp_path)
+    assert daemon.ask("wait", job_id=job_id, timeout_s=1.0)["state"] == "queued"
+    daemon.ask("resume")
+    assert daemon.ask("wait", job_id=job_id, timeout_s=20)["state"] == "succeeded"

@@ -232,6 +232,16 @@ async def test_only_so_many_devices_are_asked_for_at_once_and_urgent_ones_first(
     assert bench.landlord.asked[-1].priority == "interactive"
 
 
+@on_loop
+async def test_while_no_jobs_are_begun_no_device_is_asked_for(bench: Bench) -> None:
+    bench.pool.begins_jobs = False
+    await bench.submit("a")
+    assert bench.landlord.asked == []
+    bench.pool.begins_jobs = True
+    bench.workers.ask_more()
+    assert [one.lease for one in bench.landlord.asked] == ["lease-0"]
+
+
 @pytest.mark.parametrize("word", ["granted", "leave", "go_on", "refused"])
 def test_a_word_on_a_lease_that_is_over_is_passed_over(word: str, tmp_path: Path) -> None:
     async def body() -> None:

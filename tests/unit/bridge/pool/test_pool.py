@@ -339,3 +339,15 @@ async def test_a_dead_workers_refinements_move_and_others_are_unharmed(bench: Be
 async def test_joint_work_is_lost_when_its_worker_is_not_there(bench: Bench) -> None:
     bench.pool.submit_to(bench.call("a"), "worker-0")
     assert [code for _, code, _ in bench.owner.lost] == ["worker_died"]
+
+
+@on_loop()
+async def test_while_no_jobs_are_begun_calls_are_and_a_job_waits(bench: Bench) -> None:
+    worker = await bench.ready()
+    bench.pool.begins_jobs = False
+    bench.pool.submit(bench.job("j"))
+    bench.pool.submit(bench.call("c"))
+    assert [one["task"] for one in worker.heard()] == ["c"]
+    bench.pool.begins_jobs = True
+    bench.pool.pump()
+    assert [one["task"] for one in worker.heard()] == ["j"]
