@@ -79,6 +79,8 @@ class Workforce:
     def forgive(self, seconds: float) -> None:
         """Do not count a time in which this process did not run as others' silence."""
         self.pool.forgive(seconds)
+        if self.tenants is not None:
+            self.tenants.forgive(seconds)
         if self._landlord is not None:
             self._landlord.forgive(seconds)
 

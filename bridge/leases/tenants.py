@@ -204,6 +204,13 @@ class Tenants:
             if now - link.last_sent >= HEARTBEAT_S:
                 link.send(Heartbeat())
 
+    def forgive(self, seconds: float) -> None:
+        """Do not count a time in which this process did not run as use, or as a job's slowness to leave."""
+        self._looked_at += seconds
+        for one in self._leases:
+            if one.state is LeaseState.LEAVING:
+                one.since += seconds
+
     @property
     def problem(self) -> str | None:
         """What an operator should know, or None."""

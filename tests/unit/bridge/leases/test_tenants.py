@@ -106,6 +106,15 @@ def test_a_call_waits_no_longer_than_it_is_to_and_a_job_that_stays_loses_its_dev
     assert not machine.tenants.occupies("cpu")
 
 
+def test_our_own_pause_is_not_a_jobs_slowness_to_leave(machine: Machine) -> None:
+    tenant = NotingTenant(77)
+    machine.ask(tenant, "a")
+    machine.tenants.clears("cpu")
+    machine.tenants.forgive(LATE_S)
+    machine.pass_time(LATE_S + 1)
+    assert machine.states() == ["leaving"]
+
+
 def test_whatever_a_tenant_had_is_free_when_it_goes(machine: Machine) -> None:
     first, second = NotingTenant(1), NotingTenant(2)
     for lease in "abc":
