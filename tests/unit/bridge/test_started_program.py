@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
+from support.daemon_process import wait_for
 
-from cryobridge.bridge.started_program import PASSED_ON, run_program, signals_held
+from cryobridge.bridge.started_program import run_program, signals_held
 
 PYTHON = sys.executable
+RUNS = """
+import os, sys
+from cryobridge.bridge.started_program import run_program, signals_held
+with signals_held():
+    code = run_program([sys.executable, "-c", *sys.argv[1:]], os.environ, lambda: None)
+sys.exit(code)
+"""
+HOLDS = """
+import os, signal
+from cryobridge.bridge.started_program import PASSED_ON, signals_held
+before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+with signals_held():
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) >= set(PASSED_ON)
+    os.kill(os.getpid(), signal.SIGTERM)
+assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+"""
 
 
 def run(source: str, *words: str) -> int:
@@ -39,26 +56,15 @@ def test_it_and_what_it_started_get_the_signals_that_come_here(tmp_path: Path, n
         "time.sleep(60)\n"
     )
 
-    def send() -> None:
-        while len(list(tmp_path.iterdir())) < 2:
-            pass
-        os.kill(os.getpid(), number)
-
-    thread = threading.Thread(target=send)
-    with signals_held():
-        # A thread that is started now holds the signals back too.
-        thread.start()
-        code = run_program([PYTHON, "-c", source, str(int(number)), str(tmp_path)], os.environ, lambda: None)
-    thread.join()
-    assert code == 40 + number
+    # A process of its own: a signal that comes to one with other threads is taken by one of them.
+    with subprocess.Popen([PYTHON, "-c", RUNS, source, str(int(number)), str(tmp_path)]) as runner:
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 2, 60)
+        runner.send_signal(number)
+        assert runner.wait(60) == 40 + number
 
 
 def test_signals_are_as_before_afterwards() -> None:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    with signals_held():
-        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) >= set(PASSED_ON)
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+    assert subprocess.run([PYTHON, "-c", HOLDS], check=False).returncode == 0
 
 
 def test_the_program_takes_signals_though_they_are_held_back_here() -> None:
