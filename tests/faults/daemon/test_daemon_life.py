@@ -129,7 +129,7 @@ def test_an_autospawned_daemon_leaves_when_nobody_needs_it_and_not_before(make_d
 
 
 def test_an_autospawned_daemon_stays_while_the_refinement_that_called_lives(make_daemon) -> None:
-    daemon = make_daemon(idle_exit_s=0.5).start("--autospawned")
+    daemon = make_daemon(idle_exit_s=0.5)
     # A process called relion_refine_mpi whose child talks to the daemon, as RELION's hooks do.
     program = daemon.folder / "relion_refine_mpi"
     program.symlink_to(os.path.realpath(sys.executable))
@@ -141,18 +141,23 @@ def test_an_autospawned_daemon_stays_while_the_refinement_that_called_lives(make
     )
     child = daemon.folder / "call.py"
     child.write_text(
-        "import sys\n"
+        "import sys, time\n"
         f"sys.path[:0] = {[path for path in sys.path if path]!r}\n"
         "from pathlib import Path\n"
         "from support.daemon_process import DaemonProcess, TestHook\n"
         "daemon = DaemonProcess.__new__(DaemonProcess)\n"
         "daemon.folder = Path(sys.argv[1]); daemon.socket = daemon.folder / 'socket'\n"
+        "print('loaded', flush=True)\n"
+        "while not daemon.is_up(): time.sleep(0.01)\n"
         "hook = TestHook(daemon, [0]); hook.start()\n"
         "assert hook.ended()[0] == 'answer'\n"
     )
     relion = subprocess.Popen(
         [str(program), "-c", script, sys.executable, str(child), str(daemon.folder)], stdout=subprocess.PIPE, text=True
     )
+    # Only when it calls at once: a daemon that nobody calls leaves.
+    assert relion.stdout.readline() == "loaded\n"
+    daemon.start("--autospawned")
     assert relion.stdout.readline() == "called\n"
     assert daemon.ask("status")["sessions"][0]["pid"] == relion.pid
     time.sleep(1.5)
