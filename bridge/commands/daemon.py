@@ -108,6 +108,9 @@ def ps(as_json: bool) -> None:
     """List what runs or waits now, and the refinements that are kept warm."""
     with daemons_of_mine() as clients:
         replies = [client.request(AskProcesses()) for client in clients]
+    if as_json and len(replies) == 1:
+        render.as_json(replies[0])
+        return
     parts = [Processes.read(reply, "the reply to 'ps'") for reply in replies]
     shown = Processes(
         processes=tuple(row for part in parts for row in part.processes),

@@ -260,7 +260,7 @@ def test_stop_gives_up_waiting_and_says_how_to_end_it(
 def test_drain_says_what_it_means(daemon: ScriptedDaemon, capsys: pytest.CaptureFixture[str]) -> None:
     daemon.replies("drain", state="draining")
     assert cli.run(["drain"]) == 0
-    assert "no new calls are taken" in capsys.readouterr().out
+    assert "no calls are taken, jobs wait" in capsys.readouterr().out
     assert cli.run(["drain", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"state": "draining"}
 
