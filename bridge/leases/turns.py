@@ -169,7 +169,6 @@ def _gives_way(
     if best.urgency < active.urgency:
         within = True
     elif best.urgency == active.urgency:
-        # As the one that leaves would be ranked: without the device that it has.
         poorer = used_s.get(best.uid, 0.0) < used_s.get(active.uid, 0.0)
         within = best.uid != active.uid and poorer and 0 < rules.turn_s <= active.turn_s
     else:

@@ -43,7 +43,7 @@ def worker_devices(
 
 
 RESERVED_BYTES = 2_000_000_000
-"""Of a GPU's memory, for the contexts of the processes on it, and what a call of RELION needs beside a job."""
+"""Of a GPU's memory, for the contexts of processes on it, and a call beside a job; reckoned, not measured on one."""
 
 
 def device_budgets(devices: Sequence[str], list_gpus: ListGpus = nvidia_gpus) -> dict[str, int]:

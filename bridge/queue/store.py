@@ -274,12 +274,12 @@ class Store:
             rows = self._db.execute("SELECT state, count(*) FROM job GROUP BY state").fetchall()
             return {state.value: dict(rows).get(state.value, 0) for state in JobState}
 
-    def open_jobs(self, uid: int | None = None) -> int:
-        """Submitted jobs that are not finished; of one user, or of all."""
+    def open_jobs(self) -> int:
+        """Submitted jobs that are not finished."""
         with self._reading():
             (count,) = self._db.execute(
-                "SELECT count(*) FROM job WHERE kind != ? AND state IN (?, ?, ?) AND (? IS NULL OR uid = ?)",
-                (RELION_KIND, JobState.QUEUED, JobState.RUNNING, JobState.INTERRUPTED, uid, uid),
+                "SELECT count(*) FROM job WHERE kind != ? AND state IN (?, ?, ?)",
+                (RELION_KIND, JobState.QUEUED, JobState.RUNNING, JobState.INTERRUPTED),
             ).fetchone()
             return int(count)
 

@@ -1,6 +1,6 @@
 """A daemon for many users, real processes under real ids: nobody sees, ends or uses what is another's.
 
-The daemon runs as one user, as a system service does, and jobs that name files are its own user's and root's alone.
+The daemon runs as one user, as a system service does, and jobs that name files are its own user's alone.
 `docs/security.md` says of every promise where it is tested; what is here needs other users' ids, so it needs root.
 """
 
