@@ -58,7 +58,11 @@ class RunOptions(StrictModel):
         validation_alias=AliasChoices("threads", "ncpus"),
         description="CPU threads; as many as the worker has if empty",
     )
-    deadline_s: float | None = Field(None, gt=0, description="longest time the job may run, in seconds; none if empty")
+    deadline_s: float | None = Field(
+        None,
+        gt=0,
+        description="longest time from its start to its end, in seconds, all waiting included; none if empty",
+    )
     executor: Literal["here", "slurm"] = Field(
         "here", description="here: on this machine; slurm: on the cluster, by its SLURM, for jobs that are submitted"
     )

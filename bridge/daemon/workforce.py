@@ -12,10 +12,12 @@ from ..leases.landlord import Landlord
 from ..leases.leased_workers import LeasedWorkers
 from ..leases.tenants import Business, Tenants
 from ..leases.turns import Rules
-from ..pool.devices import device_budgets, worker_devices
+from ..pool.budgets import device_budgets
+from ..pool.devices import worker_devices
 from ..pool.lent import LentPool
 from ..pool.place import WORKER_COMMAND, Spawn, WorkerState, spawner
 from ..pool.pool import Pool
+from ..pool.roomy import RoomyDevices, are_alike
 from ..queue.submitted import JobWorkers
 
 
@@ -56,7 +58,9 @@ class Workforce:
             spawn = spawn or spawner((*WORKER_COMMAND, "--keep"))
         self.pool = pool = Pool(loop, devices, config.deadlines, folder, keep_alive_s=config.keep_alive_s, spawn=spawn)
         self._budgets = device_budgets(devices)
-        self.jobs, self.devices = pool, devices
+        alike = are_alike(devices, self._budgets)
+        self.jobs = pool if alike else RoomyDevices(loop, pool, devices, self._budgets)
+        self.devices = devices
         rules = Rules(config.lending.turn_s, config.lending.most_aside)
         self.tenants = Tenants(devices, self._business, rules, config.lending.give_way_s, pool.pump, loop.time)
         pool.tenancy = self.tenants

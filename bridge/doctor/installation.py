@@ -39,6 +39,7 @@ from .finding import Finding, Level
 from .queued import WaitsItsTurn, take_back_if_waiting
 from .refinement import check_job_folder
 from .service import check_service
+from .slurm import check_slurm
 
 VARIABLE = "RELION_EXTERNAL_RECONSTRUCT_EXECUTABLE"
 STOCK = "relion_external_reconstruct"
@@ -73,6 +74,7 @@ def examine(
     yield from check_settings(environment)
     yield from check_daemon(environment)
     yield from check_service(environment)
+    yield from check_slurm(environment)
     yield from check_gpus(nvidia_gpus)
     if job_folder is not None:
         yield from check_job_folder(job_folder, environment)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ..pool.budgets import holds
 from ..pool.scheduler import Priority
 
 
@@ -146,11 +147,9 @@ def _may_have(one: LeaseView, device: DeviceView, devices: list[DeviceView]) -> 
         return one.device == device.name
     if one.state is not LeaseState.WAITING or not _allowed(one, device):
         return False
-    if one.wants_bytes is None or device.budget_bytes is None or one.wants_bytes <= device.budget_bytes:
-        return True
-    # What fits nowhere goes where there is most, and makes do there with smaller batches.
-    largest = max((other.budget_bytes or 0 for other in devices if _allowed(one, other)), default=0)
-    return one.wants_bytes > largest == device.budget_bytes
+    return holds(
+        device.budget_bytes, one.wants_bytes, (other.budget_bytes for other in devices if _allowed(one, other))
+    )
 
 
 def _allowed(one: LeaseView, device: DeviceView) -> bool:

@@ -42,18 +42,6 @@ def worker_devices(
     return chosen
 
 
-RESERVED_BYTES = 2_000_000_000
-"""Of a GPU's memory, for the contexts of processes on it, and a call beside a job; reckoned, not measured on one."""
-
-
-def device_budgets(devices: Sequence[str], list_gpus: ListGpus = nvidia_gpus) -> dict[str, int]:
-    """Bytes that a job may have on each GPU, by its name here; nothing is said of the CPU."""
-    if not any(device.startswith("cuda") for device in devices):
-        return {}
-    total = {f"cuda:{gpu.uuid}": gpu.total_bytes for gpu in list_gpus()}
-    return {device: max(0, total[device] - RESERVED_BYTES) for device in devices if device in total}
-
-
 def visible(gpus: Sequence[Gpu], variable: str | None) -> list[Gpu]:
     """What `CUDA_VISIBLE_DEVICES` leaves, in its order; as CUDA does, it ends at the first entry that is no GPU."""
     if variable is None:

@@ -15,6 +15,8 @@ import pytest
 from support.correction_job import correction_job
 from support.scripted_daemon import ScriptedDaemon, scripted_daemon
 
+from cryobridge.schemas.news import Snapshot
+
 COMMAND = [sys.executable, "-m", "cryobridge.bridge.cli"]
 PATIENCE_S = 60.0
 
@@ -163,8 +165,9 @@ def test_waiting_for_the_daemon_leaves_the_job_alone(start: Start, daemon: Scrip
 
 
 def test_following_a_log(start: Start, daemon: ScriptedDaemon) -> None:
+    daemon.answers["follow"] = lambda _: Snapshot(number=1, at=0.0, tables={}).as_message()
     daemon.replies("logs", lines=["one"])
     daemon.replies("wait", state="running")
     process = start("logs", "-f", "42")
-    wait_until(lambda: len(daemon.requests) > 1, process)
+    wait_until(lambda: "logs" in [request["type"] for request in daemon.requests], process)
     assert stopped(process) == "stopped; job 42 goes on in the daemon: 'cryobridge logs -f 42'"

@@ -33,7 +33,10 @@ def count(spec: dict[str, Any], _device: object) -> Iterator[Said]:
     steps = spec["options"]["steps"]
     for step in range(begun, steps):
         time.sleep(STEP_S)
-        kept.write_text(json.dumps(step + 1))
+        # Whole or not at all: it may be killed at any moment.
+        part = kept.with_suffix(".part")
+        part.write_text(json.dumps(step + 1))
+        part.replace(kept)
         yield Said(f"training {step + 1}/{steps}", (step + 1) / steps)
     return {"steps": steps}
 

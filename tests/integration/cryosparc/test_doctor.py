@@ -19,7 +19,6 @@ from support.without_packages import command, not_the_agents, python_without
 from cryobridge import __version__
 from cryobridge.bridge import cli
 from cryobridge.bridge.doctor import cryosparc as doctor
-from cryobridge.bridge.doctor import cryosparc_project
 from cryobridge.bridge.doctor.cryosparc import examine_cryosparc
 from cryobridge.bridge.doctor.finding import Finding, Level
 from cryobridge.wrappers.cryosparc import versions
@@ -227,7 +226,6 @@ def test_a_folder_on_whose_way_one_cannot_go_is_a_warning(
     with scripted_daemon(tmp_path / "socket") as daemon:
         daemon.replies("status", version=__version__, state="ready", health={"problems": []})
         monkeypatch.setattr(Path, "is_dir", denied)
-        monkeypatch.setattr(cryosparc_project.os, "getuid", lambda: 1000)
         project = of(examined(bench, projects=["P1"]), "project")
     assert project.level is Level.WARN
     assert "may not be read by this user" in project.text

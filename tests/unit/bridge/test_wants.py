@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 from cryobridge.bridge import wants
-from cryobridge.bridge.gpus import Gpu
-from cryobridge.bridge.pool.devices import RESERVED_BYTES, device_budgets
 from cryobridge.schemas.job import parse_job
 from cryobridge.wrappers.formats import mrc
 
@@ -54,11 +52,3 @@ def test_a_disk_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.Monke
 
     asyncio.run(asyncio.wait_for(two(), 10))
     assert told == [None, None]
-
-
-def test_a_gpu_lends_what_is_left_beside_a_call_and_nothing_is_said_of_the_cpu() -> None:
-    gpus = [Gpu(0, "GPU-1", "one", 24_000_000_000, 1)]
-    assert device_budgets(["cuda:GPU-1", "cuda:GPU-2", "cpu"], lambda: gpus) == {
-        "cuda:GPU-1": 24_000_000_000 - RESERVED_BYTES
-    }
-    assert device_budgets(["cpu"], lambda: pytest.fail("no driver is asked")) == {}
