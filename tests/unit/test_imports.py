@@ -39,7 +39,8 @@ BRIDGE_NEVER = {
     "cli.py": {*DAEMON_SIDE, "worker"},
     "client.py": {*DAEMON_SIDE, "worker"},
     "commands": {*DAEMON_SIDE, "worker"},
-    "doctor": {*DAEMON_SIDE, "worker"},
+    # It asks SLURM in the daemon's own words, so that what it finds is what the daemon would.
+    "doctor": {*DAEMON_SIDE, "worker"} - {"slurm"},
     "pool": {"refinements", "queue", "slurm", "watch", "daemon", "worker"},
     "queue": {"refinements", "slurm", "watch", "daemon", "worker"},
     "refinements": {"slurm", "watch", "daemon", "worker"},
