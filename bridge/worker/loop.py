@@ -42,6 +42,7 @@ from cryobridge.schemas.worker_messages import (
 )
 
 from .memory import is_out_of_memory
+from .soundness import EXIT_UNSOUND, broke_off_an_import
 from .stillness import Stillness
 
 log = logging.getLogger(__name__)
@@ -175,7 +176,13 @@ class WorkerLoop:
         self._stillness = Stillness()
 
     def run(self, ready: WorkerReady) -> None:
-        """Greet with `ready`, then work until `stop` or the end of the connection."""
+        """Greet with `ready`, then work until `stop` or the end of the connection.
+
+        Raises
+        ------
+        SystemExit
+            If a task has left this process such that nothing should be done in it any more.
+        """
         self.send(ready)
         threading.Thread(target=self._read, name="reader", daemon=True).start()
         threading.Thread(target=self._beat, name="beat", daemon=True).start()
@@ -255,6 +262,10 @@ class WorkerLoop:
             else:
                 log.exception("task %s failed", task)
                 self._fail(task, Code.FAILED, f"{type(error).__name__}: {error}")
+            if broke_off_an_import(error):
+                log.error("a module was left half loaded; the worker ends, and a new one begins")
+                self._stopping.set()
+                raise SystemExit(EXIT_UNSOUND) from error
         finally:
             received.carrier.close()
             self._cancelled.discard(task)

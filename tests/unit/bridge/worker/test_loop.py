@@ -1,6 +1,7 @@
 """The worker's loop: urgency, progress, cancelling, and errors that end a task but not the worker."""
 
 import errno
+import importlib
 import os
 import socket
 import threading
@@ -10,6 +11,7 @@ import torch
 
 from cryobridge.bridge.worker.loop import FrameQueue, Progress, Received, WorkerLoop
 from cryobridge.bridge.worker.memory import is_out_of_memory
+from cryobridge.bridge.worker.soundness import EXIT_UNSOUND
 from cryobridge.core.training import DeviceMover, Parking
 from cryobridge.schemas.errors import BadResult
 from cryobridge.schemas.wire import Channel, Frame
@@ -166,6 +168,30 @@ def test_an_error_fails_its_task_with_a_code_and_the_next_is_served(daemon):
         answer = receive(channel)
         codes[task] = answer.get("code", answer["type"])
     assert codes == {"bad": "bad_result", "worse": "oom", "good": "done"}
+
+
+def test_a_task_that_leaves_a_module_half_loaded_is_the_last_one(tmp_path, monkeypatch):
+    (tmp_path / "half_loaded_by_a_task.py").write_text("begun = True\nraise MemoryError('no room')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def job(asked, _):
+        yield Progress("begun")
+        importlib.import_module("half_loaded_by_a_task")
+        return JobDone(task=asked.task, result={})
+
+    ours, theirs = socket.socketpair()
+    channel = Channel(ours)
+    loop = WorkerLoop(Channel(theirs), {"job": job}, Parking(DeviceMover(torch.device("cpu"))))
+    for task in ("a", "b"):
+        channel.send(asking("job", task))
+    with pytest.raises(SystemExit) as ended:
+        loop.run(WorkerReady(device="none", device_name="none"))
+    assert ended.value.code == EXIT_UNSOUND
+    told = [receive(channel) for _ in range(3)]
+    assert [one["type"] for one in told] == ["ready", "progress", "failed"]
+    assert (told[-1]["task"], told[-1]["code"]) == ("a", "oom")
+    with pytest.raises(TimeoutError):
+        channel.receive(0.2)
 
 
 def test_a_task_that_cannot_be_read_fails_and_unknown_frames_are_passed_over(daemon):
