@@ -21,7 +21,7 @@ MB_PER_MINUTE = {"daemon": 2.0, "worker": 5.0}
 DESCRIPTORS_PER_MINUTE = {"daemon": 2.0, "worker": 2.0}
 WARMING_S = {"daemon": 90.0, "worker": 240.0}
 """A process grows at first, until it has done every kind of work once; it is followed from then on."""
-FLOOR_S = 40.0
-"""The least of so long, or longer, is a process's floor; what deeds open is mostly closed again within it."""
+THIRD_S = 40.0
+"""Of a third of a life that is so long, or longer, the median tells; what deeds open is closed again in half of it."""
 FOLLOWED_S = 240.0
 """So much life of processes of a role together, before a slope is judged."""

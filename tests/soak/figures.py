@@ -1,7 +1,7 @@
 """How memory and descriptors of processes went over a run: levels, and one slope over all lives of a role.
 
-A hundred connections for three seconds are no leak. What stays is: so the slope is that of the floor, from the least
-that a process had in the first third of its life to the least that it had in the last.
+A hundred connections for three seconds are no leak, and memory that was given back for a while and taken again is none.
+What stays is: so the slope is that from the median of the first third of a process's life to the median of the last.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from .bounds import FLOOR_S, WARMING_S
+from .bounds import THIRD_S, WARMING_S
 from .history import Level
 
 
@@ -20,7 +20,7 @@ class Course:
     """One quantity of one role over all its processes.
 
     `least` and `most` are of all looks after a process has warmed up (of all, where none has). `slope` is per minute,
-    of the floor, fitted with a level of its own for each process; None where none has lived for long.
+    of the medians, fitted with a level of its own for each process; None where none has lived for long.
     `followed_s` is how long those were looked at.
     """
 
@@ -42,26 +42,27 @@ def course(levels: Iterable[Level], role: str, quantity: Callable[[Level], float
     if not lives:
         return None
     warm = [[level for level in life if level.at_s - life[0].at_s >= WARMING_S[role]] for life in lives.values()]
-    long = [(life, floor) for life in warm if (floor := _floor(life, quantity))]
+    long = [(life, levels) for life in warm if (levels := _medians(life, quantity))]
     everything = [quantity(level) for life in lives.values() for level in life]
     return Course(
         first=everything[0],
         last=everything[-1],
         least=min((quantity(level) for life in warm for level in life), default=min(everything)),
         most=max(everything),
-        slope=_slope([floor for _, floor in long]),
+        slope=_slope([levels for _, levels in long]),
         followed_s=sum(life[-1].at_s - life[0].at_s for life, _ in long),
         processes=len(lives),
     )
 
 
-def _floor(life: Sequence[Level], quantity: Callable[[Level], float]) -> list[tuple[float, float]]:
-    """The least of the first and of the last third, each at its middle; nothing where those are too short."""
-    if not life or (third_s := (life[-1].at_s - life[0].at_s) / 3) < FLOOR_S:
+def _medians(life: Sequence[Level], quantity: Callable[[Level], float]) -> list[tuple[float, float]]:
+    """The median of the first and of the last third, each at its middle; nothing where those are too short."""
+    if not life or (third_s := (life[-1].at_s - life[0].at_s) / 3) < THIRD_S:
         return []
     first = [quantity(level) for level in life if level.at_s <= life[0].at_s + third_s]
     last = [quantity(level) for level in life if level.at_s >= life[-1].at_s - third_s]
-    return [(life[0].at_s + third_s / 2, min(first)), (life[-1].at_s - third_s / 2, min(last))]
+    middle = third_s / 2
+    return [(life[0].at_s + middle, statistics.median(first)), (life[-1].at_s - middle, statistics.median(last))]
 
 
 def _slope(lives: Sequence[Sequence[tuple[float, float]]]) -> float | None:
