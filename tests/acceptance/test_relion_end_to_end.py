@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mrcfile
@@ -20,7 +21,7 @@ HOOK = Path(sys.executable).with_name("cryobridge-relion")
 @pytest.fixture(scope="module")
 def particles() -> Particles:
     """Particles with a preferred orientation, from the demo's simulator."""
-    return simulate(real_relion.RECIPE)
+    return simulate(replace(real_relion.RECIPE, n_particles=400))
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def finished(tmp_path, relion, private_runtime, particles) -> real_relion.Relion
     """The run, with correction from the middle on and few training steps."""
     refinement.prepare(tmp_path, particles)
     settings = (tmp_path / jobfiles.ROOT).with_name("cryobridge.yaml")
-    settings.write_text("network: {steps: 40, warm_steps: 15, batch: 2, cube_size: 16, crop_size: 48}\n")
+    settings.write_text("network: {steps: 16, warm_steps: 6, batch: 2, cube_size: 16, crop_size: 48}\n")
     environment = {**real_relion.EARLY_CORRECTION, **private_runtime.environment}
     return real_relion.run(tmp_path, particles, str(HOOK), environment, timeout_s=840)
 
