@@ -142,9 +142,7 @@ def run(
 def _command(particles: Particles, search: Search) -> list[str]:
     """Start of a refinement of `data/particles.star`, three ranks on this machine."""
     diameter = 2 * particles.specimen.outer_radius + 10
-    return [
-        *["mpirun", "--oversubscribe", "-n", "3"],
-        *(["--allow-run-as-root"] if os.geteuid() == 0 else []),
+    refine = [
         *f"relion_refine_mpi --o {ROOT} --auto_refine --split_random_halves".split(),
         *["--i", "data/particles.star", "--ref", "data/reference.mrc", "--firstiter_cc", "--ini_high", "20"],
         *["--dont_combine_weights_via_disc", "--preread_images", "--pool", "30", "--pad", "2", "--ctf"],
@@ -156,6 +154,9 @@ def _command(particles: Particles, search: Search) -> list[str]:
         *["--offset_range", "4", "--offset_step", "2"],
         *["--norm", "--scale", "--j", "1", "--random_seed", "42", "--external_reconstruct"],
     ]
+    mpirun = ["mpirun", "--oversubscribe", *(["--allow-run-as-root"] if os.geteuid() == 0 else [])]
+    # The first rank hands out work, and asks without a pause whether there is any: two cores are for those who do it.
+    return [*mpirun, "-n", "1", "nice", "-n", "10", *refine, ":", "-n", "2", *refine]
 
 
 def _text(path: Path) -> str:

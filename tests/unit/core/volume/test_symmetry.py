@@ -165,7 +165,7 @@ def test_a_rotated_map_is_read_as_its_fourier_sum_says(band: float) -> None:
     noise = torch.randn(n, n, n, generator=generator)
     volume = apply_filter(noise, (radius(n) < band * n / 2).float())
     voxels = torch.nonzero(radius_of_voxels(n) < n / 2 - 2)
-    voxels = voxels[torch.randperm(len(voxels), generator=generator)[:60]]
+    voxels = voxels[torch.randperm(len(voxels), generator=generator)[:20]]
     places = torch.einsum("gij,vj->vgi", group, (voxels - n // 2).flip(1).double()) + n // 2
     k = torch.fft.fftfreq(n, 1 / n, dtype=torch.float64)
     x, y, z = (torch.exp(2j * torch.pi * places[..., i].reshape(-1, 1) * k / n) for i in range(3))
