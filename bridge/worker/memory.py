@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import gc
 import resource
 
 import torch
 
+_TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)
+"""glibc's; other C libraries have none."""
 _CPU_ALLOCATOR = ("can't allocate memory", "not enough memory", "DefaultCPUAllocator")
 _DYNAMIC_LINKER = ("failed to map segment", "cannot allocate memory")
 
@@ -35,8 +38,11 @@ def peak_bytes(device: torch.device) -> tuple[int, int | None]:
 
 
 def give_back(device: torch.device) -> None:
-    """Return cached memory to the device: RELION takes all that is free in its next expectation step."""
+    """Return what is not needed to device and machine: RELION takes all that is free in its next expectation step."""
     gc.collect()
+    if _TRIM is not None:
+        # What was freed in small pieces stays with the process otherwise.
+        _TRIM(0)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.empty_cache()

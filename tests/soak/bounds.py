@@ -22,6 +22,6 @@ DESCRIPTORS_PER_MINUTE = {"daemon": 2.0, "worker": 2.0}
 WARMING_S = {"daemon": 90.0, "worker": 240.0}
 """A process grows at first, until it has done every kind of work once; it is followed from then on."""
 THIRD_S = 40.0
-"""Of a third of a life that is so long, or longer, the median tells; what deeds open is closed again in half of it."""
+"""A life is followed if a third of it is so long, or longer; what deeds open is mostly closed again within it."""
 FOLLOWED_S = 240.0
 """So much life of processes of a role together, before a slope is judged."""

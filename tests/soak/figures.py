@@ -1,7 +1,8 @@
 """How memory and descriptors of processes went over a run: levels, and one slope over all lives of a role.
 
 A hundred connections for three seconds are no leak, and memory that was given back for a while and taken again is none.
-What stays is: so the slope is that from the median of the first third of a process's life to the median of the last.
+What stays is: so the slope is that from the first third of a process's life to the last, of the least that it had or of
+the median, whichever grows less: a leak makes both grow.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Course:
     """One quantity of one role over all its processes.
 
     `least` and `most` are of all looks after a process has warmed up (of all, where none has). `slope` is per minute,
-    of the medians, fitted with a level of its own for each process; None where none has lived for long.
+    fitted with a level of its own for each process; None where none has lived for long.
     `followed_s` is how long those were looked at.
     """
 
@@ -42,27 +43,32 @@ def course(levels: Iterable[Level], role: str, quantity: Callable[[Level], float
     if not lives:
         return None
     warm = [[level for level in life if level.at_s - life[0].at_s >= WARMING_S[role]] for life in lives.values()]
-    long = [(life, levels) for life in warm if (levels := _medians(life, quantity))]
+    long = [life for life in warm if _is_long(life)]
+    slopes = [_slope([_thirds(life, quantity, typical) for life in long]) for typical in (min, statistics.median)]
     everything = [quantity(level) for life in lives.values() for level in life]
     return Course(
         first=everything[0],
         last=everything[-1],
         least=min((quantity(level) for life in warm for level in life), default=min(everything)),
         most=max(everything),
-        slope=_slope([levels for _, levels in long]),
-        followed_s=sum(life[-1].at_s - life[0].at_s for life, _ in long),
+        slope=min((slope for slope in slopes if slope is not None), default=None),
+        followed_s=sum(life[-1].at_s - life[0].at_s for life in long),
         processes=len(lives),
     )
 
 
-def _medians(life: Sequence[Level], quantity: Callable[[Level], float]) -> list[tuple[float, float]]:
-    """The median of the first and of the last third, each at its middle; nothing where those are too short."""
-    if not life or (third_s := (life[-1].at_s - life[0].at_s) / 3) < THIRD_S:
-        return []
+def _is_long(life: Sequence[Level]) -> bool:
+    return bool(life) and life[-1].at_s - life[0].at_s >= 3 * THIRD_S
+
+
+def _thirds(
+    life: Sequence[Level], quantity: Callable[[Level], float], typical: Callable[[Sequence[float]], float]
+) -> list[tuple[float, float]]:
+    """What is typical of the first and of the last third, each at its middle."""
+    third_s = (life[-1].at_s - life[0].at_s) / 3
     first = [quantity(level) for level in life if level.at_s <= life[0].at_s + third_s]
     last = [quantity(level) for level in life if level.at_s >= life[-1].at_s - third_s]
-    middle = third_s / 2
-    return [(life[0].at_s + middle, statistics.median(first)), (life[-1].at_s - middle, statistics.median(last))]
+    return [(life[0].at_s + third_s / 2, typical(first)), (life[-1].at_s - third_s / 2, typical(last))]
 
 
 def _slope(lives: Sequence[Sequence[tuple[float, float]]]) -> float | None:

@@ -109,7 +109,7 @@ class Refining:
     def stream(self, name: str, seed: int, quiet: threading.Event) -> None:
         """One refinement until the run is over, and one iteration after that, which nothing disturbs."""
         dice = random.Random(seed)
-        refinement = self._new(name)
+        refinement = self._new(name, learns=True)
         (refinement.job_folder / "notes of mine.txt").write_text("not for programs\n")
         theirs = {**marks(refinement.project / "data"), **marks(refinement.job_folder)}
         iteration = 3
@@ -194,13 +194,15 @@ class Refining:
         logs.mkdir(exist_ok=True)
         return logs
 
-    def _new(self, name: str, folder: Path | None = None) -> Refinement:
+    def _new(self, name: str, folder: Path | None = None, *, learns: bool = False) -> Refinement:
+        """A refinement's folder. One that learns leaves a network in the worker, of which there are eight at most."""
         project = (folder or self.stage.folder / "projects") / name
         template = self.stage.folder / "template"
         if not template.exists():
             Refinement.start(template, self.simulated, {})
         shutil.copytree(template, project)
-        return Refinement(project, self.simulated, {**self.stage.environment, **FAST, **FASTER})
+        settings = {**FAST, **FASTER} if learns else {key: FAST[key] for key in FAST.keys() - FASTER.keys()}
+        return Refinement(project, self.simulated, {**self.stage.environment, **settings})
 
     def _begin(
         self, refinement: Refinement, name: str, star: Path, half: int, more: dict[str, str], limit: str

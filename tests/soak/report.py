@@ -128,8 +128,8 @@ def _page(facts: dict[str, Any], outcome: Outcome) -> str:
         "<h2>What came of it</h2>",
         *(_table((name, ""), facts[name].items()) for name in ("calls", "jobs", "health", "looked at")),
         "<h2>Memory, descriptors, threads</h2>",
-        "<p>One slope over all processes of a kind that lived long: from the median of the first third of each life "
-        f"to that of the last, without the first {WARMING_S['daemon']:.0f} s "
+        "<p>One slope over all processes of a kind that lived long: from the first third of each life to the last, "
+        f"of the least or of the median, whichever grows less, without the first {WARMING_S['daemon']:.0f} s "
         f"({WARMING_S['worker']:.0f} s of a worker).</p>",
         _table(
             ("", "first", "last", "least", "most", "slope a minute", "followed for (s)", "processes"),

@@ -1,6 +1,5 @@
 """The worker's loop: urgency, progress, cancelling, and errors that end a task but not the worker."""
 
-import errno
 import importlib
 import os
 import socket
@@ -10,7 +9,6 @@ import pytest
 import torch
 
 from cryobridge.bridge.worker.loop import FrameQueue, Progress, Received, WorkerLoop
-from cryobridge.bridge.worker.memory import is_out_of_memory
 from cryobridge.bridge.worker.soundness import EXIT_UNSOUND
 from cryobridge.core.training import DeviceMover, Parking
 from cryobridge.schemas.errors import BadResult
@@ -227,13 +225,3 @@ def test_descriptors_come_with_their_frame_and_are_closed_with_it(daemon):
     with open(reading, "rb") as pipe:
         # It ends only when nobody can write to it any more.
         assert pipe.read() == b"here"
-
-
-def test_memory_errors_are_told_from_others():
-    assert is_out_of_memory(MemoryError())
-    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
-    assert is_out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory"))
-    assert is_out_of_memory(ImportError("_c_utils.so: failed to map segment from shared object"))
-    assert not is_out_of_memory(RuntimeError("shape mismatch"))
-    assert not is_out_of_memory(ImportError("No module named 'x'"))
-    assert not is_out_of_memory(OSError(errno.ENOSPC, "No space left on device"))
