@@ -20,7 +20,7 @@ from .particles import Particles, Recipe
 
 PROGRAMS = ("relion_refine_mpi", "mpirun")
 RECIPE = Recipe(box=40, pixel_size_A=3.6, n_particles=600, signal_to_noise=0.8, kappa=8.0, uniform_fraction=0.05)
-"""Particles that RELION refines in two minutes on two cores."""
+"""Particles that RELION refines in three minutes on two cores."""
 EARLY_CORRECTION = {"ISONET_START_HEALPIX": "2", "ISONET_START_RESOLUTION": "20"}
 """Correction from the middle of a run that reaches 10 to 15 A: the defaults are for larger data."""
 
