@@ -17,7 +17,9 @@ RESTART_S = 15.0
 
 MOST_MB = {"daemon": 400.0, "worker": 2500.0}
 MOST_DESCRIPTORS = {"daemon": 1500, "worker": 600}
-MB_PER_MINUTE = {"daemon": 2.0, "worker": 5.0}
+MB_PER_MINUTE = {"daemon": 2.0, "worker": 25.0}
+"""Lives of a worker are short while deeds fall, and its memory goes up and down by 75 MB with what it was given last:
+no less can be told from chance within ten minutes. What is kept of a round in the calm is judged by `KEPT_MB`."""
 DESCRIPTORS_PER_MINUTE = {"daemon": 2.0, "worker": 2.0}
 WARMING_S = {"daemon": 90.0, "worker": 240.0}
 """A process grows at first, until it has done every kind of work once; it is followed from then on."""
@@ -25,3 +27,13 @@ THIRD_S = 40.0
 """A life is followed if a third of it is so long, or longer; what deeds open is mostly closed again within it."""
 FOLLOWED_S = 240.0
 """So much life of processes of a role together, before a slope is judged."""
+
+ROUNDS = 28
+"""Rounds of the calm: a refinement and a job of each flavour, from start to end, while nothing disturbs."""
+WARMING_ROUNDS = 10
+"""A worker keeps up to eight trained networks; after so many rounds it gives one back for each that it gets."""
+JUDGED_ROUNDS = 10
+"""So many of a process's rounds after those, before what it keeps is judged."""
+KEPT_MB = {"daemon": 0.2, "worker": 1.0}
+KEPT_DESCRIPTORS = {"daemon": 0.2, "worker": 0.2}
+"""What may stay in a process of one round."""

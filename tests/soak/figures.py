@@ -7,13 +7,14 @@ the median, whichever grows less: a leak makes both grow.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from .bounds import THIRD_S, WARMING_S
-from .history import Level
+from .bounds import THIRD_S, WARMING_ROUNDS, WARMING_S
+from .history import Level, Steady
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,37 @@ def _slope(lives: Sequence[Sequence[tuple[float, float]]]) -> float | None:
         above += sum((at_s - mean_s) * (value - mean) for at_s, value in life)
         below += sum((at_s - mean_s) ** 2 for at_s, _ in life)
     return 60.0 * above / below if below > 0 else None
+
+
+# ---- in the calm
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What one process keeps of a round, from its first to its last judged one."""
+
+    rounds: int
+    first: float
+    last: float
+    slope: float
+
+
+def kept(seen: Iterable[Steady], role: str, quantity: Callable[[Level], float]) -> dict[int, Kept]:
+    """What each process of a role keeps, by its id.
+
+    The slope is Theil and Sen's: the median over all pairs of rounds. Rounds in which a process does things for the
+    first time are left out (`WARMING_ROUNDS`).
+    """
+    lives: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    for one in seen:
+        if one.level.role == role and one.round >= WARMING_ROUNDS:
+            lives[one.level.pid].append((one.round, quantity(one.level)))
+    return {pid: _kept(life) for pid, life in lives.items() if len(life) > 1}
+
+
+def _kept(life: list[tuple[int, float]]) -> Kept:
+    slopes = [(b - a) / (j - i) for (i, a), (j, b) in itertools.combinations(life, 2)]
+    return Kept(len(life), life[0][1], life[-1][1], statistics.median(slopes))
 
 
 QUANTITIES: dict[str, Callable[[Level], float]] = {

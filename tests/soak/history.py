@@ -103,6 +103,14 @@ class Level:
 
 
 @dataclass(frozen=True)
+class Steady:
+    """What a process had when a round of the calm was over."""
+
+    round: int
+    level: Level
+
+
+@dataclass(frozen=True)
 class Ended:
     """A daemon's process is gone; `wanted` where that was our doing.
 
@@ -126,7 +134,7 @@ class Check:
     text: str
 
 
-Record = HookEnd | Acknowledged | JobEnd | Done | Span | HealthAnswer | Level | Ended | Check
+Record = HookEnd | Acknowledged | JobEnd | Done | Span | HealthAnswer | Level | Steady | Ended | Check
 R = TypeVar("R", bound=Record)
 
 

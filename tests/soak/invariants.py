@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from . import bounds
-from .figures import QUANTITIES, course
-from .history import Acknowledged, Check, Ended, HealthAnswer, History, HookEnd, JobEnd, Level, Span
+from .figures import QUANTITIES, course, kept
+from .history import Acknowledged, Check, Ended, HealthAnswer, History, HookEnd, JobEnd, Level, Span, Steady
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ Judge = Callable[[History], Iterator[tuple[float, str]]]
 SHORT = re.compile(r"(?i)too large|no space|no room|disk|memory|\boom\b|open files|allocat")
 """How jobs say what they had too little of."""
 _NO_ROOM = "disk is full"
+CALM = "all is well in the calm"
 TERMINAL = ("succeeded", "failed", "cancelled")
 ATTEMPTS = 3
 
@@ -211,6 +212,23 @@ def processes_are_flat(history: History) -> Iterator[tuple[float, str]]:
                 yield levels[-1].at_s, text
 
 
+def nothing_is_kept(history: History) -> Iterator[tuple[float, str]]:
+    """Of a round in the calm neither memory nor a descriptor stays in a process, and the process itself does."""
+    seen = history.all_of(Steady)
+    if len({one.round for one in seen}) < bounds.WARMING_ROUNDS + bounds.JUDGED_ROUNDS:
+        return
+    limits = {"memory (MB)": bounds.KEPT_MB, "descriptors": bounds.KEPT_DESCRIPTORS}
+    for role in ("daemon", "worker"):
+        for name, limit in limits.items():
+            lives = kept(seen, role, QUANTITIES[name])
+            if max((life.rounds for life in lives.values()), default=0) < bounds.JUDGED_ROUNDS:
+                yield seen[-1].level.at_s, f"{role}: no process lived for {bounds.JUDGED_ROUNDS} calm rounds"
+            for pid, life in lives.items():
+                if life.rounds >= bounds.JUDGED_ROUNDS and life.slope > limit[role]:
+                    text = f"{role} {pid} keeps {life.slope:.2f} of {name} a calm round; at most {limit[role]:g}"
+                    yield seen[-1].level.at_s, text
+
+
 def checked(name: str, history: History) -> Iterator[tuple[float, str]]:
     """What was looked at on the way held."""
     for check in history.all_of(Check):
@@ -243,5 +261,7 @@ INVARIANTS: dict[str, Judge] = {
     **WHILE_RUNNING,
     "jobs are kept": jobs_are_kept,
     "processes are flat": processes_are_flat,
+    "nothing is kept": nothing_is_kept,
+    CALM: partial(checked, CALM),
     "nothing is left behind": partial(checked, "nothing is left behind"),
 }

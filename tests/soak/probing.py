@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import psutil
@@ -37,19 +38,21 @@ def health(stage: Stage) -> HealthAnswer:
 def follow_processes(stage: Stage) -> None:
     """Note memory and descriptors of daemon and workers, until the run is over."""
     while not stage.over.wait(EVERY_S):
-        pid = stage.daemon_pid()
-        found = [("worker", worker) for worker in stage.workers()]
-        try:
-            found += [("daemon", psutil.Process(pid))] if pid else []
-        except psutil.Error:
-            continue
-        for role, process in found:
-            try:
-                with process.oneshot():
-                    memory = process.memory_info().rss / 1e6
-                    level = Level(
-                        stage.history.now_s, role, process.pid, memory, process.num_fds(), process.num_threads()
-                    )
-            except psutil.Error:
-                continue
+        for level in levels(stage):
             stage.history.add(level)
+
+
+def levels(stage: Stage) -> list[Level]:
+    """Memory and descriptors of daemon and workers now."""
+    pid = stage.daemon_pid()
+    found = [("worker", worker) for worker in stage.workers()]
+    try:
+        found += [("daemon", psutil.Process(pid))] if pid else []
+    except psutil.Error:
+        return []
+    seen = []
+    for role, process in found:
+        with contextlib.suppress(psutil.Error), process.oneshot():
+            memory = process.memory_info().rss / 1e6
+            seen.append(Level(stage.history.now_s, role, process.pid, memory, process.num_fds(), process.num_threads()))
+    return seen

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -164,11 +165,8 @@ class Refining:
         found: list[HookEnd] = []
 
         def one(number: int) -> None:
-            name = f"burst{seed}-{number}"
-            refinement = self._new(name)
-            found.extend(self.iterate(refinement, name, 3, more={} if correct else NO_CORRECTION))
-            self._check_folder(refinement, name)
-            shutil.rmtree(refinement.project)
+            more = {} if correct else NO_CORRECTION
+            found.extend(self._visit(f"burst{seed}-{number}", (3,), more=more))
 
         threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
         for thread in threads:
@@ -176,6 +174,10 @@ class Refining:
         for thread in threads:
             thread.join()
         return found
+
+    def visit(self, name: str) -> list[HookEnd]:
+        """A refinement that trains a network, calls twice and is removed."""
+        return self._visit(name, (3, 4), learns=True)
 
     def running(self) -> list[RunningHook]:
         """Hooks that have not ended."""
@@ -203,6 +205,15 @@ class Refining:
         shutil.copytree(template, project)
         settings = {**FAST, **FASTER} if learns else {key: FAST[key] for key in FAST.keys() - FASTER.keys()}
         return Refinement(project, self.simulated, {**self.stage.environment, **settings})
+
+    def _visit(
+        self, name: str, iterations: Sequence[int], *, learns: bool = False, more: dict[str, str] | None = None
+    ) -> list[HookEnd]:
+        refinement = self._new(name, learns=learns)
+        ends = [end for number in iterations for end in self.iterate(refinement, name, number, more=more)]
+        self._check_folder(refinement, name)
+        shutil.rmtree(refinement.project)
+        return ends
 
     def _begin(
         self, refinement: Refinement, name: str, star: Path, half: int, more: dict[str, str], limit: str

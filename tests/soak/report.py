@@ -13,15 +13,16 @@ from typing import Any
 
 from cryobridge import __version__
 
-from .bounds import WARMING_S
-from .figures import QUANTITIES, course
-from .history import Acknowledged, Check, HealthAnswer, HookEnd, JobEnd, Level
+from .bounds import WARMING_ROUNDS, WARMING_S
+from .figures import QUANTITIES, course, kept
+from .history import Acknowledged, Check, HealthAnswer, HookEnd, JobEnd, Level, Steady
 from .history import Done as DoneDeed
 from .invariants import INVARIANTS, undisturbed
 from .run import SKIPPED, Outcome
 
 ROLES = ("daemon", "worker")
 COURSE = ("first", "last", "least", "most", "slope", "followed_s", "processes")
+KEPT = ("first", "last", "slope", "rounds")
 _STYLE = (
     "body{font:15px/1.5 system-ui;max-width:60em;margin:2em auto;padding:0 1em;color:#222}"
     "table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:left;border-bottom:1px solid #ddd}"
@@ -74,6 +75,8 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         },
         "looked at": dict(Counter(check.invariant for check in history.all_of(Check))),
         "processes": _courses(history.all_of(Level)),
+        "calm rounds": len({one.round for one in history.all_of(Steady)}),
+        "in the calm": _kept(history.all_of(Steady)),
     }
 
 
@@ -105,6 +108,15 @@ def _courses(levels: Sequence[Level]) -> dict[str, dict[str, Any]]:
     return rows
 
 
+def _kept(seen: Sequence[Steady]) -> dict[str, dict[str, Any]]:
+    return {
+        f"{role} {pid}: {name}": dataclasses.asdict(life)
+        for role in ROLES
+        for name, quantity in QUANTITIES.items()
+        for pid, life in kept(seen, role, quantity).items()
+    }
+
+
 # ---- the page
 
 
@@ -134,6 +146,12 @@ def _page(facts: dict[str, Any], outcome: Outcome) -> str:
         _table(
             ("", "first", "last", "least", "most", "slope a minute", "followed for (s)", "processes"),
             [(name, *(_number(row[key]) for key in COURSE)) for name, row in facts["processes"].items()],
+        ),
+        f"<p>In the calm at the end, over {facts['calm rounds']} rounds of a refinement and a job of each flavour, "
+        f"without the first {WARMING_ROUNDS}: the median slope over all pairs of rounds.</p>",
+        _table(
+            ("", "first", "last", "slope a round", "rounds"),
+            [(name, *(_number(row[key]) for key in KEPT)) for name, row in facts["in the calm"].items()],
         ),
         *(
             _curve(outcome.history.all_of(Level), role, name)

@@ -24,6 +24,7 @@ from .probing import ask_health, follow_processes
 from .refining import Refining
 from .schedule import Appointment, schedule
 from .stage import Stage, lives
+from .steady import go_round
 from .submitting import Submitting
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,10 @@ class Outcome:
     violations: list[Violation]
 
 
-def run(seed: int, seconds: float, logs: Path | None = None, gap_s: float = GAP_S) -> Outcome:
-    """Disturb a service of its own for so many seconds, then let it settle, and judge.
+def run(
+    seed: int, seconds: float, logs: Path | None = None, gap_s: float = GAP_S, rounds: int = bounds.ROUNDS
+) -> Outcome:
+    """Disturb a service of its own for so many seconds, then let it settle and work undisturbed, and judge.
 
     Parameters
     ----------
@@ -57,19 +60,21 @@ def run(seed: int, seconds: float, logs: Path | None = None, gap_s: float = GAP_
         Where the logs of daemon and workers are copied to.
     gap_s
         Mean time between two deeds.
+    rounds
+        Of the calm at the end: see `steady.go_round`.
     """
     appointments = schedule(seed, seconds, DEEDS, gap_s)
     history = History()
     with Stage.set(history) as stage:
         try:
-            _run(stage, seed, appointments)
+            _run(stage, seed, appointments, rounds)
         finally:
             if logs is not None:
                 _keep_logs(stage, logs)
     return Outcome(seed, seconds, appointments, history, violations(history, over=True))
 
 
-def _run(stage: Stage, seed: int, appointments: list[Appointment]) -> None:
+def _run(stage: Stage, seed: int, appointments: list[Appointment], rounds: int) -> None:
     history = stage.history
     refining, submitting, calm = Refining(stage), Submitting(stage), threading.Event()
     stage.services.update(refining=refining, submitting=submitting, calm=calm)
@@ -88,6 +93,7 @@ def _run(stage: Stage, seed: int, appointments: list[Appointment]) -> None:
     _keep_appointments(stage, appointments)
     quiet.set()
     _settle(stage, users, calm)
+    go_round(stage, rounds)
     submitting.count_doubles()
     stage.over.set()
     _end(stage)

@@ -9,8 +9,8 @@ import pytest
 
 from soak import bounds
 from soak.bystanders import left_over, marks, touched
-from soak.figures import QUANTITIES, course
-from soak.history import Acknowledged, Check, Ended, HealthAnswer, History, HookEnd, JobEnd, Level, Span
+from soak.figures import QUANTITIES, course, kept
+from soak.history import Acknowledged, Check, Ended, HealthAnswer, History, HookEnd, JobEnd, Level, Span, Steady
 from soak.invariants import INVARIANTS, violations
 
 FINE = HookEnd(5.0, "r", 3, 0, 1, 0, 2.0, "standard", "standard map (RELION's own): not due")
@@ -32,6 +32,18 @@ def growing(mb_per_minute: float = 0.0, descriptors_per_minute: float = 0.0) -> 
     ]
 
 
+def calm(mb: float = 0.0, descriptors: float = 0.0, role: str = "worker", lives: int = 1) -> list[Steady]:
+    """Rounds whose first ones each add a network of 20 MB, and which wobble by 5 MB."""
+    seen = []
+    for number in range(bounds.ROUNDS):
+        memory = 500.0 + 20 * min(number, 8) + 5 * (number % 3) + mb * number
+        one = level(400.0 + number, memory, 20 + int(descriptors * number), role)
+        pid = 1 + number * lives // bounds.ROUNDS
+        seen += [Steady(number, replace(one, pid=pid)), Steady(number, level(400.0 + number, role=THE_OTHER[role]))]
+    return seen
+
+
+THE_OTHER = {"worker": "daemon", "daemon": "worker"}
 HELD = [
     FINE,
     OTHER,
@@ -54,6 +66,7 @@ HELD = [
     Ended(20.0, 7, wanted=True),
     Ended(5.0, 8, wanted=False, words="database or disk is full", served=False),
     *growing(),
+    *calm(),
     Check(1.0, "nothing is left behind", True, ""),
 ]
 VIOLATED: dict[str, list[list[object]]] = {
@@ -103,6 +116,12 @@ VIOLATED: dict[str, list[list[object]]] = {
         [level(1.0, 1.0, bounds.MOST_DESCRIPTORS["daemon"] + 1)],
     ],
     "processes are flat": [growing(bounds.MB_PER_MINUTE["daemon"] + 1), growing(0.0, 5.0)],
+    "nothing is kept": [
+        calm(mb=1.5 * bounds.KEPT_MB["worker"]),
+        calm(mb=1.5 * bounds.KEPT_MB["daemon"], role="daemon"),
+        calm(descriptors=0.5),
+        calm(lives=4),
+    ],
     **{
         name: [[Check(1.0, name, False, "why")]]
         for name in (
@@ -111,6 +130,7 @@ VIOLATED: dict[str, list[list[object]]] = {
             "deeds are done",
             "others' files are untouched",
             "nothing is left behind",
+            "all is well in the calm",
         )
     },
 }
@@ -138,6 +158,12 @@ def test_one_slope_is_found_over_processes_of_different_levels():
     found = course(lives, "daemon", QUANTITIES["memory (MB)"])
     assert found.slope == pytest.approx(3.0, rel=0.02)
     assert found.processes == 2
+
+
+def test_what_is_kept_of_a_round_is_found_under_what_wobbles():
+    (found,) = kept(calm(mb=0.4), "worker", QUANTITIES["memory (MB)"]).values()
+    assert found.rounds == bounds.ROUNDS - bounds.WARMING_ROUNDS
+    assert found.slope == pytest.approx(0.4, abs=0.1)
 
 
 def test_a_file_that_was_touched_is_found(tmp_path):
