@@ -15,7 +15,7 @@ from support.answers import assert_corrected, is_standard, result_lines
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
-KILLS = int(os.environ.get("CRYOBRIDGE_KILLS", "50"))
+KILLS = int(os.environ.get("CRYOBRIDGE_KILLS", "20"))
 
 
 @pytest.mark.timeout(1500)
