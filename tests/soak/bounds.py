@@ -28,7 +28,7 @@ THIRD_S = 40.0
 FOLLOWED_S = 240.0
 """So much life of processes of a role together, before a slope is judged."""
 
-ROUNDS = 28
+ROUNDS = 24
 """Rounds of the calm: a refinement and a job of each flavour, from start to end, while nothing disturbs."""
 WARMING_ROUNDS = 10
 """A worker keeps up to eight trained networks; after so many rounds it gives one back for each that it gets."""
