@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
 
 from cryobridge.wrappers.relion.run_folder import EXIT_MARKERS, RunFolder, inside, optimisers, read_refinement
 
@@ -217,7 +218,7 @@ class _Hints(FileSystemEventHandler):
     def __init__(self, folders: Sequence[Path]) -> None:
         self.changed = threading.Event()
         self._fixed = [str(folder) for folder in folders]
-        self._observer = Observer()
+        self._observer: BaseObserver | None = None
         self._watches: dict[str, Any] = {}
 
     def on_any_event(self, event: FileSystemEvent) -> None:
@@ -226,23 +227,29 @@ class _Hints(FileSystemEventHandler):
             self.changed.set()
 
     def start(self) -> None:
+        """Ask for events; a kernel gives each user so many listeners only, and each process so many descriptors."""
         try:
-            self._observer.start()
-        except OSError as error:
-            log.info("no file events (%s); rescanning only", error)
+            observer = Observer()
+            observer.start()
+        except (OSError, RuntimeError) as error:
+            log.warning("no file events (%s): folders are looked at every few seconds only", error)
+            return
+        self._observer = observer
         self.follow([])
 
     def stop(self) -> None:
-        if self._observer.is_alive():
+        if self._observer is not None:
             self._observer.stop()
             self._observer.join(5.0)
 
     def follow(self, folders: Sequence[Path]) -> None:
+        if self._observer is None:
+            return
         wanted = {*self._fixed, *map(str, folders)}
         for folder in self._watches.keys() - wanted:
             self._observer.unschedule(self._watches.pop(folder))
         for folder in sorted(wanted - self._watches.keys()):
             try:
                 self._watches[folder] = self._observer.schedule(self, folder, recursive=False)
-            except OSError as error:
+            except (OSError, RuntimeError) as error:
                 log.debug("no file events for %s: %s", folder, error)

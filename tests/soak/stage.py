@@ -144,6 +144,7 @@ class Stage:
             if self.daemon_pid() is not None or self.over.is_set():
                 return
             with (self.folder / "daemon.out").open("ab") as output:
+                said_before = output.tell()
                 process = subprocess.Popen(
                     [sys.executable, str(LAUNCHER), str(self.folder / "clock"), "--socket", str(self.socket)],
                     env=self.environment,
@@ -156,6 +157,7 @@ class Stage:
             end = time.monotonic() + START_S
             while time.monotonic() < end and process.poll() is None and self.daemon_pid() is None:
                 time.sleep(0.05)
+            self._note_refusal(process, said_before)
 
     def keep(self) -> None:
         """Start the daemon again whenever there is none, and note which ended by themselves; until the end."""
@@ -243,6 +245,16 @@ class Stage:
             self._known = pid
         for process in self._started:
             process.poll()
+
+    def _note_refusal(self, process: subprocess.Popen[bytes], said_before: int) -> None:
+        """Note that a daemon ended before anybody reached it, unless there was another one already."""
+        if process.poll() is None or self.daemon_pid() is not None or process.pid in self.wanted_gone:
+            return
+        with (self.folder / "daemon.out").open("rb") as output:
+            output.seek(said_before)
+            words = output.read().decode(errors="replace").strip()[-500:]
+        if "already listens" not in words:
+            self.history.add(Ended(self.history.now_s, process.pid, wanted=False, words=words, served=False))
 
     def end_processes(self) -> list[str]:
         """End whatever belongs to this run, by its environment; returns the command lines of what was still there."""

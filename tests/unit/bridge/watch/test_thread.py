@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support.relion_folder import project, write_iteration
 
+from cryobridge.bridge.watch import thread as watch_thread
 from cryobridge.bridge.watch.thread import MODEL_WAIT_S, STALE_AFTER_S, RefinementWatcher, WatchThread
 
 
@@ -245,6 +246,28 @@ def test_an_error_of_the_daemon_does_not_end_the_watch(
         wait_until(lambda: len(calls) >= 2)
     finally:
         thread.stop()
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(24, "inotify instance limit reached"), RuntimeError("can't start new thread")]
+)
+def test_without_file_events_folders_are_still_looked_at(
+    tmp_path: Path, told: Told, job_dir: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """A user may have 128 listeners for events on all of a machine."""
+
+    def none_left() -> None:
+        raise error
+
+    monkeypatch.setattr(watch_thread, "Observer", none_left)
+    thread = WatchThread(told, [tmp_path], rescan_s=0.05)
+    thread.start()
+    try:
+        write_iteration(job_dir, 0)
+        wait_until(lambda: bool(told.events))
+    finally:
+        thread.stop()
+    assert not thread.is_alive()
 
 
 def wait_until(condition: Any, timeout_s: float = 10.0) -> None:
