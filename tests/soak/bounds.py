@@ -31,7 +31,8 @@ FOLLOWED_S = 240.0
 ROUNDS = 24
 """Rounds of the calm: a refinement and a job of each flavour, from start to end, while nothing disturbs."""
 WARMING_ROUNDS = 10
-"""A worker keeps up to eight trained networks; after so many rounds it gives one back for each that it gets."""
+"""What is done for the first time is done by then, and as many networks are given up as come: a worker keeps eight at
+most, and here each for half a minute."""
 JUDGED_ROUNDS = 10
 """So many of a process's rounds after those, before what it keeps is judged."""
 KEPT_MB = {"daemon": 0.2, "worker": 1.0}
