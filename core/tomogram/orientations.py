@@ -1,0 +1,84 @@
+"""The 24 rotations of the cube as exchanges and mirrors of axes, and which of them move a tomogram's wedge.
+
+A rotation is written as the order of axes and the axes that are mirrored afterwards, so that a volume is turned without
+any interpolation. Matrices are in (z, y, x).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import permutations, product
+
+import torch
+from torch import Tensor
+
+from .wedge import Wedge, wedge_weight
+
+_SIDE = 16
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """One rotation of the cube: axes (z, y, x) in a new order, then mirrored where a sign is -1."""
+
+    axes: tuple[int, int, int]
+    signs: tuple[int, int, int]
+
+    @property
+    def matrix(self) -> Tensor:
+        """The rotation as a matrix (3, 3) that maps an old place to its new one."""
+        found = torch.zeros(3, 3, dtype=torch.float64)
+        for new, (old, sign) in enumerate(zip(self.axes, self.signs, strict=True)):
+            found[new, old] = sign
+        return found
+
+    def apply(self, volume: Tensor) -> Tensor:
+        """A volume (..., z, y, x) turned about its centre, a view as far as that goes."""
+        leading = tuple(range(volume.dim() - 3))
+        turned = volume.permute(*leading, *(axis - 3 + volume.dim() for axis in self.axes))
+        mirrored = [axis - 3 for axis, sign in enumerate(self.signs) if sign < 0]
+        return turned.flip(mirrored) if mirrored else turned
+
+    def undo(self, volume: Tensor) -> Tensor:
+        """What `apply` was given."""
+        mirrored = [axis - 3 for axis, sign in enumerate(self.signs) if sign < 0]
+        turned = volume.flip(mirrored) if mirrored else volume
+        leading = tuple(range(volume.dim() - 3))
+        back = [self.axes.index(axis) - 3 + volume.dim() for axis in range(3)]
+        return turned.permute(*leading, *back)
+
+
+def all_orientations() -> tuple[Orientation, ...]:
+    """All 24, the identity first."""
+    every = (
+        Orientation((a, b, c), (s, t, u))
+        for (a, b, c), (s, t, u) in product(permutations(range(3)), product((1, -1), repeat=3))
+    )
+    return tuple(one for one in every if torch.linalg.det(one.matrix) > 0)
+
+
+def keeping(wedge: Wedge) -> tuple[Orientation, ...]:
+    """Those that map the measured region to itself, the identity first: 4 of a symmetric wedge, 2 of another."""
+    own = _pattern(wedge, None)
+    return tuple(one for one in all_orientations() if torch.equal(_pattern(wedge, one), own))
+
+
+def moving(wedge: Wedge) -> tuple[Orientation, ...]:
+    """Those that move it: the 20 of a symmetric wedge that missing-wedge correction learns from."""
+    kept = set(keeping(wedge))
+    return tuple(one for one in all_orientations() if one not in kept)
+
+
+def distinct(wedge: Wedge) -> tuple[Orientation, ...]:
+    """One for each other place of the measured region: 5 of a symmetric wedge, 11 of another."""
+    found: dict[bytes, Orientation] = {}
+    for one in moving(wedge):
+        found.setdefault(_pattern(wedge, one).numpy().tobytes(), one)
+    return tuple(found.values())
+
+
+def _pattern(wedge: Wedge, orientation: Orientation | None) -> Tensor:
+    sharp = Wedge(wedge.sectors_deg)
+    turn = None if orientation is None else orientation.matrix
+    # No frequency at the edge of a sector, and none at Nyquist: an odd side.
+    return wedge_weight(sharp, (_SIDE + 1,) * 3, turn) > 0.5
