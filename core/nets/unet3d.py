@@ -44,13 +44,13 @@ class UNet3D(nn.Module):
         super().__init__()
         widths = [min(base * 2**level, _WIDEST) for level in range(DEPTH + 1)]
         self.first = nn.Conv3d(channels, base, 3, padding=1)
-        self.encoders = nn.ModuleList(_block(w, w, norm) for w in widths[:-1])
+        self.encoders = nn.ModuleList(convolution_block(w, w, norm) for w in widths[:-1])
         self.downs = nn.ModuleList(
             nn.Sequential(*_convolution(a, b, norm, size=2, stride=2)) for a, b in pairwise(widths)
         )
-        self.bottom = _block(widths[-1], widths[-1], norm, convolutions=2)
+        self.bottom = convolution_block(widths[-1], widths[-1], norm, convolutions=2)
         self.ups = nn.ModuleList(nn.ConvTranspose3d(b, a, 2, stride=2) for a, b in pairwise(widths))
-        self.decoders = nn.ModuleList(_block(2 * w, w, norm) for w in widths[:-1])
+        self.decoders = nn.ModuleList(convolution_block(2 * w, w, norm) for w in widths[:-1])
         self.activation = nn.LeakyReLU(_SLOPE, inplace=True)
         self.last = _LastConvolution(base, 1, 3, padding=1)
         if identity_start:
@@ -106,7 +106,10 @@ class _LastConvolution(nn.Conv3d):
         return blocks.permute(0, 4, 1, 5, 2, 6, 3).reshape(b, 1, d, h, w)
 
 
-def _block(inputs: int, outputs: int, norm: Norm, convolutions: int = _CONVOLUTIONS_PER_BLOCK) -> nn.Sequential:
+def convolution_block(
+    inputs: int, outputs: int, norm: Norm, convolutions: int = _CONVOLUTIONS_PER_BLOCK
+) -> nn.Sequential:
+    """Convolutions of 3x3x3, each with its normalisation and a leaky ReLU."""
     layers: list[nn.Module] = []
     for index in range(convolutions):
         layers += _convolution(inputs if index == 0 else outputs, outputs, norm, size=3, stride=1)

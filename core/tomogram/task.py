@@ -1,0 +1,163 @@
+"""The missing-wedge correction as a task of `core.training`: what a network learns from blocks of tomograms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from cryobridge.schemas.wedge import WedgeOptions
+
+from ..training import Batch, Learned, Network, generator_at
+from .doubled import View, Views, random_matrices, take, take_turned
+from .material import Block
+from .network import TwoHeadUNet
+
+NAME = "wedge"
+_FIRST_REFILL = 40
+_FREE_ROTATIONS = 8
+_ROTATIONS, _CROPS = 1, 2
+Practice = Callable[[int], Mapping[str, Tensor]]
+"""Simulated samples of a step, as `WedgeTask.batch` gives them."""
+
+
+class WedgeTask:
+    """One network that learns to fill the wedge of some blocks.
+
+    Parameters
+    ----------
+    learned
+        Its network, named `wedge`.
+    blocks
+        What is learned from, on the network's device; large enough for the cubes, margins left out.
+    options
+        Of the training.
+    seed
+        Of everything drawn.
+    practice
+        Where given, half of every batch is simulated, so that what was learned before stays.
+    """
+
+    fixed_shapes = False
+
+    def __init__(
+        self,
+        learned: Learned,
+        blocks: Sequence[Block],
+        options: WedgeOptions,
+        seed: int,
+        practice: Practice | None = None,
+    ) -> None:
+        self._learned = learned
+        self._blocks = list(blocks)
+        self._options = options
+        self._seed = seed
+        self._practice = practice
+        self._makers = [Views(block, options.cube_size) for block in self._blocks]
+        self._views: list[tuple[list[View], list[View]]] = []
+        self._ramp = edge_ramp(options.cube_size, learned.device)
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """The network by its name."""
+        return {name: learner.network for name, learner in self._learned.named.items()}
+
+    def renews_at(self, step: int) -> bool:
+        """Whether the blocks are filled anew before a step. Only there can a training be left off and gone on with."""
+        return step == 0 or (step >= _FIRST_REFILL and (step - _FIRST_REFILL) % self._options.refill == 0)
+
+    def batch(self, seed: int, step: int) -> Batch:
+        """Cubes (batch, 1, c, c, c) seen and asked for, and weights of both answers, (batch, 1, c, c, c // 2 + 1)."""
+        if self.renews_at(step) or not self._views:
+            self._renew(step)
+        generator = generator_at(seed, _CROPS, step)
+        simulated = {} if self._practice is None else self._practice(step)
+        count = self._options.batch - (next(iter(simulated.values())).shape[0] if simulated else 0)
+        samples = [self._sample(generator) for _ in range(count)]
+        found = {name: torch.stack([one[name] for one in samples])[:, None] for name in samples[0]}
+        return {
+            name: torch.cat((value, simulated[name].to(value.device))) if simulated else value
+            for name, value in found.items()
+        }
+
+    def held_out(self) -> Batch | None:
+        """Nothing is kept out."""
+        return None
+
+    def losses(self, name: str, network: Network, batch: Batch) -> Mapping[str, Tensor]:
+        """What is wrong in the measured part and in the part that was taken away, scalars."""
+        return wedge_losses(network, batch, self._ramp, self._options)
+
+    def score(self, name: str, network: Network, batch: Batch) -> Tensor:
+        """The loss itself, a scalar."""
+        return torch.stack(list(self.losses(name, network, batch).values())).sum()
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Blocks and their views."""
+        for block in self._blocks:
+            yield from (block.halves, block.seen, block.weight)
+        for cube, free in self._views:
+            for view in (*cube, *free):
+                yield from (view.volumes, view.kept, view.hidden)
+        yield self._ramp
+
+    @torch.no_grad()
+    def _renew(self, step: int) -> None:
+        generator = generator_at(self._seed, _ROTATIONS, step)
+        self._views = []
+        for maker in self._makers:
+            block = maker.block
+            spectra = torch.fft.rfftn(block.seen, dim=(-3, -2, -1))
+            if step >= _FIRST_REFILL:
+                with self._learned.named[NAME].averaged(self._options) as network:
+                    filling = network(block.seen[:, None])[:, 1]
+                spectra = spectra + (1 - block.weight) * torch.fft.rfftn(filling, dim=(-3, -2, -1))
+            wanted = _FREE_ROTATIONS if self._options.free_rotations > 0 else 0
+            matrices = random_matrices(wanted, generator)
+            self._views.append((maker.of_cube(spectra), maker.free(spectra, matrices)))
+
+    def _sample(self, generator: torch.Generator) -> dict[str, Tensor]:
+        side = self._options.cube_size
+        number = _below(len(self._blocks), generator)
+        block, (cube, free) = self._blocks[number], self._views[number]
+        corner = torch.tensor([block.margin + _below(n - side - 2 * block.margin + 1, generator) for n in block.shape])
+        half = _below(2, generator)
+        if float(torch.rand((), generator=generator)) < self._options.free_rotations:
+            view = free[_below(len(free), generator)]
+            seen = take_turned(view.volumes[half], corner, side, view.matrix)
+            target = take_turned(block.halves[1 - half], corner, side, view.matrix)
+        else:
+            view = cube[_below(len(cube), generator)]
+            orientation = view.orientations[_below(len(view.orientations), generator)]
+            seen = orientation.apply(take(view.volumes[half], corner, side))
+            target = orientation.apply(take(block.halves[1 - half], corner, side))
+        return {"seen": seen, "target": target, "kept": view.kept, "hidden": view.hidden}
+
+
+def wedge_losses(network: Network, batch: Batch, ramp: Tensor, options: WedgeOptions) -> dict[str, Tensor]:
+    """Weighted squared errors of both answers, by one transform of what is wrong (Parseval)."""
+    answers = network(batch["seen"].contiguous(memory_format=torch.channels_last_3d))
+    wrong = (batch["target"] - answers) * ramp
+    errors = torch.fft.rfftn(wrong, dim=(-3, -2, -1), norm="ortho").abs().square()
+    weights = torch.cat((options.measured_weight * batch["kept"], options.wedge_weight * batch["hidden"]), dim=1)
+    sums = (errors * weights).sum(dim=(-3, -2, -1)).mean(dim=0) * (2 / ramp.numel())
+    return {"measured": sums[0], "wedge": sums[1]}
+
+
+def edge_ramp(side: int, device: torch.device | str = "cpu") -> Tensor:
+    """A window (side, side, side) that falls to 0 over an eighth of a cube at its faces."""
+    width = max(1, side // 8)
+    steps = (torch.arange(side, device=device) + 0.5).minimum((side - torch.arange(side, device=device)) - 0.5)
+    line = 0.5 - 0.5 * torch.cos(math.pi * (steps / width).clamp(0, 1))
+    return line[:, None, None] * line[None, :, None] * line[None, None, :]
+
+
+def new_network(options: WedgeOptions) -> TwoHeadUNet:
+    """An untrained network of the width that the options ask for."""
+    return TwoHeadUNet(options.base_width)
+
+
+def _below(count: int, generator: torch.Generator) -> int:
+    return int(torch.randint(count, (), generator=generator))
