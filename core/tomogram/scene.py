@@ -1,7 +1,7 @@
 """Random cells in a box: membranes, vesicles, filaments, proteins, seen through a random wedge with random noise.
 
-What a network learns before it sees any tomogram. Every size is drawn from a wide range in voxels of the reduced volume,
-so that nothing particular to one specimen is learned; every scene follows from a seed and its number. Dense is bright.
+What a network learns before it sees any tomogram. Sizes, in voxels of a reduced volume, are drawn from wide ranges, so
+that nothing of one specimen is learned; every scene follows from a seed and its number. Dense is bright.
 """
 
 from __future__ import annotations

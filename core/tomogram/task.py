@@ -14,6 +14,7 @@ from ..training import Batch, Learned, Network, generator_at
 from .doubled import View, Views, random_matrices, take, take_turned
 from .material import Block
 from .network import TwoHeadUNet
+from .shells import shares
 
 NAME = "wedge"
 _FIRST_REFILL = 40
@@ -142,7 +143,8 @@ def wedge_losses(network: Network, batch: Batch, ramp: Tensor, options: WedgeOpt
     wrong = (batch["target"] - answers) * ramp
     errors = torch.fft.rfftn(wrong, dim=(-3, -2, -1), norm="ortho").abs().square()
     weights = torch.cat((options.measured_weight * batch["kept"], options.wedge_weight * batch["hidden"]), dim=1)
-    sums = (errors * weights).sum(dim=(-3, -2, -1)).mean(dim=0) * (2 / ramp.numel())
+    counts = shares(ramp.shape, ramp.device)
+    sums = (errors * weights * counts).sum(dim=(-3, -2, -1)).mean(dim=0) / ramp.numel()
     return {"measured": sums[0], "wedge": sums[1]}
 
 

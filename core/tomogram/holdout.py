@@ -1,0 +1,111 @@
+"""How good a correction is where something was measured but not shown: an end of the tilt range is held out.
+
+At prediction an angular sector is taken away from each half, and what the network puts there is compared with what the
+other half measured there. Divided by the root of the correlation that the measured halves have among themselves, it is
+the correlation with the truth (as for a map against a half-map: Rosenthal & Henderson, JMB 2003,
+doi 10.1016/j.jmb.2003.07.013, equation 17).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .material import Block
+from .orientations import keeping
+from .prediction import Answer, answers
+from .shells import CrossPower, Curve
+from .wedge import Wedge, wedge_weight
+
+SECTOR_DEG = 20.0
+_LEAST_AGREEMENT = 0.05
+"""Of the halves in the sector; where they agree less nothing can be compared."""
+_LOW, _HIGH = 0.02, 0.25
+"""Cycles per voxel of the tomogram."""
+
+
+@dataclass(frozen=True)
+class HeldOutScore:
+    """What was found in one or more held-out sectors.
+
+    Attributes
+    ----------
+    curve
+        Estimated correlation with the truth by shell of the reduced voxels; 0 where it cannot be told.
+    agreement
+        That of the measured halves with each other in the sectors.
+    score
+        Mean of the curve over what can be told from 0.02 to 0.25 cycles per voxel of the tomogram; None if nothing.
+    power_ratio
+        Amplitude of what was put into the sectors over that of the signal there, as the halves tell it; None if
+        nothing can be told.
+    """
+
+    curve: Curve
+    agreement: Curve
+    score: float | None
+    power_ratio: float | None
+
+
+def end_sectors(wedge: Wedge, width_deg: float = SECTOR_DEG) -> tuple[tuple[float, float], ...]:
+    """The sectors at both ends of the measured range; narrower where a quarter of the range is less."""
+    low, high = wedge.sectors_deg[0][0], wedge.sectors_deg[-1][1]
+    width = min(width_deg, (high - low) / 4)
+    return (low, low + width), (high - width, high)
+
+
+@torch.no_grad()
+def held_out_score(
+    network: Answer, blocks: Sequence[Block], factor: int, sectors: Sequence[tuple[float, float]] | None = None
+) -> HeldOutScore:
+    """Hold out sectors, one at a time, and compare.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode, on the blocks' device.
+    blocks
+        With halves that are independent.
+    factor
+        By which the blocks are reduced.
+    sectors
+        From and to, in degrees; both ends of each block's range if None.
+    """
+    between, measured = CrossPower.none(), CrossPower.none()
+    for block in blocks:
+        spectra = torch.fft.rfftn(block.halves, dim=(-3, -2, -1))
+        for low, high in end_sectors(block.wedge) if sectors is None else sectors:
+            rest = block.wedge.without(low, high)
+            left = wedge_weight(rest, block.shape, device=block.weight.device)
+            held = block.weight * (1 - left)
+            found = _answers_without(network, block, rest, left)
+            measured.add(spectra[0], spectra[1], block.shape, held)
+            for half in range(2):
+                between.add(found[half], spectra[1 - half], block.shape, held)
+    return _score(between, measured, factor)
+
+
+def _answers_without(network: Answer, block: Block, rest: Wedge, left: Tensor) -> Tensor:
+    """Spectra of what is filled in (2, z, y, x // 2 + 1) when a half is shown without a sector."""
+    shown = torch.fft.irfftn(torch.fft.rfftn(block.seen, dim=(-3, -2, -1)) * left, s=block.shape, dim=(-3, -2, -1))
+    turns = keeping(rest)
+    return torch.stack([torch.fft.rfftn(answers(network, half, turns)[1]) for half in shown])
+
+
+def _score(between: CrossPower, measured: CrossPower, factor: int) -> HeldOutScore:
+    agreement = measured.correlation()
+    tells = agreement.values > _LEAST_AGREEMENT
+    root = agreement.values.clamp(min=_LEAST_AGREEMENT).sqrt()
+    curve = torch.where(tells, (between.correlation().values / root).clamp(-1, 1), torch.zeros_like(root))
+    middles = (torch.arange(len(curve)) + 0.5) / 64 / factor
+    counted = tells & (middles > _LOW) & (middles < _HIGH)
+    if not bool(counted.any()):
+        return HeldOutScore(Curve(curve), agreement, None, None)
+    # Both halves were shown in turn, each sum holds both; of the signal's power the cross term tells without noise.
+    filled = (between.first / 2)[counted].sum()
+    signal = measured.cross[counted].sum()
+    ratio = float((filled / signal.clamp(min=1e-30)).sqrt())
+    return HeldOutScore(Curve(curve), agreement, float(curve[counted].mean()), ratio)
