@@ -175,8 +175,10 @@ def _tilt_columns(
 
 def _range_deg(options: PrepareStarOptions, tilts: TiltAngles | None) -> tuple[float | None, float | None]:
     """What was given goes before what was read."""
-    lowest = options.tilt_min_deg if options.tilt_min_deg is not None else tilts and tilts.tilt_min_deg
-    highest = options.tilt_max_deg if options.tilt_max_deg is not None else tilts and tilts.tilt_max_deg
+    lowest, highest = options.tilt_min_deg, options.tilt_max_deg
+    if tilts is not None:
+        lowest = tilts.tilt_min_deg if lowest is None else lowest
+        highest = tilts.tilt_max_deg if highest is None else highest
     if lowest is not None and highest is not None and lowest >= highest:
         raise InputInvalid(
             f"tilt_min_deg: {lowest:g} is not below the highest tilt, {highest:g}; give both, or neither"
