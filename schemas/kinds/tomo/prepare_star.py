@@ -67,7 +67,9 @@ class PrepareStarInputs(Inputs):
 class PrepareStarOptions(Options):
     """Options of `tomo.prepare_star`."""
 
-    output_star: StarName = Field("tomograms.star", description="name of the table in the output folder")
+    output_star: StarName = Field(
+        "tomograms.star", description="name of the table in the output folder, with 'tomo' in it"
+    )
     pixel_size_A: float | None = Field(
         None,
         gt=0,
@@ -151,7 +153,7 @@ class TomoPrepareStarJob(Job):
     """Write the table of tomograms that the other jobs start from, with what headers and tilt angles say of them."""
 
     outputs: ClassVar[tuple[Output, ...]] = (
-        Output("*.star", "star", "tomograms", "the table of tomograms, one a row"),
+        Output("*tomo*.star", "star", "tomograms", "the table of tomograms, one a row"),
         Output("*.tlt", "table", "tilts", "tilt angles of a tomogram in one convention, in degrees", always=False),
         REPORT,
     )
