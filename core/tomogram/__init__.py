@@ -1,5 +1,5 @@
 """Tomograms: the missing wedge, and its correction."""
 
-from .wedge_evidence import WedgeEvidence, angular_power, wedge_evidence
+from .empty_wedge import WedgeEvidence, angular_power, wedge_evidence
 
 __all__ = ["WedgeEvidence", "angular_power", "wedge_evidence"]

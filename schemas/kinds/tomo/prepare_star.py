@@ -14,7 +14,8 @@ from ...paths import Holds, InputFolder
 from ...star_names import StarName
 
 NO_BOX = 16
-"""No volume is read or made."""
+"""No whole volume is read or made."""
+_CUBES_BYTES = 100_000_000
 
 TomogramFolder = Annotated[InputFolder, Holds("tomogram", "folder")]
 
@@ -119,6 +120,11 @@ class PrepareStarOptions(Options):
         validation_alias=AliasChoices("pretilt_deg", "pretilt"),
         description="added to every tilt angle read, in degrees, where those are the stage's and tomograms level",
     )
+    check_wedge: bool = Field(
+        True,
+        description="see in the data that the empty wedge lies about y and as the sign of the tilt range says; refuse "
+        "it if it does not",
+    )
     voltage_kV: float | None = Field(
         None,
         gt=0,
@@ -167,5 +173,5 @@ class TomoPrepareStarJob(Job):
         return NO_BOX
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
-        """The report."""
-        return MemoryEstimate(REPORT_BYTES + volumes(1, box), volumes(1, box))
+        """The report, and cubes of one tomogram with their spectra."""
+        return MemoryEstimate(REPORT_BYTES + _CUBES_BYTES + volumes(1, box), volumes(1, box))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support.map_jobs import run_map_job
-from support.tomogram_files import with_cell, write_tilts, write_tomogram
+from support.tomogram_files import with_cell, write_measured, write_tilts, write_tomogram
 
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.job import parse_job
@@ -127,6 +127,21 @@ def test_signs_and_a_pretilt_are_the_users_to_say(tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     (one,), _ = run(tmp_path / "more", inputs, pretilt=-9, tilt_max=40)
     assert (one.tilt_min_deg, one.tilt_max_deg) == (-60, 40)
+
+
+def test_the_data_say_whether_axis_and_sign_of_the_range_are_right(tmp_path: Path) -> None:
+    write_measured(tmp_path / "tomograms" / "a.mrc", -45, 60)
+    _, result = run(tmp_path, tilt_min=-45, tilt_max=60)
+    assert result["metrics"]["wedge_seen"] == 1
+    assert "as the data have it" in (tmp_path / "out" / "report.html").read_text()
+    with pytest.raises(InputInvalid, match=r"as tilts of -45 to 60 degrees leave it, not of -60 to 45"):
+        run(tmp_path / "turned", {"folder": tmp_path / "tomograms"}, tilt_min=-60, tilt_max=45)
+    _, result = run(tmp_path / "b", {"folder": tmp_path / "tomograms"}, tilt_min=-60, tilt_max=45, check_wedge=False)
+    assert result["metrics"]["wedge_seen"] == 0
+    write_measured(tmp_path / "tomograms" / "x.mrc", -60, 60, axis="x")
+    with pytest.raises(InputInvalid, match=r"x\.mrc: its empty wedge lies about the x axis"):
+        run(tmp_path / "axis", {"folder": tmp_path / "tomograms"})
+    assert not (tmp_path / "axis").exists()
 
 
 @pytest.mark.parametrize("edges", [(0, 0, 0), (10, 12, 8)])

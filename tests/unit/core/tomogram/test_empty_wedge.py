@@ -26,7 +26,8 @@ def volume(lowest_deg: float, highest_deg: float, axis: str = "y", seed: int = 0
     across = kx if axis == "y" else ky
     angle = torch.rad2deg(torch.atan(kz / torch.where(across == 0, torch.full_like(across, 1e-9), across)))
     measured = (angle >= lowest_deg) & (angle <= highest_deg)
-    return torch.fft.ifftn(torch.where(measured, spectrum, torch.zeros_like(spectrum))).real
+    whole: torch.Tensor = torch.fft.ifftn(torch.where(measured, spectrum, torch.zeros_like(spectrum))).real
+    return whole
 
 
 def cubes(whole: torch.Tensor, side: int = N) -> torch.Tensor:
