@@ -168,6 +168,11 @@ def test_files_that_cannot_be_read_are_left_out_and_named(tmp_path: Path) -> Non
     assert sum("Left out" in line for line in result["statements"]) == 2
 
 
+def test_a_tomogram_as_imod_makes_it_before_it_is_turned_is_questioned(tmp_path: Path) -> None:
+    write_tomogram(tmp_path / "tomograms" / "a.rec", (24, 8, 24))
+    assert any("trimvol -rx" in line for line in run(tmp_path)[1]["statements"])
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
