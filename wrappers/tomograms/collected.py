@@ -13,7 +13,6 @@ from .name_matching import TOMOGRAM_ENDINGS, files_in, halves_of, series_name
 from .table_paths import root_of
 from .voxel_sizes import voxel_size_of
 
-
 _THIN = 0.7
 """IMOD's reconstructions have the thickness as y, by so much less than the other sides, until they are turned."""
 
