@@ -2,6 +2,7 @@
 
 from .band import cropped, reduced, restored
 from .doubled import View, Views, random_matrices, take, take_turned
+from .empty_wedge import WedgeEvidence, angular_power, wedge_evidence
 from .holdout import SECTOR_DEG, HeldOutScore, end_sectors, held_out_score
 from .material import Block, Evidence, agreement_of, block_of, emphasis_of, joined_gain, reduction
 from .network import DIVISOR, TwoHeadUNet
@@ -33,9 +34,11 @@ __all__ = [
     "View",
     "Views",
     "Wedge",
+    "WedgeEvidence",
     "WedgeTask",
     "agreement_of",
     "all_orientations",
+    "angular_power",
     "answers",
     "block_of",
     "corrected",
@@ -66,6 +69,7 @@ __all__ = [
     "summed",
     "take",
     "take_turned",
+    "wedge_evidence",
     "wedge_losses",
     "wedge_weight",
     "wiener",
