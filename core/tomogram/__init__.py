@@ -1,16 +1,63 @@
 """Tomograms: the missing wedge, and its correction."""
 
+from .blocks import VolumeBlock, block_count, blocks, fast_length
+from .deconvolution import (
+    DeconvolutionFilter,
+    ctf_curve,
+    deconvolution_weight,
+    deconvolved,
+    filtered_by,
+    wiener_curve,
+)
+from .mask import (
+    ValueCounts,
+    binned_by_2,
+    mask_margin,
+    mask_measures,
+    mirrored_places,
+    outline_in_bins,
+    outline_plane,
+    upsampled_by_2,
+)
 from .orientations import Orientation, all_orientations, distinct, keeping, moving
+from .positions import AXES, NoPosition, Positions, allowed_centres, drawn_positions
+from .resampling import padded_length, resampled, resampled_along
 from .wedge import Wedge, filtered, frequencies, wedge_weight
 
 __all__ = [
+    "AXES",
+    "DeconvolutionFilter",
+    "NoPosition",
     "Orientation",
+    "Positions",
+    "ValueCounts",
+    "VolumeBlock",
     "Wedge",
     "all_orientations",
+    "allowed_centres",
+    "binned_by_2",
+    "block_count",
+    "blocks",
+    "ctf_curve",
+    "deconvolution_weight",
+    "deconvolved",
     "distinct",
+    "drawn_positions",
+    "fast_length",
     "filtered",
+    "filtered_by",
     "frequencies",
     "keeping",
+    "mask_margin",
+    "mask_measures",
+    "mirrored_places",
     "moving",
+    "outline_in_bins",
+    "outline_plane",
+    "padded_length",
+    "resampled",
+    "resampled_along",
+    "upsampled_by_2",
     "wedge_weight",
+    "wiener_curve",
 ]
