@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .blocks import mirrored_places
+
 _GAUSSIAN_REACH = 4.0
 """Of the smoothing, in its deviations."""
 _BINS = 1 << 16
@@ -165,12 +167,6 @@ def _smoothed(volume: Tensor, patch: int) -> Tensor:
         flat = lines.reshape(-1, 1, lines.shape[-1])
         volume = functional.conv1d(flat, kernel[None, None]).reshape(*lines.shape[:-1], size).movedim(-1, axis)
     return volume.contiguous()
-
-
-def mirrored_places(start: int, stop: int, size: int) -> Tensor:
-    """Where in an axis of `size` voxels the places from `start` to `stop` lie when it is mirrored at its ends."""
-    places = torch.arange(start, stop) % (2 * size)
-    return torch.where(places < size, places, 2 * size - 1 - places)
 
 
 def _pooled(volume: Tensor, axis: int, patch: int, *, largest: bool) -> Tensor:
