@@ -77,7 +77,9 @@ class ValueCounts:
         self._counts += torch.bincount(bins, minlength=_BINS).cpu()
 
     def percentile(self, percent: float) -> float:
-        """The value that so many percent of those counted do not exceed, to the width of a bin.
+        """The value that so many percent of those counted do not exceed, to the width of a bin: its upper end.
+
+        Largest values over boxes are alike in many places, and those at the percentile itself do not exceed it.
 
         Raises
         ------
@@ -89,7 +91,7 @@ class ValueCounts:
             raise ValueError("nothing was counted")
         rank = percent / 100.0 * (total - 1)
         found = int(torch.searchsorted(self._counts.cumsum(0), math.floor(rank) + 1))
-        return self._low + (found + 0.5) * self._width
+        return self._low + (found + 1) * self._width
 
 
 def outline_plane(points: Tensor, shape: tuple[int, int]) -> Tensor:
