@@ -122,9 +122,20 @@ def tell_tables(context: Context, table: TomogramTable, results: RowResults, *, 
         if update_star:
             update_table(table.path, _values(context, table, results, table.path), table)
             folder.log(f"set the columns of this job in {table.path}")
+    end_list(context, results)
+
+
+def end_list(context: Context, results: RowResults) -> None:
+    """End a job all of whose tomograms were made, once all else is written.
+
+    Raises
+    ------
+    InputInvalid
+        If some tomograms failed; what was made of the others stays, and is known to the same job.
+    """
     if results.failed:
         raise InputInvalid(_failures(results))
-    MadeNotes(folder).drop()
+    MadeNotes(context.folder).drop()
 
 
 def _within_list(task: RowTask, number: int, count: int) -> RowSteps:
