@@ -21,11 +21,12 @@ from .mask import (
 )
 from .orientations import Orientation, all_orientations, distinct, keeping, moving
 from .positions import AXES, NoPosition, Positions, allowed_centres, drawn_positions
-from .resampling import padded_length, resampled, resampled_along
+from .resampling import AxisPlan, axis_plan, resampled, resampled_along, resampled_by_plan
 from .wedge import Wedge, filtered, frequencies, wedge_weight
 
 __all__ = [
     "AXES",
+    "AxisPlan",
     "DeconvolutionFilter",
     "NoPosition",
     "Orientation",
@@ -35,6 +36,7 @@ __all__ = [
     "Wedge",
     "all_orientations",
     "allowed_centres",
+    "axis_plan",
     "binned_by_2",
     "block_count",
     "blocks",
@@ -55,9 +57,9 @@ __all__ = [
     "moving",
     "outline_in_bins",
     "outline_plane",
-    "padded_length",
     "resampled",
     "resampled_along",
+    "resampled_by_plan",
     "upsampled_by_2",
     "wedge_weight",
     "wiener_curve",

@@ -107,7 +107,9 @@ def row_by_row(context: Context, tasks: Sequence[RowTask]) -> Generator[Progress
     return results
 
 
-def tell_tables(context: Context, table: TomogramTable, results: RowResults, *, update_star: bool) -> None:
+def tell_tables(
+    context: Context, table: TomogramTable, results: RowResults, *, update_star: bool, name: str = TABLE_NAME
+) -> None:
     """Write the table with the columns of the result into the folder, and into the user's own if that is wanted.
 
     Raises
@@ -117,8 +119,8 @@ def tell_tables(context: Context, table: TomogramTable, results: RowResults, *, 
     """
     folder = context.folder
     if results.made:
-        at = folder.path / TABLE_NAME
-        folder.write_data(TABLE_NAME, table.with_values(_values(context, table, results, at), at=at))
+        at = folder.path / name
+        folder.write_data(name, table.with_values(_values(context, table, results, at), at=at))
         if update_star:
             update_table(table.path, _values(context, table, results, table.path), table)
             folder.log(f"set the columns of this job in {table.path}")

@@ -119,8 +119,8 @@ def of_another_size(folder: Path) -> str:
         (lambda folder: mask_file(folder, slice(0, 0)), "mask.mrc: is empty; make it again"),
         (
             lambda folder: mask_file(folder, slice(0, 4)),
-            r"leaves no place for a crop of 12 voxels: along z it reaches from 0 to 3 and centres may lie from 6 to 14; "
-            r"give a smaller cube_size and crop_size .at most 6.",
+            r"leaves no place for a crop of 12 voxels: along z it reaches from 0 to 3 and centres may lie from 6 to 14"
+            r"; give a smaller cube_size and crop_size .at most 6.",
         ),
         (of_another_size, r"mask.mrc: has 16 x 14 x 10 voxels, its tomogram .tomo1. has 32 x 28 x 20"),
         (lambda folder: "gone.mrc", "row 1: .*gone.mrc: cannot be opened"),
