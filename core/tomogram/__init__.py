@@ -1,6 +1,5 @@
 """Tomograms: the missing wedge, and its correction."""
 
-from .blocks import VolumeBlock, block_count, blocks, fast_length, mirrored_places
 from .deconvolution import (
     DeconvolutionFilter,
     ctf_curve,
@@ -22,6 +21,7 @@ from .mask import (
 from .orientations import Orientation, all_orientations, distinct, keeping, moving
 from .positions import AXES, NoPosition, Positions, allowed_centres, drawn_positions
 from .resampling import AxisPlan, axis_plan, resampled, resampled_along, resampled_by_plan
+from .volume_blocks import VolumeBlock, block_count, blocks, fast_length, mirrored_places
 from .wedge import Wedge, filtered, frequencies, wedge_weight
 
 __all__ = [

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .blocks import VolumeBlock, blocks, mirrored_places
+from .volume_blocks import VolumeBlock, blocks, mirrored_places
 
 _POINTS = 2048
 """Of the curve from 0 to Nyquist, between which the filter is interpolated."""

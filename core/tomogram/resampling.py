@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .blocks import mirrored_places
+from .volume_blocks import mirrored_places
 
 _LEAST_PADDING, _MOST_PADDING = 16, 48
 
