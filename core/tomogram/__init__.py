@@ -1,66 +1,106 @@
 """Tomograms: the missing wedge, and its correction."""
 
 from .band import cropped, reduced, restored
+from .deconvolution import (
+    DeconvolutionFilter,
+    ctf_curve,
+    deconvolution_blocks,
+    deconvolution_weight,
+    deconvolved,
+    filtered_by,
+    wiener_curve,
+)
 from .doubled import View, Views, random_matrices, take, take_turned
 from .empty_wedge import WedgeEvidence, angular_power, wedge_evidence
 from .holdout import SECTOR_DEG, HeldOutScore, end_sectors, held_out_score
+from .mask import ValueCounts, binned_by_2, mask_margin, mask_measures, outline_in_bins, outline_plane, upsampled_by_2
 from .material import Block, Evidence, agreement_of, block_of, emphasis_of, joined_gain, reduction
 from .network import DIVISOR, TwoHeadUNet
 from .orientations import Orientation, all_orientations, distinct, keeping, moving
+from .positions import AXES, NoPosition, Positions, allowed_centres, drawn_positions
 from .prediction import Correction, answers, corrected, reduced_agreement, rejoined, residual_share, wiener
 from .pretraining import Practice, ScenesTask
+from .resampling import AxisPlan, axis_plan, resampled, resampled_along, resampled_by_plan
 from .scene import Scene, draw_scene
 from .shells import COUNT, WIDTH, CrossPower, Curve, radius, shares, shell_index, shell_means, summed
 from .task import NAME, WedgeTask, edge_ramp, new_network, wedge_losses
+from .volume_blocks import VolumeBlock, block_count, blocks, fast_length, mirrored_places
 from .wedge import Wedge, filtered, frequencies, wedge_weight
 
 __all__ = [
+    "AXES",
     "COUNT",
     "DIVISOR",
     "NAME",
     "SECTOR_DEG",
     "WIDTH",
+    "AxisPlan",
     "Block",
     "Correction",
     "CrossPower",
     "Curve",
+    "DeconvolutionFilter",
     "Evidence",
     "HeldOutScore",
+    "NoPosition",
     "Orientation",
+    "Positions",
     "Practice",
     "Scene",
     "ScenesTask",
     "TwoHeadUNet",
+    "ValueCounts",
     "View",
     "Views",
+    "VolumeBlock",
     "Wedge",
     "WedgeEvidence",
     "WedgeTask",
     "agreement_of",
     "all_orientations",
+    "allowed_centres",
     "angular_power",
     "answers",
+    "axis_plan",
+    "binned_by_2",
+    "block_count",
     "block_of",
+    "blocks",
     "corrected",
     "cropped",
+    "ctf_curve",
+    "deconvolution_blocks",
+    "deconvolution_weight",
+    "deconvolved",
     "distinct",
     "draw_scene",
+    "drawn_positions",
     "edge_ramp",
     "emphasis_of",
     "end_sectors",
+    "fast_length",
     "filtered",
+    "filtered_by",
     "frequencies",
     "held_out_score",
     "joined_gain",
     "keeping",
+    "mask_margin",
+    "mask_measures",
+    "mirrored_places",
     "moving",
     "new_network",
+    "outline_in_bins",
+    "outline_plane",
     "radius",
     "random_matrices",
     "reduced",
     "reduced_agreement",
     "reduction",
     "rejoined",
+    "resampled",
+    "resampled_along",
+    "resampled_by_plan",
     "residual_share",
     "restored",
     "shares",
@@ -69,8 +109,10 @@ __all__ = [
     "summed",
     "take",
     "take_turned",
+    "upsampled_by_2",
     "wedge_evidence",
     "wedge_losses",
     "wedge_weight",
     "wiener",
+    "wiener_curve",
 ]
