@@ -12,12 +12,12 @@ from cryobridge.schemas.wedge import WedgeOptions
 from ..training import Batch, Learned, Network, generator_at
 from .material import emphasis_of, joined_gain
 from .scene import Scene, draw_scene
-from .shells import shell_means
+from .shells import shares, shell_means
 from .task import edge_ramp, wedge_losses
 from .wedge import wedge_weight
 
 _CROPS = 3
-_CROPS_OF_SCENE = 2
+_CROPS_OF_SCENE = 1
 
 
 class Practice:
@@ -28,7 +28,7 @@ class Practice:
     seed
         Of the scenes.
     count
-        Cubes a step, even.
+        Cubes a step, each of a scene of its own.
     side
         Of the cubes, at most that of a scene.
     scene_side
@@ -61,9 +61,10 @@ class Practice:
         seen = torch.fft.irfftn(torch.fft.rfftn(data) * gain.at(shape), s=shape)
         power = shell_means(torch.fft.rfftn(scene.halves[0]).abs().square(), shape, weight)
         emphasis = emphasis_of(scene.agreement.values, power.values).at((side,) * 3)
-        # Scenes of all contrasts count alike: with no answer at all the measured part of the loss is 1.
+        # Scenes of all contrasts count alike: with no answer at all the loss is about 1.
+        emphasis_of_scene = emphasis_of(scene.agreement.values, power.values).at(shape)
         truth = torch.fft.rfftn(scene.truth, norm="ortho").abs().square()
-        whole = (truth * weight * emphasis_of(scene.agreement.values, power.values).at(shape)).sum() / truth.numel()
+        whole = (truth * emphasis_of_scene * shares(shape)).sum() / truth.numel()
         emphasis = emphasis / whole.clamp(min=1e-6)
         own = wedge_weight(scene.wedge, (side,) * 3)
         found: dict[str, list[Tensor]] = {"seen": [], "target": []}
