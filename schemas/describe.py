@@ -242,6 +242,7 @@ def _path_type(must: Must, members: tuple[Any, ...]) -> FieldType:
         return "files"
     single: dict[Must, FieldType] = {
         Must.BE_FILE: "file",
+        Must.BE_THERE: "file",
         Must.BE_FOLDER: "folder",
         Must.BE_RUN: "run_folder",
         Must.BE_ROOT: "folder",

@@ -148,10 +148,14 @@ def _check_path(found: InputPath) -> None:
             raise InputInvalid(f"{path} ({key}) does not exist or is not a plain file")
         os.close(open_plain(path))
         return
+    if must is Must.BE_THERE and path.is_file():
+        os.close(open_plain(path))
+        return
     if path.is_file():
         raise InputInvalid(f"{path} ({key}) is a file; give {must.value}")
     if not path.is_dir():
-        raise InputInvalid(f"{path} ({key}) does not exist or is not a folder")
+        missing = "does not exist" if must is Must.BE_THERE else "does not exist or is not a folder"
+        raise InputInvalid(f"{path} ({key}) {missing}")
     next(path.iterdir(), None)
     # A foreign program's folder says in its own way whether it is finished; whoever reads it asks.
     if must is Must.BE_RUN and (path / JOB_NAME).exists() and not (path / RESULT_NAME).exists():

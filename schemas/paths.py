@@ -32,6 +32,7 @@ class Must(Enum):
     """What has to lie where a path leads."""
 
     BE_FILE = "a file"
+    BE_THERE = "a file or a folder"
     BE_FOLDER = "a folder"
     BE_RUN = "the folder of a finished run"
     BE_ROOT = "the folder that names of files start at"
@@ -87,6 +88,8 @@ InputFile = Annotated[Path, AfterValidator(_plain_path), Must.BE_FILE]
 """A file that is read. Relative paths start at the folder of the job file."""
 InputFolder = Annotated[Path, AfterValidator(_plain_path), Must.BE_FOLDER]
 """A folder whose files are read, e.g. one of movies."""
+InputFileOrFolder = Annotated[Path, AfterValidator(_plain_path), Must.BE_THERE]
+"""A table of files, or a folder of them."""
 RunFolder = Annotated[Path, AfterValidator(_plain_path), Must.BE_RUN]
 """The output folder of a finished job of ours, or the folder of a foreign program's run."""
 InputFiles = Annotated[tuple[InputFile, ...], Field(min_length=1, max_length=MAX_LISTED_FILES)]

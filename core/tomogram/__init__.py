@@ -14,11 +14,11 @@ from .doubled import View, Views, random_matrices, take, take_turned
 from .empty_wedge import WedgeEvidence, angular_power, wedge_evidence
 from .holdout import SECTOR_DEG, HeldOutScore, end_sectors, held_out_score
 from .mask import ValueCounts, binned_by_2, mask_margin, mask_measures, outline_in_bins, outline_plane, upsampled_by_2
-from .material import Block, Evidence, agreement_of, block_of, emphasis_of, joined_gain, reduction
+from .material import Block, Evidence, agreement_of, block_of, emphasis_of, fading, joined_gain, reduction, signal_share
 from .network import DIVISOR, TwoHeadUNet
 from .orientations import Orientation, all_orientations, distinct, keeping, moving
 from .positions import AXES, NoPosition, Positions, allowed_centres, drawn_positions
-from .prediction import Correction, answers, corrected, reduced_agreement, rejoined, residual_share, wiener
+from .prediction import Correction, answers, corrected, rejoined, residual_share, wiener
 from .pretraining import Practice, ScenesTask
 from .resampling import AxisPlan, axis_plan, resampled, resampled_along, resampled_by_plan
 from .scene import Scene, draw_scene
@@ -78,6 +78,7 @@ __all__ = [
     "edge_ramp",
     "emphasis_of",
     "end_sectors",
+    "fading",
     "fast_length",
     "filtered",
     "filtered_by",
@@ -95,7 +96,6 @@ __all__ = [
     "radius",
     "random_matrices",
     "reduced",
-    "reduced_agreement",
     "reduction",
     "rejoined",
     "resampled",
@@ -106,6 +106,7 @@ __all__ = [
     "shares",
     "shell_index",
     "shell_means",
+    "signal_share",
     "summed",
     "take",
     "take_turned",

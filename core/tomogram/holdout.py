@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .material import Block
+from .material import Block, Evidence
 from .orientations import keeping
 from .prediction import Answer, answers
-from .shells import CrossPower, Curve
+from .shells import COUNT, CrossPower, Curve
 from .wedge import Wedge, wedge_weight
 
 SECTOR_DEG = 20.0
@@ -59,7 +59,7 @@ def end_sectors(wedge: Wedge, width_deg: float = SECTOR_DEG) -> tuple[tuple[floa
 
 @torch.no_grad()
 def held_out_score(
-    network: Answer, blocks: Sequence[Block], factor: int, sectors: Sequence[tuple[float, float]] | None = None
+    network: Answer, blocks: Sequence[Block], evidence: Evidence, sectors: Sequence[tuple[float, float]] | None = None
 ) -> HeldOutScore:
     """Hold out sectors, one at a time, and compare.
 
@@ -68,9 +68,10 @@ def held_out_score(
     network
         In evaluation mode, on the blocks' device.
     blocks
-        With halves that are independent.
-    factor
-        By which the blocks are reduced.
+        Reduced as `evidence` says. Of one map only, what is put into the sector is compared with the map itself there:
+        its noise in the sector was not shown.
+    evidence
+        Of their tomogram.
     sectors
         From and to, in degrees; both ends of each block's range if None.
     """
@@ -85,7 +86,7 @@ def held_out_score(
             measured.add(spectra[0], spectra[1], block.shape, held)
             for half in range(2):
                 between.add(found[half], spectra[1 - half], block.shape, held)
-    return _score(between, measured, factor)
+    return _score(between, measured, evidence)
 
 
 def _answers_without(network: Answer, block: Block, rest: Wedge, left: Tensor) -> Tensor:
@@ -95,17 +96,17 @@ def _answers_without(network: Answer, block: Block, rest: Wedge, left: Tensor) -
     return torch.stack([torch.fft.rfftn(answers(network, half, turns)[1]) for half in shown])
 
 
-def _score(between: CrossPower, measured: CrossPower, factor: int) -> HeldOutScore:
-    agreement = measured.correlation()
+def _score(between: CrossPower, measured: CrossPower, evidence: Evidence) -> HeldOutScore:
+    middles = (torch.arange(COUNT) + 0.5) / 64 / evidence.factor
+    agreement = measured.correlation() if evidence.paired else Curve(evidence.agreement.of(middles).double())
     tells = agreement.values > _LEAST_AGREEMENT
     root = agreement.values.clamp(min=_LEAST_AGREEMENT).sqrt()
     curve = torch.where(tells, (between.correlation().values / root).clamp(-1, 1), torch.zeros_like(root))
-    middles = (torch.arange(len(curve)) + 0.5) / 64 / factor
     counted = tells & (middles > _LOW) & (middles < _HIGH)
     if not bool(counted.any()):
         return HeldOutScore(Curve(curve), agreement, None, None)
     # Both halves were shown in turn, each sum holds both; of the signal's power the cross term tells without noise.
     filled = (between.first / 2)[counted].sum()
-    signal = measured.cross[counted].sum()
+    signal = (measured.cross if evidence.paired else measured.cross * agreement.values)[counted].sum()
     ratio = float((filled / signal.clamp(min=1e-30)).sqrt())
     return HeldOutScore(Curve(curve), agreement, float(curve[counted].mean()), ratio)

@@ -16,6 +16,7 @@ from .wedge import Wedge, wedge_weight
 _MOST_RELIABLE = 0.999
 _LEAST_POWER = 0.02
 """Of the largest shell mean: keeps the weight of nearly empty shells finite."""
+_NOISE_SHELLS = 4
 _END = 1 / 3
 """Where two halves agree less, their mean holds more noise than signal."""
 
@@ -66,17 +67,45 @@ class Evidence:
     Attributes
     ----------
     agreement
-        Their correlation by shell in the measured region, 0 to .999.
+        Their correlation by shell in the measured region, 0 to .999; where there is one map only, the share of its
+        power that is signal.
     factor
         By which the tomogram may be reduced without losing what they agree on.
     offset, scale
         Of the grey values: a block shown to a network is -(grey - offset) / scale.
+    paired
+        Whether there are two halves with noise of their own.
     """
 
     agreement: Curve
     factor: int
     offset: float
     scale: float
+    paired: bool = True
+
+    @property
+    def gain(self) -> Curve:
+        """The Wiener filter of all the data: of the mean of both halves, or of the one map."""
+        return joined_gain(self.agreement) if self.paired else self.agreement
+
+    def signal(self, grey: Tensor, margin: int = 0) -> Tensor:
+        """A block (z, y, x) as it is in its file, bright where dense, of unit scale, faded over half its margin."""
+        found = (self.offset - grey) / self.scale
+        return found * fading(grey.shape, margin, grey.device) if margin > 0 else found
+
+    def grey(self, signal: Tensor) -> Tensor:
+        """The way back, but for the fading."""
+        return self.offset - self.scale * signal
+
+
+def fading(shape: Sequence[int], margin: int, device: torch.device | str = "cpu") -> Tensor:
+    """A window (z, y, x) that rises from 0 at the faces to 1 at half a margin, as a cosine."""
+    lines = []
+    for side in shape:
+        steps = torch.arange(side, device=device) + 0.5
+        lines.append(0.5 - 0.5 * torch.cos(math.pi * (torch.minimum(steps, side - steps) / (margin / 2)).clamp(0, 1)))
+    z, y, x = lines
+    return z[:, None, None] * y[None, :, None] * x[None, None, :]
 
 
 def agreement_of(pairs: Sequence[tuple[Tensor, Tensor]], wedge: Wedge) -> Curve:
@@ -85,7 +114,7 @@ def agreement_of(pairs: Sequence[tuple[Tensor, Tensor]], wedge: Wedge) -> Curve:
     Parameters
     ----------
     pairs
-        Blocks of the even and of the odd tomogram, (z, y, x) each.
+        Blocks of the even and of the odd tomogram, (z, y, x) each, faded at their faces where they are cut out.
     """
     sums = CrossPower.none()
     for even, odd in pairs:
@@ -93,6 +122,28 @@ def agreement_of(pairs: Sequence[tuple[Tensor, Tensor]], wedge: Wedge) -> Curve:
         spectra = [torch.fft.rfftn(one - one.mean()) for one in (even, odd)]
         sums.add(*spectra, even.shape, weight)
     return Curve(sums.correlation().values.clamp(0, _MOST_RELIABLE))
+
+
+def signal_share(volumes: Sequence[Tensor], wedge: Wedge) -> Curve:
+    """Which share of the power of one map is signal in the measured region, by shell.
+
+    There is no second half to ask: noise is taken to be white, as strong as all that is in the highest shells.
+
+    Parameters
+    ----------
+    volumes
+        Blocks of the tomogram, (z, y, x) each, faded at their faces where they are cut out.
+    """
+    sums, counts = CrossPower.none(), CrossPower.none()
+    for volume in volumes:
+        weight = wedge_weight(wedge, volume.shape, device=volume.device)
+        spectrum = torch.fft.rfftn(volume - volume.mean(), norm="ortho")
+        sums.add(spectrum, spectrum, volume.shape, weight)
+        ones = torch.ones_like(spectrum)
+        counts.add(ones, ones, volume.shape, weight)
+    power = sums.first / counts.first.clamp(min=1e-30)
+    floor = power[-_NOISE_SHELLS:].mean()
+    return Curve((1 - floor / power.clamp(min=1e-30)).clamp(0, _MOST_RELIABLE))
 
 
 def reduction(agreement: Curve, most: int = 4) -> int:
@@ -107,10 +158,12 @@ def joined_gain(agreement: Curve) -> Curve:
 
 
 def block_of(even: Tensor, odd: Tensor, wedge: Wedge, evidence: Evidence, margin: int = 0) -> Block:
-    """Prepare a block (z, y, x) of both halves as they are in their files; sides divide by 16 times the factor.
+    """Prepare a block (z, y, x) of both halves as they are in their files; sides divide by 8 times the factor.
 
     Parameters
     ----------
+    even, odd
+        The same map twice where there is only one.
     margin
         In voxels of the files.
     """
@@ -118,7 +171,7 @@ def block_of(even: Tensor, odd: Tensor, wedge: Wedge, evidence: Evidence, margin
     small = [side // factor for side in shape]
     weight = wedge_weight(wedge, small, device=even.device)
     spectra = torch.stack(
-        [cropped(torch.fft.rfftn((evidence.offset - one) / evidence.scale), shape, factor) for one in (even, odd)]
+        [cropped(torch.fft.rfftn(evidence.signal(one, margin)), shape, factor) for one in (even, odd)]
     )
     spectra = spectra * weight
     filter_of_half = evidence.agreement.of(radius(small, even.device) / factor)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from .band import restored
-from .material import Block, Evidence, joined_gain
+from .material import Block, Evidence
 from .orientations import Orientation, keeping
-from .shells import Curve, radius, shares, shell_index, summed
+from .shells import COUNT, Curve, radius, shares, shell_index, summed
 from .wedge import wedge_weight
 
 Answer = Callable[[Tensor], Tensor]
@@ -44,23 +44,25 @@ def answers(network: Answer, volume: Tensor, orientations: Sequence[Orientation]
 
 
 @torch.no_grad()
-def corrected(network: Answer, block: Block, agreement: Tensor) -> Correction:
+def corrected(network: Answer, block: Block, evidence: Evidence) -> Correction:
     """Correct a block.
 
     Parameters
     ----------
     network
         In evaluation mode, on the block's device.
-    block
+    block, evidence
         See `block_of`.
-    agreement
-        F at every voxel of its half spectrum, (z, y, x // 2 + 1).
     """
     shape, weight = block.shape, block.weight
     turns = keeping(block.wedge)
     mean = torch.fft.rfftn(block.halves.mean(0))
-    shown = torch.fft.irfftn(mean * 2 * agreement / (1 + agreement), s=shape, dim=(-3, -2, -1))
+    gain = evidence.gain.of(radius(shape, weight.device) / evidence.factor)
+    shown = torch.fft.irfftn(mean * gain, s=shape, dim=(-3, -2, -1))
     measured, filling = (torch.fft.rfftn(one) for one in answers(network, shown, turns))
+    if not evidence.paired:
+        # Without a second half nobody can tell what the network lost: the data stand as the filter leaves them.
+        return Correction(weight * mean * gain + (1 - weight) * filling, Curve(torch.zeros(COUNT)))
     share = residual_share(network, block)
     whole = measured + share.at(shape, weight.device) * (mean - measured)
     return Correction(weight * whole + (1 - weight) * filling, share)
@@ -82,29 +84,24 @@ def residual_share(network: Answer, block: Block) -> Curve:
     return Curve((common / whole.clamp(min=1e-30)).clamp(0, 1))
 
 
-def rejoined(correction: Correction, even: Tensor, odd: Tensor, block: Block, evidence: Evidence) -> Tensor:
-    """The corrected block (z, y, x) in the voxels and grey values of the files.
+def rejoined(
+    correction: Correction, even: Tensor, odd: Tensor, block: Block, evidence: Evidence, margin: int = 0
+) -> Tensor:
+    """The corrected block (z, y, x) in the voxels and grey values of the files, faded over half its margin.
 
     Beyond the band of the network stands what a Wiener filter leaves of the data.
     """
-    shape = even.shape
-    mean = torch.fft.rfftn((evidence.offset - (even + odd) / 2) / evidence.scale)
-    gain = joined_gain(evidence.agreement).at(shape, even.device)
-    data = mean * gain * wedge_weight(block.wedge, shape, device=even.device)
-    own = restored(correction.spectrum, shape, evidence.factor)
-    inside = restored(torch.ones_like(correction.spectrum), shape, evidence.factor).real / evidence.factor**3
-    inside = inside * (radius(shape, even.device) < 0.5 / evidence.factor)
-    spectrum = inside * own + (1 - inside) * data
-    return evidence.offset - evidence.scale * torch.fft.irfftn(spectrum, s=shape)
+    shape, factor = even.shape, evidence.factor
+    mean = torch.fft.rfftn(evidence.signal((even + odd) / 2, margin))
+    data = mean * evidence.gain.at(shape, even.device) * wedge_weight(block.wedge, shape, device=even.device)
+    # The reduced volume's own Nyquist, which has no sign, and the corners of its spectrum are left to the data.
+    inside = restored(torch.ones_like(correction.spectrum), shape, factor).real / factor**3
+    inside = inside * (radius(shape, even.device) < 0.5 / factor)
+    spectrum = inside * restored(correction.spectrum, shape, factor) + (1 - inside) * data
+    return evidence.grey(torch.fft.irfftn(spectrum, s=shape))
 
 
-def reduced_agreement(block: Block, evidence: Evidence) -> Tensor:
-    """F at every voxel of a reduced block's half spectrum."""
-    return evidence.agreement.of(radius(block.shape, block.weight.device) / evidence.factor)
-
-
-def wiener(even: Tensor, odd: Tensor, evidence: Evidence) -> Tensor:
+def wiener(even: Tensor, odd: Tensor, evidence: Evidence, margin: int = 0) -> Tensor:
     """The mean of both halves, each shell by how far they agree in it; grey values of the files."""
-    mean = torch.fft.rfftn((evidence.offset - (even + odd) / 2) / evidence.scale)
-    gain = joined_gain(evidence.agreement).at(even.shape, even.device)
-    return evidence.offset - evidence.scale * torch.fft.irfftn(mean * gain, s=even.shape)
+    mean = torch.fft.rfftn(evidence.signal((even + odd) / 2, margin))
+    return evidence.grey(torch.fft.irfftn(mean * evidence.gain.at(even.shape, even.device), s=even.shape))

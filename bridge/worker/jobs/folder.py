@@ -330,9 +330,10 @@ class OutputFolder:
             there = path.resolve()
             if must is Must.BE_ROOT:
                 continue
-            if must is not Must.BE_FILE and (there in (here, *here.parents) or here in there.parents):
+            is_file = must is Must.BE_FILE or (must is Must.BE_THERE and path.is_file())
+            if not is_file and (there in (here, *here.parents) or here in there.parents):
                 raise InputInvalid(f"{path} ({key}): must not hold the output folder, nor lie in it; give another")
-            if must is Must.BE_FILE and here in (path.parent.resolve(), there.parent):
+            if is_file and here in (path.parent.resolve(), there.parent):
                 raise InputInvalid(f"{path} ({key}): lies in the output folder; give another output folder")
 
     def _keep_others_out(self) -> None:

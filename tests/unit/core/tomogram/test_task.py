@@ -20,7 +20,6 @@ from cryobridge.core.tomogram import (
     filtered,
     held_out_score,
     new_network,
-    reduced_agreement,
     reduction,
     rejoined,
     wedge_losses,
@@ -112,7 +111,7 @@ def test_an_untrained_network_gives_back_the_data_and_fills_nothing() -> None:
     block = block_of(even, odd, WEDGE, evidence)
     with initialised_from(0):
         network = new_network(OPTIONS).eval()
-    found = corrected(network, block, reduced_agreement(block, evidence))
+    found = corrected(network, block, evidence)
     result = rejoined(found, even, odd, block, evidence)
     inside = wedge_weight(WEDGE, result.shape)
     assert float(filtered(result - 100, (inside == 0).float()).abs().max()) < 1e-3
@@ -143,7 +142,7 @@ def test_a_held_out_sector_tells_a_network_that_knows_the_truth_from_one_that_fi
     def nothing(volumes: torch.Tensor) -> torch.Tensor:
         return torch.cat((volumes, 0 * volumes), dim=1)
 
-    best, worst = (held_out_score(one, [block], 1) for one in (knows, nothing))
+    best, worst = (held_out_score(one, [block], evidence) for one in (knows, nothing))
     assert best.score is not None
     assert best.score > 0.9
     assert best.power_ratio == pytest.approx(1, abs=0.15)
