@@ -1,6 +1,6 @@
 """What a GPU gives beside the CPU of the same machine, in one run, and whether both give the same numbers.
 
-    python bench/device.py [--device cuda] [--boxes 128 256] [--threads 16] [--skip-jobs]
+    python bench/device.py [--device cuda] [--boxes 128 256] [--threads 16] [--parts maps training]
 
 Seconds are the shorter of two, after one that is not counted; those of jobs, which read and write files, of one. The
 first column is the same function on the same numbers on the CPU, with --threads threads. "Difference" is the root of
@@ -30,13 +30,15 @@ from cryobridge.core.volume.phantom import phantom_pair
 from cryobridge.schemas.correction import CorrectionOptions
 from cryobridge.wrappers.formats import mrc
 
+PARTS = ("maps", "training", "corrections", "particles")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--boxes", type=int, nargs="+", default=[128, 256])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--skip-jobs", action="store_true")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     device = torch.device(given.device)
@@ -45,14 +47,15 @@ def main() -> None:
     print(
         "| work | CPU, s | device, s | CPU / device | device memory, GB | difference |\n|---|---:|---:|---:|---:|---:|"
     )
-    for box in given.boxes:
+    for box in given.boxes if "maps" in given.parts else ():
         standard_map(box, device)
         directional(box, device)
-    for width in ("tiny", "medium"):
+    for width in ("tiny", "medium") if "training" in given.parts else ():
         training_steps(width, 4, device)
-    if not given.skip_jobs:
-        with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        if "corrections" in given.parts:
             corrections(Path(folder), given.boxes[0], device)
+        if "particles" in given.parts:
             particles(Path(folder), device)
 
 

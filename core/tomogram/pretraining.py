@@ -11,13 +11,14 @@ from cryobridge.schemas.wedge import WedgeOptions
 
 from ..training import Batch, Learned, Network, generator_at
 from .material import emphasis_of, joined_gain
+from .orientations import keeping
 from .scene import Scene, draw_scene
 from .shells import shares, shell_means
 from .task import edge_ramp, wedge_losses
 from .wedge import wedge_weight
 
 _CROPS = 3
-_CROPS_OF_SCENE = 1
+_SCENE_ROOM = 8
 
 
 class Practice:
@@ -30,25 +31,20 @@ class Practice:
     count
         Cubes a step, each of a scene of its own.
     side
-        Of the cubes, at most that of a scene.
-    scene_side
-        Of the scenes.
+        Of the cubes; scenes are a little larger.
     """
 
-    def __init__(self, seed: int, count: int, side: int, scene_side: int = 48) -> None:
+    def __init__(self, seed: int, count: int, side: int) -> None:
         self._seed = seed
         self._count = count
         self._side = side
-        self._scene_side = scene_side
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """What `WedgeTask.batch` gives, of simulated data whose truth is asked for."""
-        scenes = self._count // _CROPS_OF_SCENE
         generator = generator_at(self._seed, _CROPS, step)
-        parts = [
-            self._of(draw_scene(self._seed, step * scenes + n, self._scene_side), generator) for n in range(scenes)
-        ]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        numbers = range(step * self._count, (step + 1) * self._count)
+        parts = [self._of(draw_scene(self._seed, n, self._side + _SCENE_ROOM), generator) for n in numbers]
+        return {name: torch.stack([part[name] for part in parts])[:, None] for name in parts[0]}
 
     def _of(self, scene: Scene, generator: torch.Generator) -> dict[str, Tensor]:
         side, shape = self._side, scene.truth.shape
@@ -67,15 +63,16 @@ class Practice:
         whole = (truth * emphasis_of_scene * shares(shape)).sum() / truth.numel()
         emphasis = emphasis / whole.clamp(min=1e-6)
         own = wedge_weight(scene.wedge, (side,) * 3)
-        found: dict[str, list[Tensor]] = {"seen": [], "target": []}
-        for _ in range(_CROPS_OF_SCENE):
-            z, y, x = (int(torch.randint(n - side + 1, (), generator=generator)) for n in shape)
-            box = (slice(z, z + side), slice(y, y + side), slice(x, x + side))
-            found["seen"].append(seen[box])
-            found["target"].append(scene.truth[box])
-        stacked = {name: torch.stack(some)[:, None] for name, some in found.items()}
-        weights = {"kept": emphasis * own, "hidden": emphasis * (1 - own)}
-        return stacked | {name: value.expand(_CROPS_OF_SCENE, 1, *value.shape) for name, value in weights.items()}
+        z, y, x = (int(torch.randint(n - side + 1, (), generator=generator)) for n in shape)
+        box = (slice(z, z + side), slice(y, y + side), slice(x, x + side))
+        turns = keeping(scene.wedge)
+        turn = turns[int(torch.randint(len(turns), (), generator=generator))]
+        return {
+            "seen": turn.apply(seen[box]).contiguous(),
+            "target": turn.apply(scene.truth[box]).contiguous(),
+            "kept": emphasis * own,
+            "hidden": emphasis * (1 - own),
+        }
 
 
 class ScenesTask:

@@ -67,7 +67,7 @@ def trained(options: WedgeOptions, steps: int, stop_at: int | None = None) -> di
             learned = Learned({NAME: new_network(options)}, options, torch.device("cpu"))
         if stored is not None:
             learned.load_tensors(stored)
-        task = WedgeTask(learned, [block], options, 0, Practice(0, 2, 16, 24) if options.batch > 2 else None)
+        task = WedgeTask(learned, [block], options, 0, Practice(0, 2, 16) if options.batch > 2 else None)
         for report in Trainer(task, learned, options, steps=steps, seed=0, record=record).run():
             if report.step == until:
                 assert task.renews_at(report.step)

@@ -1,0 +1,159 @@
+"""A tomogram's row as the correction reads it: its two halves, or one map, and how its blocks are to be cut."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cryobridge.core.tomogram import VolumeBlock, Wedge, blocks, wedge_weight
+from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.kinds.tomo.correct import LARGEST_BLOCK
+from cryobridge.wrappers.formats.mrc_header import MrcHeader
+from cryobridge.wrappers.tomograms.table import Tomogram
+from cryobridge.wrappers.tomograms.volumes import TomogramVolume, sides, volume_paths
+
+_MARGIN = 32
+_LARGEST_WHOLE = 256
+_EMPTY = 1e-6
+"""Of the power: a wedge with less in it was emptied by a filter of the whole volume, as only simulated ones are."""
+_THINNEST = 16
+
+
+@dataclass(frozen=True)
+class HalvesOfTomogram:
+    """Both halves of a tomogram, open; the same file twice where there is one map only."""
+
+    tomogram: Tomogram
+    even: TomogramVolume
+    odd: TomogramVolume
+    wedge: Wedge
+
+    @property
+    def paired(self) -> bool:
+        """Whether there are two."""
+        return self.even is not self.odd
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x)."""
+        return self.even.shape
+
+    @property
+    def header(self) -> MrcHeader:
+        """Where the tomogram lies."""
+        return self.even.header
+
+    def block(self, block: VolumeBlock, device: torch.device) -> tuple[Tensor, Tensor]:
+        """What is read of a block, of the even and of the odd half, float32."""
+        even = torch.from_numpy(self.even.mirrored(block.read)).to(device)
+        return even, (torch.from_numpy(self.odd.mirrored(block.read)).to(device) if self.paired else even)
+
+
+@contextlib.contextmanager
+def opened_halves(tomogram: Tomogram, wedge: Wedge) -> Iterator[HalvesOfTomogram]:
+    """Open a row.
+
+    Raises
+    ------
+    InputInvalid
+        If a file cannot be read, halves differ in size, or the tomogram is too thin to tell a wedge in.
+    """
+    with contextlib.ExitStack() as stack:
+        if tomogram.half1 is not None and tomogram.half2 is not None:
+            even = stack.enter_context(TomogramVolume(tomogram, (tomogram.half1,)))
+            odd = stack.enter_context(TomogramVolume(tomogram, (tomogram.half2,)))
+            if even.shape != odd.shape:
+                raise InputInvalid(
+                    f"{odd.path}: has {sides(odd.shape)} voxels, {even.path} has {sides(even.shape)}; halves of one "
+                    "tomogram are of one size"
+                )
+        else:
+            even = odd = stack.enter_context(TomogramVolume(tomogram, volume_paths(tomogram)))
+        if min(even.shape) < _THINNEST:
+            axis = "zyx"[even.shape.index(min(even.shape))]
+            raise InputInvalid(
+                f"{even.path}: is {min(even.shape)} voxels thick along {axis}, and {_THINNEST} are needed; give a "
+                "tomogram that is not trimmed so closely"
+            )
+        yield HalvesOfTomogram(tomogram, even, odd, wedge)
+
+
+def wedge_of(tomogram: Tomogram, tilt_min_deg: float | None, tilt_max_deg: float | None) -> Wedge:
+    """The measured sectors of a row: as given, else by its list of tilts, else by its range, else -60 to 60 degrees.
+
+    Raises
+    ------
+    InputInvalid
+        If its lowest tilt is not below its highest.
+    """
+    if tilt_min_deg is None and tilt_max_deg is None and tomogram.tilt_angles_deg is not None:
+        try:
+            return Wedge.of_tilts(tomogram.tilt_angles_deg)
+        except ValueError as error:
+            raise InputInvalid(f"{tomogram.source}: row {tomogram.row + 1}: {error}; mend its tilt angles") from error
+    low, high = (
+        next(value for value in (given, of_row, usual) if value is not None)
+        for given, of_row, usual in (
+            (tilt_min_deg, tomogram.tilt_min_deg, -60.0),
+            (tilt_max_deg, tomogram.tilt_max_deg, 60.0),
+        )
+    )
+    try:
+        return Wedge.of_range(low, high)
+    except ValueError as error:
+        raise InputInvalid(
+            f"{tomogram.source}: row {tomogram.row + 1}: tilts from {low:g} to {high:g} degrees are no range; correct "
+            "'rlnTiltMin' and 'rlnTiltMax'"
+        ) from error
+
+
+def blocks_of(halves: HalvesOfTomogram, factor: int) -> tuple[list[VolumeBlock], int]:
+    """The blocks that a tomogram is corrected in, and their margin; a periodic one is taken whole, without margin.
+
+    What is read of a block has sides that divide by 8 times the factor.
+    """
+    unit = 8 * factor
+    if is_periodic(halves) and all(side % unit == 0 for side in halves.shape):
+        z, y, x = ((0, side) for side in halves.shape)
+        return [VolumeBlock((z, y, x), (z, y, x))], 0
+    side = LARGEST_BLOCK - 2 * _MARGIN
+    cut = blocks(halves.shape, (side,) * 3, (_MARGIN,) * 3)
+    return [VolumeBlock(one.kept, _in_units(one, unit)) for one in cut], _MARGIN
+
+
+def is_periodic(halves: HalvesOfTomogram) -> bool:
+    """Whether the wedge is empty in the whole volume's own transform, so that its faces join without a seam."""
+    if max(halves.shape) > _LARGEST_WHOLE:
+        return False
+    whole = torch.from_numpy(halves.even.sections(0, halves.shape[0]))
+    power = torch.fft.rfftn(whole - whole.mean()).abs().square()
+    outside = power[wedge_weight(halves.wedge, whole.shape) == 0].sum()
+    return float(outside / power.sum().clamp(min=1e-30)) < _EMPTY
+
+
+def _in_units(block: VolumeBlock, unit: int) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    z, y, x = ((start, start + -(-(stop - start) // unit) * unit) for start, stop in block.read)
+    return z, y, x
+
+
+def middle_first(cut: list[VolumeBlock], shape: tuple[int, int, int]) -> list[VolumeBlock]:
+    """Blocks by how near to the middle of the tomogram they are, where the specimen most likely is."""
+
+    def distance(block: VolumeBlock) -> float:
+        spans = zip(block.kept, shape, strict=True)
+        return sum(((start + stop - side) / side) ** 2 for (start, stop), side in spans)
+
+    return sorted(cut, key=distance)
+
+
+def voxel_count(block: VolumeBlock) -> int:
+    """Voxels that are read of a block."""
+    count = 1
+    for start, stop in itertools.chain(block.read):
+        count *= stop - start
+    return count
