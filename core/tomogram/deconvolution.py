@@ -82,7 +82,8 @@ def wiener_curve(parameters: DeconvolutionFilter, part_of_nyquist: Tensor) -> Te
     ctf = ctf_curve(parameters, at)
     if parameters.phase_flipped:
         ctf = ctf.abs()
-    return ctf / (ctf.square() + 1.0 / snr)
+    found: Tensor = ctf / (ctf.square() + 1.0 / snr)
+    return found
 
 
 def deconvolution_weight(
@@ -107,7 +108,8 @@ def filtered_by(volume: Tensor, weight: Tensor) -> Tensor:
     """A volume (z, y, x) whose transform is multiplied by half a filter (z, y, x // 2 + 1); float32."""
     spectrum = torch.fft.rfftn(volume.float())
     spectrum *= weight
-    return torch.fft.irfftn(spectrum, s=volume.shape)
+    found: Tensor = torch.fft.irfftn(spectrum, s=volume.shape)
+    return found
 
 
 def deconvolution_blocks(
