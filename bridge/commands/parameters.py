@@ -127,13 +127,14 @@ def argument(name: str, field: FieldDescription) -> click.Argument:
 
 def output_option(kind: KindDescription) -> click.Option:
     """The folder for the result, under every name that the kind knows it by."""
+    default = kind.output_default
+    # A default of None is one to click: it would be as if the folder need not be given.
+    given: dict[str, Any] = {"required": True} if default is None else {"default": default}
     made = KindOption(
         ["-o", "--output", *(f"--{with_dashes(name)}" for name in kind.output_names)],
         type=click.Path(path_type=Path),
-        required=kind.output_default is None,
-        default=kind.output_default,
-        help="folder for the result; it is made"
-        + ("" if kind.output_default is None else f"  [default: {kind.output_default}]"),
+        help="folder for the result; it is made" + ("" if default is None else f"  [default: {default}]"),
+        **given,
     )
     made.section = INPUTS
     return made

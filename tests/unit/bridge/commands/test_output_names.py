@@ -23,5 +23,5 @@ def test_a_kinds_own_name_of_the_folder_is_taken(name: str) -> None:
 
 def test_without_a_name_it_is_the_kinds_default() -> None:
     assert output_of("tomo.deconv", "t.star") == Path("deconv")
-    with pytest.raises(click.MissingParameter, match="--output"):
+    with pytest.raises(click.MissingParameter, match="output"):
         output_of("map.whiten", "map.mrc")
