@@ -10,6 +10,7 @@ import torch
 from support.tomogram_tables import tomograms
 
 from cryobridge.bridge.worker.jobs.runner import JobSteps, run_job
+from cryobridge.bridge.worker.tomograms import row_steps
 from cryobridge.bridge.worker.tomograms.made_notes import NOTES_NAME
 from cryobridge.schemas.errors import InputInvalid
 
@@ -80,3 +81,18 @@ def test_a_job_of_other_options_does_not_go_on_with_it(tmp_path: Path) -> None:
     interrupted(steps_of(star, out), "tomo2: measuring")
     with pytest.raises(InputInvalid, match="another, unfinished job"):
         finished(steps_of(star, out, z_crop=0.1))
+
+
+def test_a_table_of_the_users_that_cannot_be_written_to_costs_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, *_: object) -> None:
+        raise InputInvalid(f"{path}: cannot be written: Read-only file system")
+
+    monkeypatch.setattr(row_steps, "update_table", refused)
+    star, out = tomograms(tmp_path), tmp_path / "out"
+    before = star.read_bytes()
+    result, _ = finished(steps_of(star, out))
+    assert any("Read-only file system: only the table in the output folder" in line for line in result["statements"])
+    assert star.read_bytes() == before
+    assert "tomo1_mask.mrc" in (out / "tomograms.star").read_text()
