@@ -28,7 +28,7 @@ from .volume_blocks import VolumeBlock, blocks, mirrored_places
 _POINTS = 2048
 """Of the curve from 0 to Nyquist, between which the filter is interpolated."""
 _LEAST_SNR = 1e-6
-_LEAST_MARGIN, _WHOLE_MARGIN = 16, 48
+_LEAST_MARGIN, _WHOLE_MARGIN = 32, 48
 """Voxels beyond a block, and beyond the whole where it is one block."""
 
 
@@ -124,7 +124,7 @@ def deconvolution_blocks(
     chunk
         Longest side of a block; all at once without one.
     overlap_rate
-        By which part of its side a block is read larger, half of it at each end, but never less than 16 voxels: with
+        By which part of its side a block is read larger, half of it at each end, but never less than 32 voxels: with
         these, and one scale for all, blocks of noise have the gain of the whole within a thousandth.
     """
     if chunk is None:

@@ -125,5 +125,5 @@ class TomoDeconvJob(Job):
         """A chunk before and after on the host; on the device its transform and the filter, and what makes that."""
         largest = LARGEST_BLOCK
         if self.options.chunk_size is not None:
-            largest = int(self.options.chunk_size * (1 + self.options.overlap_rate)) + 32
+            largest = int(self.options.chunk_size * (1 + self.options.overlap_rate)) + 64
         return MemoryEstimate(REPORT_BYTES + block_bytes(3, box, largest), block_bytes(6, box, largest))

@@ -103,10 +103,9 @@ def test_chunks_have_the_gain_of_the_whole(chunk: int, overlap_rate: float) -> N
 
 
 def test_no_border_between_chunks_is_seen() -> None:
-    """At these the result is as near to that of the whole as anywhere; with no margin a grid would be seen."""
-    shape = (40, 120, 120)
-    volume = noise(*shape)
-    off = (deconvolved(volume, FILTER, 60) - deconvolved(volume, FILTER)).square()
-    at_borders = off[:, [59, 60]].mean() + off[:, :, [59, 60]].mean()
-    assert float((at_borders / 2).sqrt()) < 0.03
-    assert float(at_borders / 2) < 12 * float(off.mean()) + 1e-6
+    """The step across a border is that of the whole, to a hundredth or two of what the tomogram varies by."""
+    volume = noise(40, 120, 120)
+    off = deconvolved(volume, FILTER, 60) - deconvolved(volume, FILTER)
+    for one, other in ((off[:, 59], off[:, 60]), (off[:, :, 59], off[:, :, 60])):
+        assert float((one - other).square().mean().sqrt()) < 0.02
+    assert float(off.abs().max()) < 0.1
