@@ -1,6 +1,7 @@
 """Tomograms: the missing wedge, and its correction."""
 
 from .deconvolution import (
+    BlockDeconvolution,
     DeconvolutionFilter,
     ctf_curve,
     deconvolution_blocks,
@@ -9,6 +10,7 @@ from .deconvolution import (
     filtered_by,
     wiener_curve,
 )
+from .low_band import CoarseGrid, coarse_grid, coarsened, interpolated, remainder_weight
 from .mask import (
     ValueCounts,
     binned_by_2,
@@ -27,6 +29,8 @@ from .wedge import Wedge, filtered, frequencies, wedge_weight
 __all__ = [
     "AXES",
     "AxisPlan",
+    "BlockDeconvolution",
+    "CoarseGrid",
     "DeconvolutionFilter",
     "NoPosition",
     "Orientation",
@@ -40,6 +44,8 @@ __all__ = [
     "binned_by_2",
     "block_count",
     "blocks",
+    "coarse_grid",
+    "coarsened",
     "ctf_curve",
     "deconvolution_blocks",
     "deconvolution_weight",
@@ -50,6 +56,7 @@ __all__ = [
     "filtered",
     "filtered_by",
     "frequencies",
+    "interpolated",
     "keeping",
     "mask_margin",
     "mask_measures",
@@ -57,6 +64,7 @@ __all__ = [
     "moving",
     "outline_in_bins",
     "outline_plane",
+    "remainder_weight",
     "resampled",
     "resampled_along",
     "resampled_by_plan",

@@ -7,9 +7,11 @@ import struct
 from pathlib import Path
 
 import pytest
+import torch
 from support.tomogram_tables import write_table
 
-from cryobridge.bridge.worker.kinds.tomo.deconv import blocks_of
+from cryobridge.bridge.worker.kinds.tomo.deconv import steps_of
+from cryobridge.core.tomogram import DeconvolutionFilter, coarse_grid
 from cryobridge.schemas.describe import describe_kind
 from cryobridge.schemas.job import JOB_MODELS, parse_job
 from cryobridge.schemas.kinds import load_kind
@@ -30,11 +32,13 @@ def test_a_job_plans_less_than_8_GB(kind: str) -> None:
 
 def test_the_blocks_of_a_deconvolution_are_bounded_and_cover_it() -> None:
     """About 20 bytes a voxel were measured for a transform, its filter and what makes that."""
-    blocks = blocks_of(SHAPE, DeconvOptions())
-    largest = max(math.prod(stop - start for start, stop in block.read) for block in blocks)
+    steps = steps_of(SHAPE, DeconvolutionFilter(10.0, 38000.0), DeconvOptions(), torch.device("cpu"))
+    read = [block.read for block in steps.blocks] + [spans for _, spans in steps.coarse_parts]
+    largest = max(math.prod(stop - start for start, stop in spans) for spans in read)
     assert largest <= LARGEST_BLOCK**3
-    assert 40 * largest < MOST_BYTES
-    assert sum(math.prod(stop - start for start, stop in block.kept) for block in blocks) == math.prod(SHAPE)
+    coarse = math.prod(coarse_grid(SHAPE).shape)
+    assert 40 * max(largest, coarse) + 4 * coarse < MOST_BYTES
+    assert sum(math.prod(stop - start for start, stop in block.kept) for block in steps.blocks) == math.prod(SHAPE)
 
 
 def test_its_windows_are_read_out_of_a_file_larger_than_memory(tmp_path: Path) -> None:
