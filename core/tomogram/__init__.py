@@ -10,6 +10,7 @@ from .deconvolution import (
     filtered_by,
     wiener_curve,
 )
+from .empty_wedge import WedgeEvidence, angular_power, wedge_evidence
 from .low_band import CoarseGrid, coarse_grid, coarsened, interpolated, remainder_weight
 from .mask import (
     ValueCounts,
@@ -38,8 +39,10 @@ __all__ = [
     "ValueCounts",
     "VolumeBlock",
     "Wedge",
+    "WedgeEvidence",
     "all_orientations",
     "allowed_centres",
+    "angular_power",
     "axis_plan",
     "binned_by_2",
     "block_count",
@@ -69,6 +72,7 @@ __all__ = [
     "resampled_along",
     "resampled_by_plan",
     "upsampled_by_2",
+    "wedge_evidence",
     "wedge_weight",
     "wiener_curve",
 ]
