@@ -2,6 +2,7 @@
 
 from .band import cropped, reduced, restored
 from .deconvolution import (
+    BlockDeconvolution,
     DeconvolutionFilter,
     ctf_curve,
     deconvolution_blocks,
@@ -13,6 +14,7 @@ from .deconvolution import (
 from .doubled import View, Views, random_matrices, take, take_turned
 from .empty_wedge import WedgeEvidence, angular_power, wedge_evidence
 from .holdout import SECTOR_DEG, HeldOutScore, end_sectors, held_out_score
+from .low_band import CoarseGrid, coarse_grid, coarsened, interpolated, remainder_weight
 from .mask import ValueCounts, binned_by_2, mask_margin, mask_measures, outline_in_bins, outline_plane, upsampled_by_2
 from .material import Block, Evidence, agreement_of, block_of, emphasis_of, fading, joined_gain, reduction, signal_share
 from .network import DIVISOR, TwoHeadUNet
@@ -36,6 +38,8 @@ __all__ = [
     "WIDTH",
     "AxisPlan",
     "Block",
+    "BlockDeconvolution",
+    "CoarseGrid",
     "Correction",
     "CrossPower",
     "Curve",
@@ -66,6 +70,8 @@ __all__ = [
     "block_count",
     "block_of",
     "blocks",
+    "coarse_grid",
+    "coarsened",
     "corrected",
     "cropped",
     "ctf_curve",
@@ -84,6 +90,7 @@ __all__ = [
     "filtered_by",
     "frequencies",
     "held_out_score",
+    "interpolated",
     "joined_gain",
     "keeping",
     "mask_margin",
@@ -98,6 +105,7 @@ __all__ = [
     "reduced",
     "reduction",
     "rejoined",
+    "remainder_weight",
     "resampled",
     "resampled_along",
     "resampled_by_plan",

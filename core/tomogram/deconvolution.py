@@ -23,12 +23,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .volume_blocks import VolumeBlock, blocks, mirrored_places
+from .low_band import CoarseGrid, coarse_grid, coarsened, interpolated, remainder_weight
+from .volume_blocks import Spans, VolumeBlock, blocks, mirrored_places
 
 _POINTS = 2048
 """Of the curve from 0 to Nyquist, between which the filter is interpolated."""
 _LEAST_SNR = 1e-6
-_LEAST_MARGIN, _WHOLE_MARGIN = 16, 48
+_LEAST_MARGIN, _WHOLE_MARGIN = 32, 48
 """Voxels beyond a block, and beyond the whole where it is one block."""
 
 
@@ -82,20 +83,21 @@ def wiener_curve(parameters: DeconvolutionFilter, part_of_nyquist: Tensor) -> Te
     ctf = ctf_curve(parameters, at)
     if parameters.phase_flipped:
         ctf = ctf.abs()
-    return ctf / (ctf.square() + 1.0 / snr)
+    found: Tensor = ctf / (ctf.square() + 1.0 / snr)
+    return found
 
 
 def deconvolution_weight(
-    shape: tuple[int, int, int], parameters: DeconvolutionFilter, device: torch.device | None = None
+    shape: tuple[int, int, int], parameters: DeconvolutionFilter, device: torch.device | None = None, step: int = 1
 ) -> Tensor:
     """The filter on half of the transform of a volume (z, y, x), float32 (z, y, x // 2 + 1).
 
     Each axis is scaled by its own Nyquist, corners beyond it have its value, and between 2048 points the curve is
-    interpolated linearly.
+    interpolated linearly. With a `step` the volume holds every so many voxels of the one that is filtered.
     """
     z, y = (torch.fft.fftfreq(size, 0.5, device=device).square() for size in shape[:2])
     x = torch.fft.rfftfreq(shape[2], 0.5, device=device).square()
-    distance = (z[:, None, None] + y[:, None] + x).sqrt_().clamp_(max=1.0).mul_(_POINTS - 1)
+    distance = (z[:, None, None] + y[:, None] + x).sqrt_().div_(step).clamp_(max=1.0).mul_(_POINTS - 1)
     curve = wiener_curve(parameters, torch.linspace(0.0, 1.0, _POINTS, dtype=torch.float64)).float().to(distance.device)
     below = distance.floor().clamp_(max=_POINTS - 2)
     part = distance.sub_(below)
@@ -107,24 +109,87 @@ def filtered_by(volume: Tensor, weight: Tensor) -> Tensor:
     """A volume (z, y, x) whose transform is multiplied by half a filter (z, y, x // 2 + 1); float32."""
     spectrum = torch.fft.rfftn(volume.float())
     spectrum *= weight
-    return torch.fft.irfftn(spectrum, s=volume.shape)
+    found: Tensor = torch.fft.irfftn(spectrum, s=volume.shape)
+    return found
+
+
+class BlockDeconvolution:
+    """A tomogram deconvolved block by block, or as one block.
+
+    A transform takes what it gets for periodic, which would bring the top into the bottom: the tomogram is mirrored at
+    its borders instead, and blocks are read with a margin. The filter's low end reaches farther than any margin, so
+    where there are several blocks the lowest frequencies are done first, for all of the tomogram on a coarse grid. The
+    scale is for whoever puts the blocks together to find, one for all.
+
+    Parameters
+    ----------
+    shape
+        Of the tomogram, (z, y, x).
+    parameters
+        Of the filter.
+    chunk
+        Longest side of a block; all at once without one.
+    overlap_rate
+        By which part of its side a block is read larger, half of it at each end, but never less than 32 voxels.
+    device
+        To compute on.
+
+    Attributes
+    ----------
+    coarse_parts
+        What is to be read for the coarse grid, part by part: (part of the grid, what of the mirrored tomogram).
+    blocks
+        What is to be read and made then.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        parameters: DeconvolutionFilter,
+        chunk: int | None = None,
+        overlap_rate: float = 0.25,
+        device: torch.device | None = None,
+    ) -> None:
+        self._parameters, self._device = parameters, device or torch.device("cpu")
+        self.blocks = deconvolution_blocks(shape, chunk, overlap_rate)
+        self.coarse_parts: list[tuple[Spans, Spans]] = []
+        self._weight: Tensor | None = None
+        self._grid: CoarseGrid | None = None
+        if chunk is not None and len(self.blocks) > 1:
+            self._grid = coarse_grid(shape)
+            side = max(8, chunk // self._grid.step)
+            parts = blocks(self._grid.shape, (side,) * 3, (0, 0, 0))
+            self.coarse_parts = [(part.kept, self._grid.read(part.kept)) for part in parts]
+            self._coarse = torch.zeros(self._grid.shape)
+
+    def take_coarse(self, part: Spans, read: Tensor) -> None:
+        """Take what was read for a part of the coarse grid."""
+        z, y, x = (slice(*span) for span in part)
+        if self._grid is not None:
+            self._coarse[z, y, x] = coarsened(read.to(self._device), self._grid).cpu()
+
+    def filter_coarse(self) -> None:
+        """Filter the coarse grid, once all of it was taken."""
+        if self._grid is not None:
+            coarse = self._coarse.to(self._device)
+            weight = deconvolution_weight(self._grid.shape, self._parameters, self._device, self._grid.step)
+            self._coarse = filtered_by(coarse, weight)
+
+    def filtered(self, block: VolumeBlock, read: Tensor) -> Tensor:
+        """What is kept of a block that was read, (z, y, x) float32 on the device."""
+        if self._weight is None:
+            sides = (read.shape[0], read.shape[1], read.shape[2])
+            self._weight = deconvolution_weight(sides, self._parameters, self._device)
+            if self._grid is not None:
+                self._weight *= remainder_weight(sides, self._grid, self._device)
+        found = filtered_by(read.to(self._device), self._weight)[block.inside]
+        return found if self._grid is None else found + interpolated(self._coarse, self._grid, block.kept)
 
 
 def deconvolution_blocks(
     shape: tuple[int, int, int], chunk: int | None = None, overlap_rate: float = 0.25
 ) -> list[VolumeBlock]:
-    """The blocks that a tomogram (z, y, x) is deconvolved in, to be read with the tomogram mirrored at its borders.
-
-    Parameters
-    ----------
-    shape
-        Of the tomogram.
-    chunk
-        Longest side of a block; all at once without one.
-    overlap_rate
-        By which part of its side a block is read larger, half of it at each end, but never less than 16 voxels: with
-        these, and one scale for all, blocks of noise have the gain of the whole within a thousandth.
-    """
+    """The blocks of a `BlockDeconvolution`, all read in one size."""
     if chunk is None:
         return list(blocks(shape, shape, (_WHOLE_MARGIN,) * 3, fast=True))
     margin = max(_LEAST_MARGIN, math.ceil(chunk * overlap_rate / 2))
@@ -136,20 +201,24 @@ def deconvolved(
 ) -> Tensor:
     """A tomogram (z, y, x), deconvolved, with the mean and the deviation that it had; float32, on its device.
 
-    A transform takes the tomogram for periodic, which would bring its top into its bottom: it is mirrored at its
-    borders instead. The scale is one for all blocks.
+    See `BlockDeconvolution` for the parameters.
     """
     shape = (volume.shape[0], volume.shape[1], volume.shape[2])
+
+    def read(spans: Spans) -> Tensor:
+        found = volume.float()
+        for axis, (start, stop) in enumerate(spans):
+            found = found.index_select(axis, mirrored_places(start, stop, shape[axis]).to(volume.device))
+        return found
+
+    steps = BlockDeconvolution(shape, parameters, chunk, overlap_rate, volume.device)
+    for part, spans in steps.coarse_parts:
+        steps.take_coarse(part, read(spans))
+    steps.filter_coarse()
     found = torch.empty(shape, device=volume.device)
-    weight = None
-    for block in deconvolution_blocks(shape, chunk, overlap_rate):
-        read = volume.float()
-        for axis, (start, stop) in enumerate(block.read):
-            read = read.index_select(axis, mirrored_places(start, stop, shape[axis]).to(volume.device))
-        if weight is None:
-            weight = deconvolution_weight((read.shape[0], read.shape[1], read.shape[2]), parameters, volume.device)
+    for block in steps.blocks:
         z, y, x = (slice(*span) for span in block.kept)
-        found[z, y, x] = filtered_by(read, weight)[block.inside]
+        found[z, y, x] = steps.filtered(block, read(block.read))
     before, after = volume.double(), found.double()
     gain = before.std(correction=0) / after.std(correction=0).clamp_min(1e-30)
     return ((after - after.mean()) * gain + before.mean()).float()

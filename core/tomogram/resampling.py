@@ -60,7 +60,8 @@ def resampled_along(volume: Tensor, axis: int, size: int) -> Tensor:
             nyquist *= 0.5
         else:
             nyquist.copy_((2.0 * nyquist.real).to(nyquist.dtype))
-    return torch.fft.irfft(kept, n=size, dim=axis).mul_(size / old)
+    found: Tensor = torch.fft.irfft(kept, n=size, dim=axis).mul_(size / old)
+    return found
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,8 @@ def tell_tables(
 ) -> None:
     """Write the table with the columns of the result into the folder, and into the user's own if that is wanted.
 
+    That the user's own cannot be written to is said, and costs no result.
+
     Raises
     ------
     InputInvalid
@@ -122,8 +124,7 @@ def tell_tables(
         at = folder.path / name
         folder.write_data(name, table.with_values(_values(context, table, results, at), at=at))
         if update_star:
-            update_table(table.path, _values(context, table, results, table.path), table)
-            folder.log(f"set the columns of this job in {table.path}")
+            _tell_user(context, table, results)
     end_list(context, results)
 
 
@@ -138,6 +139,15 @@ def end_list(context: Context, results: RowResults) -> None:
     if results.failed:
         raise InputInvalid(_failures(results))
     MadeNotes(context.folder).drop()
+
+
+def _tell_user(context: Context, table: TomogramTable, results: RowResults) -> None:
+    try:
+        update_table(table.path, _values(context, table, results, table.path), table)
+    except InputInvalid as error:
+        context.folder.remark([f"{error}: only the table in the output folder has the columns of this job."])
+    else:
+        context.folder.log(f"set the columns of this job in {table.path}")
 
 
 def _within_list(task: RowTask, number: int, count: int) -> RowSteps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, model_validator
@@ -73,7 +74,9 @@ class TomoExtractJob(Job):
 
     kind: Literal["tomo.extract"] = "tomo.extract"
     inputs: TomogramTableInputs
-    output: OutputFolder = Field(validation_alias=AliasChoices("output", "output_dir", "subtomo_folder"))
+    output: OutputFolder = Field(
+        Path("subtomo"), validation_alias=AliasChoices("output", "output_dir", "subtomo_folder")
+    )
     options: ExtractOptions = Field(default_factory=ExtractOptions)
 
     def memory(self, box: int, device: str) -> MemoryEstimate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import AliasChoices, Field
@@ -41,7 +42,9 @@ class TomoResizeJob(Job):
 
     kind: Literal["tomo.resize"] = "tomo.resize"
     inputs: TomogramTableInputs
-    output: OutputFolder = Field(validation_alias=AliasChoices("output", "output_dir", "out_folder"))
+    output: OutputFolder = Field(
+        Path("tomograms_resized"), validation_alias=AliasChoices("output", "output_dir", "out_folder")
+    )
     options: ResizeOptions = Field(default_factory=ResizeOptions)
 
     def memory(self, box: int, device: str) -> MemoryEstimate:

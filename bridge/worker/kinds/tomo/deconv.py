@@ -9,13 +9,7 @@ from pathlib import Path
 
 import torch
 
-from cryobridge.core.tomogram import (
-    DeconvolutionFilter,
-    VolumeBlock,
-    deconvolution_blocks,
-    deconvolution_weight,
-    filtered_by,
-)
+from cryobridge.core.tomogram import BlockDeconvolution, DeconvolutionFilter, deconvolution_blocks
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.tomo.deconv import LARGEST_BLOCK, OWN_CHUNK, DeconvOptions, TomoDeconvJob
 from cryobridge.wrappers.formats.value_statistics import RunningStatistics
@@ -136,19 +130,20 @@ def _deconvolved(
         if before.deviation == 0:
             raise InputInvalid(f"{volume.path}: all voxels have the value {before.mean:g}; give a tomogram")
         kind = stored_type(volume.header.dtype) if options.output_type == "input" else options.output_type
-        parts = blocks_of(volume.shape, options)
-        weight, after = None, RunningStatistics()
+        steps = steps_of(volume.shape, parameters, options, context.device)
+        count, after = len(steps.coarse_parts) + len(steps.blocks), RunningStatistics()
+        for number, (part, spans) in enumerate(steps.coarse_parts):
+            steps.take_coarse(part, torch.from_numpy(volume.mirrored(spans)))
+            yield Progress(f"lowest frequencies, part {number + 1} of {len(steps.coarse_parts)}", 0.9 * number / count)
+        steps.filter_coarse()
         with context.folder.writing(name) as descriptor:
             writer = VolumeWriter(descriptor, volume.header, kind, name, scaled_later=True)
-            for number, block in enumerate(parts):
-                read = torch.from_numpy(volume.mirrored(block.read)).to(context.device)
-                if weight is None:
-                    sides = (read.shape[0], read.shape[1], read.shape[2])
-                    weight = deconvolution_weight(sides, parameters, context.device)
-                kept = filtered_by(read, weight)[block.inside].cpu().numpy()
+            for number, block in enumerate(steps.blocks):
+                kept = steps.filtered(block, torch.from_numpy(volume.mirrored(block.read))).cpu().numpy()
                 after.add(kept)
                 writer.put(block.kept[0][0], block.kept[1][0], block.kept[2][0], kept)
-                yield Progress(f"part {number + 1} of {len(parts)}", 0.9 * (number + 1) / len(parts))
+                done = len(steps.coarse_parts) + number + 1
+                yield Progress(f"part {number + 1} of {len(steps.blocks)}", 0.9 * done / count)
             found = after.found()
             gain = before.deviation / max(found.deviation, 1e-30)
             writer.finish(gain, before.mean - gain * found.mean)
@@ -157,19 +152,20 @@ def _deconvolved(
         files=[name],
         values={"rlnSnrFalloff": f"{parameters.snr_falloff:.6f}", "rlnDeconvStrength": f"{parameters.strength:.6f}"},
         paths={"rlnDeconvTomoName": name},
-        numbers={"gain": gain, "parts": len(parts), **asdict(parameters)},
+        numbers={"gain": gain, "parts": len(steps.blocks), **asdict(parameters)},
         remarks=[clipped] if writer.clipped else [],
     )
 
 
-def blocks_of(shape: tuple[int, int, int], options: DeconvOptions) -> list[VolumeBlock]:
+def steps_of(
+    shape: tuple[int, int, int], parameters: DeconvolutionFilter, options: DeconvOptions, device: torch.device
+) -> BlockDeconvolution:
     """The blocks of a tomogram (z, y, x): as asked for, else all at once where that is no more than a large chunk."""
-    if options.chunk_size is not None:
-        return deconvolution_blocks(shape, options.chunk_size, options.overlap_rate)
     whole = deconvolution_blocks(shape)
-    if math.prod(stop - start for start, stop in whole[0].read) <= LARGEST_BLOCK**3:
-        return whole
-    return deconvolution_blocks(shape, OWN_CHUNK, options.overlap_rate)
+    chunk = options.chunk_size
+    if chunk is None and math.prod(stop - start for start, stop in whole[0].read) > LARGEST_BLOCK**3:
+        chunk = OWN_CHUNK
+    return BlockDeconvolution(shape, parameters, chunk, options.overlap_rate, device)
 
 
 def _report(job: TomoDeconvJob, folder: Path, results: RowResults, remarks: Sequence[str]) -> Report:

@@ -61,7 +61,8 @@ def run(job: TomoExtractJob, context: Context) -> JobSteps:
 
 def _tasks(job: TomoExtractJob, context: Context, chosen: Sequence[Tomogram]) -> tuple[list[RowTask], list[str]]:
     """What is to be done, every header looked at before anything takes time."""
-    options, tasks, remarks = job.options, [], []
+    options, tasks = job.options, []
+    remarks: list[str] = []
     for tomogram in chosen:
         paths = volume_paths(tomogram, deconvolved=options.use_deconv_tomo)
         with TomogramVolume(tomogram, paths) as volume, opened_mask(tomogram, volume.shape):

@@ -63,7 +63,8 @@ def run(job: TomoResizeJob, context: Context) -> JobSteps:
 
 def _tasks(job: TomoResizeJob, context: Context, chosen: Sequence[Tomogram]) -> tuple[list[RowTask], list[str]]:
     """What is to be done, every header looked at before anything takes time."""
-    tasks, remarks = [], []
+    tasks: list[RowTask] = []
+    remarks: list[str] = []
     for tomogram in chosen:
         files = _files(tomogram)
         for label, path in files.items():

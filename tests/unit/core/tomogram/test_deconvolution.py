@@ -100,3 +100,14 @@ def test_chunks_have_the_gain_of_the_whole(chunk: int, overlap_rate: float) -> N
         gain = float((parts[z, y, x] * wanted).sum() / wanted.square().sum())
         assert gain == pytest.approx(1.0, abs=0.01)
         assert float((parts[z, y, x] - wanted).std() / wanted.std()) < 0.05
+
+
+def test_no_border_between_chunks_is_seen_even_on_a_slope() -> None:
+    """Frequencies below those that a chunk resolves are where chunks differ from the whole."""
+    volume = noise(40, 160, 160) + torch.linspace(-3, 3, 160)
+    volume += 4 * torch.cos(torch.arange(160.0) / 30)[:, None]
+    whole = deconvolved(volume, FILTER)
+    off = deconvolved(volume, FILTER, 80, 0.8) - whole
+    for one, other in ((off[:, 79], off[:, 80]), (off[:, :, 79], off[:, :, 80])):
+        assert float((one - other).square().mean().sqrt()) < 0.03 * float(whole.std())
+    assert float(off.std()) < 0.03 * float(whole.std())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryobridge.core.tomogram import block_count, blocks, fast_length
@@ -12,6 +12,7 @@ from cryobridge.core.tomogram import block_count, blocks, fast_length
 sizes = st.tuples(*(st.integers(1, 20) for _ in range(3)))
 
 
+@settings(deadline=None)
 @given(sizes, sizes, st.tuples(*(st.integers(0, 5) for _ in range(3))), st.booleans())
 def test_every_voxel_is_kept_once(
     shape: tuple[int, int, int], side: tuple[int, int, int], margin: tuple[int, int, int], fast: bool

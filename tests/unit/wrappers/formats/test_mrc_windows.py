@@ -10,7 +10,7 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryobridge.schemas.errors import InputInvalid
@@ -47,6 +47,7 @@ def test_a_window_is_what_the_volume_holds_there(tmp_path: Path, dtype: str, axe
         np.testing.assert_array_equal(np.concatenate([slab for _, slab in windows.slabs(2)]), whole)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_runs_cover_a_window_once_and_in_order(data: st.DataObject) -> None:
     shape = tuple(data.draw(st.integers(1, 5)) for _ in range(3))
