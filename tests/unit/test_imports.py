@@ -25,7 +25,7 @@ CORE_LAYERS = (
     {"fourier", "nets", "training", "particles"},
     {"directional", "volume"},
     {"relion", "phantoms", "subspace", "landscape"},
-    {"correction", "latent"},
+    {"correction", "latent", "tomogram"},
     {"diagnosis"},
 )
 """Packages of `core`, lowest first: each may import those of the layers below its own."""
