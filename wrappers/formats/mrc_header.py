@@ -199,6 +199,47 @@ def stack_header_bytes(
     return bytes(raw)
 
 
+MODE_OF = {"float32": 2, "float16": 12, "int8": 0}
+"""Of the types that volumes are written in."""
+
+
+def volume_header_bytes(like: MrcHeader, dtype: str, statistics: StackStatistics) -> bytes:
+    """The header of a little-endian volume that lies where another does, in its order of axes.
+
+    Parameters
+    ----------
+    like
+        Gives shape, order of axes, voxel size and position.
+    dtype
+        "float32", "float16" or "int8".
+    statistics
+        Of all its voxels as they are stored.
+    """
+    sections, rows, columns = like.stored_shape
+    z, y, x = like.transposition
+    start = {stored: like.position.start[axis] for axis, stored in enumerate((z, y, x))}
+    raw = bytearray(HEADER_BYTES)
+    struct.pack_into("<4i", raw, 0, columns, rows, sections, MODE_OF[dtype])
+    struct.pack_into("<3i", raw, 16, start[2], start[1], start[0])
+    shape = like.shape
+    struct.pack_into("<3i", raw, 28, *reversed(shape))
+    edges_A = [size * voxel_A for size, voxel_A in zip(shape, like.voxel_size_A, strict=True)]
+    struct.pack_into("<6f", raw, 40, *reversed(edges_A), 90.0, 90.0, 90.0)
+    struct.pack_into("<3i", raw, 64, *like.axes)
+    struct.pack_into("<3f", raw, 76, statistics.least, statistics.most, statistics.mean)
+    struct.pack_into("<2i", raw, 88, 1, 0)
+    struct.pack_into("<i", raw, 108, 20140)
+    if dtype == "int8":
+        # Programs that follow IMOD ask here whether bytes have a sign.
+        struct.pack_into("<2i", raw, 152, _IMOD_STAMP, _IMOD_SIGNED_BYTES)
+    struct.pack_into("<3f", raw, 196, *reversed(like.position.origin_A))
+    raw[208:216] = b"MAP \x44\x44\x00\x00"
+    struct.pack_into("<f", raw, 216, statistics.deviation)
+    struct.pack_into("<i", raw, 220, 1)
+    raw[224:304] = b"cryobridge".ljust(80)
+    return bytes(raw)
+
+
 def _transposition(axes: tuple[int, int, int]) -> tuple[int, int, int]:
     stored = (axes[2], axes[1], axes[0])
     return (stored.index(3), stored.index(2), stored.index(1))

@@ -1,0 +1,115 @@
+"""Contrast of a tomogram brought back at low resolution: a Wiener filter with a CTF of one defocus and a model SNR.
+
+The filter is that of Warp, with the parameters of IsoNet's `deconv`: for x, the spatial frequency in parts of Nyquist,
+
+    highpass = 1 - cos(pi min(1, x / highpass_nyquist))
+    SNR = exp(-100 snr_falloff x / pixel_size_A) 10^strength highpass + 1e-6
+    W = CTF / (CTF^2 + 1 / SNR)
+
+Warp and its followers have 10^(3 strength): a strength of 3 here is 1 there.
+
+References
+----------
+Tegunov & Cramer, "Real-time cryo-electron microscopy data preprocessing with Warp", Nat. Methods 16 (2019),
+doi:10.1038/s41592-019-0580-y; Liu et al., "Isotropic reconstruction for electron tomography with deep learning",
+Nat. Commun. 13 (2022), doi:10.1038/s41467-022-33957-8.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_POINTS = 2048
+"""Of the curve from 0 to Nyquist, between which the filter is interpolated."""
+_LEAST_SNR = 1e-6
+
+
+@dataclass(frozen=True)
+class DeconvolutionFilter:
+    """What decides the filter.
+
+    Attributes
+    ----------
+    defocus_A
+        Underfocus positive, of the tilt of 0 degrees.
+    phase_shift_deg
+        Of a phase plate.
+    snr_falloff, strength, highpass_nyquist
+        The model of the SNR: how fast it falls with frequency, its level (decades), and below which part of Nyquist it
+        is taken away.
+    phase_flipped
+        Whether the tilts' phases were flipped before: the CTF's absolute value is taken.
+    """
+
+    pixel_size_A: float
+    defocus_A: float
+    voltage_kV: float = 300.0
+    cs_mm: float = 2.7
+    amplitude_contrast: float = 0.07
+    phase_shift_deg: float = 0.0
+    snr_falloff: float = 1.0
+    strength: float = 1.0
+    highpass_nyquist: float = 0.02
+    phase_flipped: bool = False
+
+
+def ctf_curve(parameters: DeconvolutionFilter, part_of_nyquist: Tensor) -> Tensor:
+    """The CTF at frequencies in parts of Nyquist, float64, positive at low ones so that contrast stays as it is."""
+    volt = 1e3 * parameters.voltage_kV
+    wavelength_A = 12.2643247 / math.sqrt(volt * (1.0 + 0.978466e-6 * volt))
+    squared = (part_of_nyquist.double() / (2.0 * parameters.pixel_size_A)).square()
+    aberration = wavelength_A**3 * 1e7 * parameters.cs_mm * squared.square()
+    chi = (math.pi / 2) * (aberration - 2.0 * wavelength_A * parameters.defocus_A * squared)
+    chi = chi - math.radians(parameters.phase_shift_deg)
+    amplitude = parameters.amplitude_contrast
+    return amplitude * chi.cos() - math.sqrt(1.0 - amplitude**2) * chi.sin()
+
+
+def wiener_curve(parameters: DeconvolutionFilter, part_of_nyquist: Tensor) -> Tensor:
+    """The filter's value at frequencies in parts of Nyquist, float64 of the same shape."""
+    at = part_of_nyquist.double()
+    highpass = 1.0 - torch.cos(math.pi * (at / parameters.highpass_nyquist).clamp(max=1.0))
+    falloff = torch.exp(-100.0 * parameters.snr_falloff * at / parameters.pixel_size_A)
+    snr = falloff * 10.0**parameters.strength * highpass + _LEAST_SNR
+    ctf = ctf_curve(parameters, at)
+    if parameters.phase_flipped:
+        ctf = ctf.abs()
+    return ctf / (ctf.square() + 1.0 / snr)
+
+
+def deconvolution_weight(
+    shape: tuple[int, int, int], parameters: DeconvolutionFilter, device: torch.device | None = None
+) -> Tensor:
+    """The filter on half of the transform of a volume (z, y, x), float32 (z, y, x // 2 + 1).
+
+    Each axis is scaled by its own Nyquist, corners beyond it have its value, and between 2048 points the curve is
+    interpolated linearly.
+    """
+    z, y = (torch.fft.fftfreq(size, 0.5, device=device).square() for size in shape[:2])
+    x = torch.fft.rfftfreq(shape[2], 0.5, device=device).square()
+    distance = (z[:, None, None] + y[:, None] + x).sqrt_().clamp_(max=1.0).mul_(_POINTS - 1)
+    curve = wiener_curve(parameters, torch.linspace(0.0, 1.0, _POINTS, dtype=torch.float64)).float().to(distance.device)
+    below = distance.floor().clamp_(max=_POINTS - 2)
+    part = distance.sub_(below)
+    at = below.long()
+    return torch.lerp(curve[at], curve[at + 1], part)
+
+
+def filtered_by(volume: Tensor, weight: Tensor) -> Tensor:
+    """A volume (z, y, x) whose transform is multiplied by half a filter (z, y, x // 2 + 1); float32."""
+    spectrum = torch.fft.rfftn(volume.float())
+    spectrum *= weight
+    return torch.fft.irfftn(spectrum, s=volume.shape)
+
+
+def deconvolved(volume: Tensor, parameters: DeconvolutionFilter) -> Tensor:
+    """A whole tomogram (z, y, x), deconvolved, with the mean and the deviation that it had; float32."""
+    weight = deconvolution_weight((volume.shape[0], volume.shape[1], volume.shape[2]), parameters, volume.device)
+    found = filtered_by(volume, weight)
+    before, after = volume.double(), found.double()
+    gain = before.std(correction=0) / after.std(correction=0).clamp_min(1e-30)
+    return ((after - after.mean()) * gain + before.mean()).float()
