@@ -4,7 +4,7 @@ Written from the paper, the tutorial and its documented parameters, not from Iso
 """
 
 from .measured import measured_weight
-from .network import IsoNetShape, IsoNetUNet
+from .network import IsoNetShape, IsoNetUNet, Triple
 from .noise import NoiseMode, level_at, noise_volumes, noise_weight
 from .pairs import PairPlace, WedgedSubtomograms
 from .task import NETWORK, IsoNetTask, NoiseOfIteration
@@ -17,6 +17,7 @@ __all__ = [
     "NoiseMode",
     "NoiseOfIteration",
     "PairPlace",
+    "Triple",
     "WedgedSubtomograms",
     "level_at",
     "measured_weight",
