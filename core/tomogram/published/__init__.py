@@ -7,6 +7,7 @@ from .measured import measured_weight
 from .network import IsoNetShape, IsoNetUNet, Triple
 from .noise import NoiseMode, level_at, noise_volumes, noise_weight
 from .pairs import PairPlace, WedgedSubtomograms
+from .prediction import answered
 from .task import NETWORK, IsoNetTask, NoiseOfIteration
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "PairPlace",
     "Triple",
     "WedgedSubtomograms",
+    "answered",
     "level_at",
     "measured_weight",
     "noise_volumes",

@@ -64,7 +64,7 @@ class WedgedSubtomograms:
         self.measured = torch.cat([normalised(some, by_percentile=by_percentile) for some in volumes.split(_AT_ONCE)])
         self.filled = torch.empty_like(self.measured)
         self._deviations = torch.stack([one.std(correction=0) for one in self.measured])
-        self.fill(self.first_estimates())
+        self.fill_from_the_data()
 
     def __len__(self) -> int:
         """How many subtomograms there are."""
@@ -83,32 +83,30 @@ class WedgedSubtomograms:
             for orientation in self._orientations[kind]
         ]
 
-    def first_estimates(self) -> Iterator[Tensor]:
-        """What is taken for the prediction of a network that there is none of yet, (some, c, c, c) each."""
+    def fill_from_the_data(self) -> None:
+        """Fill with what is taken for the prediction of a network that there is none of yet: the data, filtered."""
         for members in self.parts():
             wedged = filtered(self.measured[members], self._weights_of(members))
-            yield normalised(wedged, by_percentile=self.by_percentile)
+            self.fill(members, normalised(wedged, by_percentile=self.by_percentile))
 
     def parts(self, most: int = _AT_ONCE) -> list[Tensor]:
         """The numbers of all subtomograms, (some,) each, as many as are looked at at a time."""
         return list(torch.arange(len(self)).split(most))
 
-    def fill(self, estimates: Iterator[Tensor]) -> None:
+    def fill(self, members: Tensor, estimates: Tensor) -> None:
         """Keep what was measured and take the rest from estimates.
 
         Parameters
         ----------
+        members
+            Numbers of some subtomograms, (some,).
         estimates
-            Of all subtomograms in turn, (some, c, c, c) each, normalised.
+            Of these, (some, c, c, c), normalised.
         """
-        start = 0
-        for some in estimates:
-            members = torch.arange(start, start + len(some))
-            measured = self.measured[members]
-            # W m + (1 - W) e, by one transform.
-            whole = some + filtered(measured - some, self._weights_of(members))
-            self.filled[members] = normalised(whole, by_percentile=self.by_percentile)
-            start += len(some)
+        measured = self.measured[members]
+        # W m + (1 - W) e, by one transform.
+        whole = estimates + filtered(measured - estimates, self._weights_of(members))
+        self.filled[members] = normalised(whole, by_percentile=self.by_percentile)
 
     def pairs(self, places: Sequence[PairPlace]) -> tuple[Tensor, Tensor]:
         """What a network is shown and what it should make of it, (b, cube, cube, cube) each.
