@@ -17,6 +17,7 @@ from cryobridge.schemas.errors import InputInvalid
 
 from ..formats.whole_file import whole_file, write_all
 from .row_choice import chosen_indices
+from .row_tilts import TILT_ANGLES, TILT_SERIES, tilts_of_row
 from .table_lock import locked_table
 from .table_paths import found_from, is_volume_name, root_of, text_of
 from .table_text import TableText, read_table_text
@@ -26,9 +27,6 @@ FULL = ("rlnMicrographName", "rlnTomoName", "rlnTomoReconstructedTomogram")
 """Columns of the whole tomogram; the first that has a file is taken."""
 HALVES = ("rlnTomoReconstructedTomogramHalf1", "rlnTomoReconstructedTomogramHalf2")
 DENOISED = ("rlnDenoisedTomoName", "rlnTomoReconstructedTomogramDenoised")
-TILT_ANGLES = "rlnTiltAngleFile"
-"""Our own column: a file of tilt angles, one a line in degrees, in our convention."""
-TILT_SERIES = "rlnTomoTiltSeriesStarFile"
 PATH_LABELS = (
     *FULL,
     *HALVES,
@@ -251,19 +249,28 @@ def _tomogram(text: TableText, number: int, path: Path) -> Tomogram:
     values = text.row(number)
     # Without its numbers it can already tell which row is meant where one of them is none.
     bare = Tomogram(number, _index(values, number), values=values, source=text.name)
+    tilts = tilts_of_row(_given(values, TILT_ANGLES), _given(values, TILT_SERIES), path)
+    tilt_min_deg, tilt_max_deg = bare.number("rlnTiltMin"), bare.number("rlnTiltMax")
+    if tilts is not None:
+        tilt_min_deg = tilts.tilt_min_deg if tilt_min_deg is None else tilt_min_deg
+        tilt_max_deg = tilts.tilt_max_deg if tilt_max_deg is None else tilt_max_deg
+    defocus_A = bare.number("rlnDefocus")
+    if defocus_A is None:
+        defocus_A = (None if tilts is None else tilts.defocus_A) or 0.0
     tomogram = replace(
         bare,
         full=_full(values, path),
         half1=_path(values, HALVES[0], path),
         half2=_path(values, HALVES[1], path),
         pixel_size_A=_pixel_size_A(bare),
-        defocus_A=bare.number("rlnDefocus") or 0.0,
+        defocus_A=defocus_A,
         voltage_kV=bare.number("rlnVoltage"),
         spherical_aberration_mm=bare.number("rlnSphericalAberration"),
         amplitude_contrast=bare.number("rlnAmplitudeContrast"),
         phase_shift_deg=bare.number("rlnPhaseShift"),
-        tilt_min_deg=bare.number("rlnTiltMin"),
-        tilt_max_deg=bare.number("rlnTiltMax"),
+        tilt_min_deg=tilt_min_deg,
+        tilt_max_deg=tilt_max_deg,
+        tilt_angles_deg=None if tilts is None else tilts.angles_deg,
         number_subtomos=_count(bare, "rlnNumberSubtomo"),
         deconv=_path(values, "rlnDeconvTomoName", path),
         mask=_path(values, "rlnMaskName", path),

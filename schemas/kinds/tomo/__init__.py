@@ -1,4 +1,4 @@
 """Kinds of jobs on tomograms."""
 
-COMMANDS = "Jobs on tomograms: prepare, deconvolve, mask, correct the missing wedge."
-"""The help of the family's commands."""
+COMMANDS = "Jobs on tomograms, written as commands."
+"""The help of the family's commands; a family without it has none."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from cryobridge.schemas.kinds.tomo.refine import TomoRefineJob, TomoRefineOptions
@@ -15,19 +16,21 @@ from cryobridge.schemas.kinds.tomo.refine import TomoRefineJob, TomoRefineOption
 from ....report import figures, methods, readings
 from ....report.citations import by_doi
 from ....report.page import Figure, Report
-from ....report.quantities import counted
+from ....report.quantities import counted, in_digits
 from .subtomograms import LoadedSubtomograms
 
 ISONET_PAPER = by_doi(
     "Liu et al. 2022",
-    "Liu, Zhang, Wang, Tao, Bi, Zhou. Isotropic reconstruction for electron tomography with deep learning. Nat. Commun. "
-    "13, 6482 (2022).",
+    "Liu, Zhang, Wang, Tao, Bi, Zhou. Isotropic reconstruction for electron tomography with deep learning. "
+    "Nat. Commun. 13, 6482 (2022).",
     "10.1038/s41467-022-33957-8",
 )
 STATEMENT = (
     "What lies in the missing wedge is the network's guess from what it has seen elsewhere; details that no tilt has "
     "measured are no evidence by themselves."
 )
+_RISEN = 0.05
+"""Ours: looks at pairs kept out differ by as much."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,7 @@ def loss_table(history: Sequence[Mapping[str, Any]]) -> str:
 def page_of(found: RefineFindings) -> Report:
     """Build the page."""
     options, loaded = found.options, found.loaded
-    # The loss of an iteration with more noise is another one: what fell or rose is read within the last.
-    last = found.history[-1] if found.history else {}
-    reading = readings.loss(last.get("losses", []), last.get("held_out", []), warm=len(found.history) > 1)
+    reading = _reading(found.history)
     paragraphs, references = methods.write([_passage(found)])
     pixel_A = loaded.pixel_size_A
     measured, filled = found.shown
@@ -113,12 +114,12 @@ def page_of(found: RefineFindings) -> Report:
             "noise": _schedule(options),
         },
         figures=[
-            Figure("Loss", figures.loss_curve(found.losses, found.held_out), reading, table="loss.csv"),
+            Figure("Loss", _curve(found), reading, table="loss.csv"),
             Figure(
                 "A subtomogram, measured and filled",
                 figures.orthoslices({"measured": -measured, "filled": -filled}, pixel_A or 1.0),
-                "As in the files, protein is dark. Where the network filled the wedge, objects end as sharply along the "
-                "beam (z) as across it.",
+                "As in the files, protein is dark. Where the network filled the wedge, objects end as sharply along "
+                "the beam (z) as across it.",
                 is_tile=True,
             ),
         ],
@@ -127,6 +128,31 @@ def page_of(found: RefineFindings) -> Report:
         warnings=readings.alarms([reading]),
         references=references,
     )
+
+
+def _curve(found: RefineFindings) -> bytes:
+    losses, held_out = found.losses, found.held_out
+    curves = {"pairs that were shown": np.array(losses)}
+    if len(held_out) == len(losses):
+        curves["pairs kept out"] = np.array(held_out)
+    return figures.over_epochs(list(range(1, len(losses) + 1)), {"mean absolute error": curves})
+
+
+def _reading(history: Sequence[Mapping[str, Any]]) -> readings.Reading:
+    """Read the last iteration: one with more noise has another loss than those before."""
+    last = history[-1]
+    losses, held_out = last["losses"], last["held_out"]
+    words = (
+        f"Epochs of all iterations, one after the other. In the last iteration the loss went from "
+        f"{in_digits(losses[0], 4)} to {in_digits(losses[-1], 4)}"
+    )
+    if len(held_out) > 1 and held_out[-1] > min(held_out) * (1 + _RISEN):
+        return readings.Reading(
+            f"{words}, but that of pairs kept out was lowest in epoch {held_out.index(min(held_out)) + 1} and rose "
+            "after it: fewer epochs, or 'patience', may do better.",
+            warns=True,
+        )
+    return readings.Reading(f"{words}.")
 
 
 def _passage(found: RefineFindings) -> methods.Passage:

@@ -1,0 +1,19 @@
+"""Names of STAR files that a job writes into its output folder, as users choose them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from .validation import short
+
+
+def _star_name(text: str) -> str:
+    if "/" in text or text.startswith(".") or not text.endswith(".star") or not text.isprintable():
+        raise ValueError(f"{short(text)} is no name of a STAR file in the output folder; give e.g. tomograms.star")
+    return text
+
+
+StarName = Annotated[str, AfterValidator(_star_name)]
+"""A name that ends in .star, without a folder."""
