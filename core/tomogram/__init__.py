@@ -1,9 +1,10 @@
 """Tomograms: the missing wedge, and its correction."""
 
-from .blocks import VolumeBlock, block_count, blocks, fast_length
+from .blocks import VolumeBlock, block_count, blocks, fast_length, mirrored_places
 from .deconvolution import (
     DeconvolutionFilter,
     ctf_curve,
+    deconvolution_blocks,
     deconvolution_weight,
     deconvolved,
     filtered_by,
@@ -14,7 +15,6 @@ from .mask import (
     binned_by_2,
     mask_margin,
     mask_measures,
-    mirrored_places,
     outline_in_bins,
     outline_plane,
     upsampled_by_2,
@@ -43,6 +43,7 @@ __all__ = [
     "block_count",
     "blocks",
     "ctf_curve",
+    "deconvolution_blocks",
     "deconvolution_weight",
     "deconvolved",
     "deviation_scale",

@@ -9,6 +9,9 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 Span = tuple[int, int]
 """First voxel, and the one after the last, along an axis."""
 Spans = tuple[Span, Span, Span]
@@ -82,6 +85,12 @@ def block_count(shape: tuple[int, int, int], side: tuple[int, int, int]) -> int:
     for size, longest in zip(shape, side, strict=True):
         count *= -(-size // longest)
     return count
+
+
+def mirrored_places(start: int, stop: int, size: int) -> Tensor:
+    """Where in an axis of `size` voxels the places from `start` to `stop` lie when it is mirrored at its ends."""
+    places = torch.arange(start, stop) % (2 * size)
+    return torch.where(places < size, places, 2 * size - 1 - places)
 
 
 def fast_length(least: int) -> int:

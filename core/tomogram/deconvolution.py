@@ -23,9 +23,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .blocks import VolumeBlock, blocks, mirrored_places
+
 _POINTS = 2048
 """Of the curve from 0 to Nyquist, between which the filter is interpolated."""
 _LEAST_SNR = 1e-6
+_LEAST_MARGIN, _WHOLE_MARGIN = 16, 48
+"""Voxels beyond a block, and beyond the whole where it is one block."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +110,46 @@ def filtered_by(volume: Tensor, weight: Tensor) -> Tensor:
     return torch.fft.irfftn(spectrum, s=volume.shape)
 
 
-def deconvolved(volume: Tensor, parameters: DeconvolutionFilter) -> Tensor:
-    """A whole tomogram (z, y, x), deconvolved, with the mean and the deviation that it had; float32."""
-    weight = deconvolution_weight((volume.shape[0], volume.shape[1], volume.shape[2]), parameters, volume.device)
-    found = filtered_by(volume, weight)
+def deconvolution_blocks(
+    shape: tuple[int, int, int], chunk: int | None = None, overlap_rate: float = 0.25
+) -> list[VolumeBlock]:
+    """The blocks that a tomogram (z, y, x) is deconvolved in, to be read with the tomogram mirrored at its borders.
+
+    Parameters
+    ----------
+    shape
+        Of the tomogram.
+    chunk
+        Longest side of a block; all at once without one.
+    overlap_rate
+        By which part of its side a block is read larger, half of it at each end, but never less than 16 voxels: with
+        these, and one scale for all, blocks of noise have the gain of the whole within a thousandth.
+    """
+    if chunk is None:
+        return list(blocks(shape, shape, (_WHOLE_MARGIN,) * 3, fast=True))
+    margin = max(_LEAST_MARGIN, math.ceil(chunk * overlap_rate / 2))
+    return list(blocks(shape, (chunk,) * 3, (margin,) * 3, fast=True))
+
+
+def deconvolved(
+    volume: Tensor, parameters: DeconvolutionFilter, chunk: int | None = None, overlap_rate: float = 0.25
+) -> Tensor:
+    """A tomogram (z, y, x), deconvolved, with the mean and the deviation that it had; float32, on its device.
+
+    A transform takes the tomogram for periodic, which would bring its top into its bottom: it is mirrored at its
+    borders instead. The scale is one for all blocks.
+    """
+    shape = (volume.shape[0], volume.shape[1], volume.shape[2])
+    found = torch.empty(shape, device=volume.device)
+    weight = None
+    for block in deconvolution_blocks(shape, chunk, overlap_rate):
+        read = volume.float()
+        for axis, (start, stop) in enumerate(block.read):
+            read = read.index_select(axis, mirrored_places(start, stop, shape[axis]).to(volume.device))
+        if weight is None:
+            weight = deconvolution_weight((read.shape[0], read.shape[1], read.shape[2]), parameters, volume.device)
+        z, y, x = (slice(*span) for span in block.kept)
+        found[z, y, x] = filtered_by(read, weight)[block.inside]
     before, after = volume.double(), found.double()
     gain = before.std(correction=0) / after.std(correction=0).clamp_min(1e-30)
     return ((after - after.mean()) * gain + before.mean()).float()

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .blocks import mirrored_places
+
 _GAUSSIAN_REACH = 4.0
 """Of the smoothing, in its deviations."""
 _BINS = 1 << 16
@@ -75,7 +77,9 @@ class ValueCounts:
         self._counts += torch.bincount(bins, minlength=_BINS).cpu()
 
     def percentile(self, percent: float) -> float:
-        """The value that so many percent of those counted do not exceed, to the width of a bin.
+        """The value that so many percent of those counted do not exceed, to the width of a bin: its upper end.
+
+        Largest values over boxes are alike in many places, and those at the percentile itself do not exceed it.
 
         Raises
         ------
@@ -87,7 +91,7 @@ class ValueCounts:
             raise ValueError("nothing was counted")
         rank = percent / 100.0 * (total - 1)
         found = int(torch.searchsorted(self._counts.cumsum(0), math.floor(rank) + 1))
-        return self._low + (found + 0.5) * self._width
+        return self._low + (found + 1) * self._width
 
 
 def outline_plane(points: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -165,12 +169,6 @@ def _smoothed(volume: Tensor, patch: int) -> Tensor:
         flat = lines.reshape(-1, 1, lines.shape[-1])
         volume = functional.conv1d(flat, kernel[None, None]).reshape(*lines.shape[:-1], size).movedim(-1, axis)
     return volume.contiguous()
-
-
-def mirrored_places(start: int, stop: int, size: int) -> Tensor:
-    """Where in an axis of `size` voxels the places from `start` to `stop` lie when it is mirrored at its ends."""
-    places = torch.arange(start, stop) % (2 * size)
-    return torch.where(places < size, places, 2 * size - 1 - places)
 
 
 def _pooled(volume: Tensor, axis: int, patch: int, *, largest: bool) -> Tensor:

@@ -54,13 +54,13 @@ class NoPosition:
 
     @property
     def short(self) -> tuple[str, ...]:
-        """Axes along which the mask lies wholly where no centre may be."""
+        """Axes along which the mask, wherever it is, holds no place for a centre."""
         if self.spans is None:
             return ()
         return tuple(
             axis
             for axis, (start, stop), (low, high) in zip(AXES, self.spans, self.allowed, strict=True)
-            if stop <= low or start >= high
+            if high <= low or stop <= low or start >= high
         )
 
 

@@ -8,6 +8,7 @@ from cryobridge.bridge.worker.kinds.map.diagnose import words as diagnose
 from cryobridge.bridge.worker.report import citations
 from cryobridge.bridge.worker.report.citations import Citation
 from cryobridge.bridge.worker.report.methods import Passage
+from cryobridge.bridge.worker.tomograms import literature as tomograms
 
 
 def works_in(*modules: object) -> list[Citation]:
@@ -17,7 +18,7 @@ def works_in(*modules: object) -> list[Citation]:
     )
 
 
-ALL_WORKS = works_in(citations, correct, diagnose, heterogeneity)
+ALL_WORKS = works_in(citations, correct, diagnose, heterogeneity, tomograms)
 
 
 def cites_what_it_names(passage: Passage) -> None:

@@ -189,6 +189,12 @@ class OutputFolder:
         except OSError as error:
             raise CryobridgeError(f"{self.path / name}: cannot be written: {error.strerror}") from error
 
+    def count_again(self, name: str) -> None:
+        """Count a file that an earlier attempt at this very job left whole among the results."""
+        if self._writes:
+            self.open()
+            self._claim(name)
+
     def link(self, name: str, target: Path) -> None:
         """Link to a foreign file under a name of ours, which may have folders in it; an older link gives way."""
         if not self._writes:

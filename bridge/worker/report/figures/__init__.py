@@ -15,6 +15,7 @@ from .latents import (
     over_epochs,
     variance_explained,
 )
+from .outlined import outlined_sections
 from .particle_tables import ctf_curve, defocus_histogram
 from .sections import fsc3d_slices
 from .selection import selected_points, shares_of_groups
@@ -45,6 +46,7 @@ __all__ = [
     "middle_of",
     "neighbour_curves",
     "orthoslices",
+    "outlined_sections",
     "over_epochs",
     "picture_strip",
     "resolution_histogram",
