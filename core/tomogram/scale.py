@@ -6,7 +6,7 @@ overflow and no tomogram has to be held.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -42,28 +42,37 @@ class GreyScale:
         return GreyScale(-self.zero, -self.one)
 
 
-def percentile_scale(pieces: Pieces) -> GreyScale:
-    """The scale on which the 4th percentile is 0 and the 96th is 1.
+def percentile_scale(pieces: Pieces) -> Generator[None, None, GreyScale]:
+    """The scale on which the 4th percentile is 0 and the 96th is 1; yields after each piece that was looked at.
 
     Parameters
     ----------
     pieces
-        The volume in tensors of any shape (...,); asked for a few times over. Of one value throughout it is left as
-        it is, shifted.
+        The volume in tensors of any shape (...,); asked for a few times over.
+
+    Raises
+    ------
+    ValueError
+        If it has one value throughout.
     """
-    low, high = _percentiles(pieces, (LOW, HIGH))
+    low, high = yield from _percentiles(pieces, (LOW, HIGH))
+    # Where nine voxels in ten are alike, the others still differ by something.
     return GreyScale(low, high - low or 1.0)
 
 
-def deviation_scale(pieces: Pieces) -> GreyScale:
-    """The scale on which the mean is 0 and the deviation 1; see `percentile_scale` for the pieces (...,)."""
+def deviation_scale(pieces: Pieces) -> Generator[None, None, GreyScale]:
+    """The scale on which the mean is 0 and the deviation 1; pieces (...,), yields and errors as `percentile_scale`."""
     count, total, squares = 0, 0.0, 0.0
     for piece in pieces():
         count, total = count + piece.numel(), total + float(piece.double().sum())
+        yield
     mean = total / max(1, count)
     for piece in pieces():
         squares += float((piece.double() - mean).square().sum())
-    return GreyScale(mean, (squares / max(1, count)) ** 0.5 or 1.0)
+        yield
+    if not squares > 0:
+        raise ValueError(f"all values are {mean:g}")
+    return GreyScale(mean, (squares / count) ** 0.5)
 
 
 def normalised(volumes: Tensor, *, by_percentile: bool) -> Tensor:
@@ -89,14 +98,15 @@ def _at(ordered: Tensor, share: float) -> Tensor:
     return torch.lerp(ordered[:, below], ordered[:, above], place - below)
 
 
-def _percentiles(pieces: Pieces, shares: tuple[float, float]) -> tuple[float, float]:
+def _percentiles(pieces: Pieces, shares: tuple[float, float]) -> Generator[None, None, tuple[float, float]]:
     """By histograms, each as wide as the bin of the one before that the percentile lies in."""
     count, low, high = 0, float("inf"), float("-inf")
     for piece in pieces():
         count += piece.numel()
         low, high = min(low, float(piece.min())), max(high, float(piece.max()))
+        yield
     if not low < high:
-        return low, low
+        raise ValueError(f"all values are {low:g}")
     narrowed = [_Narrowed(share * (count - 1), low, high) for share in shares]
     for _ in range(_MOST_PASSES):
         for one in narrowed:
@@ -105,6 +115,7 @@ def _percentiles(pieces: Pieces, shares: tuple[float, float]) -> tuple[float, fl
             values = piece.double().flatten()
             for one in narrowed:
                 one.count(values)
+            yield
         for one in narrowed:
             one.narrow()
         if max(one.high - one.low for one in narrowed) < _FINE * (narrowed[1].middle - narrowed[0].middle):

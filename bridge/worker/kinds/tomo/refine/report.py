@@ -14,17 +14,11 @@ from torch import Tensor
 from cryobridge.schemas.kinds.tomo.refine import TomoRefineJob, TomoRefineOptions
 
 from ....report import figures, methods, readings
-from ....report.citations import by_doi
 from ....report.page import Figure, Report
 from ....report.quantities import counted, in_digits
+from ....tomograms import literature
 from .subtomograms import LoadedSubtomograms
 
-ISONET_PAPER = by_doi(
-    "Liu et al. 2022",
-    "Liu, Zhang, Wang, Tao, Bi, Zhou. Isotropic reconstruction for electron tomography with deep learning. "
-    "Nat. Commun. 13, 6482 (2022).",
-    "10.1038/s41467-022-33957-8",
-)
 STATEMENT = (
     "What lies in the missing wedge is the network's guess from what it has seen elsewhere; details that no tilt has "
     "measured are no evidence by themselves."
@@ -158,7 +152,7 @@ def _reading(history: Sequence[Mapping[str, Any]]) -> readings.Reading:
 def _passage(found: RefineFindings) -> methods.Passage:
     options = found.options
     text = (
-        f"The missing wedge was filled by the iterative method of IsoNet ({ISONET_PAPER.short}): in each of "
+        f"The missing wedge was filled by the iterative method of IsoNet ({literature.ISONET.short}): in each of "
         f"{counted(options.iterations, 'iteration')} a U-Net was trained for {counted(options.epochs, 'epoch')} to "
         "restore subtomograms, turned by the rotations that move the wedge, from what a wedge leaves of them (mean "
         f"absolute error, Adam, learning rate {options.learning_rate:g}, batches of {options.batch_size}), after the "
@@ -169,7 +163,7 @@ def _passage(found: RefineFindings) -> methods.Passage:
             f" Noise as of back-projection ({options.noise_mode}) was added to what the network was shown, "
             f"{_schedule(options)}, as parts of the standard deviation of the data."
         )
-    return methods.Passage(text, (ISONET_PAPER,))
+    return methods.Passage(text, (literature.ISONET,))
 
 
 def _schedule(options: TomoRefineOptions) -> str:

@@ -1,0 +1,103 @@
+"""`tomo.predict`: tomograms with their missing wedge filled by a trained network."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import AliasChoices, Field, model_validator
+
+from ...envelope import Job, Options
+from ...memory import REPORT_BYTES, MemoryEstimate, volumes
+from ...outputs import REPORT, Output
+from ...paths import Holds, InputFile
+from ...tomogram_tables import (
+    TABLE,
+    StoredType,
+    TomogramIndices,
+    TomogramTableInputs,
+    stored_type_field,
+    tomo_idx_field,
+    update_star_field,
+    without_effect_field,
+)
+
+_KERNEL_BYTES = 200_000_000
+_WIDEST = 64
+_ARRAYS = 6
+"""Arrays of the network's widest level that there are at once while it answers."""
+
+
+class TomoPredictInputs(TomogramTableInputs):
+    """A table of tomograms, and the network."""
+
+    model: Annotated[InputFile, Holds("model")] = Field(
+        description="model.safetensors of tomo refine, or a .h5 of IsoNet", examples=["model.safetensors"]
+    )
+
+
+class TomoPredictOptions(Options):
+    """Options of `tomo.predict`."""
+
+    cube_size: int = Field(64, ge=2, le=1024, description="side of what each tile answers for, in voxels")
+    crop_size: int = Field(
+        96, ge=4, le=1024, description="side of what it sees; results do not depend on either, but for memory and time"
+    )
+    overlap: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="voxels in which neighbouring tiles fade into each other, to each side; a quarter of what "
+        "crop_size is larger than cube_size, if empty",
+    )
+    use_deconv_tomo: bool = Field(True, description="correct the deconvolved tomogram where there is one")
+    batch_size: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        validation_alias=AliasChoices("batch_size", "batch"),
+        description="tiles at a time; 4 if empty, fewer where memory runs out",
+    )
+    normalize_percentile: bool | None = Field(
+        None, description="how grey values are brought to the network's scale; as in its training if empty, else true"
+    )
+    output_scale: Literal["input", "normalized"] = Field(
+        "input",
+        description="input: grey values of the tomogram itself; normalized: as IsoNet writes them, about 0 to -1",
+    )
+    output_type: StoredType = stored_type_field()
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the network's arithmetic; a CPU always computes in float32"
+    )
+    tomo_idx: TomogramIndices | None = tomo_idx_field()
+    update_star: bool = update_star_field()
+    log_level: str | None = without_effect_field()
+
+    @model_validator(mode="after")
+    def _room(self) -> Self:
+        if self.crop_size < self.cube_size + 2:
+            raise ValueError(
+                f"crop_size {self.crop_size} must be larger than cube_size {self.cube_size}, by 2 at least: what tiles "
+                "see beyond their cube keeps seams away"
+            )
+        return self
+
+
+class TomoPredictJob(Job):
+    """Fill the missing wedge of tomograms with a trained network."""
+
+    outputs: ClassVar[tuple[Output, ...]] = (
+        Output("*_corrected.mrc", "tomogram", "corrected", "the corrected tomogram, where the given one lies"),
+        TABLE,
+        REPORT,
+    )
+
+    kind: Literal["tomo.predict"] = "tomo.predict"
+    inputs: TomoPredictInputs
+    options: TomoPredictOptions = Field(default_factory=TomoPredictOptions)
+
+    def memory(self, box: int, device: str) -> MemoryEstimate:
+        """Slabs of the tomogram and of the result on the host; on the device a batch of tiles in the network."""
+        options = self.options
+        slabs = min(box, options.crop_size + options.cube_size) * 2 / box
+        tiles = (options.batch_size or 4) * _ARRAYS * _WIDEST * min(options.crop_size, 2 * box) ** 3 / box**3
+        return MemoryEstimate(REPORT_BYTES + volumes(slabs, box), _KERNEL_BYTES + volumes(tiles, box))
