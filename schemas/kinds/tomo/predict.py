@@ -40,7 +40,7 @@ class TomoPredictOptions(Options):
 
     cube_size: int = Field(64, ge=2, le=1024, description="side of what each tile answers for, in voxels")
     crop_size: int = Field(
-        96, ge=4, le=1024, description="side of what it sees; results do not depend on either, but for memory and time"
+        96, ge=4, le=1024, description="side of what it sees; more of it leaves less trace of the tiles, and takes time"
     )
     overlap: int | None = Field(
         None,

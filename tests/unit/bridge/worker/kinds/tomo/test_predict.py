@@ -21,7 +21,7 @@ from cryobridge.wrappers.tomograms.table import read_tomogram_table
 
 pytestmark = pytest.mark.slow
 
-TILES = {"cube_size": 16, "crop_size": 32}
+TILES = {"cube_size": 16, "crop_size": 40, "overlap": 4}
 
 
 @pytest.fixture
@@ -54,14 +54,14 @@ def test_the_whole_tomogram_is_what_the_network_makes_of_it(tmp_path: Path, mode
     predict(star, model, tmp_path / "out")
     volume = -grains(1).astype(float)
     low, high = np.percentile(volume, [4, 96])
-    reach = 8
+    reach = 10
     shown = np.pad((volume - low) / (high - low), reach, mode="symmetric")
     made = MadeUpModel(depth=1, convolutions=1, base=2).answer(shown)[reach:-reach, reach:-reach, reach:-reach]
     found, _ = mrc.read(tmp_path / "out" / "tomo1_corrected.mrc")
     np.testing.assert_allclose(found, -(made * (high - low) + low), atol=5e-3)
 
 
-@pytest.mark.parametrize("tiles", [{"cube_size": 8, "crop_size": 20}, {"cube_size": 32, "crop_size": 48, "overlap": 2}])
+@pytest.mark.parametrize("tiles", [{"cube_size": 8, "crop_size": 32, "overlap": 2}, {"cube_size": 32, "crop_size": 56}])
 def test_the_result_does_not_depend_on_tiles(tmp_path: Path, model: Path, tiles: dict[str, int]) -> None:
     star = tomograms(tmp_path)
     predict(star, model, tmp_path / "one", update_star=False)
