@@ -104,7 +104,7 @@ class Tiles:
         return first, min(self.shape[axis], (number + 1) * self.cube + self.overlap)
 
     def weight(self, axis: int, number: int) -> Tensor:
-        """The weight of a tile along an axis, (length of its span,) float32: 1 but where a neighbour fades in."""
+        """The weight of a tile along an axis, (end - first,) of its span, float32: 1 but where a neighbour fades in."""
         first, end = self.span(axis, number)
         place = torch.arange(first, end, dtype=torch.float64) + 0.5
         weight = torch.ones_like(place)

@@ -71,7 +71,7 @@ class IsoNetShape:
     @property
     def divisor(self) -> int:
         """Sides of a volume must divide by this."""
-        return max(self.window) ** self.unet_depth
+        return int(max(self.window) ** self.unet_depth)
 
     @property
     def widths(self) -> tuple[int, ...]:

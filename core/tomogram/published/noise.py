@@ -40,7 +40,7 @@ def noise_weight(mode: NoiseMode, wedge: Wedge, shape: Sequence[int], device: to
     amplitude = radius.clamp(min=1e-9) ** _POWER[mode]
     if mode == "hamming":
         amplitude = amplitude * (0.54 + 0.46 * torch.cos(math.pi * radius / _NYQUIST))
-    return amplitude * inside * wedge.at(*torch.broadcast_tensors(kz, kx))
+    return amplitude * inside * wedge.at(kz.expand_as(radius), kx.expand_as(radius))
 
 
 def noise_volumes(count: int, side: int, weight: Tensor, generator: torch.Generator) -> Tensor:

@@ -61,7 +61,8 @@ class WedgedSubtomograms:
         self._weights = torch.stack([measured_weight(kind, volumes.shape[-1], device) for kind in kinds])
         self._kind = torch.tensor([kinds.index(wedge) for wedge in wedges])
         self._orientations = [moving(kind) for kind in kinds]
-        self.measured = torch.cat([normalised(some, by_percentile=by_percentile) for some in volumes.split(_AT_ONCE)])
+        some = (volumes[start : start + _AT_ONCE] for start in range(0, len(volumes), _AT_ONCE))
+        self.measured = torch.cat([normalised(one, by_percentile=by_percentile) for one in some])
         self.filled = torch.empty_like(self.measured)
         self._deviations = torch.stack([one.std(correction=0) for one in self.measured])
         self.fill_from_the_data()
@@ -91,7 +92,7 @@ class WedgedSubtomograms:
 
     def parts(self, most: int = _AT_ONCE) -> list[Tensor]:
         """The numbers of all subtomograms, (some,) each, as many as are looked at at a time."""
-        return list(torch.arange(len(self)).split(most))
+        return [torch.arange(start, min(start + most, len(self))) for start in range(0, len(self), most)]
 
     def fill(self, members: Tensor, estimates: Tensor) -> None:
         """Keep what was measured and take the rest from estimates.

@@ -15,6 +15,7 @@ from ...tomogram_tables import (
     StoredType,
     TomogramIndices,
     TomogramTableInputs,
+    block_bytes,
     stored_type_field,
     tomo_idx_field,
     update_star_field,
@@ -99,5 +100,6 @@ class TomoPredictJob(Job):
         """Slabs of the tomogram and of the result on the host; on the device a batch of tiles in the network."""
         options = self.options
         slabs = min(box, options.crop_size + options.cube_size) * 2 / box
-        tiles = (options.batch_size or 4) * _ARRAYS * _WIDEST * min(options.crop_size, 2 * box) ** 3 / box**3
-        return MemoryEstimate(REPORT_BYTES + volumes(slabs, box), _KERNEL_BYTES + volumes(tiles, box))
+        arrays = (options.batch_size or 4) * _ARRAYS * _WIDEST
+        tiles = block_bytes(arrays, box, options.crop_size)
+        return MemoryEstimate(REPORT_BYTES + volumes(slabs, box), _KERNEL_BYTES + tiles)

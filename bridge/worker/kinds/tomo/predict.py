@@ -115,7 +115,8 @@ def _tasks(
     job: TomoPredictJob, context: Context, corrector: _Corrector, chosen: Sequence[Tomogram]
 ) -> tuple[list[RowTask], list[str]]:
     """What is to be done, every header looked at before anything takes time."""
-    tasks, remarks = [], []
+    tasks: list[RowTask] = []
+    remarks: list[str] = []
     for tomogram in chosen:
         paths = volume_paths(tomogram, deconvolved=job.options.use_deconv_tomo)
         name = f"{tomogram.name}_corrected.mrc"
@@ -208,13 +209,13 @@ def _written(
                 done = min(tiles.count, done + batch)
                 yield Progress(f"tile {done} of {tiles.count}", _LOOKED_AT + (1 - _LOOKED_AT) * done / tiles.count)
                 continue
-            starts = [part.start for part in slab.box]
+            z, y, x = (part.start for part in slab.box)
             if is_input_scale:
-                writer.put(*starts, scale.undo(slab.values).numpy())
+                writer.put(z, y, x, scale.undo(slab.values).numpy())
                 continue
             counts.add(slab.values)
             spread.add(slab.values.numpy())
-            writer.put(*starts, slab.values.numpy())
+            writer.put(z, y, x, slab.values.numpy())
         if is_input_scale:
             writer.finish()
         else:

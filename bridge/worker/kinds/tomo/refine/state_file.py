@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,14 +61,14 @@ def started(job: TomoRefineJob) -> RefineStart:
 
 
 def state_text(
-    options: TomoRefineOptions, done: int, history: list[Mapping[str, Any]], known: Mapping[str, Any]
+    options: TomoRefineOptions, done: int, history: Sequence[Mapping[str, Any]], known: Mapping[str, Any]
 ) -> str:
     """The text of `refine.json`."""
     return json.dumps(state_values(options, done, history, known), indent=1) + "\n"
 
 
 def state_values(
-    options: TomoRefineOptions, done: int, history: list[Mapping[str, Any]], known: Mapping[str, Any]
+    options: TomoRefineOptions, done: int, history: Sequence[Mapping[str, Any]], known: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What is kept of a refine: all settings, how far it is, losses, and what else is known."""
     return {
