@@ -19,6 +19,8 @@ Box = tuple[slice, slice, slice]
 """Part of a tomogram (z, y, x)."""
 
 _VOXEL_BYTES = 4
+_AT_A_TIME = 32 << 20
+"""Voxels of the result that are handed out at once."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,11 @@ class Tiles:
 
     @property
     def host_bytes(self) -> int:
-        """What the slabs of input and sum take, in float32."""
+        """What the slabs take at most: that of the input while it is looked over, that of the sum while it grows."""
         across = math.prod(self.shape) // self.shape[self.axis]
-        return _VOXEL_BYTES * across * (self.crop + self.cube + 2 * self.overlap)
+        seen = min(self.crop, self.shape[self.axis])
+        added = min(self.cube + 2 * self.overlap, self.shape[self.axis])
+        return int(_VOXEL_BYTES * (across * (1.25 * seen + 2 * added) + 3 * min(_AT_A_TIME, across * added)))
 
     def span(self, axis: int, number: int) -> tuple[int, int]:
         """First voxel and end of what a tile adds to along an axis, clipped to the tomogram."""
@@ -163,7 +167,8 @@ def tiled_slabs(
 
     Yields
     ------
-    None after each batch, so that the caller can stop between two; a slab as soon as it is whole, in their order.
+    None after each batch, so that the caller can stop between two; parts of the result as soon as they are whole, in
+    their order along the slabs' axis.
     """
     axis, across = tiles.axis, 1 - tiles.axis
     total = torch.zeros(_with(tiles.shape, axis, 0))
@@ -182,20 +187,35 @@ def tiled_slabs(
             for place, answer in zip(group, answers[:, 0], strict=True):
                 _add(tiles, total, place, answer.float().cpu(), done)
             yield None
-        ready = tiles.shape[axis] if layer + 1 == tiles.counts[axis] else (layer + 1) * tiles.cube - tiles.overlap
-        ready = min(ready, tiles.shape[axis])
-        if ready > done:
-            yield FinishedSlab(_box(tiles.shape, axis, done, ready), total.narrow(axis, 0, ready - done).clone())
-            total = total.narrow(axis, ready - done, total.shape[axis] - (ready - done)).clone()
-            done = ready
+        # Not kept while the result is handed out, nor while the next one is read.
+        del slab
+        last = layer + 1 == tiles.counts[axis]
+        ready = tiles.shape[axis] if last else min((layer + 1) * tiles.cube - tiles.overlap, tiles.shape[axis])
+        yield from _finished(tiles, total, done, ready)
+        total = total.narrow(axis, ready - done, total.shape[axis] - (ready - done)).clone()
+        done = ready
 
 
 def _window(tiles: Tiles, slab: Tensor, place: Sequence[int], axis: int, along: Tensor) -> Tensor:
     """What a tile sees (crop, crop, crop), out of a slab."""
-    found = slab
-    for one in range(3):
-        found = found.index_select(one, along if one == axis else tiles.seen(one, place[one]))
+    places = [along if one == axis else tiles.seen(one, number) for one, number in enumerate(place)]
+    lows = [int(index.min()) for index in places]
+    z, y, x = (slice(low, int(index.max()) + 1) for low, index in zip(lows, places, strict=True))
+    # A view first: what is picked from is then no larger than a tile.
+    found = slab[z, y, x]
+    for one, (low, index) in enumerate(zip(lows, places, strict=True)):
+        is_straight = len(index) == found.shape[one] and int(index[0]) == low
+        found = found if is_straight else found.index_select(one, index - low)
     return found
+
+
+def _finished(tiles: Tiles, total: Tensor, done: int, ready: int) -> Iterator[FinishedSlab]:
+    """What is whole of the sum, from one voxel along the slabs' axis to another, in pieces of bounded size."""
+    axis = tiles.axis
+    step = max(1, _AT_A_TIME * tiles.shape[axis] // math.prod(tiles.shape))
+    for start in range(done, ready, step):
+        end = min(start + step, ready)
+        yield FinishedSlab(_box(tiles.shape, axis, start, end), total.narrow(axis, start - done, end - start).clone())
 
 
 def _add(tiles: Tiles, total: Tensor, place: Sequence[int], answer: Tensor, done: int) -> None:

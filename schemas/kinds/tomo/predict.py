@@ -56,7 +56,7 @@ class TomoPredictOptions(Options):
         ge=1,
         le=256,
         validation_alias=AliasChoices("batch_size", "batch"),
-        description="tiles at a time; 4 if empty, fewer where memory runs out",
+        description="tiles at a time; 4 if empty, 1 on a CPU, and fewer where memory runs out",
     )
     normalize_percentile: bool | None = Field(
         None, description="how grey values are brought to the network's scale; as in its training if empty, else true"

@@ -63,10 +63,10 @@ class _Corrector:
     options: TomoPredictOptions
     device: torch.device
 
-    def __call__(self, windows: Tensor) -> Tensor:
-        """From (b, 1, crop, crop, crop) to the same."""
+    def answer(self, windows: Tensor, scale: GreyScale) -> Tensor:
+        """What the network makes of windows (b, 1, crop, crop, crop) of a tomogram of that scale, on its own scale."""
         run = runner(self.network, TrainingOptions(precision=self.options.precision), self.device)
-        return published.answered(run, windows[:, 0], self.network.shape.divisor)[:, None]
+        return published.answered(run, scale.apply(windows[:, 0]), self.network.shape.divisor)[:, None]
 
     def held(self) -> Iterator[Tensor]:
         yield from self.network.parameters()
@@ -155,7 +155,7 @@ def _corrected(
     with TomogramVolume(tomogram, paths) as volume:
         yield Progress("looking at its values", 0.0)
         scale = yield from _scale(volume, by_percentile=corrector.by_percentile)
-        batch = corrector.options.batch_size or _BATCH
+        batch = corrector.options.batch_size or (1 if context.device.type == "cpu" else _BATCH)
         batches = [batch // parts for parts in (1, 2, 4, 8, 16, 32) if batch // parts] or [1]
         clipped = yield from within_memory(
             list(dict.fromkeys([*batches, 1])),
@@ -199,12 +199,15 @@ def _written(
     spread, counts = RunningStatistics(), ValueCounts(-_FARTHEST, _FARTHEST)
 
     def read(box: Box) -> Tensor:
-        return scale.apply(torch.from_numpy(volume.window(*box)))
+        return torch.from_numpy(volume.window(*box))
+
+    def network(windows: Tensor) -> Tensor:
+        return corrector.answer(windows, scale)
 
     done = 0
     with context.folder.writing(name) as descriptor:
         writer = VolumeWriter(descriptor, volume.header, kind, name, scaled_later=not is_input_scale)
-        for slab in tiled_slabs(tiles, read, corrector, batch, context.device):
+        for slab in tiled_slabs(tiles, read, network, batch, context.device):
             if slab is None:
                 done = min(tiles.count, done + batch)
                 yield Progress(f"tile {done} of {tiles.count}", _LOOKED_AT + (1 - _LOOKED_AT) * done / tiles.count)

@@ -97,6 +97,7 @@ class Iterations:
         self._saved = time.monotonic()
         self._material: published.WedgedSubtomograms | None = None
         self._drawn: tuple[int, ...] = ()
+        self._pairs = 0
         self.history: list[Mapping[str, Any]] = list(plan.history)
 
     def run(self) -> Generator[Progress | None, None, published.IsoNetUNet]:
@@ -164,12 +165,13 @@ class Iterations:
                 self._loaded.cube,
                 by_percentile=options.normalize_percentile,
             )
+            self._pairs = len(self._material.places())
         return self._material
 
     def _filled(self, material: published.WedgedSubtomograms, number: int) -> Generator[Progress | None, None, None]:
         """Fill every subtomogram by the network; several processes take turns."""
         yield from within_memory(
-            [_AT_ONCE, 1],
+            [1] if self._context.device.type == "cpu" else [_AT_ONCE, 1],
             lambda most, _: self._filled_by(material, number, most),
             self._context.device,
             self._context.say,
@@ -271,7 +273,6 @@ class Iterations:
     def _training(self, parts: int = 1) -> TrainingOptions:
         """IsoNet's training: Adam as it is, a constant rate, no averages."""
         options = self._plan.options
-        pairs = 0 if self._material is None else len(self._material.places())
         return TrainingOptions(
             batch=options.batch_size or 1,
             acc_batches=parts,
@@ -280,7 +281,7 @@ class Iterations:
             weight_decay=0.0,
             gradient_clip=None,
             ema=0.0,
-            held_out=max(1, min(pairs // _KEPT_OUT, _MOST_KEPT_OUT)),
+            held_out=max(1, min(self._pairs // _KEPT_OUT, _MOST_KEPT_OUT)),
             held_out_every=options.steps_per_epoch or 1,
             patience=options.patience,
             seed=options.seed,

@@ -154,7 +154,7 @@ def test_tiles_are_taken_fewer_at_a_time_when_memory_runs_out(
         return forward(self, windows)
 
     monkeypatch.setattr(published.IsoNetUNet, "forward", small)
-    _, log = predict(star, model, tmp_path / "other", update_star=False)
+    _, log = predict(star, model, tmp_path / "other", update_star=False, batch_size=4)
     assert "trying smaller batches" in log
     one, other = (mrc.read(tmp_path / name / "tomo1_corrected.mrc")[0] for name in ("one", "other"))
     np.testing.assert_allclose(one, other, atol=1e-4)
