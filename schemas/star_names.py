@@ -10,10 +10,11 @@ from .validation import short
 
 
 def _star_name(text: str) -> str:
-    if "/" in text or text.startswith(".") or not text.endswith(".star") or not text.isprintable():
+    is_plain = text.isprintable() and "/" not in text and not text.startswith(".")
+    if not (is_plain and "tomo" in text and text.endswith(".star")):
         raise ValueError(f"{short(text)} is no name of a STAR file in the output folder; give e.g. tomograms.star")
     return text
 
 
 StarName = Annotated[str, AfterValidator(_star_name)]
-"""A name that ends in .star, without a folder."""
+"""A name that ends in .star, without a folder. It has `tomo` in it, so that it is no file that RELION keeps there."""

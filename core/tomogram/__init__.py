@@ -10,35 +10,26 @@ from .deconvolution import (
     filtered_by,
     wiener_curve,
 )
-from .mask import (
-    ValueCounts,
-    binned_by_2,
-    mask_margin,
-    mask_measures,
-    outline_in_bins,
-    outline_plane,
-    upsampled_by_2,
-)
+from .empty_wedge import WedgeEvidence, angular_power, wedge_evidence
+from .mask import ValueCounts, binned_by_2, mask_margin, mask_measures, outline_in_bins, outline_plane, upsampled_by_2
 from .orientations import Orientation, all_orientations, distinct, keeping, moving
 from .scale import GreyScale, deviation_scale, normalised, percentile_scale
 from .tiles import Box, FinishedSlab, Tiles, tiled_slabs, usual_overlap
 from .wedge import Wedge, filtered, frequencies, wedge_weight
 
 __all__ = [
-    "AXES",
     "Box",
     "DeconvolutionFilter",
     "FinishedSlab",
     "GreyScale",
-    "NoPosition",
     "Orientation",
-    "Positions",
     "Tiles",
     "ValueCounts",
     "VolumeBlock",
     "Wedge",
+    "WedgeEvidence",
     "all_orientations",
-    "allowed_centres",
+    "angular_power",
     "binned_by_2",
     "block_count",
     "blocks",
@@ -48,7 +39,6 @@ __all__ = [
     "deconvolved",
     "deviation_scale",
     "distinct",
-    "drawn_positions",
     "fast_length",
     "filtered",
     "filtered_by",
@@ -61,13 +51,11 @@ __all__ = [
     "normalised",
     "outline_in_bins",
     "outline_plane",
-    "padded_length",
     "percentile_scale",
-    "resampled",
-    "resampled_along",
     "tiled_slabs",
     "upsampled_by_2",
     "usual_overlap",
+    "wedge_evidence",
     "wedge_weight",
     "wiener_curve",
 ]

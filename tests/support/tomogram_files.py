@@ -31,3 +31,17 @@ def write_tilts(path: Path, lowest_deg: float = -51.0, highest_deg: float = 60.0
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{angle:8.2f}\n" for angle in np.arange(lowest_deg, highest_deg + 0.01, step_deg)))
     return path
+
+
+def write_measured(
+    path: Path, lowest_deg: float, highest_deg: float, axis: str = "y", shape: tuple[int, int, int] = (48, 64, 64)
+) -> Path:
+    """A tomogram of white noise, (z, y, x), of which a range of tilts about an axis was measured."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    spectrum = np.fft.fftn(np.random.default_rng(5).normal(size=shape))
+    kz, ky, kx = np.meshgrid(*map(np.fft.fftfreq, shape), indexing="ij")
+    angle = np.degrees(np.arctan2(kz, kx if axis == "y" else ky))
+    angle = (angle + 90) % 180 - 90
+    spectrum[(angle < lowest_deg) | (angle > highest_deg)] = 0
+    mrc.write_atomically(path, np.fft.ifftn(spectrum).real.astype(np.float32), 10.0)
+    return path

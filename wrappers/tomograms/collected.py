@@ -13,6 +13,9 @@ from .name_matching import TOMOGRAM_ENDINGS, files_in, halves_of, series_name
 from .table_paths import root_of
 from .voxel_sizes import voxel_size_of
 
+_THIN = 0.7
+"""IMOD's reconstructions have the thickness as y, by so much less than the other sides, until they are turned."""
+
 
 @dataclass(frozen=True)
 class CollectedTomogram:
@@ -114,6 +117,9 @@ def checked(
     if headers[0].shape[0] < 2:
         say(f"Left out: {tomogram.files[0]}: is one section, no tomogram")
         return None
+    z, y, x = headers[0].shape
+    if y < _THIN * min(z, x):
+        say(f"{tomogram.files[0].name}: is thinnest along y, and the beam must be z; was it turned by trimvol -rx?")
     return CheckedTomogram(tomogram, headers[0].shape, sizes[0])
 
 

@@ -14,7 +14,8 @@ from ...paths import Holds, InputFolder
 from ...star_names import StarName
 
 NO_BOX = 16
-"""No volume is read or made."""
+"""No whole volume is read or made."""
+_CUBES_BYTES = 100_000_000
 
 TomogramFolder = Annotated[InputFolder, Holds("tomogram", "folder")]
 
@@ -67,7 +68,9 @@ class PrepareStarInputs(Inputs):
 class PrepareStarOptions(Options):
     """Options of `tomo.prepare_star`."""
 
-    output_star: StarName = Field("tomograms.star", description="name of the table in the output folder")
+    output_star: StarName = Field(
+        "tomograms.star", description="name of the table in the output folder, with 'tomo' in it"
+    )
     pixel_size_A: float | None = Field(
         None,
         gt=0,
@@ -117,6 +120,11 @@ class PrepareStarOptions(Options):
         validation_alias=AliasChoices("pretilt_deg", "pretilt"),
         description="added to every tilt angle read, in degrees, where those are the stage's and tomograms level",
     )
+    check_wedge: bool = Field(
+        True,
+        description="see in the data that the empty wedge lies about y and as the sign of the tilt range says; refuse "
+        "it if it does not",
+    )
     voltage_kV: float | None = Field(
         None,
         gt=0,
@@ -151,7 +159,7 @@ class TomoPrepareStarJob(Job):
     """Write the table of tomograms that the other jobs start from, with what headers and tilt angles say of them."""
 
     outputs: ClassVar[tuple[Output, ...]] = (
-        Output("*.star", "star", "tomograms", "the table of tomograms, one a row"),
+        Output("*tomo*.star", "star", "tomograms", "the table of tomograms, one a row"),
         Output("*.tlt", "table", "tilts", "tilt angles of a tomogram in one convention, in degrees", always=False),
         REPORT,
     )
@@ -165,5 +173,5 @@ class TomoPrepareStarJob(Job):
         return NO_BOX
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
-        """The report."""
-        return MemoryEstimate(REPORT_BYTES + volumes(1, box), volumes(1, box))
+        """The report, and cubes of one tomogram with their spectra."""
+        return MemoryEstimate(REPORT_BYTES + _CUBES_BYTES + volumes(1, box), volumes(1, box))

@@ -29,7 +29,9 @@ class PrepareSubtomoStarInputs(Inputs):
 class PrepareSubtomoStarOptions(Options):
     """Options of `tomo.prepare_subtomo_star`."""
 
-    output_star: StarName = Field("subtomo.star", description="name of the table in the output folder")
+    output_star: StarName = Field(
+        "subtomo.star", description="name of the table in the output folder, with 'tomo' in it"
+    )
     pixel_size_A: float | None = Field(
         None,
         gt=0,
@@ -50,7 +52,7 @@ class TomoPrepareSubtomoStarJob(Job):
     """Write the table of subtomograms that a refinement starts from, for subtomograms that another program made."""
 
     outputs: ClassVar[tuple[Output, ...]] = (
-        Output("*.star", "star", "subtomograms", "the table of subtomograms, one a row"),
+        Output("*tomo*.star", "star", "subtomograms", "the table of subtomograms, one a row"),
         REPORT,
     )
 

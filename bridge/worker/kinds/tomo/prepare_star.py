@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from cryobridge.core.tomogram import WedgeEvidence
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.tomo.prepare_star import PrepareStarOptions, TomoPrepareStarJob
 from cryobridge.wrappers.formats import star
@@ -22,10 +23,12 @@ from ...jobs.folder import REPORT_NAME
 from ...jobs.runner import JobSteps
 from ...loop import Progress
 from ...report.page import Report, as_html
+from .wedge_check import checked_wedge
 
 _MASKS = (".mrc", ".mrc.gz", ".rec")
 _POINTS = (".mod", ".txt", ".csv", ".json")
 Columns = dict[str, list[str]]
+Range = tuple[float | None, float | None]
 
 
 def run(job: TomoPrepareStarJob, context: Context) -> JobSteps:
@@ -42,13 +45,21 @@ def run(job: TomoPrepareStarJob, context: Context) -> JobSteps:
         raise InputInvalid(f"{inputs.folder}: none of its {len(found)} files can be used; {remarks[-1]}")
     tilts = _tilts(job, tomograms, remarks)
     defoci_A = _defoci_A(options, tilts)
+    ranges = [_range_deg(options, one) for one in tilts]
     remarks += _mixed(tomograms)
     folder.mark("read")
+    seen: list[WedgeEvidence] = []
+    for number, tomogram in enumerate(tomograms if options.check_wedge else ()):
+        evidence, doubt = checked_wedge(tomogram.files.files[0], *ranges[number])
+        seen += [] if evidence is None or evidence.axis is None else [evidence]
+        remarks += [] if doubt is None else [doubt]
+        yield Progress(f"looked at the empty wedge of {tomogram.files.name}", 0.6 + 0.3 * (number + 1) / len(tomograms))
+    folder.mark("wedge")
     yield from context.remarked(remarks)
 
     table = folder.path / options.output_star
     columns = _columns(job, tomograms, defoci_A, table)
-    columns |= _tilt_columns(options, tomograms, tilts, context)
+    columns |= _tilt_columns(ranges, tomograms, tilts, context)
     for label, place, endings in (
         ("rlnMaskBoundary", inputs.boundary_folder, _POINTS),
         ("rlnMaskName", inputs.mask_folder, _MASKS),
@@ -57,7 +68,7 @@ def run(job: TomoPrepareStarJob, context: Context) -> JobSteps:
         if place is not None:
             columns[label] = _beside(tomograms, place, endings, table)
     folder.write_text(options.output_star, star.format_blocks({"": columns}))
-    folder.write_text(REPORT_NAME, as_html(_report(job, tomograms, tilts, defoci_A, columns, remarks)))
+    folder.write_text(REPORT_NAME, as_html(_report(job, tomograms, tilts, defoci_A, columns, seen, remarks)))
     return folder.finish(
         metrics={
             "tomograms": len(tomograms),
@@ -65,6 +76,7 @@ def run(job: TomoPrepareStarJob, context: Context) -> JobSteps:
             "with_halves": sum(one.files.half1 is not None for one in tomograms),
             "with_tilt_angles": sum(one is not None for one in tilts),
             "with_defocus": sum(one != 0 for one in defoci_A),
+            "wedge_seen": len(seen),
         }
     )
 
@@ -149,14 +161,13 @@ def _columns(
 
 
 def _tilt_columns(
-    options: PrepareStarOptions,
+    ranges: Sequence[Range],
     tomograms: Sequence[CheckedTomogram],
     tilts: Sequence[TiltAngles | None],
     context: Context,
 ) -> Columns:
     """Ranges, and lists that are written into the output folder."""
     columns: Columns = {}
-    ranges = [_range_deg(options, one) for one in tilts]
     for label, side in (("rlnTiltMin", 0), ("rlnTiltMax", 1)):
         values = [one[side] for one in ranges]
         if any(value is not None for value in values):
@@ -173,10 +184,12 @@ def _tilt_columns(
     return columns
 
 
-def _range_deg(options: PrepareStarOptions, tilts: TiltAngles | None) -> tuple[float | None, float | None]:
+def _range_deg(options: PrepareStarOptions, tilts: TiltAngles | None) -> Range:
     """What was given goes before what was read."""
-    lowest = options.tilt_min_deg if options.tilt_min_deg is not None else tilts and tilts.tilt_min_deg
-    highest = options.tilt_max_deg if options.tilt_max_deg is not None else tilts and tilts.tilt_max_deg
+    lowest, highest = options.tilt_min_deg, options.tilt_max_deg
+    if tilts is not None:
+        lowest = tilts.tilt_min_deg if lowest is None else lowest
+        highest = tilts.tilt_max_deg if highest is None else highest
     if lowest is not None and highest is not None and lowest >= highest:
         raise InputInvalid(
             f"tilt_min_deg: {lowest:g} is not below the highest tilt, {highest:g}; give both, or neither"
@@ -199,6 +212,7 @@ def _report(
     tilts: Sequence[TiltAngles | None],
     defoci_A: Sequence[float],
     columns: Columns,
+    seen: Sequence[WedgeEvidence],
     remarks: Sequence[str],
 ) -> Report:
     """The page: what was found, where from, in which sign."""
@@ -217,6 +231,10 @@ def _report(
         ),
         "tilt angles from": _spread([one.source for one in known]),
         "tomograms made by": f"{job.options.maker}{', mirrored along z' if job.options.mirrored else ''}",
+        "empty wedge about y": f"seen in {len(seen)} of {len(tomograms)}"
+        if job.options.check_wedge
+        else "not looked at",
+        "sign of the range": _spread([_sign(one) for one in seen]),
         "defocus at 0 degrees": _spread(["not known" if value == 0 else f"{value:.0f} A" for value in defoci_A]),
         "columns": ", ".join(columns),
     }
@@ -228,14 +246,19 @@ def _report(
         figures=[],
         statements=[
             "Tilt angles are written in one convention: a tilt of t degrees measures the direction (cos t, sin t) of "
-            "(x, z) in Fourier space. Where a range is not symmetric, see in a later report that it lies as the empty "
-            "wedge of the data does."
+            "(x, z) in Fourier space."
         ]
         if known
         else [],
         methods=[],
         warnings=remarks,
     )
+
+
+def _sign(evidence: WedgeEvidence) -> str:
+    if evidence.is_turned is None:
+        return "cannot be told"
+    return "other than the data's" if evidence.is_turned else "as the data have it"
 
 
 def _spread(texts: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support.map_jobs import run_map_job
-from support.tomogram_files import with_cell, write_tilts, write_tomogram
+from support.tomogram_files import with_cell, write_measured, write_tilts, write_tomogram
 
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.job import parse_job
@@ -42,14 +42,15 @@ def test_a_folder_becomes_the_table_of_isonet(tmp_path: Path) -> None:
         "_rlnMaskBoundary",
     ]
     assert [first.full, second.full] == [tmp_path / "tomograms" / name for name in ("a.mrc", "b.rec")]
-    assert (first.index, first.pixel_size_A, first.defocus_A) == ("1", pytest.approx(13.6), 0)
+    assert (first.index, first.defocus_A) == ("1", 0)
+    assert first.pixel_size_A == pytest.approx(13.6)
     assert (first.number_subtomos, first.mask_boundary, first.tilt_min_deg, first.voltage_kV) == (100, None, None, None)
     assert result["metrics"]["tomograms"] == 2
 
 
 def test_isonets_own_names_of_options_are_taken(tmp_path: Path) -> None:
     write_tomogram(tmp_path / "tomograms" / "a.mrc")
-    options = {
+    options: dict[str, Any] = {
         "pixel_size": 8,
         "defocus": 38000,
         "voltage": 200,
@@ -128,6 +129,21 @@ def test_signs_and_a_pretilt_are_the_users_to_say(tmp_path: Path) -> None:
     assert (one.tilt_min_deg, one.tilt_max_deg) == (-60, 40)
 
 
+def test_the_data_say_whether_axis_and_sign_of_the_range_are_right(tmp_path: Path) -> None:
+    write_measured(tmp_path / "tomograms" / "a.mrc", -45, 60)
+    _, result = run(tmp_path, tilt_min=-45, tilt_max=60)
+    assert result["metrics"]["wedge_seen"] == 1
+    assert "as the data have it" in (tmp_path / "out" / "report.html").read_text()
+    with pytest.raises(InputInvalid, match=r"as tilts of -45 to 60 degrees leave it, not of -60 to 45"):
+        run(tmp_path / "turned", {"folder": tmp_path / "tomograms"}, tilt_min=-60, tilt_max=45)
+    _, result = run(tmp_path / "b", {"folder": tmp_path / "tomograms"}, tilt_min=-60, tilt_max=45, check_wedge=False)
+    assert result["metrics"]["wedge_seen"] == 0
+    write_measured(tmp_path / "tomograms" / "x.mrc", -60, 60, axis="x")
+    with pytest.raises(InputInvalid, match=r"x\.mrc: its empty wedge lies about the x axis"):
+        run(tmp_path / "axis", {"folder": tmp_path / "tomograms"})
+    assert not (tmp_path / "axis").exists()
+
+
 @pytest.mark.parametrize("edges", [(0, 0, 0), (10, 12, 8)])
 def test_a_header_that_knows_no_voxel_size_is_not_believed(tmp_path: Path, edges: tuple[float, ...]) -> None:
     with_cell(write_tomogram(tmp_path / "tomograms" / "a.mrc"), *edges)
@@ -150,6 +166,11 @@ def test_files_that_cannot_be_read_are_left_out_and_named(tmp_path: Path) -> Non
     rows, result = run(tmp_path)
     assert [one.name for one in rows] == ["a"]
     assert sum("Left out" in line for line in result["statements"]) == 2
+
+
+def test_a_tomogram_as_imod_makes_it_before_it_is_turned_is_questioned(tmp_path: Path) -> None:
+    write_tomogram(tmp_path / "tomograms" / "a.rec", (24, 8, 24))
+    assert any("trimvol -rx" in line for line in run(tmp_path)[1]["statements"])
 
 
 @pytest.mark.parametrize(
@@ -185,7 +206,7 @@ def test_tomograms_and_halves_of_different_sizes_are_refused(tmp_path: Path) -> 
         run(tmp_path, {"folder": tmp_path / "EVN", "odd": tmp_path / "ODD"})
 
 
-@pytest.mark.parametrize("name", ["../a.star", "a.txt", ".a.star", "a\n.star"])
+@pytest.mark.parametrize("name", ["../tomo.star", "tomo.txt", ".tomo.star", "tomo\n.star", "job.star"])
 def test_the_table_has_a_plain_name(name: str) -> None:
     spec = {"schema": "cryobridge/job/1", "kind": KIND, "inputs": {"folder": "/a"}, "output": "/b"}
     with pytest.raises(InputInvalid, match="no name of a STAR file"):
