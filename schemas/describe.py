@@ -104,7 +104,15 @@ class FieldDescription:
 
 @dataclass(frozen=True)
 class KindDescription:
-    """One kind of job: its name, what it does (the class's docstring), its fields by section, and what it leaves."""
+    """One kind of job: its name, what it does (the class's docstring), its fields by section, and what it leaves.
+
+    Attributes
+    ----------
+    output_names
+        Other names that are accepted for the output folder.
+    output_default
+        The folder where none is given; None if one must be.
+    """
 
     kind: str
     help: str
@@ -112,6 +120,8 @@ class KindDescription:
     options: tuple[FieldDescription, ...]
     run: tuple[FieldDescription, ...]
     outputs: tuple[Output, ...]
+    output_names: tuple[str, ...] = ()
+    output_default: str | None = None
 
     @property
     def summary(self) -> str:
@@ -139,7 +149,13 @@ def describe_kind(model: type[Job]) -> KindDescription:
         options=fields["options"],
         run=fields["run"],
         outputs=model.outputs,
+        output_names=tuple(names_of("output", model.model_fields["output"])[1:]),
+        output_default=_default_folder(model.model_fields["output"]),
     )
+
+
+def _default_folder(field: FieldInfo) -> str | None:
+    return None if field.is_required() else str(field.default)
 
 
 @cache

@@ -73,9 +73,9 @@ def stored_type_field() -> Any:
     )
 
 
-def without_effect_field(kind: Any = None) -> Any:
+def without_effect_field() -> Any:
     """Declare a parameter of IsoNet's that means nothing here."""
-    return Field(kind, description="accepted from IsoNet's command lines; has no effect here")
+    return Field(None, description="accepted from IsoNet's command lines; has no effect here")
 
 
 def block_bytes(arrays: float, box: int, largest: int) -> int:

@@ -90,7 +90,7 @@ def command_of(model: type[Job]) -> click.Command:
 
     kind = describe_kind(model)
     places: dict[str, _Place] = {}
-    parameters: list[click.Parameter] = [*_input_parameters(kind, places), output_option()]
+    parameters: list[click.Parameter] = [*_input_parameters(kind, places), output_option(kind)]
     # The kind's own options first, then the groups in the order in which the model names them.
     groups = sorted(dict.fromkeys(field.group for field in kind.options), key=bool)
     for group in groups:

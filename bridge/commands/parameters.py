@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from cryobridge.schemas.describe import FieldDescription
+    from cryobridge.schemas.describe import FieldDescription, KindDescription
 
 INPUTS, OPTIONS, RUNNING, COMMAND = "Inputs", "Options", "Running", "This command"
 """Sections of a help text."""
@@ -125,13 +125,16 @@ def argument(name: str, field: FieldDescription) -> click.Argument:
     return made
 
 
-def output_option() -> click.Option:
-    """The folder for the result."""
+def output_option(kind: KindDescription) -> click.Option:
+    """The folder for the result, under every name that the kind knows it by."""
+    default = kind.output_default
+    # A default of None is one to click: it would be as if the folder need not be given.
+    given: dict[str, Any] = {"required": True} if default is None else {"default": default}
     made = KindOption(
-        ["-o", "--output", "--output-dir"],
+        ["-o", "--output", *(f"--{with_dashes(name)}" for name in kind.output_names)],
         type=click.Path(path_type=Path),
-        required=True,
-        help="folder for the result; it is made",
+        help="folder for the result; it is made" + ("" if default is None else f"  [default: {default}]"),
+        **given,
     )
     made.section = INPUTS
     return made

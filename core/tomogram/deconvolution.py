@@ -23,12 +23,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .blocks import VolumeBlock, blocks, mirrored_places
+from .volume_blocks import VolumeBlock, blocks, mirrored_places
 
 _POINTS = 2048
 """Of the curve from 0 to Nyquist, between which the filter is interpolated."""
 _LEAST_SNR = 1e-6
-_LEAST_MARGIN, _WHOLE_MARGIN = 16, 48
+_LEAST_MARGIN, _WHOLE_MARGIN = 32, 48
 """Voxels beyond a block, and beyond the whole where it is one block."""
 
 
@@ -82,7 +82,8 @@ def wiener_curve(parameters: DeconvolutionFilter, part_of_nyquist: Tensor) -> Te
     ctf = ctf_curve(parameters, at)
     if parameters.phase_flipped:
         ctf = ctf.abs()
-    return ctf / (ctf.square() + 1.0 / snr)
+    found: Tensor = ctf / (ctf.square() + 1.0 / snr)
+    return found
 
 
 def deconvolution_weight(
@@ -107,7 +108,8 @@ def filtered_by(volume: Tensor, weight: Tensor) -> Tensor:
     """A volume (z, y, x) whose transform is multiplied by half a filter (z, y, x // 2 + 1); float32."""
     spectrum = torch.fft.rfftn(volume.float())
     spectrum *= weight
-    return torch.fft.irfftn(spectrum, s=volume.shape)
+    found: Tensor = torch.fft.irfftn(spectrum, s=volume.shape)
+    return found
 
 
 def deconvolution_blocks(
@@ -122,7 +124,7 @@ def deconvolution_blocks(
     chunk
         Longest side of a block; all at once without one.
     overlap_rate
-        By which part of its side a block is read larger, half of it at each end, but never less than 16 voxels: with
+        By which part of its side a block is read larger, half of it at each end, but never less than 32 voxels: with
         these, and one scale for all, blocks of noise have the gain of the whole within a thousandth.
     """
     if chunk is None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .blocks import mirrored_places
+from .volume_blocks import mirrored_places
 
 _GAUSSIAN_REACH = 4.0
 """Of the smoothing, in its deviations."""

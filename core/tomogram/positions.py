@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .blocks import Span
+from .volume_blocks import Span
 
 MaskSections = Callable[[int, int], Tensor]
 """The sections from one to another of a mask, (sections, y, x), nonzero inside."""

@@ -6,8 +6,14 @@ aliased; where it gets longer again, what is within it comes back exactly.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+from .volume_blocks import mirrored_places
+
+_LEAST_PADDING, _MOST_PADDING = 16, 48
 
 
 def resampled(volume: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -54,30 +60,79 @@ def resampled_along(volume: Tensor, axis: int, size: int) -> Tensor:
             nyquist *= 0.5
         else:
             nyquist.copy_((2.0 * nyquist.real).to(nyquist.dtype))
-    return torch.fft.irfft(kept, n=size, dim=axis).mul_(size / old)
+    found: Tensor = torch.fft.irfft(kept, n=size, dim=axis).mul_(size / old)
+    return found
 
 
-def padded_length(size: int, ratio: float, most: int) -> int:
-    """How long an axis is best made before it is resampled, so that its new voxels have the size that is wanted.
+@dataclass(frozen=True)
+class AxisPlan:
+    """How one axis of a volume gets a voxel size that no whole number of voxels would give.
+
+    Attributes
+    ----------
+    size
+        Its voxels.
+    padded
+        How long it is made before, at its end.
+    new
+        Voxels that `padded` ones become.
+    kept
+        How many of these stand for the axis itself.
+    """
+
+    size: int
+    padded: int
+    new: int
+    kept: int
+
+    @property
+    def ratio(self) -> float:
+        """New voxel size over old, as it comes out."""
+        return self.padded / self.new
+
+
+def axis_plan(size: int, ratio: float) -> AxisPlan:
+    """Plan an axis.
 
     Parameters
     ----------
     size
         Its voxels.
     ratio
-        Old voxel size over new.
-    most
-        By how many voxels it may be longer.
+        New voxel size over old.
 
     Returns
     -------
-    int
-        From `size` to `size + most`: the length whose `ratio`-th part is nearest to a whole number, relative to it; the
-        shortest of equals.
+    AxisPlan
+        Padded by 16 to 48 voxels: the length whose new voxels come nearest to the size that is wanted; the shortest of
+        equals. As it is if the ratio is 1.
     """
+    if ratio == 1.0:
+        return AxisPlan(size, size, size, size)
 
     def error(length: int) -> float:
-        new = length * ratio
+        new = length / ratio
         return round(abs(max(1, round(new)) / new - 1.0), 9)
 
-    return min(range(size, size + most + 1), key=lambda length: (error(length), length))
+    lengths = range(size + _LEAST_PADDING, size + _MOST_PADDING + 1)
+    padded = min(lengths, key=lambda length: (error(length), length))
+    new = max(1, round(padded / ratio))
+    return AxisPlan(size, padded, new, min(new, max(1, round(size / ratio))))
+
+
+def resampled_by_plan(volume: Tensor, axis: int, plan: AxisPlan) -> Tensor:
+    """A volume on another grid along one axis, its first voxel where it was; float32.
+
+    For a transform the end of the axis lies beside its start: the padding leads from one to the other, so that neither
+    rings in the other.
+    """
+    more = plan.padded - plan.size
+    if more == 0:
+        return resampled_along(volume, axis, plan.new).narrow(axis, 0, plan.kept)
+    lines = volume.float().movedim(axis, -1)
+    steps = torch.arange(more, device=volume.device)
+    end = lines[..., mirrored_places(plan.size, plan.padded, plan.size).to(volume.device)]
+    start = lines[..., mirrored_places(-more, 0, plan.size).to(volume.device)]
+    fade = 0.5 + 0.5 * torch.cos(torch.pi * (steps + 1) / (more + 1))
+    padded = torch.cat([lines, fade * end + (1.0 - fade) * start], dim=-1)
+    return resampled_along(padded, -1, plan.new)[..., : plan.kept].movedim(-1, axis)

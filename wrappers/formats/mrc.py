@@ -28,7 +28,7 @@ from cryobridge.schemas.plain_file import open_plain
 
 from .compressed import MAGIC_BYTES, Decompressed, is_compressed
 from .foreign import named_for_what_it_is
-from .mrc_header import AT_ZERO, HEADER_BYTES, OLD, Float32Array, MapPosition, MrcHeader, header_bytes, parsed_header
+from .mrc_header import AT_ZERO, HEADER_BYTES, Float32Array, MapPosition, MrcHeader, header_bytes, is_old, parsed_header
 from .whole_file import whole_file, write_all
 
 Source = int | str | os.PathLike[str]
@@ -249,7 +249,7 @@ def _checked_header(file: _Plain | Decompressed, name: str, exact: bool) -> MrcH
             f"{name}: holds {size} bytes, its header announces {announced}; it was cut off (disk full?), make it again"
         )
     # What is said to lie after the header in a file without the word MAP is believed only if it fits to the byte.
-    if size > announced and (exact or raw[208:216] == OLD):
+    if size > announced and (exact or is_old(bytes(raw))):
         raise InputInvalid(f"{name}: holds {size} bytes, its header announces {announced}; it is damaged")
     return header
 

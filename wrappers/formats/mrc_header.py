@@ -240,16 +240,36 @@ def volume_header_bytes(like: MrcHeader, dtype: str, statistics: StackStatistics
     return bytes(raw)
 
 
+def is_old(raw: bytes) -> bool:
+    """Whether a header lacks the word MAP: of such a file nothing is believed that its size does not bear out."""
+    return raw[208:211] != b"MAP"
+
+
 def _transposition(axes: tuple[int, int, int]) -> tuple[int, int, int]:
     stored = (axes[2], axes[1], axes[0])
     return (stored.index(3), stored.index(2), stored.index(1))
 
 
+def _may_be_old(raw: bytes) -> bool:
+    """Whether a header without the word MAP is of a program older than that: nothing there, or what IMOD had there.
+
+    IMOD had an origin and the number of labels. That such a file is a map its size must tell too.
+    """
+    if raw[208:216] == OLD:
+        return True
+    for order in ("<", ">"):
+        *origin, labels = struct.unpack_from(order + "3fi", raw, 208)
+        sane = all(math.isfinite(value) and (value == 0 or 1e-4 < abs(value) < _FARTHEST_A) for value in origin)
+        if sane and 1 <= labels <= 10 and struct.unpack_from(order + "i", raw, 12)[0] in _MODES:
+            return True
+    return False
+
+
 def _byte_order(raw: bytes, name: str) -> str:
-    if raw[208:211] != b"MAP":
+    if is_old(raw):
         if (stranger := named_for_what_it_is(raw, name, "a map (MRC)")) is not None:
             raise InputInvalid(stranger)
-        if raw[208:216] != OLD:
+        if not _may_be_old(raw):
             raise InputInvalid(f"{name}: the word MAP is missing from its header; it is no MRC file")
     stamp = raw[212:214]
     orders = (">", "<") if stamp == _STAMP_BIG else ("<", ">")
@@ -272,7 +292,7 @@ def _position(raw: bytes, order: str, transposition: tuple[int, int, int]) -> Ma
     stored = (sections, rows, columns)
     z, y, x = transposition
     origin = struct.unpack_from(order + "3f", raw, 196)
-    told = raw[208:216] != OLD and all(math.isfinite(value) and abs(value) < _FARTHEST_A for value in origin)
+    told = not is_old(raw) and all(math.isfinite(value) and abs(value) < _FARTHEST_A for value in origin)
     return MapPosition(
         start=(stored[z], stored[y], stored[x]),
         origin_A=(origin[2], origin[1], origin[0]) if told else (0.0, 0.0, 0.0),

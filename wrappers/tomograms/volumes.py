@@ -19,12 +19,9 @@ from ..formats.mrc_header import Float32Array, MrcHeader, StackStatistics
 from ..formats.mrc_windows import MrcWindows, Window
 from ..formats.value_statistics import RunningStatistics
 from .table import Tomogram
+from .voxel_sizes import LARGEST_A, SMALLEST_A, believed_voxel_size_A
 
 Spans = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-FINEST_A, COARSEST_A = 2.0, 50.0
-"""Voxels of tomograms lie between these; others are asked about."""
-_UNTOLD_A = (0.0, 1.0)
-"""Voxel sizes that programs write when they know none."""
 _ALIKE = 0.01
 _AT_A_TIME = 4 << 20
 """Voxels that are held at once where all are looked at."""
@@ -37,9 +34,9 @@ class TomogramVolume:
     ----------
     header
         Of the first file, with the voxel size that is used for what is written: its own, or the table's where it tells
-        none.
+        none that is believed.
     pixel_size_A
-        The table's, else the header's mean over the axes; None where neither tells one.
+        The table's, else the header's; None where neither tells one.
     remarks
         What a user should know of the voxel size, in sentences.
     """
@@ -184,20 +181,18 @@ def _opened(tomogram: Tomogram, path: Path) -> MrcWindows:
 def _with_pixel_size(
     tomogram: Tomogram, header: MrcHeader, path: Path
 ) -> tuple[MrcHeader, float | None, tuple[str, ...]]:
-    told = all(round(side_A, 4) not in _UNTOLD_A for side_A in header.voxel_size_A)
-    of_header_A = sum(header.voxel_size_A) / 3 if told else None
+    of_header_A = believed_voxel_size_A(header)
     of_table_A = tomogram.pixel_size_A
     size_A = of_table_A or of_header_A
     remarks = []
     if of_table_A is not None and of_header_A is not None and abs(of_table_A / of_header_A - 1) > _ALIKE:
         remarks.append(
-            f"{path}: its header says {of_header_A:.4g} A, the table {of_table_A:.4g} A; the table's is used for "
-            "computing, the header's is kept in what is written."
+            f"{path}: its header says {of_header_A:.4g} A, the table {of_table_A:.4g} A; the table's is reckoned with."
         )
-    if size_A is not None and not FINEST_A <= size_A <= COARSEST_A:
+    if size_A is not None and not SMALLEST_A <= size_A <= LARGEST_A:
         remarks.append(
             f"{path}: a voxel size of {size_A:.4g} A is unusual for a tomogram; is 'rlnPixelSize' in Angstrom?"
         )
-    if not told and size_A is not None:
+    if of_header_A is None and size_A is not None:
         header = dataclasses.replace(header, voxel_size_A=(size_A,) * 3)
     return header, size_A, tuple(remarks)

@@ -107,8 +107,12 @@ def row_by_row(context: Context, tasks: Sequence[RowTask]) -> Generator[Progress
     return results
 
 
-def tell_tables(context: Context, table: TomogramTable, results: RowResults, *, update_star: bool) -> None:
+def tell_tables(
+    context: Context, table: TomogramTable, results: RowResults, *, update_star: bool, name: str = TABLE_NAME
+) -> None:
     """Write the table with the columns of the result into the folder, and into the user's own if that is wanted.
+
+    That the user's own cannot be written to is said, and costs no result.
 
     Raises
     ------
@@ -117,14 +121,33 @@ def tell_tables(context: Context, table: TomogramTable, results: RowResults, *, 
     """
     folder = context.folder
     if results.made:
-        at = folder.path / TABLE_NAME
-        folder.write_data(TABLE_NAME, table.with_values(_values(context, table, results, at), at=at))
+        at = folder.path / name
+        folder.write_data(name, table.with_values(_values(context, table, results, at), at=at))
         if update_star:
-            update_table(table.path, _values(context, table, results, table.path), table)
-            folder.log(f"set the columns of this job in {table.path}")
+            _tell_user(context, table, results)
+    end_list(context, results)
+
+
+def end_list(context: Context, results: RowResults) -> None:
+    """End a job all of whose tomograms were made, once all else is written.
+
+    Raises
+    ------
+    InputInvalid
+        If some tomograms failed; what was made of the others stays, and is known to the same job.
+    """
     if results.failed:
         raise InputInvalid(_failures(results))
-    MadeNotes(folder).drop()
+    MadeNotes(context.folder).drop()
+
+
+def _tell_user(context: Context, table: TomogramTable, results: RowResults) -> None:
+    try:
+        update_table(table.path, _values(context, table, results, table.path), table)
+    except InputInvalid as error:
+        context.folder.remark([f"{error}: only the table in the output folder has the columns of this job."])
+    else:
+        context.folder.log(f"set the columns of this job in {table.path}")
 
 
 def _within_list(task: RowTask, number: int, count: int) -> RowSteps:

@@ -53,6 +53,15 @@ def outlined(
     return Figure(title, figures.outlined_sections(shown, over, PLANES, pixel_size_A), reading, is_tile=is_tile)
 
 
+def marked(
+    title: str, sections: Sections, centres: torch.Tensor, pixel_size_A: float, reading: str, *, is_tile: bool = False
+) -> Figure:
+    """Sections of one tomogram with places (n, 3), z, y, x, in it."""
+    shown = [torch.from_numpy(section) for section in sections]
+    places = [centres[:, [1, 2]], centres[:, [0, 2]], centres[:, [0, 1]]]
+    return Figure(title, figures.marked_sections(shown, places, PLANES, pixel_size_A), reading, is_tile=is_tile)
+
+
 def counted(count: int, one: str, many: str) -> str:
     """A number with the word that goes with it."""
     return f"{count} {one if count == 1 else many}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import AliasChoices, Field
@@ -117,12 +118,12 @@ class TomoDeconvJob(Job):
 
     kind: Literal["tomo.deconv"] = "tomo.deconv"
     inputs: TomogramTableInputs
-    output: OutputFolder = Field(validation_alias=AliasChoices("output", "output_dir", "deconv_folder"))
+    output: OutputFolder = Field(Path("deconv"), validation_alias=AliasChoices("output", "output_dir", "deconv_folder"))
     options: DeconvOptions = Field(default_factory=DeconvOptions)
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
         """A chunk before and after on the host; on the device its transform and the filter, and what makes that."""
         largest = LARGEST_BLOCK
         if self.options.chunk_size is not None:
-            largest = int(self.options.chunk_size * (1 + self.options.overlap_rate)) + 32
-        return MemoryEstimate(REPORT_BYTES + block_bytes(4, box, largest), block_bytes(9, box, largest))
+            largest = int(self.options.chunk_size * (1 + self.options.overlap_rate)) + 64
+        return MemoryEstimate(REPORT_BYTES + block_bytes(3, box, largest), block_bytes(6, box, largest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AliasChoices, Field
@@ -72,7 +73,7 @@ class TomoMakeMaskJob(Job):
 
     kind: Literal["tomo.make_mask"] = "tomo.make_mask"
     inputs: MakeMaskInputs
-    output: OutputFolder = Field(validation_alias=AliasChoices("output", "output_dir", "mask_folder"))
+    output: OutputFolder = Field(Path("mask"), validation_alias=AliasChoices("output", "output_dir", "mask_folder"))
     options: MakeMaskOptions = Field(default_factory=MakeMaskOptions)
 
     def memory(self, box: int, device: str) -> MemoryEstimate:

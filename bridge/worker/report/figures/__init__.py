@@ -15,7 +15,7 @@ from .latents import (
     over_epochs,
     variance_explained,
 )
-from .outlined import outlined_sections
+from .outlined import marked_sections, outlined_sections
 from .particle_tables import ctf_curve, defocus_histogram
 from .sections import fsc3d_slices
 from .selection import selected_points, shares_of_groups
@@ -43,6 +43,7 @@ __all__ = [
     "latents_by_cluster",
     "latents_by_value",
     "loss_curve",
+    "marked_sections",
     "middle_of",
     "neighbour_curves",
     "orthoslices",

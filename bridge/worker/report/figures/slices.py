@@ -121,9 +121,9 @@ def draw_scale_bar(axes: Axes, side: int, voxel_size_A: float) -> None:
     length_A = scale_bar_A(side * voxel_size_A)
     left, bottom = 0.05 * side, 0.05 * side
     outline = {"facecolor": "black", "edgecolor": "none", "alpha": 0.6, "pad": 1.2}
+    # The bar belongs to a section that may be wider than high, and must not change what is shown of it.
+    axes.autoscale(False)
     axes.plot(
         [left, left + length_A / voxel_size_A], [bottom, bottom], color="white", linewidth=3, solid_capstyle="butt"
     )
     axes.text(left, 0.09 * side, f"{length_A:g} Å", color="white", fontsize=8, va="bottom", bbox=outline)
-    axes.set_xlim(0, side)
-    axes.set_ylim(0, side)

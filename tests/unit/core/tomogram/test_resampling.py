@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cryobridge.core.tomogram import padded_length, resampled
+from cryobridge.core.tomogram import axis_plan, resampled, resampled_by_plan
 
 SHAPES = [((8, 9, 10), (12, 15, 11)), ((7, 8, 6), (8, 16, 13)), ((5, 6, 7), (10, 7, 8)), ((4, 4, 4), (4, 5, 9))]
 
@@ -42,8 +42,24 @@ def test_other_numbers_of_axes_are_refused() -> None:
         resampled(noise(4, 4, 4), (4, 4))
 
 
-@pytest.mark.parametrize(
-    ("size", "ratio", "length"), [(100, 0.5, 100), (101, 0.5, 102), (100, 2 / 3, 102), (10, 1, 10)]
-)
-def test_an_axis_is_made_as_long_as_gives_whole_voxels(size: int, ratio: float, length: int) -> None:
-    assert padded_length(size, ratio, 16) == length
+@pytest.mark.parametrize(("size", "ratio"), [(100, 2.0), (101, 1.5), (7, 0.5), (500, 1.3)])
+def test_the_voxel_size_comes_out_as_is_wanted(size: int, ratio: float) -> None:
+    plan = axis_plan(size, ratio)
+    assert plan.ratio == pytest.approx(ratio, rel=1e-9)
+    assert plan.kept == round(size / ratio) <= plan.new
+    assert 16 <= plan.padded - size <= 48
+    assert axis_plan(size, 1.0).kept == axis_plan(size, 1.0).padded == size
+
+
+@pytest.mark.parametrize("ratio", [2.0, 1.5, 0.6])
+def test_a_slope_is_the_same_slope_up_to_its_ends(ratio: float) -> None:
+    """For a transform alone its two ends would be neighbours, and ring."""
+
+    def slope(places: torch.Tensor) -> torch.Tensor:
+        return torch.exp(-(((places - 150) / 40) ** 2)) + 0.004 * places
+
+    plan = axis_plan(200, ratio)
+    found = resampled_by_plan(slope(torch.arange(200.0)).view(1, 200, 1), 1, plan)[0, :, 0]
+    wanted = slope(ratio * torch.arange(plan.kept))
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0.02)
+    torch.testing.assert_close(found[12:-12], wanted[12:-12], rtol=0, atol=1e-3)
