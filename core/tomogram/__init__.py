@@ -1,6 +1,5 @@
 """Tomograms: the missing wedge, and its correction."""
 
-from .blocks import VolumeBlock, block_count, blocks, fast_length, mirrored_places
 from .deconvolution import (
     DeconvolutionFilter,
     ctf_curve,
