@@ -229,7 +229,7 @@ def _add(tiles: Tiles, total: Tensor, place: Sequence[int], answer: Tensor, done
         target.append(slice(first - shift, end - shift))
     z, y, x = (tiles.weight(axis, number) for axis, number in enumerate(place))
     part = answer[inside[0], inside[1], inside[2]]
-    total[target[0], target[1], target[2]] += part * z[:, None, None] * y[:, None] * x
+    total[target[0], target[1], target[2]].addcmul_(part, z[:, None, None] * (y[:, None] * x))
 
 
 def _longer(total: Tensor, axis: int, length: int) -> Tensor:

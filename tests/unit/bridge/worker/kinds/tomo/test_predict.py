@@ -160,6 +160,16 @@ def test_tiles_are_taken_fewer_at_a_time_when_memory_runs_out(
     np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+@pytest.mark.gpu
+def test_a_gpu_gives_what_a_cpu_gives(tmp_path: Path, model: Path) -> None:
+    star = tomograms(tmp_path)
+    for device in ("cpu", "cuda"):
+        options = {**TILES, "update_star": False}
+        run_map_job("tomo.predict", tmp_path / device, {"star": star, "model": model}, options, device)
+    one, other = (mrc.read(tmp_path / name / "tomo1_corrected.mrc")[0] for name in ("cpu", "cuda"))
+    np.testing.assert_allclose(one, other, atol=0.05)
+
+
 def without_the_third(star: Path) -> None:
     (star.parent / "tomo3.mrc").unlink()
 

@@ -14,13 +14,21 @@ import torch
 from support.isonet_models import MadeUpModel
 from support.map_jobs import run_map_job
 from support.subtomograms import CROP, QUICK, balls, measured, wedged, write_subtomograms
+from support.thread_ranks import on_ranks
 
+from cryobridge.bridge.worker.jobs.context import Context
+from cryobridge.bridge.worker.jobs.folder import OutputFolder
 from cryobridge.bridge.worker.jobs.runner import run_job
+from cryobridge.bridge.worker.kinds.tomo.refine import run
 from cryobridge.bridge.worker.tomograms.network_file import read_network_file
+from cryobridge.core.training import Ranks
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.job import parse_job
 from cryobridge.wrappers.formats import mrc
 
 pytestmark = pytest.mark.slow
+
+CPU = torch.device("cpu")
 
 LEARNING = {
     **QUICK,
@@ -43,6 +51,16 @@ def refine(star: Path, out: Path, inputs: dict[str, Path] | None = None, **optio
     """The result, and the log."""
     result, _ = run_map_job("tomo.refine", out, {"subtomos": star, **(inputs or {})}, options)
     return result, (out / "run.log").read_text()
+
+
+def spec_of(star: Path, out: Path, options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "schema": "cryobridge/job/1",
+        "kind": "tomo.refine",
+        "inputs": {"subtomos": str(star)},
+        "output": str(out),
+        "options": options,
+    }
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
@@ -92,14 +110,7 @@ def test_it_fills_the_wedge_with_what_is_there(star: Path, tmp_path: Path) -> No
 def test_a_job_that_was_killed_ends_as_one_that_was_not(star: Path, tmp_path: Path, stop: int) -> None:
     options = {**QUICK, "checkpoint_every_s": 1e-9}
     refine(star, tmp_path / "whole", **options)
-    spec = {
-        "schema": "cryobridge/job/1",
-        "kind": "tomo.refine",
-        "inputs": {"subtomos": str(star)},
-        "output": str(tmp_path / "killed"),
-        "options": options,
-    }
-    steps = run_job(spec, torch.device("cpu"))
+    steps = run_job(spec_of(star, tmp_path / "killed", options), CPU)
     for _ in range(stop):
         next(steps)
     steps.close()
@@ -180,6 +191,55 @@ def test_a_batch_that_memory_has_no_room_for_is_divided(
     result, log = refine(star, tmp_path / "out", **QUICK)
     assert log.count("out of memory, trying smaller batches") == 1
     assert result["metrics"]["loss_last"] > 0
+
+
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_two_processes_learn_what_one_does(star: Path, tmp_path: Path, iterations: int) -> None:
+    """But for drop-out and for statistics of batches, which are each process's own."""
+    options = {**QUICK, "iterations": iterations, "drop_out": 0.0, "batch_normalization": False}
+    refine(star, tmp_path / "alone", **options)
+    job = parse_job(spec_of(star, tmp_path / "shared", options), "test").resolved(tmp_path)
+
+    def work(ranks: Ranks) -> dict[str, Any]:
+        folder = OutputFolder(job, CPU, writes=ranks.index == 0)
+        steps = run(job, Context(CPU, folder, ranks))
+        try:
+            while True:
+                next(steps)
+        except StopIteration as end:
+            return dict(end.value)
+        finally:
+            folder.close()
+
+    shared, nothing = on_ranks(2, work)
+    assert nothing == {}
+    assert shared["metrics"]["iterations"] == iterations
+    one, other = weights(tmp_path / "alone"), weights(tmp_path / "shared")
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, rtol=1e-3, atol=2e-5)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(star: Path, tmp_path: Path) -> None:
+    job = parse_job(spec_of(star, tmp_path / "out", {**QUICK, "batch_size": 3}), "test").resolved(tmp_path)
+
+    def work(ranks: Ranks) -> str:
+        folder = OutputFolder(job, CPU, writes=ranks.index == 0)
+        with pytest.raises(InputInvalid) as caught:
+            list(run(job, Context(CPU, folder, ranks)))
+        return str(caught.value)
+
+    assert all("batch_size: a batch of 3 samples cannot be shared evenly by 2" in said for said in on_ranks(2, work))
+
+
+@pytest.mark.gpu
+def test_a_gpu_learns_what_a_cpu_does(star: Path, tmp_path: Path) -> None:
+    options = {**QUICK, "drop_out": 0.0}
+    for device in ("cpu", "cuda"):
+        run_map_job("tomo.refine", tmp_path / device, {"subtomos": star}, options, device)
+    one, other = weights(tmp_path / "cpu"), weights(tmp_path / "cuda")
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, rtol=0.05, atol=5e-3)
+    run_map_job("tomo.refine", tmp_path / "whole", {"subtomos": star}, {**QUICK, "precision": "bfloat16"}, "cuda")
 
 
 def test_tilts_come_from_the_command_then_from_the_table(tmp_path: Path) -> None:
