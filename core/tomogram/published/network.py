@@ -110,7 +110,7 @@ class IsoNetUNet(nn.Module):
         features = self.bottom(features)
         for up, decoder, skip in zip(reversed(self.ups), reversed(self.decoders), reversed(skips), strict=True):
             joined = torch.cat((up(features), skip), dim=1)
-            features = decoder(functional.leaky_relu(joined, _SLOPE))
+            features = decoder(functional.leaky_relu_(joined, _SLOPE))
         added: Tensor = self.last(features)
         return volumes + added
 
@@ -125,7 +125,7 @@ class IsoNetUNet(nn.Module):
     def _smaller(self, features: Tensor, level: int) -> Tensor:
         if self.shape.pool is not None:
             return functional.max_pool3d(features, self.shape.pool)
-        return functional.leaky_relu(self.downs[level](features), _SLOPE)
+        return functional.leaky_relu_(self.downs[level](features), _SLOPE)
 
     def _start(self) -> None:
         """Begin as IsoNet does."""
@@ -181,7 +181,7 @@ class _Dropout(nn.Module):
         if not self.training or not self.share:
             return values
         kept = torch.empty_like(values, dtype=torch.bool).bernoulli_(1 - self.share, generator=self.generator)
-        return values * kept / (1 - self.share)
+        return (values * kept).div_(1 - self.share)
 
 
 def _level(inputs: int, outputs: int, shape: IsoNetShape) -> nn.Sequential:
@@ -190,7 +190,8 @@ def _level(inputs: int, outputs: int, shape: IsoNetShape) -> nn.Sequential:
         layers.append(_SameConvolution(outputs if index else inputs, outputs, shape.kernel))
         if shape.batch_normalization:
             layers.append(nn.BatchNorm3d(outputs, eps=_NORM_EPSILON, momentum=_NORM_MOMENTUM))
-        layers += [_Dropout(shape.drop_out), nn.LeakyReLU(_SLOPE)]
+        # In place: nothing before needs its own output for the way back.
+        layers += [_Dropout(shape.drop_out), nn.LeakyReLU(_SLOPE, inplace=True)]
     return nn.Sequential(*layers)
 
 
@@ -199,7 +200,7 @@ def _bottom(shape: IsoNetShape) -> nn.Sequential:
     top = shape.widths[-1]
     inputs = top
     for _ in range(max(0, shape.convs_per_depth - 2)):
-        layers += [_SameConvolution(inputs, 2 * top, shape.kernel), nn.LeakyReLU(_SLOPE)]
+        layers += [_SameConvolution(inputs, 2 * top, shape.kernel), nn.LeakyReLU(_SLOPE, inplace=True)]
         inputs = 2 * top
     return nn.Sequential(*layers, _SameConvolution(inputs, top, shape.kernel))
 

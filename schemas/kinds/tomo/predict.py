@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, model_validator
@@ -9,7 +10,7 @@ from pydantic import AliasChoices, Field, model_validator
 from ...envelope import Job, Options
 from ...memory import REPORT_BYTES, MemoryEstimate, volumes
 from ...outputs import REPORT, Output
-from ...paths import Holds, InputFile
+from ...paths import Holds, InputFile, OutputFolder
 from ...tomogram_tables import (
     TABLE,
     StoredType,
@@ -58,8 +59,10 @@ class TomoPredictOptions(Options):
         validation_alias=AliasChoices("batch_size", "batch"),
         description="tiles at a time; 4 if empty, 1 on a CPU, and fewer where memory runs out",
     )
-    normalize_percentile: bool | None = Field(
-        None, description="how grey values are brought to the network's scale; as in its training if empty, else true"
+    normalize_percentile: bool = Field(
+        True,
+        description="bring the 4th percentile to 0 and the 96th to 1; if not, the mean to 0 and the deviation to 1; as "
+        "in the network's training where that is known and nothing is given here",
     )
     output_scale: Literal["input", "normalized"] = Field(
         "input",
@@ -94,6 +97,7 @@ class TomoPredictJob(Job):
 
     kind: Literal["tomo.predict"] = "tomo.predict"
     inputs: TomoPredictInputs
+    output: OutputFolder = Field(Path("corrected_tomos"), validation_alias=AliasChoices("output", "output_dir"))
     options: TomoPredictOptions = Field(default_factory=TomoPredictOptions)
 
     def memory(self, box: int, device: str) -> MemoryEstimate:

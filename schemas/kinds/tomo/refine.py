@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, model_validator
@@ -220,7 +221,7 @@ class TomoRefineJob(Job):
 
     kind: Literal["tomo.refine"] = "tomo.refine"
     inputs: TomoRefineInputs
-    output: OutputFolder = Field(validation_alias=AliasChoices("output", "output_dir", "result_dir"))
+    output: OutputFolder = Field(Path("results"), validation_alias=AliasChoices("output", "output_dir", "result_dir"))
     options: TomoRefineOptions = Field(default_factory=TomoRefineOptions)
 
     def memory(self, box: int, device: str) -> MemoryEstimate:

@@ -104,11 +104,11 @@ def run(job: TomoPredictJob, context: Context) -> JobSteps:
 
 def _by_percentile(options: TomoPredictOptions, stored: StoredIsoNet) -> bool:
     """As the user says, else as in the network's training, else as IsoNet does."""
-    if options.normalize_percentile is not None:
+    if "normalize_percentile" in options.model_fields_set:
         return options.normalize_percentile
     trained = stored.settings.get("options")
     told = trained.get("normalize_percentile") if isinstance(trained, dict) else None
-    return told if isinstance(told, bool) else True
+    return told if isinstance(told, bool) else options.normalize_percentile
 
 
 def _tasks(

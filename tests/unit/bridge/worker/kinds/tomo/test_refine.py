@@ -136,6 +136,14 @@ def test_going_on_gives_what_all_iterations_at_once_give(star: Path, tmp_path: P
     assert result["options"]["learning_rate"] == 1e-3
 
 
+def test_an_iteration_ends_when_pairs_kept_out_no_longer_gain(star: Path, tmp_path: Path) -> None:
+    """A network that does not change gives the same loss at every look."""
+    still = {"learning_rate": 1e-30, "batch_normalization": False, "epochs": 6, "patience": 1}
+    refine(star, tmp_path / "out", **{**QUICK, **still})
+    history = json.loads((tmp_path / "out" / "refine.json").read_text())["history"]
+    assert [len(one["losses"]) for one in history] == [2, 2]
+
+
 def test_a_model_of_isonet_is_started_from(star: Path, tmp_path: Path) -> None:
     model = MadeUpModel(depth=2, convolutions=2).write(tmp_path / "model_iter30.h5")
     _, log = refine(star, tmp_path / "out", {"pretrained_model": model}, **{**QUICK, "iterations": 1, "epochs": 1})
