@@ -23,9 +23,11 @@ from .positions import AXES, NoPosition, Positions, allowed_centres, drawn_posit
 from .prediction import Correction, answers, corrected, rejoined, residual_share, wiener
 from .pretraining import Practice, ScenesTask
 from .resampling import AxisPlan, axis_plan, resampled, resampled_along, resampled_by_plan
+from .scale import GreyScale, deviation_scale, normalised, percentile_scale
 from .scene import Scene, draw_scene
 from .shells import COUNT, WIDTH, CrossPower, Curve, radius, shares, shell_index, shell_means, summed
 from .task import NAME, WedgeTask, edge_ramp, new_network, wedge_losses
+from .tiles import Box, FinishedSlab, Tiles, tiled_slabs, usual_overlap
 from .volume_blocks import VolumeBlock, block_count, blocks, fast_length, mirrored_places
 from .wedge import Wedge, filtered, frequencies, wedge_weight
 
@@ -39,12 +41,15 @@ __all__ = [
     "AxisPlan",
     "Block",
     "BlockDeconvolution",
+    "Box",
     "CoarseGrid",
     "Correction",
     "CrossPower",
     "Curve",
     "DeconvolutionFilter",
     "Evidence",
+    "FinishedSlab",
+    "GreyScale",
     "HeldOutScore",
     "NoPosition",
     "Orientation",
@@ -52,6 +57,7 @@ __all__ = [
     "Practice",
     "Scene",
     "ScenesTask",
+    "Tiles",
     "TwoHeadUNet",
     "ValueCounts",
     "View",
@@ -78,6 +84,7 @@ __all__ = [
     "deconvolution_blocks",
     "deconvolution_weight",
     "deconvolved",
+    "deviation_scale",
     "distinct",
     "draw_scene",
     "drawn_positions",
@@ -98,8 +105,10 @@ __all__ = [
     "mirrored_places",
     "moving",
     "new_network",
+    "normalised",
     "outline_in_bins",
     "outline_plane",
+    "percentile_scale",
     "radius",
     "random_matrices",
     "reduced",
@@ -118,7 +127,9 @@ __all__ = [
     "summed",
     "take",
     "take_turned",
+    "tiled_slabs",
     "upsampled_by_2",
+    "usual_overlap",
     "wedge_evidence",
     "wedge_losses",
     "wedge_weight",

@@ -1,0 +1,231 @@
+"""`tomo.refine`: a network learns from subtomograms what their missing wedge hides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, model_validator
+
+from ...envelope import Inputs, Job, Options
+from ...memory import REPORT_BYTES, MemoryEstimate, training, volumes
+from ...number_lists import NumberList, SizeTriple, listed_numbers
+from ...outputs import REPORT, Output
+from ...paths import Holds, InputFile, OutputFolder
+from ...validation import input_invalid
+
+NETWORK_NAME, STATE_NAME = "model.safetensors", "refine.json"
+NETWORK_OPTIONS = (
+    "filter_base",
+    "unet_depth",
+    "convs_per_depth",
+    "kernel",
+    "pool",
+    "drop_out",
+    "batch_normalization",
+)
+"""What a network that is given decides by itself."""
+WITHOUT_EFFECT = ("data_dir", "noise_dir", "preprocessing_ncpus", "remove_intermediate", "log_level")
+_NETWORK, _NOISE, _PEER = "Network", "Noise", "Of IsoNet, without effect here"
+_GROUPS = {
+    **dict.fromkeys(NETWORK_OPTIONS, _NETWORK),
+    **dict.fromkeys(("noise_level", "noise_start_iter", "noise_mode"), _NOISE),
+    **dict.fromkeys(WITHOUT_EFFECT, _PEER),
+}
+_TYPICAL_SUBTOMOGRAMS = 100
+
+
+def _window(value: Any) -> Any:
+    """IsoNet's `pool True` is meant to halve each side."""
+    if value is True or (isinstance(value, str) and value.strip().lower() == "true"):
+        return "2,2,2"
+    if value is False or (isinstance(value, str) and value.strip().lower() in ("false", "none", "")):
+        return None
+    return value
+
+
+class TomoRefineInputs(Inputs):
+    """Subtomograms to learn from, and what was learned before."""
+
+    subtomos: Annotated[InputFile, Holds("star", "subtomograms")] = Field(
+        validation_alias=AliasChoices("subtomos", "subtomo_star"),
+        description="table of subtomograms (.star), of tomo extract or tomo prepare_subtomo_star",
+        examples=["subtomo.star"],
+    )
+    pretrained_model: Annotated[InputFile, Holds("model")] | None = Field(
+        None, description="network to start from: model.safetensors of an earlier refine, or a .h5 of IsoNet"
+    )
+    continue_from: Annotated[InputFile, Holds("model", "state")] | None = Field(
+        None,
+        description="refine.json or model.safetensors of an earlier refine, or a refine_iterNN.json of IsoNet: goes on "
+        "after its last iteration with all its settings but those that are given here",
+    )
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Self:
+        if self.pretrained_model is not None and self.continue_from is not None:
+            raise ValueError("'continue_from' brings its own network; leave 'pretrained_model' out")
+        return self
+
+
+class TomoRefineOptions(Options):
+    """Options of `tomo.refine`, under IsoNet's names; those of its network are ignored where a network is given."""
+
+    method: Literal["isonet"] = Field(
+        "isonet", description="isonet: the published one, each iteration fills the wedge by the network before it"
+    )
+    iterations: int = Field(
+        30,
+        ge=1,
+        le=1000,
+        validation_alias=AliasChoices("iterations", "iter"),
+        description="how many times the wedge is filled anew, those before 'continue_from' counted",
+    )
+    epochs: int = Field(10, ge=1, le=10_000, description="passes of an iteration, of steps_per_epoch steps each")
+    batch_size: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        validation_alias=AliasChoices("batch_size", "batch"),
+        description="subtomograms in a step; 4, or 2 for each GPU where that is more, if empty",
+    )
+    steps_per_epoch: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="steps of an epoch; 6 / batch_size for each subtomogram, up to 200, if empty",
+    )
+    select_subtomo_number: int | None = Field(
+        None, ge=1, description="how many subtomograms an iteration draws and learns from; all if empty"
+    )
+    learning_rate: float = Field(4e-4, gt=0, le=1, description="of Adam")
+    normalize_percentile: bool = Field(
+        True,
+        description="bring the 4th percentile to 0 and the 96th to 1; if not, the mean to 0 and the deviation to 1",
+    )
+    tilt_min_deg: float | None = Field(
+        None,
+        ge=-90,
+        le=90,
+        validation_alias=AliasChoices("tilt_min_deg", "tilt_min"),
+        description="lowest tilt; as the table says (rlnTiltMin), else -60, if empty",
+    )
+    tilt_max_deg: float | None = Field(
+        None,
+        ge=-90,
+        le=90,
+        validation_alias=AliasChoices("tilt_max_deg", "tilt_max"),
+        description="highest tilt; as the table says (rlnTiltMax), else 60, if empty",
+    )
+    noise_level: NumberList = Field(
+        "0.05,0.1,0.15,0.2",
+        description="noise that is added for denoising, as a part of the data's deviation, from each iteration of "
+        "noise_start_iter on; 0 for none",
+    )
+    noise_start_iter: NumberList = Field("11,16,21,26", description="iterations from which each noise_level counts")
+    noise_mode: Literal["noFilter", "ramp", "hamming"] | None = Field(
+        None,
+        description="how the noise was back-projected: noFilter, ramp, or hamming; noFilter if empty",
+    )
+    filter_base: int = Field(64, ge=1, le=512, description="channels of the uppermost level")
+    unet_depth: int = Field(3, ge=1, le=6, description="how often the volume is halved")
+    convs_per_depth: int = Field(3, ge=1, le=8, description="convolutions of a level")
+    kernel: SizeTriple = Field("3,3,3", description="their size, one number or z,y,x")
+    pool: Annotated[SizeTriple | None, BeforeValidator(_window)] = Field(
+        None, description="window of a maximum in place of convolutions of stride 2; true means 2,2,2"
+    )
+    drop_out: float = Field(0.3, ge=0, lt=1, description="share of values that a step sets to 0")
+    batch_normalization: bool = Field(True, description="normalise over the batch")
+    seed: int = Field(0, ge=0, lt=2**31, description="of everything random")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the network's arithmetic; a CPU always computes in float32"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="end an iteration after so many epochs without a better loss of pairs kept out"
+    )
+    checkpoint_every_s: float = Field(120.0, gt=0, description="seconds between two checkpoints of the work")
+    data_dir: str | None = Field(None, description="no pairs are written to the disk")
+    noise_dir: str | None = Field(None, description="noise is made when it is needed")
+    preprocessing_ncpus: int | None = Field(None, description="pairs are made on the device")
+    remove_intermediate: bool | None = Field(None, description="nothing of that sort is written")
+    log_level: str | None = Field(None, description="the log says what there is to say")
+
+    @classmethod
+    def group_of(cls, field: str) -> str:
+        """Network, noise, and what means nothing here."""
+        return _GROUPS.get(field, "")
+
+    @property
+    def noise_levels(self) -> tuple[float, ...]:
+        """Of each start; one number stands for all."""
+        levels = listed_numbers(self.noise_level)
+        return levels * len(self.noise_starts) if len(levels) == 1 else levels
+
+    @property
+    def noise_starts(self) -> tuple[int, ...]:
+        """Iterations, counted from 1."""
+        return tuple(int(one) for one in listed_numbers(self.noise_start_iter))
+
+    @classmethod
+    def continued(cls, stored: Mapping[str, Any], chosen: TomoRefineOptions, source: str) -> TomoRefineOptions:
+        """The options of an earlier training with those that were chosen now in their place.
+
+        Parameters
+        ----------
+        stored
+            As they were written; what is no option of ours, as some of IsoNet's own, is left out.
+        chosen
+            Of this job; only what was given counts.
+        source
+            Where `stored` comes from, for the message.
+
+        Raises
+        ------
+        OptionsInvalid
+            If they do not go together.
+        """
+        known = {name: value for name, value in stored.items() if name in cls.model_fields}
+        given = chosen.model_dump(exclude_unset=True)
+        try:
+            return cls.model_validate({**known, **given})
+        except ValidationError as error:
+            raise input_invalid(error, cls, source) from error
+
+    @model_validator(mode="after")
+    def _schedule_and_tilts(self) -> Self:
+        levels, starts = listed_numbers(self.noise_level), listed_numbers(self.noise_start_iter)
+        if any(level < 0 for level in levels):
+            raise ValueError("a noise_level is below 0")
+        if any(start != int(start) or start < 0 for start in starts) or list(starts) != sorted(set(starts)):
+            raise ValueError("noise_start_iter should be whole numbers in ascending order")
+        if len(levels) not in (1, len(starts)):
+            raise ValueError(f"{len(levels)} numbers of noise_level, {len(starts)} of noise_start_iter; give as many")
+        lowest = -60.0 if self.tilt_min_deg is None else self.tilt_min_deg
+        highest = 60.0 if self.tilt_max_deg is None else self.tilt_max_deg
+        if lowest >= highest:
+            raise ValueError(f"tilt_min_deg {lowest:g} is not below tilt_max_deg {highest:g}")
+        return self
+
+
+class TomoRefineJob(Job):
+    """Train a network to fill the missing wedge of subtomograms."""
+
+    shares_devices: ClassVar[bool] = True
+    outputs: ClassVar[tuple[Output, ...]] = (
+        Output(NETWORK_NAME, "model", "model", "the trained network with its settings, for tomo.predict"),
+        Output(STATE_NAME, "log", "state", "all settings and losses, for 'continue_from'"),
+        Output("loss.csv", "table", "loss", "losses by iteration and epoch"),
+        REPORT,
+    )
+
+    kind: Literal["tomo.refine"] = "tomo.refine"
+    inputs: TomoRefineInputs
+    output: OutputFolder = Field(Path("results"), validation_alias=AliasChoices("output", "output_dir", "result_dir"))
+    options: TomoRefineOptions = Field(default_factory=TomoRefineOptions)
+
+    def memory(self, box: int, device: str) -> MemoryEstimate:
+        """Subtomograms as they are on the host; measured and filled on the device, and a step of the network."""
+        count = self.options.select_subtomo_number or _TYPICAL_SUBTOMOGRAMS
+        step = training(self.options.batch_size or 4, box, self.options.filter_base)
+        return MemoryEstimate(REPORT_BYTES + volumes(count, box), volumes(2 * count, box) + step)

@@ -1,0 +1,1 @@
+"""IsoNet's own files."""
