@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -45,8 +46,16 @@ class TomogramEvidence:
     margin: int
 
 
+Opener = Callable[[Tomogram, Wedge], AbstractContextManager[HalvesOfTomogram]]
+
+
 def gathered(
-    rows: Sequence[tuple[Tomogram, Wedge]], device: torch.device, least_side: int, *, use_mask: bool
+    rows: Sequence[tuple[Tomogram, Wedge]],
+    device: torch.device,
+    least_side: int,
+    *,
+    use_mask: bool,
+    opened: Opener = opened_halves,
 ) -> Generator[Progress, None, tuple[list[TomogramEvidence], list[Block]]]:
     """Measure every tomogram, and prepare blocks to learn from.
 
@@ -58,6 +67,8 @@ def gathered(
         Of a training cube, in reduced voxels.
     use_mask
         Take blocks with the most of a row's mask in them.
+    opened
+        How a row is opened.
 
     Raises
     ------
@@ -67,7 +78,7 @@ def gathered(
     measured = []
     for number, (tomogram, wedge) in enumerate(rows):
         yield Progress(f"{tomogram.name}: how far its halves agree", number / (2 * len(rows)))
-        with opened_halves(tomogram, wedge) as halves:
+        with opened(tomogram, wedge) as halves:
             measured.append(_measured(halves, device))
     # One network for all of them sees one voxel size, fine enough for the best.
     factor = min(reduction(one[0]) for one in measured)
@@ -76,7 +87,7 @@ def gathered(
     each = max(1, _LEARNED_FROM // len(rows))
     for number, ((tomogram, wedge), (agreement, offset, paired)) in enumerate(zip(rows, measured, strict=True)):
         yield Progress(f"{tomogram.name}: preparing", 0.5 + number / (2 * len(rows)))
-        with opened_halves(tomogram, wedge) as halves:
+        with opened(tomogram, wedge) as halves:
             cut, margin = blocks_of(halves, factor)
             chosen = _best(halves, cut, each, use_mask=use_mask)
             evidence = Evidence(agreement, factor, offset, 1.0, paired)
@@ -84,7 +95,7 @@ def gathered(
             evidence = Evidence(agreement, factor, offset, _scale(pairs, evidence, margin), paired)
             found.append(TomogramEvidence(tomogram, wedge, evidence, margin))
             if len(learned_from) < _LEARNED_FROM:
-                made = [block_of(even, odd, wedge, evidence, margin) for even, odd in pairs]
+                made = [block_of(*pair, wedge, evidence, margin, halves.transfer) for pair in pairs]
                 learned_from += [one for one in made if min(one.shape) - 2 * one.margin >= least_side]
     if not learned_from:
         raise InputInvalid(
