@@ -13,14 +13,14 @@ from .deconvolution import (
 )
 from .doubled import View, Views, random_matrices, take, take_turned
 from .empty_wedge import WedgeEvidence, angular_power, wedge_evidence
-from .holdout import SECTOR_DEG, HeldOutScore, end_sectors, held_out_score
+from .holdout import SECTOR_DEG, HeldOutScore, end_sectors, filled_agreement, held_out_score, noise_filling
 from .low_band import CoarseGrid, coarse_grid, coarsened, interpolated, remainder_weight
 from .mask import ValueCounts, binned_by_2, mask_margin, mask_measures, outline_in_bins, outline_plane, upsampled_by_2
 from .material import Block, Evidence, agreement_of, block_of, emphasis_of, fading, joined_gain, reduction, signal_share
 from .network import DIVISOR, TwoHeadUNet
 from .orientations import Orientation, all_orientations, distinct, keeping, moving
 from .positions import AXES, NoPosition, Positions, allowed_centres, drawn_positions
-from .prediction import Correction, answers, corrected, rejoined, residual_share, wiener
+from .prediction import Answer, Correction, answers, corrected, rejoined, residual_share, wiener
 from .pretraining import Practice, ScenesTask
 from .resampling import AxisPlan, axis_plan, resampled, resampled_along, resampled_by_plan
 from .scale import GreyScale, deviation_scale, normalised, percentile_scale
@@ -39,6 +39,7 @@ __all__ = [
     "NAME",
     "SECTOR_DEG",
     "WIDTH",
+    "Answer",
     "AxisPlan",
     "Block",
     "BlockDeconvolution",
@@ -95,6 +96,7 @@ __all__ = [
     "end_sectors",
     "fading",
     "fast_length",
+    "filled_agreement",
     "filtered",
     "filtered_by",
     "frequencies",
@@ -107,6 +109,7 @@ __all__ = [
     "mirrored_places",
     "moving",
     "new_network",
+    "noise_filling",
     "normalised",
     "outline_in_bins",
     "outline_plane",

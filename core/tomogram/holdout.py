@@ -17,7 +17,7 @@ from torch import Tensor
 from .material import Block, Evidence, weakened
 from .orientations import keeping
 from .prediction import Answer, answers
-from .shells import COUNT, CrossPower, Curve
+from .shells import COUNT, CrossPower, Curve, radius
 from .wedge import Wedge, wedge_weight
 
 SECTOR_DEG = 20.0
@@ -110,3 +110,36 @@ def _score(between: CrossPower, measured: CrossPower, evidence: Evidence) -> Hel
     signal = (measured.cross if evidence.paired else measured.cross * agreement.values)[counted].sum()
     ratio = float((filled / signal.clamp(min=1e-30)).sqrt())
     return HeldOutScore(Curve(curve), agreement, float(curve[counted].mean()), ratio)
+
+
+@torch.no_grad()
+def filled_agreement(network: Answer, blocks: Sequence[Block]) -> Curve:
+    """How far what is filled in from one half agrees with what is filled in from the other, by shell.
+
+    It flatters: one network makes both, and what it makes up in the same way from both agrees as well.
+    """
+    sums = CrossPower.none()
+    for block in blocks:
+        turns = keeping(block.wedge)
+        filled = [torch.fft.rfftn(answers(network, half, turns)[1]) for half in block.seen]
+        sums.add(filled[0], filled[1], block.shape, 1 - block.weight)
+    return sums.correlation()
+
+
+@torch.no_grad()
+def noise_filling(network: Answer, blocks: Sequence[Block], evidence: Evidence) -> float:
+    """Amplitude filled in where the network is shown noise alone, over what it fills in from the data.
+
+    The noise is half the difference of the halves, which holds no signal and is as strong as that of their mean.
+    """
+    noise, data = 0.0, 0.0
+    for block in blocks:
+        turns = keeping(block.wedge)
+        gain = evidence.gain.of(radius(block.shape, block.weight.device) / evidence.factor)
+        even, odd = torch.fft.rfftn(block.halves, dim=(-3, -2, -1))
+        for sign in (-1, 1):
+            shown = torch.fft.irfftn((even + sign * odd) / 2 * gain, s=block.shape)
+            spectrum = torch.fft.rfftn(answers(network, shown, turns)[1]) * (1 - block.weight)
+            power = float(spectrum.abs().square().sum())
+            noise, data = (noise + power, data) if sign < 0 else (noise, data + power)
+    return (noise / max(data, 1e-30)) ** 0.5

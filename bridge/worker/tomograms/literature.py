@@ -15,3 +15,9 @@ ISONET = by_doi(
     "Commun. 13 (2022).",
     "10.1038/s41467-022-33957-8",
 )
+DEEPDEWEDGE = by_doi(
+    "Wiedemann & Heckel 2024",
+    "Wiedemann, Heckel. A deep learning method for simultaneous denoising and missing wedge reconstruction in "
+    "cryogenic electron tomography. Nat. Commun. 15 (2024).",
+    "10.1038/s41467-024-51438-y",
+)

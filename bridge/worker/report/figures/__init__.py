@@ -24,6 +24,7 @@ from .sphere import resolution_sphere, signal_sphere, view_density
 from .strips import difference_strip, volume_strip
 from .surfaces import middle_of, picture_strip, section_picture, surface_level, surface_picture
 from .training import loss_curve
+from .wedge import shell_curves, wedge_spectra
 
 __all__ = [
     "amplitude_ratios",
@@ -56,6 +57,7 @@ __all__ = [
     "section_rows",
     "selected_points",
     "shares_of_groups",
+    "shell_curves",
     "signal_sphere",
     "spread_slices",
     "surface_level",
@@ -64,4 +66,5 @@ __all__ = [
     "variance_explained",
     "view_density",
     "volume_strip",
+    "wedge_spectra",
 ]

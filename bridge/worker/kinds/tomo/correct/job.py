@@ -1,0 +1,189 @@
+"""`tomo.correct`: from a folder or a table of tomograms to corrected ones."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
+
+from cryobridge.core.tomogram import Wedge
+from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.kinds.tomo.correct import CorrectTomogramOptions, TomoCorrectJob
+from cryobridge.schemas.kinds.tomo.prepare_star import PrepareStarInputs, PrepareStarOptions
+from cryobridge.schemas.tomogram_tables import TABLE_NAME
+from cryobridge.schemas.validation import input_invalid
+from cryobridge.schemas.wedge import WedgeOptions
+from cryobridge.wrappers.tomograms.table import Tomogram, TomogramTable, read_tomogram_table
+
+from ....jobs.context import Context
+from ....jobs.folder import REPORT_NAME
+from ....jobs.runner import JobSteps
+from ....loop import Progress, scaled
+from ....memory import peak_bytes
+from ....report.page import as_html
+from ....tomograms.collecting import collect_table
+from ....tomograms.halves import opened_halves, wedge_of
+from ....tomograms.made_notes import state_of
+from ....tomograms.row_steps import RowTask, refuse_to_replace, row_by_row, tell_tables
+from ....tomograms.wedge_check import checked_wedge
+from ....tomograms.wedge_correction import corrected_tomogram
+from ....tomograms.wedge_evidence import TomogramEvidence, gathered
+from ....tomograms.wedge_network import OURS, StoredWedgeNetwork, network_bytes, read_wedge_network
+from ....tomograms.wedge_trials import WedgeTrials, best_of
+from .page import Corrections, held_out_table, page, warnings_of
+
+NETWORK = "network.safetensors"
+_COLLECTED, _MEASURED, _LEARNED, _CORRECTED = 0.05, 0.15, 0.6, 0.98
+
+
+def run(job: TomoCorrectJob, context: Context) -> JobSteps:
+    """Measure, learn, judge by a held-out wedge, and write corrected tomograms, tables, the network and the report."""
+    device, folder, options = context.device, context.folder, job.options
+    start = _start(job)
+    wedge = _wedge_options(options, device.type, start)
+    table, is_own = yield from scaled(0.0, _COLLECTED, _table(job, context))
+    rows = [(one, wedge_of(one, options.tilt_min_deg, options.tilt_max_deg)) for one in table.chosen(options.tomo_idx)]
+    remarks = _looked_at(job, context, rows, is_own=is_own)
+    yield from context.remarked(remarks)
+    folder.mark("read")
+    evidence, blocks = yield from scaled(
+        _COLLECTED, _MEASURED, gathered(rows, device, wedge.cube_size, use_mask=options.use_mask)
+    )
+    folder.mark("measure")
+    trials = WedgeTrials(
+        blocks=blocks,
+        evidence=evidence[0].evidence,
+        start=start,
+        options=wedge,
+        device=device,
+        checkpoints=context.checkpoints(
+            {**wedge.model_dump(mode="json"), "files": [state_of(_files(one)) for one, _ in rows]}
+        ),
+        every_s=options.checkpoint_every_s,
+        say=context.say,
+        parking=context.parking,
+        ranks=context.ranks,
+    )
+    tried = yield from scaled(_MEASURED, _LEARNED, trials.results())
+    used = best_of(tried)
+    context.say(
+        "held-out wedge: "
+        + ", ".join(f"{one.how} {'-' if one.score.score is None else f'{one.score.score:.3f}'}" for one in tried)
+        + f"; used: {used.how}"
+    )
+    if not context.leads:
+        return {}
+    folder.mark("learn")
+    learned = StoredWedgeNetwork(wedge.base_width, used.weights).learned(wedge, device)
+    tasks = [
+        _task(one, used.how, partial(corrected_tomogram, one, learned, wedge, options, context), wedge, options)
+        for one in evidence
+    ]
+    with context.parking.holding(learned.held):
+        results = yield from scaled(_LEARNED, _CORRECTED, row_by_row(context, tasks))
+    folder.mark("correct")
+    folder.write_data(NETWORK, network_bytes(used.weights))
+    found = Corrections(job, wedge, evidence, tried, used, results, remarks, peak_bytes(device), folder.seconds)
+    folder.write_text("held_out.csv", held_out_table(results))
+    folder.write_text(REPORT_NAME, as_html(page(found, folder.path)))
+    tell_tables(context, table, results, update_star=options.update_star and not is_own)
+    result = folder.finish(
+        metrics=_metrics(found),
+        options={**options.model_dump(mode="json"), "learning": wedge.model_dump(mode="json")},
+        statements=[*found.statements, *warnings_of(found)],
+        seeds={"network": wedge.seed},
+    )
+    trials.clear()
+    return result
+
+
+def _start(job: TomoCorrectJob) -> StoredWedgeNetwork | None:
+    if job.inputs.network is not None:
+        return read_wedge_network(job.inputs.network)
+    return read_wedge_network(OURS) if job.options.start == "pretrained" else None
+
+
+def _wedge_options(options: CorrectTomogramOptions, device: str, start: StoredWedgeNetwork | None) -> WedgeOptions:
+    try:
+        return options.wedge_options(device, None if start is None else start.base_width)
+    except ValidationError as error:
+        raise input_invalid(error, CorrectTomogramOptions, "options") from error
+
+
+def _table(job: TomoCorrectJob, context: Context) -> Generator[Progress, None, tuple[TomogramTable, bool]]:
+    """The table of the tomograms, and whether it was made here, from a folder."""
+    inputs, options = job.inputs, job.options
+    if inputs.tomograms.is_file():
+        folders = [name for name in ("even", "odd", "tilt_folder") if getattr(inputs, name) is not None]
+        if folders:
+            raise InputInvalid(
+                f"{inputs.tomograms}: is a table, and '{folders[0]}' goes with a folder of tomograms; write its files "
+                "into the table (tomo prepare-star), or give the folder"
+            )
+        return read_tomogram_table(inputs.tomograms), False
+    collected_from = PrepareStarInputs(
+        folder=inputs.tomograms, even=inputs.even, odd=inputs.odd, tilt_folder=inputs.tilt_folder
+    )
+    how = PrepareStarOptions(
+        pixel_size_A=options.pixel_size_A,
+        tilt_min_deg=options.tilt_min_deg,
+        tilt_max_deg=options.tilt_max_deg,
+        maker=options.maker,
+        mirrored=options.mirrored,
+        check_wedge=options.check_wedge,
+    )
+    yield from collect_table(collected_from, how, context)
+    return read_tomogram_table(context.folder.path / TABLE_NAME), True
+
+
+def _looked_at(job: TomoCorrectJob, context: Context, rows: list[tuple[Tomogram, Wedge]], *, is_own: bool) -> list[str]:
+    """See that every row can be used before anything takes time; returns what a user should know of them."""
+    remarks = []
+    for tomogram, wedge in rows:
+        refuse_to_replace(context, f"{tomogram.name}_corrected.mrc", _files(tomogram))
+        with opened_halves(tomogram, wedge) as halves:
+            remarks += halves.even.remarks
+            if not halves.paired:
+                remarks.append(
+                    f"{tomogram.name}: there is one map and no even and odd halves, so noise is told from signal only "
+                    "by how the spectrum falls; halves make the result better and its figures mean more"
+                )
+        # A folder's tomograms were looked at when their table was made.
+        if job.options.check_wedge and not is_own:
+            ends = wedge.sectors_deg[0][0], wedge.sectors_deg[-1][1]
+            _, doubt = checked_wedge(_files(tomogram)[0], *ends)
+            remarks += [] if doubt is None else [doubt]
+    return remarks
+
+
+def _files(tomogram: Tomogram) -> list[Any]:
+    if tomogram.half1 is not None and tomogram.half2 is not None:
+        return [tomogram.half1, tomogram.half2]
+    return [one for one in (tomogram.full, tomogram.half1, tomogram.half2) if one is not None]
+
+
+def _task(one: TomogramEvidence, how: str, steps: Any, wedge: WedgeOptions, options: CorrectTomogramOptions) -> RowTask:
+    made_from = {
+        "files": state_of(_files(one.tomogram)),
+        "wedge": asdict(one.wedge),
+        "network": how,
+        "learning": wedge.model_dump(mode="json"),
+        "type": options.output_type,
+    }
+    return RowTask(one.tomogram, made_from, steps)
+
+
+def _metrics(found: Corrections) -> dict[str, Any]:
+    numbers = [made.numbers for _, made in found.results.made]
+    scores = [one["held_out"] for one in numbers if one["held_out"] is not None]
+    return {
+        "tomograms": len(numbers),
+        "network": found.used.how,
+        "held_out": min(scores) if scores else None,
+        "fill": max((one["fill"] for one in numbers), default=None),
+        "reduced_by": found.evidence[0].evidence.factor,
+        **{f"held_out_{one.how}": one.score.score for one in found.tried},
+    }

@@ -1,0 +1,130 @@
+"""One tomogram corrected block by block and written as it goes: no more than a block of it is held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+from cryobridge.core.tomogram import (
+    COUNT,
+    NAME,
+    Answer,
+    Block,
+    CrossPower,
+    block_of,
+    corrected,
+    filled_agreement,
+    held_out_score,
+    noise_filling,
+    rejoined,
+)
+from cryobridge.core.training import Learned, runner
+from cryobridge.schemas.kinds.tomo.correct import CorrectTomogramOptions
+from cryobridge.schemas.wedge import WedgeOptions
+from cryobridge.wrappers.formats.volume_writer import VolumeWriter, stored_type
+
+from ..jobs.context import Context
+from ..loop import Progress
+from .halves import blocks_of, middle_first, opened_halves
+from .made_notes import MadeTomogram
+from .row_steps import RowSteps
+from .wedge_evidence import TomogramEvidence
+
+CORRECTED = "rlnCorrectedTomoName"
+_JUDGED = 2
+"""Blocks of a tomogram that are asked how well its held-out wedge was filled."""
+
+
+@dataclass
+class _Amounts:
+    """Power of a result in the measured (`first`) and in the missing part (`second`), and voxels of both, by shell."""
+
+    power: CrossPower = field(default_factory=CrossPower.none)
+    voxels: CrossPower = field(default_factory=CrossPower.none)
+
+    def add(self, block: Block, spectrum: torch.Tensor) -> None:
+        measured, missing = block.weight.sqrt(), (1 - block.weight).sqrt()
+        self.power.add(spectrum * measured, spectrum * missing, block.shape)
+        self.voxels.add(measured, missing, block.shape)
+
+    def filled(self) -> list[float]:
+        """Amplitude of the missing over that of the measured part, by shell; 0 where either has nothing."""
+        inside = self.power.first / self.voxels.first.clamp(min=1e-30)
+        outside = self.power.second / self.voxels.second.clamp(min=1e-30)
+        ratio = (outside / inside.clamp(min=1e-30)).sqrt()
+        told = (self.voxels.first > 0) & (self.voxels.second > 0) & (inside > 0)
+        return [round(float(value), 4) for value in torch.where(told, ratio, torch.zeros_like(ratio))]
+
+    def overall(self, factor: int) -> float:
+        """The same from 0.02 to 0.25 cycles per voxel of the tomogram; 1 of what has no direction of its own."""
+        middles = (torch.arange(COUNT) + 0.5) / 64 / factor
+        counted = (middles > 0.02) & (middles < 0.25)
+        inside, outside = (
+            float(power[counted].sum() / voxels[counted].sum().clamp(min=1e-30))
+            for power, voxels in ((self.power.first, self.voxels.first), (self.power.second, self.voxels.second))
+        )
+        return (outside / inside) ** 0.5 if inside > 0 else 0.0
+
+
+def corrected_tomogram(
+    one: TomogramEvidence, learned: Learned, wedge: WedgeOptions, options: CorrectTomogramOptions, context: Context
+) -> RowSteps:
+    """Write a corrected tomogram; what is known of it is in the notes."""
+    name, device = f"{one.tomogram.name}_corrected.mrc", context.device
+    amounts = _Amounts()
+    with opened_halves(one.tomogram, one.wedge) as halves, answering(learned, wedge, device) as network:
+        cut, margin = blocks_of(halves, one.evidence.factor)
+        header = halves.header
+        kind = stored_type(header.dtype) if options.output_type == "input" else options.output_type
+        judged: list[Block] = []
+        for part in middle_first(cut, halves.shape)[:_JUDGED]:
+            even, odd = halves.block(part, device)
+            judged.append(block_of(even, odd, one.wedge, one.evidence, margin))
+        yield Progress("holding sectors out", 0.02)
+        score = held_out_score(network, judged, one.evidence)
+        both = filled_agreement(network, judged) if one.evidence.paired else None
+        noise = noise_filling(network, judged, one.evidence) if one.evidence.paired else None
+        with context.folder.writing(name) as descriptor:
+            writer = VolumeWriter(descriptor, header, kind, name)
+            for number, part in enumerate(cut):
+                even, odd = halves.block(part, device)
+                block = block_of(even, odd, one.wedge, one.evidence, margin)
+                found = corrected(network, block, one.evidence)
+                amounts.add(block, found.spectrum)
+                result = rejoined(found, even, odd, block, one.evidence, margin)[part.inside]
+                writer.put(part.kept[0][0], part.kept[1][0], part.kept[2][0], result.cpu().numpy())
+                yield Progress(f"part {number + 1} of {len(cut)}", 0.1 + 0.9 * (number + 1) / len(cut))
+            writer.finish()
+    remarks = [f"{one.tomogram.name}: {writer.clipped} voxels are beyond int8 and were set to its ends."]
+    return MadeTomogram(
+        files=[name],
+        values={},
+        paths={CORRECTED: name},
+        numbers={
+            "pixel_size_A": header.voxel_size_A[0],
+            "factor": one.evidence.factor,
+            "paired": one.evidence.paired,
+            "parts": len(cut),
+            "sectors_deg": [list(sector) for sector in one.wedge.sectors_deg],
+            "agreement": [round(float(value), 4) for value in one.evidence.agreement.values],
+            "held_out": None if score.score is None else round(score.score, 4),
+            "held_out_amplitude": None if score.power_ratio is None else round(score.power_ratio, 4),
+            "held_out_curve": [round(float(value), 4) for value in score.curve.values],
+            "held_out_agreement": [round(float(value), 4) for value in score.agreement.values],
+            "filled_agreement": None if both is None else [round(float(value), 4) for value in both.values],
+            "noise_filling": None if noise is None else round(noise, 4),
+            "filled": amounts.filled(),
+            "fill": round(amounts.overall(one.evidence.factor), 4),
+        },
+        remarks=remarks if writer.clipped else [],
+    )
+
+
+@contextmanager
+def answering(learned: Learned, wedge: WedgeOptions, device: torch.device) -> Iterator[Answer]:
+    """The network with its averaged weights, in float32."""
+    with torch.no_grad(), learned.named[NAME].averaged(wedge) as network:
+        yield runner(network, wedge.model_copy(update={"precision": "float32"}), device)
