@@ -80,9 +80,7 @@ class HalvesOfTomogram:
 
 
 @contextlib.contextmanager
-def opened_halves(
-    tomogram: Tomogram, wedge: Wedge, source: Source = "halves", contrast: RowContrast | None = None
-) -> Iterator[HalvesOfTomogram]:
+def opened_halves(tomogram: Tomogram, wedge: Wedge, source: Source = "halves") -> Iterator[HalvesOfTomogram]:
     """Open a row.
 
     Raises
@@ -108,7 +106,7 @@ def opened_halves(
                 f"{even.path}: is {min(even.shape)} voxels thick along {axis}, and {_THINNEST} are needed; give a "
                 "tomogram that is not trimmed so closely"
             )
-        yield HalvesOfTomogram(tomogram, even, odd, wedge, contrast)
+        yield HalvesOfTomogram(tomogram, even, odd, wedge)
 
 
 def wedge_of(tomogram: Tomogram, tilt_min_deg: float | None, tilt_max_deg: float | None) -> Wedge:

@@ -56,6 +56,7 @@ def gathered(
     *,
     use_mask: bool,
     opened: Opener = opened_halves,
+    factor: int | None = None,
 ) -> Generator[Progress, None, tuple[list[TomogramEvidence], list[Block]]]:
     """Measure every tomogram, and prepare blocks to learn from.
 
@@ -69,6 +70,8 @@ def gathered(
         Take blocks with the most of a row's mask in them.
     opened
         How a row is opened.
+    factor
+        By which tomograms are reduced; if None, as far as the data allow.
 
     Raises
     ------
@@ -81,7 +84,7 @@ def gathered(
         with opened(tomogram, wedge) as halves:
             measured.append(_measured(halves, device))
     # One network for all of them sees one voxel size, fine enough for the best.
-    factor = min(reduction(one[0]) for one in measured)
+    factor = factor or min(reduction(one[0]) for one in measured)
     found: list[TomogramEvidence] = []
     learned_from: list[Block] = []
     each = max(1, _LEARNED_FROM // len(rows))
