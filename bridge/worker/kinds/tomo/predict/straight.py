@@ -224,7 +224,8 @@ def _of_tomogram(
     with reading.opened(tomogram, wedge_of(tomogram, None, None)) as halves:
         both = halves.even.middle_sections(), halves.odd.middle_sections()
         z, y, x = ((a + b) / 2 for a, b in zip(*both, strict=True))
-    step = WIDTH / (numbers["factor"] * numbers["pixel_size_A"])
+    size_A = numbers["pixel_size_A"] or 1.0
+    step = WIDTH / (numbers["factor"] * size_A)
     curves = {
         "held-out sectors, against the truth": numbers["held_out_curve"],
         "amplitude filled, of the measured part's": [min(1.5, value) for value in numbers["filled"]],
@@ -233,7 +234,7 @@ def _of_tomogram(
         before_and_after(
             tomogram.name,
             {"before": (z, y, x), "corrected": middle_sections(folder / made.files[0])},
-            numbers["pixel_size_A"],
+            size_A,
             "Where the wedge was filled, objects end as sharply along the beam (z) as across it.",
             is_tile=is_tile,
         ),

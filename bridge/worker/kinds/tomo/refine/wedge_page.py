@@ -188,8 +188,8 @@ def _passage(found: WedgeFindings) -> methods.Passage:
         f"{literature.DEEPDEWEDGE.short}), {_WORDS[str(options.method)]}. Squared errors where the second wedge had "
         f"taken something away counted {learning.wedge_weight:g} times as much as elsewhere, "
         f"{learning.free_rotations:.0%} of cubes were turned by random angles, the others by rotations of the cube, "
-        "and Fourier shells were weighted by how much signal they hold. Sectors at the ends of the tilt range that were "
-        f"not shown at prediction tell how well the wedge is filled.{_CTF[options.ctf_mode]}"
+        "and Fourier shells were weighted by how much signal they hold. Sectors at the ends of the tilt range that "
+        f"were not shown at prediction tell how well the wedge is filled.{_CTF[options.ctf_mode]}"
     )
     return methods.Passage(text, (literature.ISONET, literature.DEEPDEWEDGE))
 
