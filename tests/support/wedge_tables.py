@@ -31,7 +31,11 @@ def specimen(seed: int = 1, side: int = 40, balls: int = 60, sigma: float = 0.9)
 
 
 def seen_halves(
-    truth: Tensor, noise: float = 0.4, seed: int = 1, wedge: Wedge | None = None, transfer: ContrastTransfer | None = None
+    truth: Tensor,
+    noise: float = 0.4,
+    seed: int = 1,
+    wedge: Wedge | None = None,
+    transfer: ContrastTransfer | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Both halves of what tilts see of a specimen, on the grey scale of files; through a CTF if there is one."""
     generator = torch.Generator().manual_seed(1000 + seed)
