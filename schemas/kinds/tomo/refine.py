@@ -200,7 +200,7 @@ class TomoRefineOptions(Options):
     cube_size: int | None = Field(
         None,
         ge=16,
-        le=256,
+        le=1024,
         description="side of what is learned from, in voxels of the tomograms; 32 of the voxels that they are reduced "
         "to, which keep all that is above noise, if empty",
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cryobridge.core.tomogram import WIDTH, Wedge
 from cryobridge.core.training import Learned
 from cryobridge.schemas.errors import InputInvalid
@@ -223,7 +225,7 @@ def _of_tomogram(
     reading = answering.reading.for_prediction(tomogram, use_deconv_tomo=job.options.use_deconv_tomo)
     with reading.opened(tomogram, wedge_of(tomogram, None, None)) as halves:
         both = halves.even.middle_sections(), halves.odd.middle_sections()
-        z, y, x = ((a + b) / 2 for a, b in zip(*both, strict=True))
+        z, y, x = (np.float32(0.5) * (a + b) for a, b in zip(*both, strict=True))
     size_A = numbers["pixel_size_A"] or 1.0
     step = WIDTH / (numbers["factor"] * size_A)
     curves = {

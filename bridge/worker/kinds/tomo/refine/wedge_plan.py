@@ -8,7 +8,7 @@ from cryobridge.schemas.wedge import WedgeOptions
 _MW_WEIGHTS: dict[Method, float] = {"isonet2": 4.0, "n2n": 1.0, "n2n-mw": 20.0}
 _STEPS_PER_EPOCH = {"cpu": 40, "cuda": 300}
 _BASE_WIDTH = {"cpu": 8, "cuda": 32}
-_CUBE, SMALLEST_CUBE = 32, 16
+_CUBE, SMALLEST_CUBE, _LARGEST_CUBE = 32, 16, 256
 _BATCH, _RATE, _RATE_OF_TRAINED = 4, 2e-3, 5e-4
 
 
@@ -43,10 +43,10 @@ def total_steps(options: TomoRefineOptions) -> int:
 
 
 def reduced_cube(options: TomoRefineOptions, factor: int) -> int:
-    """Side of training cubes in reduced voxels, a multiple of 8."""
+    """Side of training cubes in reduced voxels, a multiple of 8 from 16 to 256."""
     if options.cube_size is None:
         return _CUBE
-    return max(SMALLEST_CUBE, 8 * round(options.cube_size / factor / 8))
+    return min(_LARGEST_CUBE, max(SMALLEST_CUBE, 8 * round(options.cube_size / factor / 8)))
 
 
 def wedge_options(options: TomoRefineOptions, steps: int, side: int, seed: int) -> WedgeOptions:
