@@ -19,7 +19,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cryobridge.bridge.worker.tomograms.wedge_network import network_bytes, new_learned, weights_of
+from cryobridge.bridge.worker.tomograms.wedge_network import (
+    network_bytes,
+    new_learned,
+    read_wedge_network,
+    weights_of,
+)
 from cryobridge.core.tomogram import Practice, ScenesTask
 from cryobridge.core.training import Trainer, TrainingRecord
 from cryobridge.schemas.wedge import WedgeOptions
@@ -47,6 +52,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--cube", type=int, default=48)
     parser.add_argument("--width", type=int, default=8)
+    parser.add_argument("--first", type=Path, help="go on from what an earlier run has left")
     parser.add_argument("--ema", type=float, default=0.998)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--device", default="cpu")
@@ -64,6 +70,8 @@ def main() -> None:
     )
     device = torch.device(given.device)
     learned = new_learned(options, device)
+    if given.first is not None:
+        learned = read_wedge_network(given.first).learned(options, device)
     practice = Practice(1, options.batch, options.cube_size)
     if given.workers:
         loader = DataLoader(Steps(practice, given.steps), batch_size=None, num_workers=given.workers, prefetch_factor=8)
@@ -78,6 +86,8 @@ def main() -> None:
             mean = sum(record.losses[-100:]) / 100
             words = f"{report.step} steps, loss {mean:.4f}, {took:.0f} s, {time.process_time() - cpu:.0f} CPU s"
             print(words, flush=True)
+        if report.step % 500 == 0:
+            given.output.write_bytes(network_bytes(weights_of(learned), half_precision=True))
         if given.seconds is not None and took > given.seconds:
             break
     given.output.write_bytes(network_bytes(weights_of(learned), half_precision=True))

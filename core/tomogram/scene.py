@@ -48,16 +48,12 @@ def draw_scene(seed: int, number: int, side: int = 48) -> Scene:
     density = _specimen(side, generator)
     shape = (side,) * 3
     distance = radius(shape)
-    end = _between(0.3, 0.48, generator)
+    end = _between(0.38, 0.7, generator)
     spectrum = torch.fft.rfftn(density - density.mean()) * torch.sigmoid((end - distance) / 0.02)
     wedge = _wedge(generator)
     weight = wedge_weight(wedge, shape)
     signal_power = shell_means(spectrum.abs().square(), shape, weight).values
-    colour = _between(-1.0, 1.0, generator)
-    ratio = math.exp(_between(math.log(0.15), math.log(4.0), generator))
-    shells = (torch.arange(len(signal_power)) + 0.5) / 64
-    noise_power = shells.pow(-colour)
-    noise_power = noise_power * float(_total(signal_power)) / float(_total(noise_power)) / ratio * 2
+    noise_power = _noise_power(signal_power, generator)
     agreement = Curve((signal_power / (signal_power + noise_power)).clamp(0, 0.999))
     amplitude = Curve(noise_power.sqrt()).at(shape)
     halves = torch.stack([_with_noise(spectrum, amplitude, weight, side, generator) for _ in range(2)])
@@ -68,15 +64,24 @@ def draw_scene(seed: int, number: int, side: int = 48) -> Scene:
     return Scene(truth / scale, halves / scale, agreement, wedge)
 
 
+def _noise_power(signal_power: Tensor, generator: torch.Generator) -> Tensor:
+    """Power of one half's noise by shell (32,), coloured a little.
+
+    A tomogram is reduced to where its halves agree by a third, by a whole factor: so that is where it is here, from
+    half of the reduced volume's Nyquist frequency on.
+    """
+    shells = torch.arange(len(signal_power)) + 0.5
+    crossing = int(_between(0.45, 1.0, generator) * (len(signal_power) - 1))
+    around = signal_power[max(0, crossing - 1) : crossing + 2].mean()
+    agreement = _between(0.2, 0.5, generator)
+    shape = (shells / shells[crossing]).pow(-_between(-0.7, 0.7, generator))
+    return shape * around.clamp(min=1e-12) * (1 - agreement) / agreement
+
+
 def _with_noise(spectrum: Tensor, amplitude: Tensor, weight: Tensor, side: int, generator: torch.Generator) -> Tensor:
     white = torch.fft.rfftn(torch.randn(side, side, side, generator=generator), norm="ortho")
     found: Tensor = torch.fft.irfftn((spectrum + white * amplitude) * weight, s=(side,) * 3)
     return found
-
-
-def _total(power: Tensor) -> Tensor:
-    """The sum over a sphere of power by shell."""
-    return (power * (torch.arange(len(power)) + 0.5).square()).sum()
 
 
 def _wedge(generator: torch.Generator) -> Wedge:

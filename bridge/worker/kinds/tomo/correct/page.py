@@ -79,9 +79,9 @@ def page(found: Corrections, folder: Path) -> Report:
     text = (
         "Tomograms were corrected for the missing wedge by a network that learns to fill a second, artificial wedge "
         f"from what was measured there (the principle of {literature.ISONET.short} and "
-        f"{literature.DEEPDEWEDGE.short}), from one half of the data towards the other. Fourier shells were weighted by "
-        "the correlation of the halves. Networks were compared by sectors of 20 degrees at the ends of the tilt range "
-        "that were not shown at prediction."
+        f"{literature.DEEPDEWEDGE.short}), from one half of the data towards the other. Fourier shells were weighted "
+        "by the correlation of the halves. Networks were compared by sectors of 20 degrees at the ends of the tilt "
+        "range that were not shown at prediction."
     )
     paragraphs, references = methods.write([methods.Passage(text, (literature.ISONET, literature.DEEPDEWEDGE))])
     done = len(found.results.made)
