@@ -120,7 +120,7 @@ def filled_agreement(network: Answer, blocks: Sequence[Block]) -> Curve:
     """
     sums = CrossPower.none()
     for block in blocks:
-        turns = keeping(block.wedge)
+        turns = keeping(block.wedge)[:1]
         filled = [torch.fft.rfftn(answers(network, half, turns)[1]) for half in block.seen]
         sums.add(filled[0], filled[1], block.shape, 1 - block.weight)
     return sums.correlation()
@@ -134,7 +134,7 @@ def noise_filling(network: Answer, blocks: Sequence[Block], evidence: Evidence) 
     """
     noise, data = 0.0, 0.0
     for block in blocks:
-        turns = keeping(block.wedge)
+        turns = keeping(block.wedge)[:1]
         gain = evidence.gain.of(radius(block.shape, block.weight.device) / evidence.factor)
         even, odd = torch.fft.rfftn(block.halves, dim=(-3, -2, -1))
         for sign in (-1, 1):

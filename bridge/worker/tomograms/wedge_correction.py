@@ -34,8 +34,8 @@ from .row_steps import RowSteps
 from .wedge_evidence import TomogramEvidence
 
 CORRECTED = "rlnCorrectedTomoName"
-_JUDGED = 2
-"""Blocks of a tomogram that are asked how well its held-out wedge was filled."""
+_JUDGED = 1
+"""Blocks of a tomogram, nearest to its middle, that are asked how well its held-out wedge was filled."""
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -17,7 +17,11 @@ from cryobridge.core.tomogram import (
     block_of,
     fading,
     reduction,
+    shares,
+    shell_index,
     signal_share,
+    summed,
+    wedge_weight,
     wiener,
 )
 from cryobridge.schemas.errors import InputInvalid
@@ -32,6 +36,7 @@ _ASKED = 4
 _LEARNED_FROM = 8
 """Blocks of all tomograms that are kept for learning."""
 _HALVES_AGREE = 0.3
+_NOT_BY_CHANCE = 5.0
 _TOO_SMALL = 1e-3
 
 
@@ -45,17 +50,36 @@ class TomogramEvidence:
     margin: int
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """What was found out of all tomograms.
+
+    Attributes
+    ----------
+    tomograms
+        Each with what is known of it.
+    blocks
+        To learn from, on the device.
+    cube_size
+        Side of training cubes that fit into them, in reduced voxels.
+    """
+
+    tomograms: list[TomogramEvidence]
+    blocks: list[Block]
+    cube_size: int
+
+
 def gathered(
-    rows: Sequence[tuple[Tomogram, Wedge]], device: torch.device, least_side: int, *, use_mask: bool
-) -> Generator[Progress, None, tuple[list[TomogramEvidence], list[Block]]]:
+    rows: Sequence[tuple[Tomogram, Wedge]], device: torch.device, cube_size: int, *, use_mask: bool
+) -> Generator[Progress, None, Gathered]:
     """Measure every tomogram, and prepare blocks to learn from.
 
     Parameters
     ----------
     rows
         Each with its wedge.
-    least_side
-        Of a training cube, in reduced voxels.
+    cube_size
+        That is wanted; it is made smaller where no tomogram holds such a cube.
     use_mask
         Take blocks with the most of a row's mask in them.
 
@@ -69,33 +93,40 @@ def gathered(
         yield Progress(f"{tomogram.name}: how far its halves agree", number / (2 * len(rows)))
         with opened_halves(tomogram, wedge) as halves:
             measured.append(_measured(halves, device))
-    # One network for all of them sees one voxel size, fine enough for the best.
-    factor = min(reduction(one[0]) for one in measured)
+    # One network for all of them sees one voxel size: fine enough for the best, and for cubes to fit into the largest.
+    factor = min(reduction(one.agreement) for one in measured)
+    thickest = max(min(one.shape) for one in measured)
+    factor = max(1, min(factor, thickest // cube_size))
     found: list[TomogramEvidence] = []
-    learned_from: list[Block] = []
+    blocks: list[Block] = []
     each = max(1, _LEARNED_FROM // len(rows))
-    for number, ((tomogram, wedge), (agreement, offset, paired)) in enumerate(zip(rows, measured, strict=True)):
+    for number, ((tomogram, wedge), known) in enumerate(zip(rows, measured, strict=True)):
         yield Progress(f"{tomogram.name}: preparing", 0.5 + number / (2 * len(rows)))
         with opened_halves(tomogram, wedge) as halves:
             cut, margin = blocks_of(halves, factor)
-            chosen = _best(halves, cut, each, use_mask=use_mask)
-            evidence = Evidence(agreement, factor, offset, 1.0, paired)
-            pairs = [halves.block(one, device) for one in chosen]
-            evidence = Evidence(agreement, factor, offset, _scale(pairs, evidence, margin), paired)
+            pairs = [halves.block(one, device) for one in _best(halves, cut, each, use_mask=use_mask)]
+            evidence = Evidence(known.agreement, factor, known.offset, 1.0, known.paired)
+            evidence = replace(evidence, scale=_scale(pairs, evidence, margin))
             found.append(TomogramEvidence(tomogram, wedge, evidence, margin))
-            if len(learned_from) < _LEARNED_FROM:
-                made = [block_of(even, odd, wedge, evidence, margin) for even, odd in pairs]
-                learned_from += [one for one in made if min(one.shape) - 2 * one.margin >= least_side]
-    if not learned_from:
-        raise InputInvalid(
-            f"{rows[0][0].source}: no tomogram holds a cube of {least_side} voxels once it is reduced by {factor}; "
-            "choose a smaller 'cube_size'"
-        )
-    return found, learned_from
+            if len(blocks) < _LEARNED_FROM:
+                blocks += [block_of(even, odd, wedge, evidence, margin) for even, odd in pairs]
+    inner = [min(side - 2 * one.margin for side in one.shape) for one in blocks]
+    fitting = min(cube_size, max(inner) // 8 * 8)
+    kept = [one for one, side in zip(blocks, inner, strict=True) if side >= fitting]
+    return Gathered(found, kept, fitting)
 
 
-def _measured(halves: HalvesOfTomogram, device: torch.device) -> tuple[Curve, float, bool]:
-    """How far halves agree, the mean grey value, and whether there are two."""
+@dataclass(frozen=True)
+class _Measured:
+    """How far halves agree, the mean grey value, whether there are two, and the tomogram's sides."""
+
+    agreement: Curve
+    offset: float
+    paired: bool
+    shape: tuple[int, int, int]
+
+
+def _measured(halves: HalvesOfTomogram, device: torch.device) -> _Measured:
     cut, margin = blocks_of(halves, 1)
     chosen = middle_first(cut, halves.shape)[:_ASKED]
     total, count, pairs = 0.0, 0, []
@@ -110,14 +141,20 @@ def _measured(halves: HalvesOfTomogram, device: torch.device) -> tuple[Curve, fl
         agreement = agreement_of([(even, odd) for even, odd in pairs], halves.wedge)
     else:
         agreement = signal_share([even for even, _ in pairs], halves.wedge)
-    if float(agreement.values[1:].max()) < _HALVES_AGREE:
+    best = float(agreement.values.max())
+    voxels = sum(
+        summed(shares(even.shape) * wedge_weight(halves.wedge, even.shape), shell_index(even.shape)) / 2
+        for even, _ in pairs
+    )
+    # By chance alone N pairs of voxels correlate by one over the root of N.
+    if best < _HALVES_AGREE or float((agreement.values * torch.as_tensor(voxels).sqrt()).max()) < _NOT_BY_CHANCE:
         paths = f"{halves.even.path} and {halves.odd.path}" if halves.paired else str(halves.even.path)
         why = "the halves agree in nothing" if halves.paired else "nothing rises above its noise"
         raise InputInvalid(
-            f"{paths}: {why} (at best {float(agreement.values[1:].max()):.2f} of 1), so there is no signal to go by; "
-            "give the two halves of one tomogram, or leave this row out by 'tomo_idx'"
+            f"{paths}: {why} (at best {best:.2f} of 1), so there is no signal to go by; give the two halves of one "
+            "tomogram, or leave this row out by 'tomo_idx'"
         )
-    return agreement, total / max(1, count), halves.paired
+    return _Measured(agreement, total / max(1, count), halves.paired, halves.shape)
 
 
 def _scale(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], evidence: Evidence, margin: int) -> float:

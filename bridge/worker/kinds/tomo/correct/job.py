@@ -49,12 +49,13 @@ def run(job: TomoCorrectJob, context: Context) -> JobSteps:
     remarks = _looked_at(job, context, rows, is_own=is_own)
     yield from context.remarked(remarks)
     folder.mark("read")
-    evidence, blocks = yield from scaled(
-        _COLLECTED, _MEASURED, gathered(rows, device, wedge.cube_size, use_mask=options.use_mask)
-    )
+    known = yield from scaled(_COLLECTED, _MEASURED, gathered(rows, device, wedge.cube_size, use_mask=options.use_mask))
+    evidence, wedge = known.tomograms, wedge.model_copy(update={"cube_size": known.cube_size})
+    if known.cube_size < options.cube_size and wedge.steps > 0:
+        context.say(f"the tomograms hold no larger cubes than of {known.cube_size} voxels, so it learns from such")
     folder.mark("measure")
     trials = WedgeTrials(
-        blocks=blocks,
+        blocks=known.blocks,
         evidence=evidence[0].evidence,
         start=start,
         options=wedge,
