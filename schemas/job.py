@@ -72,7 +72,7 @@ def parse_job(spec: object, source: str, *, internal: bool = False) -> Job:
         near, others = _nearest(kind)
         raise JobRejected(f"{source}: there is no kind {short(kind)}; one of {', '.join(near)}, or {others} others")
     if not (model.user_kind or internal):
-        raise JobRejected(f"{source}: {kind} jobs are made by RELION's own calls; docs/jobs.md has all that you may submit")
+        raise JobRejected(f"{source}: {kind} jobs are made by RELION's own calls; docs/jobs.md has what you may submit")
     _one_name_each(spec, model, source)
     try:
         return model.model_validate(dict(spec))
@@ -113,7 +113,7 @@ def _one_name_each(spec: Mapping[str, Any], model: type[Job], source: str) -> No
 
 
 def _nearest(kind: str) -> tuple[list[str], int]:
-    """The kinds that may be submitted and are written most like `kind`, the nearest first; how many others there are."""
+    """Kinds that may be submitted and are written most like `kind`, the nearest first; how many others there are."""
     word = kind[:80]
     known = sorted(user_kinds(), key=lambda known: -difflib.SequenceMatcher(None, word, known).ratio())
     return known[:_NAMED_KINDS], len(known) - _NAMED_KINDS
