@@ -88,7 +88,7 @@ class WedgeTask:
         return None
 
     def losses(self, name: str, network: Network, batch: Batch) -> Mapping[str, Tensor]:
-        """What is wrong in what was measured and in what was taken away, scalars, for cubes (n, 1, side, side, side)."""
+        """What is wrong in what was measured and what was taken away, scalars, for cubes (n, 1, side, side, side)."""
         return wedge_losses(network, batch, self._ramp, self._options)
 
     def score(self, name: str, network: Network, batch: Batch) -> Tensor:
