@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +70,19 @@ def run(line: str, folder: Path) -> None:
     assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
 
 
+@contextlib.contextmanager
+def daemon() -> Iterator[None]:
+    """The one that the last commands need, in the places of `private_runtime`."""
+    program = str(Path(sys.executable).with_name("cryobridge"))
+    settings = {**os.environ, "CRYOBRIDGE_DEVICES": "cpu", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([program, "serve"], env=settings, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
 def job_of(command: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """What a command asks for, without doing it."""
     asked: list[dict[str, object]] = []
@@ -91,8 +106,9 @@ def test_every_command_of_the_tutorial_runs_on_a_real_tomogram(
     volume = microtubule(shared)
     (tmp_path / "tomograms").mkdir()
     mrc.write_atomically(tmp_path / "tomograms" / "microtubule.mrc", volume, VOXEL_A)
-    for line in commands():
-        run(line, tmp_path)
+    with daemon():
+        for line in commands():
+            run(line, tmp_path)
     for folder in ("corrected_tomos", "night/corrected"):
         corrected, header = mrc.read(tmp_path / folder / "microtubule_corrected.mrc")
         assert corrected.shape == SHAPE
