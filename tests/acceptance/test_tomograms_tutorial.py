@@ -115,7 +115,7 @@ def test_every_command_of_the_tutorial_runs_on_a_real_tomogram(
         assert header.voxel_size_A == pytest.approx((VOXEL_A,) * 3, rel=1e-6)
         assert np.isfinite(corrected).all()
         # Of the deconvolved tomogram, which has the grey scale of the tomogram.
-        assert corrected.mean() == pytest.approx(volume.mean(), abs=0.3 * volume.std())
+        assert corrected.mean() == pytest.approx(float(volume.mean()), abs=0.3 * float(volume.std()))
     (row,) = read_tomogram_table(tmp_path / "prepared" / "tomograms.star").tomograms
     assert row.corrected == tmp_path / "night" / "corrected" / "microtubule_corrected.mrc"
     assert row.mask == tmp_path / "mask" / "microtubule_mask.mrc"
