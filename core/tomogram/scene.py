@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..directional import MOST_SIGNAL
 from ..training import generator_at
 from .doubled import random_matrices
 from .shells import Curve, radius, shell_means
@@ -59,7 +58,7 @@ def draw_scene(seed: int, number: int, side: int = 48) -> Scene:
     shells = (torch.arange(len(signal_power)) + 0.5) / 64
     noise_power = shells.pow(-colour)
     noise_power = noise_power * float(_total(signal_power)) / float(_total(noise_power)) / ratio * 2
-    agreement = Curve((signal_power / (signal_power + noise_power)).clamp(0, MOST_SIGNAL))
+    agreement = Curve((signal_power / (signal_power + noise_power)).clamp(0, 0.999))
     amplitude = Curve(noise_power.sqrt()).at(shape)
     halves = torch.stack([_with_noise(spectrum, amplitude, weight, side, generator) for _ in range(2)])
     gain = Curve(2 * agreement.values / (1 + agreement.values)).at(shape)
