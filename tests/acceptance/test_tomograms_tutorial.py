@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from support.map_jobs import run_map_job
 
 from cryobridge.bridge import cli
 from cryobridge.bridge.commands import kinds
@@ -146,3 +148,23 @@ def test_every_picture_of_the_tutorial_is_there_and_small() -> None:
     pictures = [DOCUMENT.parent / name for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", TEXT)]
     assert len(pictures) == 2
     assert all(picture.stat().st_size < 100_000 for picture in pictures)
+
+
+def test_a_real_reconstruction_of_imod_goes_through(shared: Path, tmp_path: Path) -> None:
+    """One byte a voxel, from before headers held the word MAP."""
+    path = shared / "data" / "tomograms" / "tardis_rec3D.rec.gz"
+    if not path.is_file():
+        pytest.skip("data/tomograms/tardis_rec3D.rec.gz is not in the shared data folder")
+    tomogram = tmp_path / "tomograms" / "tardis_rec3D.rec"
+    tomogram.parent.mkdir()
+    tomogram.write_bytes(gzip.decompress(path.read_bytes()))
+    star = tmp_path / "prepared" / "tomograms.star"
+    run_map_job("tomo.prepare_star", star.parent, {"folder": tmp_path / "tomograms"}, {"defocus": 40000})
+    run_map_job("tomo.deconv", tmp_path / "deconv", {"star": star}, {"output_type": "input"})
+    run_map_job("tomo.make_mask", tmp_path / "mask", {"star": star})
+    run_map_job("tomo.extract", tmp_path / "sub", {"star": star}, {"cube_size": 8, "number_subtomos": 5})
+    run_map_job("tomo.resize", tmp_path / "resized", {"star": star}, {"apix": 46.4})
+    before, after = (mrc.read_header(one) for one in (tomogram, tmp_path / "deconv" / "tardis_rec3D_deconv.mrc"))
+    assert (after.shape, after.voxel_size_A, after.dtype) == ((78, 64, 32), before.voxel_size_A, np.int8)
+    assert len(list((tmp_path / "sub").glob("tardis_rec3D_*.mrc"))) == 5
+    assert mrc.read_header(tmp_path / "resized" / "tardis_rec3D_resized.mrc").shape == (39, 32, 16)

@@ -109,8 +109,8 @@ class PrepareStarOptions(Options):
     )
     maker: Literal["relion", "imod", "warp", "aretomo"] = Field(
         "imod",
-        description="whose program made the tomograms; angles of all four are taken alike (Warp's .xml turned), so that "
-        "only 'mirrored' changes signs",
+        description="whose program made the tomograms; angles of all four are taken alike (Warp's .xml turned), so "
+        "that only 'mirrored' changes signs",
     )
     mirrored: bool = Field(
         False, description="the tomograms were mirrored along z, e.g. by trimvol -yz: the sign of tilt angles is turned"
