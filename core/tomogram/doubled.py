@@ -91,7 +91,7 @@ def take(volume: Tensor, corner: Tensor, side: int) -> Tensor:
 
 
 def take_turned(volume: Tensor, corner: Tensor, side: int, matrix: Tensor) -> Tensor:
-    """A cube turned about its centre by a matrix (3, 3), trilinear; beyond the volume's faces it is mirrored."""
+    """A cube (side, side, side) turned about its centre by a matrix (3, 3), trilinear; mirrored beyond the faces."""
     steps = torch.arange(side, dtype=torch.float32, device=volume.device) - (side - 1) / 2
     places = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij"), dim=-1)
     # A voxel of the turned cube at r comes from R^T r.

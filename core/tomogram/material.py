@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..directional import MOST_SIGNAL
 from .band import cropped
 from .shells import CrossPower, Curve, radius, shell_means
 from .wedge import Wedge, wedge_weight
 
-_MOST_RELIABLE = 0.999
 _LEAST_POWER = 0.02
 """Of the largest shell mean: keeps the weight of nearly empty shells finite."""
 _NOISE_SHELLS = 4
@@ -56,8 +56,8 @@ class Block:
 
     def to(self, device: torch.device | str) -> Block:
         """The same on another device."""
-        moved = (one.to(device) for one in (self.halves, self.seen, self.weight))
-        return Block(*moved, self.emphasis, self.wedge, self.margin)
+        halves, seen, weight = (one.to(device) for one in (self.halves, self.seen, self.weight))
+        return Block(halves, seen, weight, self.emphasis, self.wedge, self.margin)
 
 
 @dataclass(frozen=True)
@@ -89,17 +89,17 @@ class Evidence:
         return joined_gain(self.agreement) if self.paired else self.agreement
 
     def signal(self, grey: Tensor, margin: int = 0) -> Tensor:
-        """A block (z, y, x) as it is in its file, bright where dense, of unit scale, faded over half its margin."""
+        """A block (nz, ny, nx) as it is in its file, bright where dense, of unit scale, faded over half its margin."""
         found = (self.offset - grey) / self.scale
         return found * fading(grey.shape, margin, grey.device) if margin > 0 else found
 
     def grey(self, signal: Tensor) -> Tensor:
-        """The way back, but for the fading."""
+        """The way back, but for the fading, of a block (nz, ny, nx)."""
         return self.offset - self.scale * signal
 
 
 def fading(shape: Sequence[int], margin: int, device: torch.device | str = "cpu") -> Tensor:
-    """A window (z, y, x) that rises from 0 at the faces to 1 at half a margin, as a cosine."""
+    """A window (nz, ny, nx) that rises from 0 at the faces to 1 at half a margin, as a cosine."""
     lines = []
     for side in shape:
         steps = torch.arange(side, device=device) + 0.5
@@ -114,14 +114,14 @@ def agreement_of(pairs: Sequence[tuple[Tensor, Tensor]], wedge: Wedge) -> Curve:
     Parameters
     ----------
     pairs
-        Blocks of the even and of the odd tomogram, (z, y, x) each, faded at their faces where they are cut out.
+        Blocks of the even and of the odd tomogram, (nz, ny, nx) each, faded at their faces where they are cut out.
     """
     sums = CrossPower.none()
     for even, odd in pairs:
         weight = wedge_weight(wedge, even.shape, device=even.device)
-        spectra = [torch.fft.rfftn(one - one.mean()) for one in (even, odd)]
-        sums.add(*spectra, even.shape, weight)
-    return Curve(sums.correlation().values.clamp(0, _MOST_RELIABLE))
+        first, second = (torch.fft.rfftn(one - one.mean()) for one in (even, odd))
+        sums.add(first, second, even.shape, weight)
+    return Curve(sums.correlation().values.clamp(0, MOST_SIGNAL))
 
 
 def signal_share(volumes: Sequence[Tensor], wedge: Wedge) -> Curve:
@@ -132,7 +132,7 @@ def signal_share(volumes: Sequence[Tensor], wedge: Wedge) -> Curve:
     Parameters
     ----------
     volumes
-        Blocks of the tomogram, (z, y, x) each, faded at their faces where they are cut out.
+        Blocks of the tomogram, (nz, ny, nx) each, faded at their faces where they are cut out.
     """
     sums, counts = CrossPower.none(), CrossPower.none()
     for volume in volumes:
@@ -143,7 +143,7 @@ def signal_share(volumes: Sequence[Tensor], wedge: Wedge) -> Curve:
         counts.add(ones, ones, volume.shape, weight)
     power = sums.first / counts.first.clamp(min=1e-30)
     floor = power[-_NOISE_SHELLS:].mean()
-    return Curve((1 - floor / power.clamp(min=1e-30)).clamp(0, _MOST_RELIABLE))
+    return Curve((1 - floor / power.clamp(min=1e-30)).clamp(0, MOST_SIGNAL))
 
 
 def reduction(agreement: Curve, most: int = 4) -> int:
@@ -158,7 +158,7 @@ def joined_gain(agreement: Curve) -> Curve:
 
 
 def block_of(even: Tensor, odd: Tensor, wedge: Wedge, evidence: Evidence, margin: int = 0) -> Block:
-    """Prepare a block (z, y, x) of both halves as they are in their files; sides divide by 8 times the factor.
+    """Prepare a block (nz, ny, nx) of both halves as they are in their files; sides divide by 8 times the factor.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def emphasis_of(agreement: Tensor, power: Tensor) -> Curve:
     Parameters
     ----------
     agreement, power
-        Of both halves, and of one of them, by shell (32,).
+        Of both halves, and of one of them, by shell (shells,).
     """
     emphasis = agreement / (power / power.max().clamp(min=1e-30) + _LEAST_POWER)
     return Curve(emphasis / emphasis.mean().clamp(min=1e-30))

@@ -87,7 +87,7 @@ def residual_share(network: Answer, block: Block) -> Curve:
 def rejoined(
     correction: Correction, even: Tensor, odd: Tensor, block: Block, evidence: Evidence, margin: int = 0
 ) -> Tensor:
-    """The corrected block (z, y, x) in the voxels and grey values of the files, faded over half its margin.
+    """The corrected block (nz, ny, nx) in the voxels and grey values of the files, faded over half its margin.
 
     Beyond the band of the network stands what a Wiener filter leaves of the data.
     """
@@ -102,6 +102,6 @@ def rejoined(
 
 
 def wiener(even: Tensor, odd: Tensor, evidence: Evidence, margin: int = 0) -> Tensor:
-    """The mean of both halves, each shell by how far they agree in it; grey values of the files."""
+    """The mean of both halves (nz, ny, nx), each shell by how far they agree in it; grey values of the files."""
     mean = torch.fft.rfftn(evidence.signal((even + odd) / 2, margin))
     return evidence.grey(torch.fft.irfftn(mean * evidence.gain.at(even.shape, even.device), s=even.shape))

@@ -100,13 +100,13 @@ class ScenesTask:
         return None
 
     def losses(self, name: str, network: Network, batch: Batch) -> Mapping[str, Tensor]:
-        """What is wrong in the measured and in the missing part, scalars."""
+        """What is wrong in the measured and in the missing part, scalars, for cubes (n, 1, side, side, side)."""
         return wedge_losses(network, batch, self._ramp, self._options)
 
     def score(self, name: str, network: Network, batch: Batch) -> Tensor:
-        """The loss itself, a scalar."""
+        """The loss itself, a scalar, for cubes (n, 1, side, side, side)."""
         return torch.stack(list(self.losses(name, network, batch).values())).sum()
 
     def tensors(self) -> Iterable[Tensor]:
-        """The ramp of the cubes."""
+        """The ramp of the cubes, (side, side, side)."""
         return (self._ramp,)

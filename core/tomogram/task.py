@@ -88,15 +88,15 @@ class WedgeTask:
         return None
 
     def losses(self, name: str, network: Network, batch: Batch) -> Mapping[str, Tensor]:
-        """What is wrong in the measured part and in the part that was taken away, scalars."""
+        """What is wrong in what was measured and what was taken away, scalars, for cubes (n, 1, side, side, side)."""
         return wedge_losses(network, batch, self._ramp, self._options)
 
     def score(self, name: str, network: Network, batch: Batch) -> Tensor:
-        """The loss itself, a scalar."""
+        """The loss itself, a scalar, for cubes (n, 1, side, side, side)."""
         return torch.stack(list(self.losses(name, network, batch).values())).sum()
 
     def tensors(self) -> Iterator[Tensor]:
-        """Blocks and their views."""
+        """Blocks and their views, (nz, ny, nx) each."""
         for block in self._blocks:
             yield from (block.halves, block.seen, block.weight)
         for cube, free in self._views:
@@ -138,7 +138,7 @@ class WedgeTask:
 
 
 def wedge_losses(network: Network, batch: Batch, ramp: Tensor, options: WedgeOptions) -> dict[str, Tensor]:
-    """Weighted squared errors of both answers, by one transform of what is wrong (Parseval)."""
+    """Weighted squared errors of both answers to cubes (n, 1, side, side, side), by one transform of what is wrong."""
     answers = network(batch["seen"].contiguous(memory_format=torch.channels_last_3d))
     wrong = (batch["target"] - answers) * ramp
     errors = torch.fft.rfftn(wrong, dim=(-3, -2, -1), norm="ortho").abs().square()

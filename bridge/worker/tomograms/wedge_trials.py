@@ -104,9 +104,7 @@ class WedgeTrials:
                 attempts = [self.options, self.options.model_copy(update={"acc_batches": self.options.batch})]
                 attempts = attempts if self.ranks.count == 1 else attempts[:1]
                 share = (number / len(hows), 1 / len(hows))
-                kept = yield from within_memory(
-                    attempts, lambda one, _, how=how, share=share: self._one(how, one, share), self.device, self.say
-                )
+                kept = yield from within_memory(attempts, self._attempt(how, share), self.device, self.say)
                 self._keep_result(kept)
             self._done.append(kept)
         return self._done
@@ -114,6 +112,11 @@ class WedgeTrials:
     def clear(self) -> None:
         """Remove the checkpoints: the job is finished."""
         self.checkpoints.remove(*(name for how in _PREFERENCE for name in (how, f"done-{how}")))
+
+    def _attempt(
+        self, how: How, share: tuple[float, float]
+    ) -> Callable[[WedgeOptions, int], Generator[Progress | None, None, WedgeTrial]]:
+        return lambda options, _: self._one(how, options, share)
 
     def _one(
         self, how: How, options: WedgeOptions, share: tuple[float, float]
