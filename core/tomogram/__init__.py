@@ -28,6 +28,7 @@ from .scene import Scene, draw_scene
 from .shells import COUNT, WIDTH, CrossPower, Curve, radius, shares, shell_index, shell_means, summed
 from .task import NAME, WedgeTask, edge_ramp, new_network, wedge_losses
 from .tiles import Box, FinishedSlab, Tiles, tiled_slabs, usual_overlap
+from .transfer import ContrastTransfer
 from .volume_blocks import VolumeBlock, block_count, blocks, fast_length, mirrored_places
 from .wedge import Wedge, filtered, frequencies, wedge_weight
 
@@ -44,6 +45,7 @@ __all__ = [
     "BlockDeconvolution",
     "Box",
     "CoarseGrid",
+    "ContrastTransfer",
     "Correction",
     "CrossPower",
     "Curve",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .material import Block, Evidence
+from .material import Block, Evidence, weakened
 from .orientations import keeping
 from .prediction import Answer, answers
 from .shells import COUNT, CrossPower, Curve, radius
@@ -82,7 +82,7 @@ def held_out_score(
             rest = block.wedge.without(low, high)
             left = wedge_weight(rest, block.shape, device=block.weight.device)
             held = block.weight * (1 - left)
-            found = _answers_without(network, block, rest, left)
+            found = weakened(_answers_without(network, block, rest, left), block)
             measured.add(spectra[0], spectra[1], block.shape, held)
             for half in range(2):
                 between.add(found[half], spectra[1 - half], block.shape, held)

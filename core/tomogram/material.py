@@ -12,6 +12,7 @@ from torch import Tensor
 from ..directional import MOST_SIGNAL
 from .band import cropped
 from .shells import CrossPower, Curve, radius, shell_means
+from .transfer import ContrastTransfer
 from .wedge import Wedge, wedge_weight
 
 _LEAST_POWER = 0.02
@@ -39,6 +40,9 @@ class Block:
         Of the tomogram.
     margin
         Voxels at each face that are faded or mirrored, and in which nothing is learned.
+    transfer
+        How much weaker than the specimen the data are, where a network answers with the specimen itself; at the
+        block's own voxels.
     """
 
     halves: Tensor
@@ -47,6 +51,7 @@ class Block:
     emphasis: Curve
     wedge: Wedge
     margin: int = 0
+    transfer: ContrastTransfer | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -57,7 +62,7 @@ class Block:
     def to(self, device: torch.device | str) -> Block:
         """The same on another device."""
         halves, seen, weight = (one.to(device) for one in (self.halves, self.seen, self.weight))
-        return Block(halves, seen, weight, self.emphasis, self.wedge, self.margin)
+        return Block(halves, seen, weight, self.emphasis, self.wedge, self.margin, self.transfer)
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,14 @@ def joined_gain(agreement: Curve) -> Curve:
     return Curve(2 * agreement.values / (1 + agreement.values))
 
 
-def block_of(even: Tensor, odd: Tensor, wedge: Wedge, evidence: Evidence, margin: int = 0) -> Block:
+def block_of(
+    even: Tensor,
+    odd: Tensor,
+    wedge: Wedge,
+    evidence: Evidence,
+    margin: int = 0,
+    transfer: ContrastTransfer | None = None,
+) -> Block:
     """Prepare a block (nz, ny, nx) of both halves as they are in their files; sides divide by 8 times the factor.
 
     Parameters
@@ -166,6 +178,8 @@ def block_of(even: Tensor, odd: Tensor, wedge: Wedge, evidence: Evidence, margin
         The same map twice where there is only one.
     margin
         In voxels of the files.
+    transfer
+        Where the network is to undo it: that of the tomogram, whose phases were flipped.
     """
     factor, shape = evidence.factor, even.shape
     small = [side // factor for side in shape]
@@ -178,7 +192,22 @@ def block_of(even: Tensor, odd: Tensor, wedge: Wedge, evidence: Evidence, margin
     back = [torch.fft.irfftn(one, s=small, dim=(-3, -2, -1)) for one in (spectra, spectra * filter_of_half)]
     power = shell_means(spectra.abs().square().mean(0), small, weight).values
     agreement = torch.tensor([_at(evidence.agreement, (shell + 0.5) / 64 / factor) for shell in range(len(power))])
-    return Block(back[0], back[1], weight, emphasis_of(agreement, power), wedge, -(-margin // factor))
+    return Block(
+        back[0],
+        back[1],
+        weight,
+        emphasis_of(agreement, power),
+        wedge,
+        -(-margin // factor),
+        None if transfer is None else transfer.reduced(factor),
+    )
+
+
+def weakened(spectra: Tensor, block: Block) -> Tensor:
+    """Half spectra (..., z, y, x // 2 + 1) of a network's answers as the data would show them."""
+    if block.transfer is None:
+        return spectra
+    return spectra * block.transfer.magnitude(block.shape, spectra.device)
 
 
 def emphasis_of(agreement: Tensor, power: Tensor) -> Curve:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .band import restored
-from .material import Block, Evidence
+from .material import Block, Evidence, weakened
 from .orientations import Orientation, keeping
 from .shells import COUNT, Curve, radius, shares, shell_index, summed
 from .wedge import wedge_weight
@@ -61,10 +61,12 @@ def corrected(network: Answer, block: Block, evidence: Evidence) -> Correction:
     shown = torch.fft.irfftn(mean * gain, s=shape, dim=(-3, -2, -1))
     measured, filling = (torch.fft.rfftn(one) for one in answers(network, shown, turns))
     if not evidence.paired:
-        # Without a second half nobody can tell what the network lost: the data stand as the filter leaves them.
-        return Correction(weight * mean * gain + (1 - weight) * filling, Curve(torch.zeros(COUNT)))
+        # Without a second half nobody can tell what the network lost: the data stand as the filter leaves them, unless
+        # the network was to undo their transfer.
+        shown_part = mean * gain if block.transfer is None else measured
+        return Correction(weight * shown_part + (1 - weight) * filling, Curve(torch.zeros(COUNT)))
     share = residual_share(network, block)
-    whole = measured + share.at(shape, weight.device) * (mean - measured)
+    whole = measured + share.at(shape, weight.device) * (mean - weakened(measured, block))
     return Correction(weight * whole + (1 - weight) * filling, share)
 
 
@@ -75,8 +77,10 @@ def residual_share(network: Answer, block: Block) -> Curve:
     in common is signal that the network lost. It is a Wiener filter of the remainder; 0 where nothing was lost.
     """
     clean = torch.stack([answers(network, one, keeping(block.wedge)[:1])[0] for one in block.seen])
-    spectra = torch.fft.rfftn(block.halves - clean.flip(0), dim=(-3, -2, -1))
-    mean = torch.fft.rfftn((block.halves - clean).mean(0))
+    found = weakened(torch.fft.rfftn(clean, dim=(-3, -2, -1)), block)
+    halves = torch.fft.rfftn(block.halves, dim=(-3, -2, -1))
+    spectra = halves - found.flip(0)
+    mean = (halves - found).mean(0)
     index = shell_index(block.shape, mean.device)
     counts = shares(block.shape, mean.device) * block.weight
     common = summed((spectra[0] * spectra[1].conj()).real * counts, index)

@@ -12,9 +12,10 @@ from cryobridge.schemas.wedge import WedgeOptions
 
 from ..training import Batch, Learned, Network, generator_at
 from .doubled import View, Views, random_matrices, take, take_turned
-from .material import Block
+from .material import Block, weakened
 from .network import TwoHeadUNet
 from .shells import shares
+from .wedge import filtered
 
 NAME = "wedge"
 _FIRST_REFILL = 40
@@ -38,7 +39,8 @@ class WedgeTask:
     seed
         Of everything drawn.
     practice
-        Where given, half of every batch is simulated, so that what was learned before stays.
+        Where given, half of every batch is simulated, so that what was learned before stays; not with blocks that
+        have a transfer.
     """
 
     fixed_shapes = False
@@ -58,6 +60,7 @@ class WedgeTask:
         self._practice = practice
         self._makers = [Views(block, options.cube_size) for block in self._blocks]
         self._views: list[tuple[list[View], list[View]]] = []
+        self._transfers: dict[int, Tensor] = {}
         self._ramp = edge_ramp(options.cube_size, learned.device)
 
     @property
@@ -102,6 +105,7 @@ class WedgeTask:
         for cube, free in self._views:
             for view in (*cube, *free):
                 yield from (view.volumes, view.kept, view.hidden)
+        yield from self._transfers.values()
         yield self._ramp
 
     @torch.no_grad()
@@ -114,7 +118,8 @@ class WedgeTask:
             if step >= _FIRST_REFILL:
                 with self._learned.named[NAME].averaged(self._options) as network:
                     filling = network(block.seen[:, None])[:, 1]
-                spectra = spectra + (1 - block.weight) * torch.fft.rfftn(filling, dim=(-3, -2, -1))
+                filled = weakened(torch.fft.rfftn(filling, dim=(-3, -2, -1)), block)
+                spectra = spectra + (1 - block.weight) * filled
             wanted = _FREE_ROTATIONS if self._options.free_rotations > 0 else 0
             matrices = random_matrices(wanted, generator)
             self._views.append((maker.of_cube(spectra), maker.free(spectra, matrices)))
@@ -134,12 +139,30 @@ class WedgeTask:
             orientation = view.orientations[_below(len(view.orientations), generator)]
             seen = orientation.apply(take(view.volumes[half], corner, side))
             target = orientation.apply(take(block.halves[1 - half], corner, side))
-        return {"seen": seen, "target": target, "kept": view.kept, "hidden": view.hidden}
+        sample = {"seen": seen, "target": target, "kept": view.kept, "hidden": view.hidden}
+        if any(one.transfer is not None for one in self._blocks):
+            sample["transfer"] = self._transfer(number)
+        return sample
+
+    def _transfer(self, number: int) -> Tensor:
+        """By what answers to cubes of a block are weakened, (c, c, c // 2 + 1)."""
+        if number not in self._transfers:
+            block, sides = self._blocks[number], (self._options.cube_size,) * 3
+            device = block.seen.device
+            whole = torch.ones(*sides[:2], sides[2] // 2 + 1, device=device)
+            self._transfers[number] = whole if block.transfer is None else block.transfer.magnitude(sides, device)
+        return self._transfers[number]
 
 
 def wedge_losses(network: Network, batch: Batch, ramp: Tensor, options: WedgeOptions) -> dict[str, Tensor]:
-    """Weighted squared errors of both answers to cubes (n, 1, side, side, side), by one transform of what is wrong."""
+    """Weighted squared errors of both answers to cubes (n, 1, side, side, side), by one transform of what is wrong.
+
+    Where the batch has a transfer, (n, 1, side, side, side // 2 + 1), answers are weakened by it before they are
+    compared.
+    """
     answers = network(batch["seen"].contiguous(memory_format=torch.channels_last_3d))
+    if "transfer" in batch:
+        answers = filtered(answers, batch["transfer"])
     wrong = (batch["target"] - answers) * ramp
     errors = torch.fft.rfftn(wrong, dim=(-3, -2, -1), norm="ortho").abs().square()
     weights = torch.cat((options.measured_weight * batch["kept"], options.wedge_weight * batch["hidden"]), dim=1)

@@ -6,16 +6,23 @@ import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from cryobridge.core.tomogram import VolumeBlock, Wedge, blocks, wedge_weight
+from cryobridge.core.tomogram import ContrastTransfer, VolumeBlock, Wedge, blocks, wedge_weight
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.tomo.correct import LARGEST_BLOCK
 from cryobridge.wrappers.formats.mrc_header import MrcHeader
 from cryobridge.wrappers.tomograms.table import Tomogram
 from cryobridge.wrappers.tomograms.volumes import TomogramVolume, sides, volume_paths
+
+from .row_contrast import RowContrast
+
+Source = Literal["halves", "whole", "deconvolved"]
+"""What of a row is read. halves: both, else the whole one; whole: the whole one, else the mean of its halves;
+deconvolved: that one, else as whole."""
 
 _MARGIN = 32
 _LARGEST_WHOLE = 256
@@ -26,12 +33,19 @@ _THINNEST = 16
 
 @dataclass(frozen=True)
 class HalvesOfTomogram:
-    """Both halves of a tomogram, open; the same file twice where there is one map only."""
+    """Both halves of a tomogram, open; the same file twice where there is one map only.
+
+    Attributes
+    ----------
+    contrast
+        What is known of its contrast transfer, if that is to be undone.
+    """
 
     tomogram: Tomogram
     even: TomogramVolume
     odd: TomogramVolume
     wedge: Wedge
+    contrast: RowContrast | None = None
 
     @property
     def paired(self) -> bool:
@@ -49,13 +63,24 @@ class HalvesOfTomogram:
         return self.even.header
 
     def block(self, block: VolumeBlock, device: torch.device) -> tuple[Tensor, Tensor]:
-        """What is read of a block, of the even and of the odd half, float32."""
-        even = torch.from_numpy(self.even.mirrored(block.read)).to(device)
-        return even, (torch.from_numpy(self.odd.mirrored(block.read)).to(device) if self.paired else even)
+        """What is read of a block, of the even and of the odd half, float32, phases flipped if they are to be."""
+        even = self._read(self.even, block, device)
+        return even, (self._read(self.odd, block, device) if self.paired else even)
+
+    @property
+    def transfer(self) -> ContrastTransfer | None:
+        """What the network is to undo."""
+        return self.contrast.transfer if self.contrast is not None and self.contrast.in_network else None
+
+    def _read(self, half: TomogramVolume, block: VolumeBlock, device: torch.device) -> Tensor:
+        found = torch.from_numpy(half.mirrored(block.read)).to(device)
+        if self.contrast is None or not self.contrast.flips:
+            return found
+        return self.contrast.transfer.flipped(found)
 
 
 @contextlib.contextmanager
-def opened_halves(tomogram: Tomogram, wedge: Wedge) -> Iterator[HalvesOfTomogram]:
+def opened_halves(tomogram: Tomogram, wedge: Wedge, source: Source = "halves") -> Iterator[HalvesOfTomogram]:
     """Open a row.
 
     Raises
@@ -64,7 +89,7 @@ def opened_halves(tomogram: Tomogram, wedge: Wedge) -> Iterator[HalvesOfTomogram
         If a file cannot be read, halves differ in size, or the tomogram is too thin to tell a wedge in.
     """
     with contextlib.ExitStack() as stack:
-        if tomogram.half1 is not None and tomogram.half2 is not None:
+        if source == "halves" and tomogram.half1 is not None and tomogram.half2 is not None:
             even = stack.enter_context(TomogramVolume(tomogram, (tomogram.half1,)))
             odd = stack.enter_context(TomogramVolume(tomogram, (tomogram.half2,)))
             if even.shape != odd.shape:
@@ -73,7 +98,8 @@ def opened_halves(tomogram: Tomogram, wedge: Wedge) -> Iterator[HalvesOfTomogram
                     "tomogram are of one size"
                 )
         else:
-            even = odd = stack.enter_context(TomogramVolume(tomogram, volume_paths(tomogram)))
+            paths = volume_paths(tomogram, deconvolved=source == "deconvolved")
+            even = odd = stack.enter_context(TomogramVolume(tomogram, paths))
         if min(even.shape) < _THINNEST:
             axis = "zyx"[even.shape.index(min(even.shape))]
             raise InputInvalid(

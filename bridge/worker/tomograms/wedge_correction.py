@@ -22,7 +22,7 @@ from cryobridge.core.tomogram import (
     rejoined,
 )
 from cryobridge.core.training import Learned, runner
-from cryobridge.schemas.kinds.tomo.correct import CorrectTomogramOptions
+from cryobridge.schemas.tomogram_tables import StoredType
 from cryobridge.schemas.wedge import WedgeOptions
 from cryobridge.wrappers.formats.volume_writer import VolumeWriter, stored_type
 
@@ -31,7 +31,7 @@ from ..loop import Progress
 from .halves import blocks_of, middle_first, opened_halves
 from .made_notes import MadeTomogram
 from .row_steps import RowSteps
-from .wedge_evidence import TomogramEvidence
+from .wedge_evidence import Opener, TomogramEvidence
 
 CORRECTED = "rlnCorrectedTomoName"
 _JUDGED = 1
@@ -70,19 +70,24 @@ class _Amounts:
 
 
 def corrected_tomogram(
-    one: TomogramEvidence, learned: Learned, wedge: WedgeOptions, options: CorrectTomogramOptions, context: Context
+    one: TomogramEvidence,
+    learned: Learned,
+    wedge: WedgeOptions,
+    output_type: StoredType,
+    context: Context,
+    opened: Opener = opened_halves,
 ) -> RowSteps:
     """Write a corrected tomogram; what is known of it is in the notes."""
     name, device = f"{one.tomogram.name}_corrected.mrc", context.device
     amounts = _Amounts()
-    with opened_halves(one.tomogram, one.wedge) as halves, answering(learned, wedge, device) as network:
+    with opened(one.tomogram, one.wedge) as halves, answering(learned, wedge, device) as network:
         cut, margin = blocks_of(halves, one.evidence.factor)
         header = halves.header
-        kind = stored_type(header.dtype) if options.output_type == "input" else options.output_type
+        kind = stored_type(header.dtype) if output_type == "input" else output_type
         judged: list[Block] = []
         for part in middle_first(cut, halves.shape)[:_JUDGED]:
             even, odd = halves.block(part, device)
-            judged.append(block_of(even, odd, one.wedge, one.evidence, margin))
+            judged.append(block_of(even, odd, one.wedge, one.evidence, margin, halves.transfer))
         yield Progress("holding sectors out", 0.02)
         score = held_out_score(network, judged, one.evidence)
         both = filled_agreement(network, judged) if one.evidence.paired else None
@@ -91,7 +96,7 @@ def corrected_tomogram(
             writer = VolumeWriter(descriptor, header, kind, name)
             for number, part in enumerate(cut):
                 even, odd = halves.block(part, device)
-                block = block_of(even, odd, one.wedge, one.evidence, margin)
+                block = block_of(even, odd, one.wedge, one.evidence, margin, halves.transfer)
                 found = corrected(network, block, one.evidence)
                 amounts.add(block, found.spectrum)
                 result = rejoined(found, even, odd, block, one.evidence, margin)[part.inside]

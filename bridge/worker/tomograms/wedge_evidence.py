@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import torch
@@ -69,8 +70,17 @@ class Gathered:
     cube_size: int
 
 
+Opener = Callable[[Tomogram, Wedge], AbstractContextManager[HalvesOfTomogram]]
+
+
 def gathered(
-    rows: Sequence[tuple[Tomogram, Wedge]], device: torch.device, cube_size: int, *, use_mask: bool
+    rows: Sequence[tuple[Tomogram, Wedge]],
+    device: torch.device,
+    cube_size: int,
+    *,
+    use_mask: bool,
+    opened: Opener = opened_halves,
+    factor: int | None = None,
 ) -> Generator[Progress, None, Gathered]:
     """Measure every tomogram, and prepare blocks to learn from.
 
@@ -82,6 +92,10 @@ def gathered(
         That is wanted; it is made smaller where no tomogram holds such a cube.
     use_mask
         Take blocks with the most of a row's mask in them.
+    opened
+        How a row is opened.
+    factor
+        By which tomograms are reduced; if None, as far as the data allow.
 
     Raises
     ------
@@ -91,25 +105,25 @@ def gathered(
     measured = []
     for number, (tomogram, wedge) in enumerate(rows):
         yield Progress(f"{tomogram.name}: how far its halves agree", number / (2 * len(rows)))
-        with opened_halves(tomogram, wedge) as halves:
+        with opened(tomogram, wedge) as halves:
             measured.append(_measured(halves, device))
-    # One network for all of them sees one voxel size: fine enough for the best, and for cubes to fit into the largest.
-    factor = min(reduction(one.agreement) for one in measured)
-    thickest = max(min(one.shape) for one in measured)
-    factor = max(1, min(factor, thickest // cube_size))
+    if factor is None:
+        # One network for all of them sees one voxel size: fine enough for the best, and for cubes to fit in.
+        thickest = max(min(one.shape) for one in measured)
+        factor = max(1, min([thickest // cube_size, *(reduction(one.agreement) for one in measured)]))
     found: list[TomogramEvidence] = []
     blocks: list[Block] = []
     each = max(1, _LEARNED_FROM // len(rows))
     for number, ((tomogram, wedge), known) in enumerate(zip(rows, measured, strict=True)):
         yield Progress(f"{tomogram.name}: preparing", 0.5 + number / (2 * len(rows)))
-        with opened_halves(tomogram, wedge) as halves:
+        with opened(tomogram, wedge) as halves:
             cut, margin = blocks_of(halves, factor)
             pairs = [halves.block(one, device) for one in _best(halves, cut, each, use_mask=use_mask)]
             evidence = Evidence(known.agreement, factor, known.offset, 1.0, known.paired)
             evidence = replace(evidence, scale=_scale(pairs, evidence, margin))
             found.append(TomogramEvidence(tomogram, wedge, evidence, margin))
             if len(blocks) < _LEARNED_FROM:
-                blocks += [block_of(even, odd, wedge, evidence, margin) for even, odd in pairs]
+                blocks += [block_of(*pair, wedge, evidence, margin, halves.transfer) for pair in pairs]
     inner = [min(side - 2 * one.margin for side in one.shape) for one in blocks]
     fitting = min(cube_size, max(inner) // 8 * 8)
     kept = [one for one, side in zip(blocks, inner, strict=True) if side >= fitting]

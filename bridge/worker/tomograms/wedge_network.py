@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -21,17 +22,20 @@ from cryobridge.wrappers.formats.tensor_file import TensorFile
 
 OURS = Path(__file__).resolve().with_name("pretrained_wedge.safetensors")
 """What was trained on random scenes; docs/pretrained-network.md tells how."""
-_FIRST, _HEADS = "first.weight", "heads.weight"
+WEDGE = "wedge"
+_NOTE = "cryobridge"
+_FIRST = "first.weight"
 _MAX_HEADER_BYTES = 1 << 20
 _WIDEST = 64
 
 
 @dataclass(frozen=True)
 class StoredWedgeNetwork:
-    """Weights by name, float32, and the width that they are of."""
+    """Weights by name, float32, the width that they are of, and how they were trained, as plain JSON values."""
 
     base_width: int
     weights: Mapping[str, Tensor]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def learned(self, options: WedgeOptions, device: torch.device) -> Learned:
         """A training that begins with these weights."""
@@ -53,10 +57,22 @@ def weights_of(learned: Learned) -> dict[str, Tensor]:
     return {name: value.detach().cpu().float() for name, value in learned.named[NAME].average.items()}
 
 
-def network_bytes(weights: Mapping[str, Tensor], *, half_precision: bool = False) -> bytes:
-    """The file of a network."""
+def network_bytes(
+    weights: Mapping[str, Tensor], *, half_precision: bool = False, settings: Mapping[str, Any] | None = None
+) -> bytes:
+    """The file of a network, with what is to be known of its training."""
     kept = {name: (value.half() if half_precision else value).contiguous() for name, value in weights.items()}
-    return safetensors.torch.save(kept, metadata={"cryobridge": json.dumps({"network": "wedge"})})
+    note = {"network": WEDGE, **({} if settings is None else {"settings": dict(settings)})}
+    return safetensors.torch.save(kept, metadata={_NOTE: json.dumps(note)})
+
+
+def is_wedge_network(path: Path) -> bool:
+    """Whether a file says of itself that it is such a network; False where it cannot be read as one."""
+    try:
+        with open(open_plain(path), "rb") as file:
+            return _note(TensorFile(file.fileno(), _MAX_HEADER_BYTES)).get("network") == WEDGE
+    except (OSError, ValueError):
+        return False
 
 
 def read_wedge_network(path: Path) -> StoredWedgeNetwork:
@@ -73,15 +89,25 @@ def read_wedge_network(path: Path) -> StoredWedgeNetwork:
             if sum(stored.size_of(name) for name in stored.names) > MAX_NETWORK_BYTES:
                 raise InputInvalid(f"{path}: holds more than {MAX_NETWORK_BYTES} bytes of weights; give a network")
             weights = {name: stored.read(name).float() for name in stored.names}
+            settings = _note(stored).get("settings", {})
     except OSError as error:
         raise InputInvalid(f"{path}: cannot be read ({error.strerror}); check the name and its permissions") from error
     except ValueError as error:
-        raise InputInvalid(f"{path}: is no whole network file; give network.safetensors of a tomo.correct") from error
+        raise InputInvalid(f"{path}: is no whole network file; give model.safetensors of tomo refine") from error
     first = weights.get(_FIRST)
     width = first.shape[0] if first is not None and first.dim() == 5 else 0
     with torch.device("meta"):
         expected = {name: value.shape for name, value in TwoHeadUNet(max(1, min(width, _WIDEST))).named_parameters()}
     found = {name: value.shape for name, value in weights.items()}
     if found != expected or not all(bool(torch.isfinite(value).all()) for value in weights.values()):
-        raise InputInvalid(f"{path}: is no network of tomo.correct, or a damaged one; give its network.safetensors")
-    return StoredWedgeNetwork(width, weights)
+        raise InputInvalid(f"{path}: is no network of tomo refine or tomo correct, or a damaged one; give another file")
+    return StoredWedgeNetwork(width, weights, settings if isinstance(settings, dict) else {})
+
+
+def _note(stored: TensorFile) -> Mapping[str, Any]:
+    """What a file says of itself; nothing where that is no table."""
+    try:
+        found = json.loads(stored.metadata.get(_NOTE, "{}"))
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

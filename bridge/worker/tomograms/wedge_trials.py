@@ -73,6 +73,8 @@ class WedgeTrials:
         How it learns, and whether it is also tried without simulated samples beside.
     checkpoints, every_s
         Where trainings are kept, and how many seconds there are between two looks whether to.
+    hows
+        What is tried; if None, all that the start allows.
     """
 
     blocks: Sequence[Block]
@@ -85,6 +87,7 @@ class WedgeTrials:
     say: Callable[[str], None]
     parking: Parking
     ranks: Ranks
+    hows: Sequence[How] | None = None
     _done: list[WedgeTrial] = field(default_factory=list, init=False)
 
     def results(self) -> Generator[Progress | None, None, list[WedgeTrial]]:
@@ -98,6 +101,7 @@ class WedgeTrials:
         hows: list[How] = ["anew"] if self.start is None else ["untouched"]
         if self.start is not None and self.options.steps > 0:
             hows += ["practised", "alone"]
+        hows = hows if self.hows is None else list(self.hows)
         for number, how in enumerate(hows):
             kept = self._kept(how)
             if kept is None:

@@ -33,7 +33,8 @@ class TomoPredictInputs(TomogramTableInputs):
     """A table of tomograms, and the network."""
 
     model: Annotated[InputFile, Holds("model")] = Field(
-        description="model.safetensors of tomo refine, or a .h5 of IsoNet", examples=["model.safetensors"]
+        description="model.safetensors of tomo refine, network.safetensors of tomo correct, or a .h5 of IsoNet",
+        examples=["model.safetensors"],
     )
 
 

@@ -1,4 +1,4 @@
-"""`tomo.refine`: a network learns from subtomograms what their missing wedge hides."""
+"""`tomo.refine`: a network learns from subtomograms, or from tomograms themselves, what their missing wedge hides."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from ...memory import REPORT_BYTES, MemoryEstimate, training, volumes
 from ...number_lists import NumberList, SizeTriple, listed_numbers
 from ...outputs import REPORT, Output
 from ...paths import Holds, InputFile, OutputFolder
+from ...tomogram_tables import TomogramIndices, block_bytes, tomo_idx_field
 from ...validation import input_invalid
+
+Method = Literal["isonet", "isonet2", "n2n", "n2n-mw"]
 
 NETWORK_NAME, STATE_NAME = "model.safetensors", "refine.json"
 NETWORK_OPTIONS = (
@@ -27,13 +30,41 @@ NETWORK_OPTIONS = (
 )
 """What a network that is given decides by itself."""
 WITHOUT_EFFECT = ("data_dir", "noise_dir", "preprocessing_ncpus", "remove_intermediate", "log_level")
+OF_ISONET = (
+    *NETWORK_OPTIONS,
+    "iterations",
+    "select_subtomo_number",
+    "normalize_percentile",
+    "noise_level",
+    "noise_start_iter",
+    "noise_mode",
+    "patience",
+)
+"""What only the method `isonet` asks for."""
+ON_THE_FLY = (
+    "steps",
+    "base_width",
+    "cube_size",
+    "mw_weight",
+    "random_rot_weight",
+    "ctf_mode",
+    "is_ctf_flipped",
+    "clip_first_peak_mode",
+    "use_deconv_tomo",
+    "use_mask",
+    "tomo_idx",
+)
+"""What only the others ask for."""
 _NETWORK, _NOISE, _PEER = "Network", "Noise", "Of IsoNet, without effect here"
 _GROUPS = {
     **dict.fromkeys(NETWORK_OPTIONS, _NETWORK),
     **dict.fromkeys(("noise_level", "noise_start_iter", "noise_mode"), _NOISE),
     **dict.fromkeys(WITHOUT_EFFECT, _PEER),
+    **dict.fromkeys(ON_THE_FLY, "Straight from tomograms"),
 }
 _TYPICAL_SUBTOMOGRAMS = 100
+_CUBE, _WIDTH = 32, 32
+_LARGEST_BLOCK, _ARRAYS = 256, 34
 
 
 def _window(value: Any) -> Any:
@@ -45,16 +76,24 @@ def _window(value: Any) -> Any:
     return value
 
 
+def _ctf_mode(value: Any) -> Any:
+    """IsoNet2 has the word None for none of it."""
+    return "none" if value is None or (isinstance(value, str) and value.strip() == "None") else value
+
+
 class TomoRefineInputs(Inputs):
-    """Subtomograms to learn from, and what was learned before."""
+    """Subtomograms or tomograms to learn from, and what was learned before."""
 
     subtomos: Annotated[InputFile, Holds("star", "subtomograms")] = Field(
-        validation_alias=AliasChoices("subtomos", "subtomo_star"),
-        description="table of subtomograms (.star), of tomo extract or tomo prepare_subtomo_star",
+        validation_alias=AliasChoices("subtomos", "subtomo_star", "star", "star_file", "tomograms"),
+        description="table (.star): of subtomograms (of tomo extract or tomo prepare_subtomo_star) for the method "
+        "isonet, of tomograms for the others",
         examples=["subtomo.star"],
     )
     pretrained_model: Annotated[InputFile, Holds("model")] | None = Field(
-        None, description="network to start from: model.safetensors of an earlier refine, or a .h5 of IsoNet"
+        None,
+        description="network to start from: model.safetensors of an earlier refine by the same sort of method, a .h5 "
+        "of IsoNet, or, for tomograms, network.safetensors of tomo correct",
     )
     continue_from: Annotated[InputFile, Holds("model", "state")] | None = Field(
         None,
@@ -72,8 +111,12 @@ class TomoRefineInputs(Inputs):
 class TomoRefineOptions(Options):
     """Options of `tomo.refine`, under IsoNet's names; those of its network are ignored where a network is given."""
 
-    method: Literal["isonet"] = Field(
-        "isonet", description="isonet: the published one, each iteration fills the wedge by the network before it"
+    method: Method | None = Field(
+        None,
+        description="isonet: the published one on subtomograms, each iteration fills the wedge by the network before "
+        "it; the others learn straight from tomograms: isonet2 from one map of each, n2n from one half towards the "
+        "other, n2n-mw so with more weight on the wedge. If empty, as the table is: isonet for subtomograms, n2n-mw "
+        "for tomograms with halves, else isonet2",
     )
     iterations: int = Field(
         30,
@@ -82,24 +125,32 @@ class TomoRefineOptions(Options):
         validation_alias=AliasChoices("iterations", "iter"),
         description="how many times the wedge is filled anew, those before 'continue_from' counted",
     )
-    epochs: int = Field(10, ge=1, le=10_000, description="passes of an iteration, of steps_per_epoch steps each")
+    epochs: int = Field(
+        10, ge=1, le=10_000, description="passes, of an iteration if there are any, of steps_per_epoch steps each"
+    )
     batch_size: int | None = Field(
         None,
         ge=1,
         le=256,
         validation_alias=AliasChoices("batch_size", "batch"),
-        description="subtomograms in a step; 4, or 2 for each GPU where that is more, if empty",
+        description="subtomograms or cubes in a step; 4, or 2 for each GPU where that is more, if empty",
     )
     steps_per_epoch: int | None = Field(
         None,
         ge=1,
         le=100_000,
-        description="steps of an epoch; 6 / batch_size for each subtomogram, up to 200, if empty",
+        description="steps of an epoch; 6 / batch_size for each subtomogram, up to 200, if empty; from tomograms 300 "
+        "on a GPU, 40 on a CPU",
     )
     select_subtomo_number: int | None = Field(
         None, ge=1, description="how many subtomograms an iteration draws and learns from; all if empty"
     )
-    learning_rate: float = Field(4e-4, gt=0, le=1, description="of Adam")
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="of Adam; 4e-4 if empty; from tomograms 2e-3, or 5e-4 for a network that has learned before",
+    )
     normalize_percentile: bool = Field(
         True,
         description="bring the 4th percentile to 0 and the 96th to 1; if not, the mean to 0 and the deviation to 1",
@@ -137,6 +188,52 @@ class TomoRefineOptions(Options):
     )
     drop_out: float = Field(0.3, ge=0, lt=1, description="share of values that a step sets to 0")
     batch_normalization: bool = Field(True, description="normalise over the batch")
+    steps: int | None = Field(
+        None,
+        ge=1,
+        le=10_000_000,
+        description="steps altogether, those before 'continue_from' counted, in place of epochs",
+    )
+    base_width: int | None = Field(
+        None, ge=2, le=64, description="channels of the network's first level; 8 on a CPU, 32 on a GPU if empty"
+    )
+    cube_size: int | None = Field(
+        None,
+        ge=16,
+        le=1024,
+        description="side of what is learned from, in voxels of the tomograms; 32 of the voxels that they are reduced "
+        "to, which keep all that is above noise, if empty",
+    )
+    mw_weight: float | None = Field(
+        None,
+        ge=-1,
+        le=1e6,
+        description="how many times as much as what was seen that counts which was taken away by a second wedge; 20 "
+        "for n2n-mw, 4 for isonet2 if empty; -1 for no difference",
+    )
+    random_rot_weight: float = Field(
+        0.2, ge=0, le=1, description="share of cubes turned by any angle; the others by rotations of the cube"
+    )
+    ctf_mode: Annotated[Literal["none", "phase_only", "network"], BeforeValidator(_ctf_mode)] = Field(
+        "none",
+        validation_alias=AliasChoices("ctf_mode", "CTF_mode"),
+        description="phase_only: the phases of tomograms are flipped, by the defocus of the table; network: and the "
+        "network learns to answer as if no CTF had weakened them; none: the CTF is left as it is",
+    )
+    is_ctf_flipped: bool = Field(
+        False,
+        validation_alias=AliasChoices("is_ctf_flipped", "isCTFflipped", "phaseflipped"),
+        description="the phases of the tilts were flipped before they were put together",
+    )
+    clip_first_peak_mode: int = Field(
+        1,
+        ge=0,
+        le=1,
+        description="of ctf_mode network: 1 for taking the CTF below its first peak as that is; 0 for the CTF itself",
+    )
+    use_deconv_tomo: bool = Field(True, description="isonet2 learns from the deconvolved tomogram where there is one")
+    use_mask: bool = Field(True, description="learn where a row's mask is, if it has one")
+    tomo_idx: TomogramIndices | None = tomo_idx_field()
     seed: int = Field(0, ge=0, lt=2**31, description="of everything random")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the network's arithmetic; a CPU always computes in float32"
@@ -205,17 +302,26 @@ class TomoRefineOptions(Options):
         highest = 60.0 if self.tilt_max_deg is None else self.tilt_max_deg
         if lowest >= highest:
             raise ValueError(f"tilt_min_deg {lowest:g} is not below tilt_max_deg {highest:g}")
+        if self.method == "n2n" and self.mw_weight not in (None, -1.0, 1.0):
+            raise ValueError(f"mw_weight {self.mw_weight:g} is of the method n2n-mw; choose that, or leave it out")
         return self
 
 
 class TomoRefineJob(Job):
-    """Train a network to fill the missing wedge of subtomograms."""
+    """Train a network to fill the missing wedge of subtomograms or tomograms."""
 
     shares_devices: ClassVar[bool] = True
     outputs: ClassVar[tuple[Output, ...]] = (
         Output(NETWORK_NAME, "model", "model", "the trained network with its settings, for tomo.predict"),
         Output(STATE_NAME, "log", "state", "all settings and losses, for 'continue_from'"),
-        Output("loss.csv", "table", "loss", "losses by iteration and epoch"),
+        Output("loss.csv", "table", "loss", "losses by iteration and epoch, or by step"),
+        Output(
+            "held_out.csv",
+            "table",
+            "held_out",
+            "what was filled into held-out sectors against what was measured",
+            always=False,
+        ),
         REPORT,
     )
 
@@ -225,7 +331,15 @@ class TomoRefineJob(Job):
     options: TomoRefineOptions = Field(default_factory=TomoRefineOptions)
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
-        """Subtomograms as they are on the host; measured and filled on the device, and a step of the network."""
-        count = self.options.select_subtomo_number or _TYPICAL_SUBTOMOGRAMS
-        step = training(self.options.batch_size or 4, box, self.options.filter_base)
+        """Subtomograms as they are on the host; measured and filled on the device, and a step of the network.
+
+        Of tomograms, blocks with their views, and a step.
+        """
+        options = self.options
+        if options.method not in (None, "isonet"):
+            step = training(options.batch_size or 4, options.cube_size or _CUBE, options.base_width or _WIDTH)
+            blocks = block_bytes(_ARRAYS, box, 192)
+            return MemoryEstimate(REPORT_BYTES + block_bytes(8, box, _LARGEST_BLOCK), blocks + step)
+        count = options.select_subtomo_number or _TYPICAL_SUBTOMOGRAMS
+        step = training(options.batch_size or 4, box, options.filter_base)
         return MemoryEstimate(REPORT_BYTES + volumes(count, box), volumes(2 * count, box) + step)

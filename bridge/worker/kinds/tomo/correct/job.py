@@ -80,7 +80,13 @@ def run(job: TomoCorrectJob, context: Context) -> JobSteps:
     folder.mark("learn")
     learned = StoredWedgeNetwork(wedge.base_width, used.weights).learned(wedge, device)
     tasks = [
-        _task(one, used.how, partial(corrected_tomogram, one, learned, wedge, options, context), wedge, options)
+        _task(
+            one,
+            used.how,
+            partial(corrected_tomogram, one, learned, wedge, options.output_type, context),
+            wedge,
+            options,
+        )
         for one in evidence
     ]
     with context.parking.holding(learned.held):

@@ -8,7 +8,7 @@ from typing import Any
 from cryobridge.core.tomogram import published
 from cryobridge.core.training import check_divides, initialised_from
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.kinds.tomo.refine import NETWORK_NAME, STATE_NAME, WITHOUT_EFFECT, TomoRefineJob
+from cryobridge.schemas.kinds.tomo.refine import NETWORK_NAME, ON_THE_FLY, STATE_NAME, WITHOUT_EFFECT, TomoRefineJob
 from cryobridge.schemas.number_lists import triple_of
 
 from ....jobs.context import Context
@@ -18,7 +18,7 @@ from ....loop import Progress, scaled
 from ....memory import peak_bytes
 from ....report.page import as_html
 from ....tomograms.network_file import write_network
-from .iterations import Iterations, RefinePlan
+from .iterations import RATE, Iterations, RefinePlan
 from .report import RefineFindings, loss_table, page_of
 from .state_file import RefineStart, started, state_text, state_values
 from .subtomograms import LoadedSubtomograms, load_subtomograms
@@ -94,6 +94,8 @@ def _plan(start: RefineStart, loaded: LoadedSubtomograms, shape: published.IsoNe
         update={
             "batch_size": batch,
             "steps_per_epoch": steps,
+            "method": "isonet",
+            "learning_rate": options.learning_rate or RATE,
             "noise_mode": options.noise_mode or "noFilter",
             "select_subtomo_number": options.select_subtomo_number and count,
         }
@@ -108,7 +110,7 @@ def _plan(start: RefineStart, loaded: LoadedSubtomograms, shape: published.IsoNe
 
 
 def _without_effect(job: TomoRefineJob) -> list[str]:
-    given = sorted(job.options.model_fields_set & set(WITHOUT_EFFECT))
+    given = sorted(job.options.model_fields_set & {*WITHOUT_EFFECT, *ON_THE_FLY})
     return [f"{', '.join(given)} had no effect: nothing of that sort is needed here"] if given else []
 
 

@@ -31,6 +31,8 @@ _KEPT_OUT, _MOST_KEPT_OUT = 10, 64
 _AT_ONCE = 4
 _BEFORE, _LEARNED = "before/", "learned/"
 _DRAWN = 5
+RATE = 4e-4
+"""Of IsoNet."""
 _SEEDS_APART = 10_000
 """No two trainings have an iteration of the same seed: there are fewer iterations."""
 
@@ -276,7 +278,7 @@ class Iterations:
         return TrainingOptions(
             batch=options.batch_size or 1,
             acc_batches=parts,
-            learning_rate=options.learning_rate,
+            learning_rate=options.learning_rate or RATE,
             schedule="constant",
             weight_decay=0.0,
             gradient_clip=None,

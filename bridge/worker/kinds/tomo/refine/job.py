@@ -7,10 +7,13 @@ from cryobridge.schemas.kinds.tomo.refine import TomoRefineJob
 from ....jobs.context import Context
 from ....jobs.runner import JobSteps
 from .isonet import refined_by_isonet
-
-_METHODS = {"isonet": refined_by_isonet}
+from .on_the_fly import refined_on_the_fly
+from .wedge_start import method_of
 
 
 def run(job: TomoRefineJob, context: Context) -> JobSteps:
     """Train, and write the network, its settings and losses, and the report."""
-    return (yield from _METHODS[job.options.method](job, context))
+    method = method_of(job)
+    if method == "isonet":
+        return (yield from refined_by_isonet(job, context))
+    return (yield from refined_on_the_fly(job, context, method))

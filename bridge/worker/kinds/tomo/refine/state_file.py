@@ -64,7 +64,12 @@ def state_text(
     options: TomoRefineOptions, done: int, history: Sequence[Mapping[str, Any]], known: Mapping[str, Any]
 ) -> str:
     """The text of `refine.json`."""
-    return json.dumps(state_values(options, done, history, known), indent=1) + "\n"
+    return state_as_text(state_values(options, done, history, known))
+
+
+def state_as_text(state: Mapping[str, Any]) -> str:
+    """A table of settings as it is written."""
+    return json.dumps(state, indent=1) + "\n"
 
 
 def state_values(
@@ -96,13 +101,18 @@ def _continued(path: Path, chosen: TomoRefineOptions) -> RefineStart:
     return RefineStart(_of(network, options), network, done, rows, _ignored(chosen, path))
 
 
-def _stored(path: Path) -> tuple[Mapping[str, Any], StoredIsoNet]:
-    """The state in a file, and its network."""
+def read_state(path: Path) -> Mapping[str, Any] | None:
+    """The table in a file of settings; None where the file is a network.
+
+    Raises
+    ------
+    InputInvalid
+        If it cannot be read: one sentence.
+    """
     raw = _beginning(path)
     # A .safetensors file begins with a length of eight bytes, which may look like a bracket.
     if b"\0" in raw[:8] or not raw.lstrip().startswith(b"{"):
-        network = read_network_file(path)
-        return network.settings, network
+        return None
     try:
         stored = json.loads(read_plain(path, _MOST_BYTES))
         if not isinstance(stored, dict):
@@ -111,6 +121,15 @@ def _stored(path: Path) -> tuple[Mapping[str, Any], StoredIsoNet]:
         raise InputInvalid(f"{path}: cannot be read ({error.strerror}); check the name and its permissions") from error
     except (ValueError, TypeError, RecursionError) as error:
         raise InputInvalid(f"{path}: is no state of a refine; give its refine.json") from error
+    return stored
+
+
+def _stored(path: Path) -> tuple[Mapping[str, Any], StoredIsoNet]:
+    """The state in a file, and its network."""
+    stored = read_state(path)
+    if stored is None:
+        network = read_network_file(path)
+        return network.settings, network
     if stored.get("schema") == STATE_SCHEMA:
         return stored, read_network_file(path.parent / NETWORK_NAME)
     count = stored.get("iter_count")

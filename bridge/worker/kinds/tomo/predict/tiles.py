@@ -1,4 +1,4 @@
-"""`tomo.predict`: tomograms with their missing wedge filled by a trained network, tile by tile."""
+"""Networks that were trained as IsoNet trains: a tomogram is shown to them tile by tile, on their own grey scale."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from cryobridge.wrappers.formats.volume_writer import VolumeWriter, stored_type
 from cryobridge.wrappers.tomograms.table import Tomogram, read_tomogram_table
 from cryobridge.wrappers.tomograms.volumes import TomogramVolume, volume_paths
 
-from ...jobs.context import Context
-from ...jobs.folder import REPORT_NAME
-from ...jobs.runner import JobSteps
-from ...loop import Progress
-from ...memory import peak_bytes
-from ...report import methods
-from ...report.page import Figure, Report, as_html
-from ...tomograms import literature
-from ...tomograms.made_notes import MadeTomogram, state_of
-from ...tomograms.network_file import StoredIsoNet, read_network_file
-from ...tomograms.row_steps import RowResults, RowSteps, RowTask, refuse_to_replace, row_by_row, tell_tables
-from ...tomograms.shown_tomograms import SHOWN, before_and_after, counted, middle_sections
-from ...training.ladder import within_memory
+from ....jobs.context import Context
+from ....jobs.folder import REPORT_NAME
+from ....jobs.runner import JobSteps
+from ....loop import Progress
+from ....memory import peak_bytes
+from ....report import methods
+from ....report.page import Figure, Report, as_html
+from ....tomograms import literature
+from ....tomograms.made_notes import MadeTomogram, state_of
+from ....tomograms.network_file import StoredIsoNet, read_network_file
+from ....tomograms.row_steps import RowResults, RowSteps, RowTask, refuse_to_replace, row_by_row, tell_tables
+from ....tomograms.shown_tomograms import SHOWN, before_and_after, counted, middle_sections
+from ....training.ladder import within_memory
 
 _BATCH = 4
 _LOOKED_AT = 0.05
@@ -73,7 +73,7 @@ class _Corrector:
         yield from self.network.buffers()
 
 
-def run(job: TomoPredictJob, context: Context) -> JobSteps:
+def predicted_in_tiles(job: TomoPredictJob, context: Context) -> JobSteps:
     """Write a corrected tomogram for each, the table, and the report."""
     folder, options = context.folder, job.options
     table = read_tomogram_table(job.inputs.star)

@@ -1,0 +1,268 @@
+"""`tomo.refine` straight from tomograms: what it leaves, how it goes on, what each method reads, what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from support.map_jobs import run_map_job
+from support.wedge_tables import PIXEL_A, halved_tomograms
+
+from cryobridge.bridge.worker.jobs.runner import run_job
+from cryobridge.bridge.worker.tomograms.wedge_network import is_wedge_network, read_wedge_network
+from cryobridge.core.tomogram import WedgeTask
+from cryobridge.schemas.errors import InputInvalid
+from cryobridge.wrappers.formats import mrc
+
+pytestmark = pytest.mark.slow
+
+QUICK: dict[str, Any] = {"batch_size": 2, "base_width": 2, "cube_size": 16, "steps": 3}
+WANTED = {"model.safetensors", "refine.json", "loss.csv", "held_out.csv", "report.html"}
+
+
+def refine(star: Path, out: Path, inputs: dict[str, Path] | None = None, **options: Any) -> tuple[dict[str, Any], str]:
+    """The result, and the log."""
+    result, _ = run_map_job("tomo.refine", out, {"star": star, **(inputs or {})}, {**QUICK, **options})
+    return result, (out / "run.log").read_text()
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(out / "model.safetensors")
+
+
+def same(one: Path, other: Path) -> bool:
+    first, second = weights(one), weights(other)
+    return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+@pytest.fixture
+def seen_options(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The options and blocks that trainings are begun with."""
+    found: list[Any] = []
+    begin = WedgeTask.__init__
+
+    def watched(self: WedgeTask, learned: Any, blocks: Any, options: Any, *more: Any) -> None:
+        found.append((options, blocks))
+        begin(self, learned, blocks, options, *more)
+
+    monkeypatch.setattr(WedgeTask, "__init__", watched)
+    return found
+
+
+def test_it_leaves_a_network_with_its_settings_and_nothing_else(tmp_path: Path) -> None:
+    star = halved_tomograms(tmp_path, 2)
+    result, _ = refine(star, tmp_path / "out")
+    assert set(result["outputs"]) == WANTED
+    assert {path.name for path in (tmp_path / "out").iterdir()} == WANTED | {"job.yaml", "run.log", "result.json"}
+    state = json.loads((tmp_path / "out" / "refine.json").read_text())
+    assert (state["steps_done"], len(state["losses"])) == (3, 3)
+    assert (state["options"]["method"], state["options"]["mw_weight"]) == ("n2n-mw", 20.0)
+    assert (state["pixel_size_A"], state["reduced_by"]) == (PIXEL_A, 1)
+    assert state["sectors_deg"] == [[[-60.0, 60.0]]] * 2
+    assert (tmp_path / "out" / "loss.csv").read_text().startswith("step,loss\n1,")
+    stored = read_wedge_network(tmp_path / "out" / "model.safetensors")
+    assert is_wedge_network(tmp_path / "out" / "model.safetensors")
+    assert stored.settings["options"] == state["options"]
+    assert "losses" not in stored.settings
+    assert result["metrics"]["held_out"] is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "halves", "method", "weight", "paired"),
+    [
+        ({}, True, "n2n-mw", 20.0, True),
+        ({}, False, "isonet2", 4.0, False),
+        ({"method": "isonet2", "mw_weight": -1}, True, "isonet2", 1.0, False),
+        ({"method": "n2n"}, True, "n2n", 1.0, True),
+        ({"method": "n2n-mw", "mw_weight": 200}, True, "n2n-mw", 200.0, True),
+    ],
+)
+def test_methods_read_what_they_need_and_weigh_the_wedge(
+    tmp_path: Path,
+    seen_options: list[Any],
+    given: dict[str, Any],
+    halves: bool,
+    method: str,
+    weight: float,
+    paired: bool,
+) -> None:
+    star = halved_tomograms(tmp_path, halves=halves)
+    result, _ = refine(star, tmp_path / "out", **given)
+    (options, blocks), *_ = seen_options
+    assert result["options"]["method"] == method
+    assert (options.wedge_weight, options.free_rotations) == (weight, 0.2)
+    assert torch.equal(blocks[0].halves[0], blocks[0].halves[1]) != paired
+
+
+def test_isonet2_learns_from_the_deconvolved_tomogram_where_there_is_one(
+    tmp_path: Path, seen_options: list[Any]
+) -> None:
+    star = halved_tomograms(tmp_path, halves=False, rlnDeconvTomoName="deconv.mrc")
+    raw, _ = mrc.read(tmp_path / "tomo1.mrc")
+    mrc.write_atomically(tmp_path / "deconv.mrc", np.ascontiguousarray(raw[:, ::-1]), PIXEL_A)
+    for number, given in enumerate(({}, {"use_deconv_tomo": False}, {"ctf_mode": "phase_only"})):
+        _, log = refine(star, tmp_path / f"out{number}", **given)
+    deconvolved, whole, flipped = (blocks[0].halves[0] for _, blocks in seen_options)
+    turned = whole.flip(1)
+    likeness = torch.corrcoef(torch.stack((deconvolved.flatten(), turned.flatten())))[0, 1]
+    assert float(likeness) > 0.9
+    assert not torch.allclose(flipped, deconvolved)
+    assert "tomograms are read as they are, not deconvolved" in log
+
+
+class _FarEnoughError(Exception):
+    """The training is about to begin."""
+
+
+def test_tilts_come_from_the_list_then_the_table_and_are_overruled_by_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    def stop(_: WedgeTask, learned: Any, blocks: Any, *more: Any) -> None:
+        found.append(blocks[0].wedge.sectors_deg)
+        raise _FarEnoughError
+
+    monkeypatch.setattr(WedgeTask, "__init__", stop)
+    (tmp_path / "t.tlt").write_text("".join(f"{angle}\n" for angle in range(-48, 61, 3)))
+    listed = halved_tomograms(tmp_path, rlnTiltAngleFile="t.tlt", rlnTiltMin=-40, rlnTiltMax=40)
+    for options in ({}, {"tilt_min": -50, "tilt_max": 45}):
+        with pytest.raises(_FarEnoughError):
+            refine(listed, tmp_path / f"out{len(found)}", **options)
+    with pytest.raises(_FarEnoughError):
+        refine(halved_tomograms(tmp_path, rlnTiltMin=-40, rlnTiltMax=52), tmp_path / "ranged")
+    assert found == [((-49.5, 61.5),), ((-50.0, 45.0),), ((-40.0, 52.0),)]
+
+
+@pytest.mark.parametrize("stop", [30, 48])
+def test_a_job_that_was_killed_ends_as_one_that_was_not(tmp_path: Path, stop: int) -> None:
+    star = halved_tomograms(tmp_path)
+    options = {**QUICK, "steps": 50, "checkpoint_every_s": 1e-9}
+    refine(star, tmp_path / "whole", **options)
+    spec = {
+        "schema": "cryobridge/job/1",
+        "kind": "tomo.refine",
+        "inputs": {"star": str(star)},
+        "output": str(tmp_path / "killed"),
+        "options": options,
+    }
+    steps = run_job(spec, torch.device("cpu"))
+    for step in steps:
+        if step is not None and f" {stop}/50" in step.text:
+            break
+    steps.close()
+    torch.rand(5)
+    _, log = refine(star, tmp_path / "killed", **options)
+    assert ("goes on after step 40" in log) == (stop > 40)
+    assert same(tmp_path / "whole", tmp_path / "killed")
+    assert not list((tmp_path / "killed").glob(".*.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["refine.json", "model.safetensors"])
+def test_going_on_keeps_every_setting_but_those_that_are_given(
+    tmp_path: Path, seen_options: list[Any], name: str
+) -> None:
+    star = halved_tomograms(tmp_path)
+    refine(star, tmp_path / "first", method="n2n", learning_rate=1e-3, seed=3, random_rot_weight=0.7)
+    inputs = {"star": star, "continue_from": tmp_path / "first" / name}
+    result, _ = run_map_job("tomo.refine", tmp_path / "second", inputs, {"steps": 5})
+    told = result["options"]
+    assert (told["method"], told["learning_rate"], told["random_rot_weight"]) == ("n2n", 1e-3, 0.7)
+    first, second = (options for options, _ in seen_options)
+    assert (first.steps, second.steps, second.base_width, second.cube_size) == (3, 2, 2, 16)
+    assert second.seed != first.seed
+    state = json.loads((tmp_path / "second" / "refine.json").read_text())
+    assert state["steps_done"] == 5
+    assert len(state["losses"]) == (5 if name == "refine.json" else 2)
+    result, _ = run_map_job("tomo.refine", tmp_path / "third", inputs, {"epochs": 2, "steps_per_epoch": 3})
+    assert result["metrics"]["steps"] == 6
+
+
+def test_a_network_that_learned_before_is_started_from(tmp_path: Path, seen_options: list[Any]) -> None:
+    star = halved_tomograms(tmp_path)
+    refine(star, tmp_path / "first")
+    refine(star, tmp_path / "next", {"pretrained_model": tmp_path / "first" / "model.safetensors"}, base_width=4)
+    assert [options.learning_rate for options, _ in seen_options] == [2e-3, 5e-4]
+    assert seen_options[1][0].base_width == 2
+
+
+def test_what_only_isonet_asks_for_is_told(tmp_path: Path) -> None:
+    _, log = refine(halved_tomograms(tmp_path), tmp_path / "out", iterations=3, noise_level="0.1", steps=1)
+    assert log.count("iterations, noise_level had no effect") == 1
+
+
+Spoil = Callable[[Path], tuple[Path, dict[str, Path], dict[str, Any]]]
+
+
+def no_halves(folder: Path) -> tuple[Path, dict[str, Path], dict[str, Any]]:
+    return halved_tomograms(folder, halves=False), {}, {"method": "n2n"}
+
+
+def one_half(folder: Path) -> tuple[Path, dict[str, Path], dict[str, Any]]:
+    return halved_tomograms(folder, rlnTomoReconstructedTomogramHalf2="None"), {}, {"method": "n2n-mw"}
+
+
+def no_defocus(folder: Path) -> tuple[Path, dict[str, Path], dict[str, Any]]:
+    return halved_tomograms(folder, rlnDefocus=0), {}, {"ctf_mode": "network"}
+
+
+def large_cube(folder: Path) -> tuple[Path, dict[str, Path], dict[str, Any]]:
+    return halved_tomograms(folder), {}, {"cube_size": 64}
+
+
+def finished(folder: Path) -> tuple[Path, dict[str, Path], dict[str, Any]]:
+    star = halved_tomograms(folder)
+    refine(star, folder / "first")
+    return star, {"continue_from": folder / "first" / "refine.json"}, {}
+
+
+def no_state(folder: Path) -> tuple[Path, dict[str, Path], dict[str, Any]]:
+    star = halved_tomograms(folder)
+    refine(star, folder / "first")
+    state = json.loads((folder / "first" / "refine.json").read_text())
+    del state["steps_done"]
+    (folder / "first" / "refine.json").write_text(json.dumps(state))
+    return star, {"continue_from": folder / "first" / "refine.json"}, {}
+
+
+def weight_of_another(folder: Path) -> tuple[Path, dict[str, Path], dict[str, Any]]:
+    return halved_tomograms(folder), {}, {"method": "n2n", "mw_weight": 20}
+
+
+def foreign_network(folder: Path) -> tuple[Path, dict[str, Path], dict[str, Any]]:
+    (folder / "m.safetensors").write_bytes(safetensors.torch.save({"a": torch.zeros(3)}))
+    return halved_tomograms(folder), {"pretrained_model": folder / "m.safetensors"}, {}
+
+
+def no_table(folder: Path) -> tuple[Path, dict[str, Path], dict[str, Any]]:
+    (folder / "tomograms.star").write_text("nothing\n")
+    return folder / "tomograms.star", {}, {}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (no_halves, "row 1 has no even and odd halves, and n2n learns from one towards the other"),
+        (one_half, "row 1 has no even and odd halves"),
+        (no_defocus, "row 1 has no defocus, which 'ctf_mode: network' needs"),
+        (large_cube, "no tomogram holds a cube of 64 voxels"),
+        (finished, "its 3 steps are done; give more"),
+        (no_state, "does not say what was done"),
+        (weight_of_another, "mw_weight 20 is of the method n2n-mw"),
+        (foreign_network, "is no network of tomo refine or tomo correct"),
+        (no_table, "tomograms.star"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_one_sentence(tmp_path: Path, spoil: Spoil, words: str) -> None:
+    star, inputs, options = spoil(tmp_path)
+    with pytest.raises(InputInvalid) as caught:
+        refine(star, tmp_path / "out", inputs, **options)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out" / "model.safetensors").exists()
