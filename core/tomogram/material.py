@@ -23,7 +23,7 @@ _END = 1 / 3
 
 
 @dataclass(frozen=True)
-class Block:
+class TomogramBlock:
     """Part of a tomogram, reduced to the band that holds something.
 
     Attributes
@@ -59,14 +59,14 @@ class Block:
         z, y, x = self.halves.shape[-3:]
         return z, y, x
 
-    def to(self, device: torch.device | str) -> Block:
+    def to(self, device: torch.device | str) -> TomogramBlock:
         """The same on another device."""
         halves, seen, weight = (one.to(device) for one in (self.halves, self.seen, self.weight))
-        return Block(halves, seen, weight, self.emphasis, self.wedge, self.margin, self.transfer)
+        return TomogramBlock(halves, seen, weight, self.emphasis, self.wedge, self.margin, self.transfer)
 
 
 @dataclass(frozen=True)
-class Evidence:
+class SignalEvidence:
     """What the halves of a tomogram tell of its signal.
 
     Attributes
@@ -166,10 +166,10 @@ def block_of(
     even: Tensor,
     odd: Tensor,
     wedge: Wedge,
-    evidence: Evidence,
+    evidence: SignalEvidence,
     margin: int = 0,
     transfer: ContrastTransfer | None = None,
-) -> Block:
+) -> TomogramBlock:
     """Prepare a block (nz, ny, nx) of both halves as they are in their files; sides divide by 8 times the factor.
 
     Parameters
@@ -192,7 +192,7 @@ def block_of(
     back = [torch.fft.irfftn(one, s=small, dim=(-3, -2, -1)) for one in (spectra, spectra * filter_of_half)]
     power = shell_means(spectra.abs().square().mean(0), small, weight).values
     agreement = torch.tensor([_at(evidence.agreement, (shell + 0.5) / 64 / factor) for shell in range(len(power))])
-    return Block(
+    return TomogramBlock(
         back[0],
         back[1],
         weight,
@@ -203,7 +203,7 @@ def block_of(
     )
 
 
-def weakened(spectra: Tensor, block: Block) -> Tensor:
+def weakened(spectra: Tensor, block: TomogramBlock) -> Tensor:
     """Half spectra (..., z, y, x // 2 + 1) of a network's answers as the data would show them."""
     if block.transfer is None:
         return spectra

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from cryobridge.schemas.wedge import WedgeOptions
 
 from ..training import Batch, Learned, Network, generator_at
-from .doubled import View, Views, random_matrices, take, take_turned
-from .material import Block, weakened
+from .doubled import DoubledViews, View, random_matrices, take, take_turned
+from .material import TomogramBlock, weakened
 from .network import TwoHeadUNet
 from .shells import shares
 from .wedge import filtered
@@ -21,7 +21,7 @@ NAME = "wedge"
 _FIRST_REFILL = 40
 _FREE_ROTATIONS = 8
 _ROTATIONS, _CROPS = 1, 2
-Practice = Callable[[int], Mapping[str, Tensor]]
+SimulatedAt = Callable[[int], Mapping[str, Tensor]]
 """Simulated samples of a step, as `WedgeTask.batch` gives them."""
 
 
@@ -48,17 +48,17 @@ class WedgeTask:
     def __init__(
         self,
         learned: Learned,
-        blocks: Sequence[Block],
+        blocks: Sequence[TomogramBlock],
         options: WedgeOptions,
         seed: int,
-        practice: Practice | None = None,
+        practice: SimulatedAt | None = None,
     ) -> None:
         self._learned = learned
         self._blocks = list(blocks)
         self._options = options
         self._seed = seed
         self._practice = practice
-        self._makers = [Views(block, options.cube_size) for block in self._blocks]
+        self._makers = [DoubledViews(block, options.cube_size) for block in self._blocks]
         self._views: list[tuple[list[View], list[View]]] = []
         self._transfers: dict[int, Tensor] = {}
         self._ramp = edge_ramp(options.cube_size, learned.device)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from cryobridge.core.tomogram import (
-    Block,
     Curve,
-    Evidence,
+    SignalEvidence,
+    TomogramBlock,
     VolumeBlock,
     Wedge,
     agreement_of,
@@ -47,7 +47,7 @@ class TomogramEvidence:
 
     tomogram: Tomogram
     wedge: Wedge
-    evidence: Evidence
+    evidence: SignalEvidence
     margin: int
 
 
@@ -66,7 +66,7 @@ class Gathered:
     """
 
     tomograms: list[TomogramEvidence]
-    blocks: list[Block]
+    blocks: list[TomogramBlock]
     cube_size: int
 
 
@@ -78,7 +78,7 @@ def gathered(
     device: torch.device,
     cube_size: int,
     *,
-    use_mask: bool,
+    within_mask: bool,
     opened: Opener = opened_halves,
     factor: int | None = None,
 ) -> Generator[Progress, None, Gathered]:
@@ -90,7 +90,7 @@ def gathered(
         Each with its wedge.
     cube_size
         That is wanted; it is made smaller where no tomogram holds such a cube.
-    use_mask
+    within_mask
         Take blocks with the most of a row's mask in them.
     opened
         How a row is opened.
@@ -112,14 +112,14 @@ def gathered(
         thickest = max(min(one.shape) for one in measured)
         factor = max(1, min([thickest // cube_size, *(reduction(one.agreement) for one in measured)]))
     found: list[TomogramEvidence] = []
-    blocks: list[Block] = []
+    blocks: list[TomogramBlock] = []
     each = max(1, _LEARNED_FROM // len(rows))
     for number, ((tomogram, wedge), known) in enumerate(zip(rows, measured, strict=True)):
         yield Progress(f"{tomogram.name}: preparing", 0.5 + number / (2 * len(rows)))
         with opened(tomogram, wedge) as halves:
             cut, margin = blocks_of(halves, factor)
-            pairs = [halves.block(one, device) for one in _best(halves, cut, each, use_mask=use_mask)]
-            evidence = Evidence(known.agreement, factor, known.offset, 1.0, known.paired)
+            pairs = [halves.block(one, device) for one in _best(halves, cut, each, within_mask=within_mask)]
+            evidence = SignalEvidence(known.agreement, factor, known.offset, 1.0, known.paired)
             evidence = replace(evidence, scale=_scale(pairs, evidence, margin))
             found.append(TomogramEvidence(tomogram, wedge, evidence, margin))
             if len(blocks) < _LEARNED_FROM:
@@ -171,7 +171,7 @@ def _measured(halves: HalvesOfTomogram, device: torch.device) -> _Measured:
     return _Measured(agreement, total / max(1, count), halves.paired, halves.shape)
 
 
-def _scale(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], evidence: Evidence, margin: int) -> float:
+def _scale(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], evidence: SignalEvidence, margin: int) -> float:
     """The deviation of what a Wiener filter leaves."""
     kept = [evidence.offset - wiener(even, odd, evidence, margin) for even, odd in pairs]
     raw = [((even + odd) / 2).std() for even, odd in pairs]
@@ -179,10 +179,10 @@ def _scale(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], evidence: Evidenc
     return max(found, _TOO_SMALL * float(torch.stack(raw).mean()), 1e-30)
 
 
-def _best(halves: HalvesOfTomogram, cut: list[VolumeBlock], count: int, *, use_mask: bool) -> list[VolumeBlock]:
+def _best(halves: HalvesOfTomogram, cut: list[VolumeBlock], count: int, *, within_mask: bool) -> list[VolumeBlock]:
     """The blocks to learn from: with the most of the mask, else nearest to the middle."""
     ordered = middle_first(cut, halves.shape)
-    if not use_mask or halves.tomogram.mask is None or len(cut) <= count:
+    if not within_mask or halves.tomogram.mask is None or len(cut) <= count:
         return ordered[:count]
     with opened_mask(halves.tomogram, halves.shape) as mask:
         if mask is None:
@@ -191,7 +191,7 @@ def _best(halves: HalvesOfTomogram, cut: list[VolumeBlock], count: int, *, use_m
     if max(shares) == 0:
         raise InputInvalid(
             f"{halves.tomogram.mask}: the mask is empty; make it anew with a larger density_percentage, or choose "
-            "'use_mask: false'"
+            "'within_mask: false'"
         )
     by_share = sorted(range(len(ordered)), key=lambda index: -shares[index])
     return [ordered[index] for index in by_share[:count]]

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from cryobridge.core.tomogram import (
     NAME,
-    Block,
-    Evidence,
     HeldOutScore,
-    Practice,
+    ScenePractice,
+    SignalEvidence,
+    TomogramBlock,
     WedgeTask,
     held_out_score,
 )
@@ -77,8 +77,8 @@ class WedgeTrials:
         What is tried; if None, all that the start allows.
     """
 
-    blocks: Sequence[Block]
-    evidence: Evidence
+    blocks: Sequence[TomogramBlock]
+    evidence: SignalEvidence
     start: StoredWedgeNetwork | None
     options: WedgeOptions
     device: torch.device
@@ -132,7 +132,7 @@ class WedgeTrials:
             if how != "untouched":
                 practice = None
                 if how == "practised":
-                    practice = Practice(_PRACTICE_SEED + options.seed, options.batch // 2, options.cube_size)
+                    practice = ScenePractice(_PRACTICE_SEED + options.seed, options.batch // 2, options.cube_size)
                 task = WedgeTask(learned, self.blocks, options, options.seed, practice)
                 record = self._begun(how, learned)
                 yield from self._trained(how, learned, task, record, options, share)

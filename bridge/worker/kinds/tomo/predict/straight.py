@@ -146,7 +146,7 @@ class _Steps:
                 [(self.tomogram, self.wedge)],
                 self.context.device,
                 _LEAST_SIDE,
-                use_mask=False,
+                within_mask=False,
                 opened=opened,
                 factor=answering.factor,
             ),

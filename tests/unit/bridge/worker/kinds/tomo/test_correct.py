@@ -134,9 +134,9 @@ def test_parts_of_a_tomogram_fit_together(tmp_path: Path, monkeypatch: pytest.Mo
     # Faces that do not join, as those of real tomograms.
     ramp = torch.linspace(0, 20, 40)
     write_halves(tmp_path, "ts1", even + ramp, odd + ramp)
+    monkeypatch.setattr(halves_module, "_MARGIN", 10)
     correct(tmp_path / "even", tmp_path / "one", tmp_path / "odd", check_wedge=False)
     monkeypatch.setattr(halves_module, "LARGEST_BLOCK", 40)
-    monkeypatch.setattr(halves_module, "_MARGIN", 10)
     correct(tmp_path / "even", tmp_path / "many", tmp_path / "odd", check_wedge=False)
     one, many = (read(tmp_path / name / "ts1_corrected.mrc") for name in ("one", "many"))
     inner = (slice(4, -4), slice(8, -8), slice(8, -8))
