@@ -25,7 +25,7 @@ from cryobridge.bridge.worker.tomograms.wedge_network import (
     read_wedge_network,
     weights_of,
 )
-from cryobridge.core.tomogram import Practice, ScenesTask
+from cryobridge.core.tomogram import ScenePractice, ScenesTask
 from cryobridge.core.training import Trainer, TrainingRecord
 from cryobridge.schemas.wedge import WedgeOptions
 
@@ -33,7 +33,7 @@ from cryobridge.schemas.wedge import WedgeOptions
 class Steps(Dataset[dict[str, Tensor]]):
     """The cubes of every step, for processes that draw them ahead."""
 
-    def __init__(self, practice: Practice, count: int) -> None:
+    def __init__(self, practice: ScenePractice, count: int) -> None:
         self._practice = practice
         self._count = count
 
@@ -72,7 +72,7 @@ def main() -> None:
     learned = new_learned(options, device)
     if given.first is not None:
         learned = read_wedge_network(given.first).learned(options, device)
-    practice = Practice(1, options.batch, options.cube_size)
+    practice = ScenePractice(1, options.batch, options.cube_size)
     if given.workers:
         loader = DataLoader(Steps(practice, given.steps), batch_size=None, num_workers=given.workers, prefetch_factor=8)
         drawn = iter(loader)

@@ -27,6 +27,9 @@ __all__ = ["JOB_MODELS", "check_paths", "job_json_schema", "parse_job", "user_ki
 
 load_kinds()
 
+_NAMED_KINDS = 8
+"""How many kinds a message names where what was asked for is none."""
+
 
 def user_kinds() -> list[str]:
     """The kinds that may be submitted, in the order of the alphabet."""
@@ -66,9 +69,10 @@ def parse_job(spec: object, source: str, *, internal: bool = False) -> Job:
         raise InputInvalid(f"{source}: 'kind' is missing; write e.g. 'kind: map.correct' (docs/jobs.md has all)")
     model = JOB_MODELS.get(kind)
     if model is None:
-        raise JobRejected(f"{source}: there is no kind {short(kind)}; one of {', '.join(_nearest_first(kind))}")
+        near, others = _nearest(kind)
+        raise JobRejected(f"{source}: there is no kind {short(kind)}; one of {', '.join(near)}, or {others} others")
     if not (model.user_kind or internal):
-        raise JobRejected(f"{source}: {kind} jobs are made by RELION's own calls; submit {', '.join(user_kinds())}")
+        raise JobRejected(f"{source}: {kind} jobs are made by RELION's own calls; docs/jobs.md has what you may submit")
     _one_name_each(spec, model, source)
     try:
         return model.model_validate(dict(spec))
@@ -108,10 +112,11 @@ def _one_name_each(spec: Mapping[str, Any], model: type[Job], source: str) -> No
                 raise OptionsInvalid(source, f"'{given[0]}' and '{given[1]}' in '{section}' are the same; give one")
 
 
-def _nearest_first(kind: str) -> list[str]:
-    """The kinds that may be submitted, those first that are written most like `kind`."""
+def _nearest(kind: str) -> tuple[list[str], int]:
+    """Kinds that may be submitted and are written most like `kind`, the nearest first; how many others there are."""
     word = kind[:80]
-    return sorted(user_kinds(), key=lambda known: -difflib.SequenceMatcher(None, word, known).ratio())
+    known = sorted(user_kinds(), key=lambda known: -difflib.SequenceMatcher(None, word, known).ratio())
+    return known[:_NAMED_KINDS], len(known) - _NAMED_KINDS
 
 
 def check_paths(job: Job) -> None:

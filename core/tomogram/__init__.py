@@ -11,20 +11,30 @@ from .deconvolution import (
     filtered_by,
     wiener_curve,
 )
-from .doubled import View, Views, random_matrices, take, take_turned
+from .doubled import DoubledViews, View, random_matrices, take, take_turned
 from .empty_wedge import WedgeEvidence, angular_power, wedge_evidence
 from .holdout import SECTOR_DEG, HeldOutScore, end_sectors, filled_agreement, held_out_score, noise_filling
 from .low_band import CoarseGrid, coarse_grid, coarsened, interpolated, remainder_weight
 from .mask import ValueCounts, binned_by_2, mask_margin, mask_measures, outline_in_bins, outline_plane, upsampled_by_2
-from .material import Block, Evidence, agreement_of, block_of, emphasis_of, fading, joined_gain, reduction, signal_share
+from .material import (
+    SignalEvidence,
+    TomogramBlock,
+    agreement_of,
+    block_of,
+    emphasis_of,
+    fading,
+    joined_gain,
+    reduction,
+    signal_share,
+)
 from .network import DIVISOR, TwoHeadUNet
 from .orientations import Orientation, all_orientations, distinct, keeping, moving
 from .positions import AXES, NoPosition, Positions, allowed_centres, drawn_positions
-from .prediction import Answer, Correction, answers, corrected, rejoined, residual_share, wiener
-from .pretraining import Practice, ScenesTask
+from .prediction import Answer, WedgeCorrection, answers, corrected, rejoined, residual_share, wiener
+from .pretraining import ScenePractice, ScenesTask
 from .resampling import AxisPlan, axis_plan, resampled, resampled_along, resampled_by_plan
 from .scale import GreyScale, deviation_scale, normalised, percentile_scale
-from .scene import Scene, draw_scene
+from .scene import TomogramScene, draw_scene
 from .shells import COUNT, WIDTH, CrossPower, Curve, radius, shares, shell_index, shell_means, summed
 from .task import NAME, WedgeTask, edge_ramp, new_network, wedge_losses
 from .tiles import Box, FinishedSlab, Tiles, tiled_slabs, usual_overlap
@@ -41,32 +51,32 @@ __all__ = [
     "WIDTH",
     "Answer",
     "AxisPlan",
-    "Block",
     "BlockDeconvolution",
     "Box",
     "CoarseGrid",
     "ContrastTransfer",
-    "Correction",
     "CrossPower",
     "Curve",
     "DeconvolutionFilter",
-    "Evidence",
+    "DoubledViews",
     "FinishedSlab",
     "GreyScale",
     "HeldOutScore",
     "NoPosition",
     "Orientation",
     "Positions",
-    "Practice",
-    "Scene",
+    "ScenePractice",
     "ScenesTask",
+    "SignalEvidence",
     "Tiles",
+    "TomogramBlock",
+    "TomogramScene",
     "TwoHeadUNet",
     "ValueCounts",
     "View",
-    "Views",
     "VolumeBlock",
     "Wedge",
+    "WedgeCorrection",
     "WedgeEvidence",
     "WedgeTask",
     "agreement_of",

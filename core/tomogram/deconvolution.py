@@ -63,7 +63,7 @@ class DeconvolutionFilter:
 
 
 def ctf_curve(parameters: DeconvolutionFilter, part_of_nyquist: Tensor) -> Tensor:
-    """The CTF at frequencies in parts of Nyquist, float64, positive at low ones so that contrast stays as it is."""
+    """The CTF at frequencies (...,) in parts of Nyquist, float64, positive at low ones so that contrast stays."""
     volt = 1e3 * parameters.voltage_kV
     wavelength_A = 12.2643247 / math.sqrt(volt * (1.0 + 0.978466e-6 * volt))
     squared = (part_of_nyquist.double() / (2.0 * parameters.pixel_size_A)).square()
@@ -75,7 +75,7 @@ def ctf_curve(parameters: DeconvolutionFilter, part_of_nyquist: Tensor) -> Tenso
 
 
 def wiener_curve(parameters: DeconvolutionFilter, part_of_nyquist: Tensor) -> Tensor:
-    """The filter's value at frequencies in parts of Nyquist, float64 of the same shape."""
+    """The filter's value at frequencies (...,) in parts of Nyquist, float64 of the same shape."""
     at = part_of_nyquist.double()
     highpass = 1.0 - torch.cos(math.pi * (at / parameters.highpass_nyquist).clamp(max=1.0))
     falloff = torch.exp(-100.0 * parameters.snr_falloff * at / parameters.pixel_size_A)
@@ -163,7 +163,7 @@ class BlockDeconvolution:
             self._coarse = torch.zeros(self._grid.shape)
 
     def take_coarse(self, part: Spans, read: Tensor) -> None:
-        """Take what was read for a part of the coarse grid."""
+        """Take what was read, (nz, ny, nx), for a part of the coarse grid."""
         z, y, x = (slice(*span) for span in part)
         if self._grid is not None:
             self._coarse[z, y, x] = coarsened(read.to(self._device), self._grid).cpu()
@@ -176,7 +176,7 @@ class BlockDeconvolution:
             self._coarse = filtered_by(coarse, weight)
 
     def filtered(self, block: VolumeBlock, read: Tensor) -> Tensor:
-        """What is kept of a block that was read, (z, y, x) float32 on the device."""
+        """What is kept of a block that was read, (nz, ny, nx) float32 on the device."""
         if self._weight is None:
             sides = (read.shape[0], read.shape[1], read.shape[2])
             self._weight = deconvolution_weight(sides, self._parameters, self._device)
@@ -199,7 +199,7 @@ def deconvolution_blocks(
 def deconvolved(
     volume: Tensor, parameters: DeconvolutionFilter, chunk: int | None = None, overlap_rate: float = 0.25
 ) -> Tensor:
-    """A tomogram (z, y, x), deconvolved, with the mean and the deviation that it had; float32, on its device.
+    """A tomogram (nz, ny, nx), deconvolved, with the mean and the deviation that it had; float32, on its device.
 
     See `BlockDeconvolution` for the parameters.
     """

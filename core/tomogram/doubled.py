@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .material import Block
+from .material import TomogramBlock
 from .orientations import Orientation, keeping, moving
 from .wedge import wedge_weight
 
@@ -42,7 +42,7 @@ class View:
     hidden: Tensor
 
 
-class Views:
+class DoubledViews:
     """Makes the views of one block for cubes of a side.
 
     Parameters
@@ -53,7 +53,7 @@ class Views:
         Of the cubes that will be cut.
     """
 
-    def __init__(self, block: Block, side: int) -> None:
+    def __init__(self, block: TomogramBlock, side: int) -> None:
         self.block = block
         self._side = side
         self._own = wedge_weight(block.wedge, (side,) * 3, device=block.seen.device)
@@ -91,7 +91,7 @@ def take(volume: Tensor, corner: Tensor, side: int) -> Tensor:
 
 
 def take_turned(volume: Tensor, corner: Tensor, side: int, matrix: Tensor) -> Tensor:
-    """A cube turned about its centre by a matrix (3, 3), trilinear; beyond the volume's faces it is mirrored."""
+    """A cube (side, side, side) turned about its centre by a matrix (3, 3), trilinear; mirrored beyond the faces."""
     steps = torch.arange(side, dtype=torch.float32, device=volume.device) - (side - 1) / 2
     places = torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij"), dim=-1)
     # A voxel of the turned cube at r comes from R^T r.
@@ -115,7 +115,7 @@ def random_matrices(count: int, generator: torch.Generator) -> Tensor:
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=1)
 
 
-def _classes(block: Block) -> list[tuple[Orientation, ...]]:
+def _classes(block: TomogramBlock) -> list[tuple[Orientation, ...]]:
     """Rotations that move the wedge, those to one place together."""
     matrices = [one.matrix for one in keeping(block.wedge)]
     found: list[list[Orientation]] = []

@@ -8,13 +8,14 @@ doi 10.1016/j.jmb.2003.07.013, equation 17).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .material import Block, Evidence, weakened
+from .material import SignalEvidence, TomogramBlock, weakened
 from .orientations import keeping
 from .prediction import Answer, answers
 from .shells import COUNT, CrossPower, Curve, radius
@@ -59,7 +60,10 @@ def end_sectors(wedge: Wedge, width_deg: float = SECTOR_DEG) -> tuple[tuple[floa
 
 @torch.no_grad()
 def held_out_score(
-    network: Answer, blocks: Sequence[Block], evidence: Evidence, sectors: Sequence[tuple[float, float]] | None = None
+    network: Answer,
+    blocks: Sequence[TomogramBlock],
+    evidence: SignalEvidence,
+    sectors: Sequence[tuple[float, float]] | None = None,
 ) -> HeldOutScore:
     """Hold out sectors, one at a time, and compare.
 
@@ -89,14 +93,14 @@ def held_out_score(
     return _score(between, measured, evidence)
 
 
-def _answers_without(network: Answer, block: Block, rest: Wedge, left: Tensor) -> Tensor:
+def _answers_without(network: Answer, block: TomogramBlock, rest: Wedge, left: Tensor) -> Tensor:
     """Spectra of what is filled in (2, z, y, x // 2 + 1) when a half is shown without a sector."""
     shown = torch.fft.irfftn(torch.fft.rfftn(block.seen, dim=(-3, -2, -1)) * left, s=block.shape, dim=(-3, -2, -1))
     turns = keeping(rest)
     return torch.stack([torch.fft.rfftn(answers(network, half, turns)[1]) for half in shown])
 
 
-def _score(between: CrossPower, measured: CrossPower, evidence: Evidence) -> HeldOutScore:
+def _score(between: CrossPower, measured: CrossPower, evidence: SignalEvidence) -> HeldOutScore:
     middles = (torch.arange(COUNT) + 0.5) / 64 / evidence.factor
     agreement = measured.correlation() if evidence.paired else Curve(evidence.agreement.of(middles).double())
     tells = agreement.values > _LEAST_AGREEMENT
@@ -113,28 +117,28 @@ def _score(between: CrossPower, measured: CrossPower, evidence: Evidence) -> Hel
 
 
 @torch.no_grad()
-def filled_agreement(network: Answer, blocks: Sequence[Block]) -> Curve:
+def filled_agreement(network: Answer, blocks: Sequence[TomogramBlock]) -> Curve:
     """How far what is filled in from one half agrees with what is filled in from the other, by shell.
 
     It flatters: one network makes both, and what it makes up in the same way from both agrees as well.
     """
     sums = CrossPower.none()
     for block in blocks:
-        turns = keeping(block.wedge)
+        turns = keeping(block.wedge)[:1]
         filled = [torch.fft.rfftn(answers(network, half, turns)[1]) for half in block.seen]
         sums.add(filled[0], filled[1], block.shape, 1 - block.weight)
     return sums.correlation()
 
 
 @torch.no_grad()
-def noise_filling(network: Answer, blocks: Sequence[Block], evidence: Evidence) -> float:
+def noise_filling(network: Answer, blocks: Sequence[TomogramBlock], evidence: SignalEvidence) -> float:
     """Amplitude filled in where the network is shown noise alone, over what it fills in from the data.
 
     The noise is half the difference of the halves, which holds no signal and is as strong as that of their mean.
     """
     noise, data = 0.0, 0.0
     for block in blocks:
-        turns = keeping(block.wedge)
+        turns = keeping(block.wedge)[:1]
         gain = evidence.gain.of(radius(block.shape, block.weight.device) / evidence.factor)
         even, odd = torch.fft.rfftn(block.halves, dim=(-3, -2, -1))
         for sign in (-1, 1):
@@ -142,4 +146,4 @@ def noise_filling(network: Answer, blocks: Sequence[Block], evidence: Evidence) 
             spectrum = torch.fft.rfftn(answers(network, shown, turns)[1]) * (1 - block.weight)
             power = float(spectrum.abs().square().sum())
             noise, data = (noise + power, data) if sign < 0 else (noise, data + power)
-    return (noise / max(data, 1e-30)) ** 0.5
+    return math.sqrt(noise / max(data, 1e-30))

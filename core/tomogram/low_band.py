@@ -61,13 +61,13 @@ class CoarseGrid:
         return math.ceil(_KERNEL_DEVIATIONS * self._deviation)
 
     def kernel(self) -> Tensor:
-        """The Gaussian along one axis, (2 reach + 1,) float64, of sum 1."""
+        """The Gaussian along one axis, (2 * reach + 1,) float64, of sum 1."""
         steps = torch.arange(-self.reach, self.reach + 1, dtype=torch.float64)
         values = torch.exp(-0.5 * (steps / self._deviation).square())
         return values / values.sum()
 
     def passed(self, size: int, device: torch.device, *, half: bool = False) -> Tensor:
-        """What of each frequency of an axis the Gaussian lets pass, in the order of a transform, or of its half."""
+        """What of each frequency of an axis the Gaussian lets pass, (size,) as in a transform, or in its half."""
         frequencies = torch.fft.rfftfreq(size) if half else torch.fft.fftfreq(size)
         steps = torch.arange(-self.reach, self.reach + 1, dtype=torch.float64)
         waves = torch.cos(2 * math.pi * frequencies.double()[:, None] * steps)
@@ -88,7 +88,7 @@ def coarse_grid(volume: tuple[int, int, int]) -> CoarseGrid:
 
 
 def coarsened(read: Tensor, grid: CoarseGrid) -> Tensor:
-    """What was read for a part of the grid, smoothed and taken at the grid's voxels; (z, y, x) float32."""
+    """What was read for a part of the grid, smoothed and taken at the grid's voxels; (nz, ny, nx) float32."""
     kernel = grid.kernel().float().to(read.device)
     found = read.float()
     for axis in range(3):
@@ -108,7 +108,7 @@ def remainder_weight(shape: tuple[int, int, int], grid: CoarseGrid, device: torc
 
 
 def interpolated(coarse: Tensor, grid: CoarseGrid, kept: Spans) -> Tensor:
-    """A part of the volume out of its coarse grid, by cubic splines along each axis; (z, y, x) float32."""
+    """A part of the volume out of its coarse grid, by cubic splines along each axis; (nz, ny, nx) float32."""
     found = coarse
     for axis, span in enumerate(kept):
         low, high, matrix = _spline(span, grid.step, coarse.shape[axis])

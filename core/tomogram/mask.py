@@ -33,7 +33,7 @@ def binned_by_2(volume: Tensor) -> Tensor:
 
 
 def mask_measures(binned: Tensor, patch: int) -> tuple[Tensor, Tensor]:
-    """Density and local spread of a binned volume (z, y, x), or of a block of it with its margin.
+    """Density and local spread of a binned volume (nz, ny, nx), or of a block of it with its margin.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class ValueCounts:
         self._counts = torch.zeros(_BINS, dtype=torch.int64)
 
     def add(self, values: Tensor) -> None:
-        """Count values of any shape."""
+        """Count values (...,)."""
         bins = ((values.flatten() - self._low) / self._width).clamp_(0, _BINS - 1).long()
         self._counts += torch.bincount(bins, minlength=_BINS).cpu()
 
@@ -141,7 +141,7 @@ def outline_in_bins(points: Sequence[Sequence[float]]) -> tuple[Tensor, tuple[fl
 
 
 def upsampled_by_2(binned: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Every voxel of a binned mask (z, y, x) twice along each axis, up to `shape`; an odd last voxel stays 0."""
+    """Every voxel of a binned mask (nz, ny, nx) twice along each axis, up to `shape`; an odd last voxel stays 0."""
     twice = binned
     for axis in range(3):
         twice = twice.repeat_interleave(2, dim=axis)

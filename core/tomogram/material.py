@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..directional import MOST_SIGNAL
 from .band import cropped
 from .shells import CrossPower, Curve, radius, shell_means
 from .transfer import ContrastTransfer
 from .wedge import Wedge, wedge_weight
 
-_MOST_RELIABLE = 0.999
 _LEAST_POWER = 0.02
 """Of the largest shell mean: keeps the weight of nearly empty shells finite."""
 _NOISE_SHELLS = 4
@@ -23,7 +23,7 @@ _END = 1 / 3
 
 
 @dataclass(frozen=True)
-class Block:
+class TomogramBlock:
     """Part of a tomogram, reduced to the band that holds something.
 
     Attributes
@@ -59,14 +59,14 @@ class Block:
         z, y, x = self.halves.shape[-3:]
         return z, y, x
 
-    def to(self, device: torch.device | str) -> Block:
+    def to(self, device: torch.device | str) -> TomogramBlock:
         """The same on another device."""
-        moved = (one.to(device) for one in (self.halves, self.seen, self.weight))
-        return Block(*moved, self.emphasis, self.wedge, self.margin, self.transfer)
+        halves, seen, weight = (one.to(device) for one in (self.halves, self.seen, self.weight))
+        return TomogramBlock(halves, seen, weight, self.emphasis, self.wedge, self.margin, self.transfer)
 
 
 @dataclass(frozen=True)
-class Evidence:
+class SignalEvidence:
     """What the halves of a tomogram tell of its signal.
 
     Attributes
@@ -94,17 +94,17 @@ class Evidence:
         return joined_gain(self.agreement) if self.paired else self.agreement
 
     def signal(self, grey: Tensor, margin: int = 0) -> Tensor:
-        """A block (z, y, x) as it is in its file, bright where dense, of unit scale, faded over half its margin."""
+        """A block (nz, ny, nx) as it is in its file, bright where dense, of unit scale, faded over half its margin."""
         found = (self.offset - grey) / self.scale
         return found * fading(grey.shape, margin, grey.device) if margin > 0 else found
 
     def grey(self, signal: Tensor) -> Tensor:
-        """The way back, but for the fading."""
+        """The way back, but for the fading, of a block (nz, ny, nx)."""
         return self.offset - self.scale * signal
 
 
 def fading(shape: Sequence[int], margin: int, device: torch.device | str = "cpu") -> Tensor:
-    """A window (z, y, x) that rises from 0 at the faces to 1 at half a margin, as a cosine."""
+    """A window (nz, ny, nx) that rises from 0 at the faces to 1 at half a margin, as a cosine."""
     lines = []
     for side in shape:
         steps = torch.arange(side, device=device) + 0.5
@@ -119,14 +119,14 @@ def agreement_of(pairs: Sequence[tuple[Tensor, Tensor]], wedge: Wedge) -> Curve:
     Parameters
     ----------
     pairs
-        Blocks of the even and of the odd tomogram, (z, y, x) each, faded at their faces where they are cut out.
+        Blocks of the even and of the odd tomogram, (nz, ny, nx) each, faded at their faces where they are cut out.
     """
     sums = CrossPower.none()
     for even, odd in pairs:
         weight = wedge_weight(wedge, even.shape, device=even.device)
-        spectra = [torch.fft.rfftn(one - one.mean()) for one in (even, odd)]
-        sums.add(*spectra, even.shape, weight)
-    return Curve(sums.correlation().values.clamp(0, _MOST_RELIABLE))
+        first, second = (torch.fft.rfftn(one - one.mean()) for one in (even, odd))
+        sums.add(first, second, even.shape, weight)
+    return Curve(sums.correlation().values.clamp(0, MOST_SIGNAL))
 
 
 def signal_share(volumes: Sequence[Tensor], wedge: Wedge) -> Curve:
@@ -137,7 +137,7 @@ def signal_share(volumes: Sequence[Tensor], wedge: Wedge) -> Curve:
     Parameters
     ----------
     volumes
-        Blocks of the tomogram, (z, y, x) each, faded at their faces where they are cut out.
+        Blocks of the tomogram, (nz, ny, nx) each, faded at their faces where they are cut out.
     """
     sums, counts = CrossPower.none(), CrossPower.none()
     for volume in volumes:
@@ -148,7 +148,7 @@ def signal_share(volumes: Sequence[Tensor], wedge: Wedge) -> Curve:
         counts.add(ones, ones, volume.shape, weight)
     power = sums.first / counts.first.clamp(min=1e-30)
     floor = power[-_NOISE_SHELLS:].mean()
-    return Curve((1 - floor / power.clamp(min=1e-30)).clamp(0, _MOST_RELIABLE))
+    return Curve((1 - floor / power.clamp(min=1e-30)).clamp(0, MOST_SIGNAL))
 
 
 def reduction(agreement: Curve, most: int = 4) -> int:
@@ -166,11 +166,11 @@ def block_of(
     even: Tensor,
     odd: Tensor,
     wedge: Wedge,
-    evidence: Evidence,
+    evidence: SignalEvidence,
     margin: int = 0,
     transfer: ContrastTransfer | None = None,
-) -> Block:
-    """Prepare a block (z, y, x) of both halves as they are in their files; sides divide by 8 times the factor.
+) -> TomogramBlock:
+    """Prepare a block (nz, ny, nx) of both halves as they are in their files; sides divide by 8 times the factor.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def block_of(
     back = [torch.fft.irfftn(one, s=small, dim=(-3, -2, -1)) for one in (spectra, spectra * filter_of_half)]
     power = shell_means(spectra.abs().square().mean(0), small, weight).values
     agreement = torch.tensor([_at(evidence.agreement, (shell + 0.5) / 64 / factor) for shell in range(len(power))])
-    return Block(
+    return TomogramBlock(
         back[0],
         back[1],
         weight,
@@ -203,7 +203,7 @@ def block_of(
     )
 
 
-def weakened(spectra: Tensor, block: Block) -> Tensor:
+def weakened(spectra: Tensor, block: TomogramBlock) -> Tensor:
     """Half spectra (..., z, y, x // 2 + 1) of a network's answers as the data would show them."""
     if block.transfer is None:
         return spectra
@@ -216,7 +216,7 @@ def emphasis_of(agreement: Tensor, power: Tensor) -> Curve:
     Parameters
     ----------
     agreement, power
-        Of both halves, and of one of them, by shell (32,).
+        Of both halves, and of one of them, by shell (shells,).
     """
     emphasis = agreement / (power / power.max().clamp(min=1e-30) + _LEAST_POWER)
     return Curve(emphasis / emphasis.mean().clamp(min=1e-30))

@@ -26,7 +26,7 @@ class Orientation:
 
     @property
     def matrix(self) -> Tensor:
-        """The rotation as a matrix (3, 3) that maps an old place to its new one."""
+        """The rotation as a matrix (axes, axes), 3 of them as (z, y, x), that maps an old place to its new one."""
         found = torch.zeros(3, 3, dtype=torch.float64)
         for new, (old, sign) in enumerate(zip(self.axes, self.signs, strict=True)):
             found[new, old] = sign
@@ -40,7 +40,7 @@ class Orientation:
         return turned.flip(mirrored) if mirrored else turned
 
     def undo(self, volume: Tensor) -> Tensor:
-        """What `apply` was given."""
+        """What `apply` was given, (..., n, n, n)."""
         mirrored = [axis - 3 for axis, sign in enumerate(self.signs) if sign < 0]
         turned = volume.flip(mirrored) if mirrored else volume
         leading = tuple(range(volume.dim() - 3))

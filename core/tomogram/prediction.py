@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .band import restored
-from .material import Block, Evidence, weakened
+from .material import SignalEvidence, TomogramBlock, weakened
 from .orientations import Orientation, keeping
 from .shells import COUNT, Curve, radius, shares, shell_index, summed
 from .wedge import wedge_weight
@@ -19,7 +19,7 @@ Answer = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Correction:
+class WedgeCorrection:
     """What was made of a block.
 
     Attributes
@@ -44,7 +44,7 @@ def answers(network: Answer, volume: Tensor, orientations: Sequence[Orientation]
 
 
 @torch.no_grad()
-def corrected(network: Answer, block: Block, evidence: Evidence) -> Correction:
+def corrected(network: Answer, block: TomogramBlock, evidence: SignalEvidence) -> WedgeCorrection:
     """Correct a block.
 
     Parameters
@@ -64,13 +64,13 @@ def corrected(network: Answer, block: Block, evidence: Evidence) -> Correction:
         # Without a second half nobody can tell what the network lost: the data stand as the filter leaves them, unless
         # the network was to undo their transfer.
         shown_part = mean * gain if block.transfer is None else measured
-        return Correction(weight * shown_part + (1 - weight) * filling, Curve(torch.zeros(COUNT)))
+        return WedgeCorrection(weight * shown_part + (1 - weight) * filling, Curve(torch.zeros(COUNT)))
     share = residual_share(network, block)
     whole = measured + share.at(shape, weight.device) * (mean - weakened(measured, block))
-    return Correction(weight * whole + (1 - weight) * filling, share)
+    return WedgeCorrection(weight * whole + (1 - weight) * filling, share)
 
 
-def residual_share(network: Answer, block: Block) -> Curve:
+def residual_share(network: Answer, block: TomogramBlock) -> Curve:
     """Which share of the data's difference from the network's measured answer is signal, by shell.
 
     What the answer to the one half leaves of the other has noise of the other alone, so that what both remainders have
@@ -89,9 +89,14 @@ def residual_share(network: Answer, block: Block) -> Curve:
 
 
 def rejoined(
-    correction: Correction, even: Tensor, odd: Tensor, block: Block, evidence: Evidence, margin: int = 0
+    correction: WedgeCorrection,
+    even: Tensor,
+    odd: Tensor,
+    block: TomogramBlock,
+    evidence: SignalEvidence,
+    margin: int = 0,
 ) -> Tensor:
-    """The corrected block (z, y, x) in the voxels and grey values of the files, faded over half its margin.
+    """The corrected block (nz, ny, nx) in the voxels and grey values of the files, faded over half its margin.
 
     Beyond the band of the network stands what a Wiener filter leaves of the data.
     """
@@ -105,7 +110,7 @@ def rejoined(
     return evidence.grey(torch.fft.irfftn(spectrum, s=shape))
 
 
-def wiener(even: Tensor, odd: Tensor, evidence: Evidence, margin: int = 0) -> Tensor:
-    """The mean of both halves, each shell by how far they agree in it; grey values of the files."""
+def wiener(even: Tensor, odd: Tensor, evidence: SignalEvidence, margin: int = 0) -> Tensor:
+    """The mean of both halves (nz, ny, nx), each shell by how far they agree in it; grey values of the files."""
     mean = torch.fft.rfftn(evidence.signal((even + odd) / 2, margin))
     return evidence.grey(torch.fft.irfftn(mean * evidence.gain.at(even.shape, even.device), s=even.shape))

@@ -12,7 +12,7 @@ from cryobridge.schemas.wedge import WedgeOptions
 from ..training import Batch, Learned, Network, generator_at
 from .material import emphasis_of, joined_gain
 from .orientations import keeping
-from .scene import Scene, draw_scene
+from .scene import TomogramScene, draw_scene
 from .shells import shares, shell_means
 from .task import edge_ramp, wedge_losses
 from .wedge import wedge_weight
@@ -21,7 +21,7 @@ _CROPS = 3
 _SCENE_ROOM = 8
 
 
-class Practice:
+class ScenePractice:
     """Cubes of random scenes, step by step.
 
     Parameters
@@ -46,7 +46,7 @@ class Practice:
         parts = [self._of(draw_scene(self._seed, n, self._side + _SCENE_ROOM), generator) for n in numbers]
         return {name: torch.stack([part[name] for part in parts])[:, None] for name in parts[0]}
 
-    def _of(self, scene: Scene, generator: torch.Generator) -> dict[str, Tensor]:
+    def _of(self, scene: TomogramScene, generator: torch.Generator) -> dict[str, Tensor]:
         side, shape = self._side, scene.truth.shape
         weight = wedge_weight(scene.wedge, shape)
         # A network is shown single halves while it learns from a tomogram, and their mean in the end.
@@ -80,7 +80,7 @@ class ScenesTask:
 
     fixed_shapes = False
 
-    def __init__(self, learned: Learned, options: WedgeOptions, practice: Practice) -> None:
+    def __init__(self, learned: Learned, options: WedgeOptions, practice: ScenePractice) -> None:
         self._learned = learned
         self._options = options
         self._practice = practice
@@ -100,13 +100,13 @@ class ScenesTask:
         return None
 
     def losses(self, name: str, network: Network, batch: Batch) -> Mapping[str, Tensor]:
-        """What is wrong in the measured and in the missing part, scalars."""
+        """What is wrong in the measured and in the missing part, scalars, for cubes (n, 1, side, side, side)."""
         return wedge_losses(network, batch, self._ramp, self._options)
 
     def score(self, name: str, network: Network, batch: Batch) -> Tensor:
-        """The loss itself, a scalar."""
+        """The loss itself, a scalar, for cubes (n, 1, side, side, side)."""
         return torch.stack(list(self.losses(name, network, batch).values())).sum()
 
     def tensors(self) -> Iterable[Tensor]:
-        """The ramp of the cubes."""
+        """The ramp of the cubes, (side, side, side)."""
         return (self._ramp,)

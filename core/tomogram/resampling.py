@@ -22,7 +22,7 @@ def resampled(volume: Tensor, shape: tuple[int, ...]) -> Tensor:
     Parameters
     ----------
     volume
-        Any number of axes, as (z, y, x).
+        Any number of axes, as (nz, ny, nx).
     shape
         The new one; each axis longer, shorter or as it is, even or odd.
 
@@ -41,7 +41,7 @@ def resampled(volume: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def resampled_along(volume: Tensor, axis: int, size: int) -> Tensor:
-    """A real volume with `size` voxels along one axis over the same length; float32.
+    """A real volume (..., n, ...) with `size` voxels along one axis over the same length; float32.
 
     The frequency at the Nyquist of an even axis is shared by its two signs: halved where it gets two places, put
     together where it gets one, so that making an axis longer and shorter again changes nothing.
@@ -121,7 +121,7 @@ def axis_plan(size: int, ratio: float) -> AxisPlan:
 
 
 def resampled_by_plan(volume: Tensor, axis: int, plan: AxisPlan) -> Tensor:
-    """A volume on another grid along one axis, its first voxel where it was; float32.
+    """A volume (..., n, ...) on another grid along one axis, its first voxel where it was; float32.
 
     For a transform the end of the axis lies beside its start: the padding leads from one to the other, so that neither
     rings in the other.

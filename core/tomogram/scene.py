@@ -21,7 +21,7 @@ _SCENES = 11
 
 
 @dataclass(frozen=True)
-class Scene:
+class TomogramScene:
     """One box with what is known of it.
 
     Attributes
@@ -42,7 +42,7 @@ class Scene:
     wedge: Wedge
 
 
-def draw_scene(seed: int, number: int, side: int = 48) -> Scene:
+def draw_scene(seed: int, number: int, side: int = 48) -> TomogramScene:
     """The scene of a number, (side, side, side)."""
     generator = generator_at(seed, _SCENES, number)
     density = _specimen(side, generator)
@@ -61,7 +61,7 @@ def draw_scene(seed: int, number: int, side: int = 48) -> Scene:
     shown = torch.fft.irfftn(torch.fft.rfftn(halves.mean(0)) * gain, s=shape)
     scale = shown.std().clamp(min=1e-6)
     truth = torch.fft.irfftn(spectrum, s=shape)
-    return Scene(truth / scale, halves / scale, agreement, wedge)
+    return TomogramScene(truth / scale, halves / scale, agreement, wedge)
 
 
 def _noise_power(signal_power: Tensor, generator: torch.Generator) -> Tensor:

@@ -33,7 +33,7 @@ class Curve:
         return self.of(radius(shape, device))
 
     def of(self, radii: Tensor) -> Tensor:
-        """The curve at some frequencies, float32."""
+        """The curve at some frequencies (...,), float32."""
         values = self.values.to(radii.device, torch.float32)
         place = (radii / WIDTH - 0.5).clamp(0, COUNT - 1)
         low = place.long().clamp(max=COUNT - 2)
@@ -69,7 +69,7 @@ class CrossPower:
         return cls(*(torch.zeros(COUNT, dtype=torch.float64) for _ in range(3)))
 
     def add(self, first: Tensor, second: Tensor, shape: Sequence[int], weight: Tensor | None = None) -> None:
-        """Add the spectra of two volumes (z, y, x), each voxel as often as a weight of the half spectrum says."""
+        """Add half spectra (nz, ny, nx // 2 + 1) of two volumes, each voxel as often as a weight of that shape says."""
         counts = shares(shape, first.device)
         counts = counts if weight is None else counts * weight
         index = shell_index(shape, first.device)
@@ -92,7 +92,7 @@ def radius(shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
 
 
 def shell_index(shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-    """The shell of every voxel of a half spectrum, int64; 32 for what belongs to none, DC among it."""
+    """The shell of every voxel of a half spectrum, (nz, ny, nx // 2 + 1) int64; 32 where it is in none, as DC is."""
     distance = radius(shape, device)
     index = (distance / WIDTH).long().clamp(max=COUNT)
     return torch.where((distance > 0.5) | (distance == 0), torch.full_like(index, COUNT), index)
@@ -109,14 +109,14 @@ def shares(shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
 
 
 def summed(values: Tensor, index: Tensor) -> Tensor:
-    """Sums of real values over shells, (32,) float64 on the CPU."""
+    """Sums of real values over shells, (shells,) float64 on the CPU."""
     totals = torch.zeros(COUNT + 1, dtype=torch.float64, device=values.device)
     totals.index_add_(0, index.reshape(-1), values.double().reshape(-1))
     return totals[:COUNT].cpu()
 
 
 def shell_means(values: Tensor, shape: Sequence[int], weight: Tensor | None = None) -> Curve:
-    """Weighted means over shells of real values on a half spectrum; 0 where nothing has weight."""
+    """Weighted means over shells of real values (nz, ny, nx // 2 + 1); 0 where nothing has weight."""
     counts = shares(shape, values.device).expand(values.shape)
     counts = counts if weight is None else counts * weight
     index = shell_index(shape, values.device)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from cryobridge.schemas.wedge import WedgeOptions
 
 from ..training import Batch, Learned, Network, generator_at
-from .doubled import View, Views, random_matrices, take, take_turned
-from .material import Block, weakened
+from .doubled import DoubledViews, View, random_matrices, take, take_turned
+from .material import TomogramBlock, weakened
 from .network import TwoHeadUNet
 from .shells import shares
 from .wedge import filtered
@@ -21,7 +21,7 @@ NAME = "wedge"
 _FIRST_REFILL = 40
 _FREE_ROTATIONS = 8
 _ROTATIONS, _CROPS = 1, 2
-Practice = Callable[[int], Mapping[str, Tensor]]
+SimulatedAt = Callable[[int], Mapping[str, Tensor]]
 """Simulated samples of a step, as `WedgeTask.batch` gives them."""
 
 
@@ -48,17 +48,17 @@ class WedgeTask:
     def __init__(
         self,
         learned: Learned,
-        blocks: Sequence[Block],
+        blocks: Sequence[TomogramBlock],
         options: WedgeOptions,
         seed: int,
-        practice: Practice | None = None,
+        practice: SimulatedAt | None = None,
     ) -> None:
         self._learned = learned
         self._blocks = list(blocks)
         self._options = options
         self._seed = seed
         self._practice = practice
-        self._makers = [Views(block, options.cube_size) for block in self._blocks]
+        self._makers = [DoubledViews(block, options.cube_size) for block in self._blocks]
         self._views: list[tuple[list[View], list[View]]] = []
         self._transfers: dict[int, Tensor] = {}
         self._ramp = edge_ramp(options.cube_size, learned.device)
@@ -91,15 +91,15 @@ class WedgeTask:
         return None
 
     def losses(self, name: str, network: Network, batch: Batch) -> Mapping[str, Tensor]:
-        """What is wrong in the measured part and in the part that was taken away, scalars."""
+        """What is wrong in what was measured and what was taken away, scalars, for cubes (n, 1, side, side, side)."""
         return wedge_losses(network, batch, self._ramp, self._options)
 
     def score(self, name: str, network: Network, batch: Batch) -> Tensor:
-        """The loss itself, a scalar."""
+        """The loss itself, a scalar, for cubes (n, 1, side, side, side)."""
         return torch.stack(list(self.losses(name, network, batch).values())).sum()
 
     def tensors(self) -> Iterator[Tensor]:
-        """Blocks and their views."""
+        """Blocks and their views, (nz, ny, nx) each."""
         for block in self._blocks:
             yield from (block.halves, block.seen, block.weight)
         for cube, free in self._views:
@@ -155,9 +155,10 @@ class WedgeTask:
 
 
 def wedge_losses(network: Network, batch: Batch, ramp: Tensor, options: WedgeOptions) -> dict[str, Tensor]:
-    """Weighted squared errors of both answers, by one transform of what is wrong (Parseval).
+    """Weighted squared errors of both answers to cubes (n, 1, side, side, side), by one transform of what is wrong.
 
-    Where the batch has a transfer, (b, 1, c, c, c // 2 + 1), answers are weakened by it before they are compared.
+    Where the batch has a transfer, (n, 1, side, side, side // 2 + 1), answers are weakened by it before they are
+    compared.
     """
     answers = network(batch["seen"].contiguous(memory_format=torch.channels_last_3d))
     if "transfer" in batch:

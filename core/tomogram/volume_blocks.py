@@ -88,7 +88,7 @@ def block_count(shape: tuple[int, int, int], side: tuple[int, int, int]) -> int:
 
 
 def mirrored_places(start: int, stop: int, size: int) -> Tensor:
-    """Where in an axis of `size` voxels the places from `start` to `stop` lie when it is mirrored at its ends."""
+    """Where in an axis of `size` voxels, mirrored at its ends, places from `start` to `stop` lie, (stop - start,)."""
     places = torch.arange(start, stop) % (2 * size)
     return torch.where(places < size, places, 2 * size - 1 - places)
 

@@ -160,7 +160,8 @@ def filtered(volume: Tensor, weight: Tensor) -> Tensor:
 
 
 def _turned(wedge: Wedge, axes: tuple[Tensor, Tensor, Tensor], turn: Tensor | None) -> Tensor:
-    kz, ky, kx = torch.broadcast_tensors(*axes)
+    shape = [max(sides) for sides in zip(*(axis.shape for axis in axes), strict=True)]
+    kz, ky, kx = (axis.expand(shape) for axis in axes)
     if turn is None:
         return wedge.at(kz, kx)
     # A volume turned by R has the spectrum F(R^T k); R^T k is k R written as a row.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,16 @@ from cryobridge.wrappers.formats import mrc
 LEVEL, CONTRAST = 100.0, 10.0
 
 
-def truth(shape: tuple[int, int, int] = (40, 48, 48), seed: int = 1) -> torch.Tensor:
+def truth(shape: tuple[int, int, int] = (24, 32, 32), seed: int = 1) -> torch.Tensor:
     """Balls and a few rods, dark on grey, (z, y, x)."""
     generator = torch.Generator().manual_seed(seed)
     axes = [torch.arange(side, dtype=torch.float32) for side in shape]
     density = torch.zeros(shape)
-    for number in range(40):
+    for number in range(round(40 * math.prod(shape) / 9e4) + 4):
         centre = torch.rand(3, generator=generator) * torch.tensor(shape)
         sigma = [1.5, 1.5, 1.5]
         if number % 5 == 0:
-            sigma[number // 5 % 3] = 7.0
+            sigma[number // 5 % 3] = 5.0
         lines = [torch.exp(-0.5 * ((axis - c) / s).square()) for axis, c, s in zip(axes, centre, sigma, strict=True)]
         density = torch.maximum(density, torch.einsum("z,y,x->zyx", *lines))
     return LEVEL - CONTRAST * (density - density.mean()) / density.std()

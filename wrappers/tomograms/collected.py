@@ -8,7 +8,8 @@ from pathlib import Path
 
 from cryobridge.schemas.errors import InputInvalid
 
-from ..formats import mrc
+from ..formats.mrc_header import MrcHeader
+from ..formats.mrc_windows import MrcWindows
 from .name_matching import TOMOGRAM_ENDINGS, files_in, halves_of, series_name
 from .table_paths import root_of
 from .voxel_sizes import voxel_size_of
@@ -95,7 +96,7 @@ def checked(
         If nobody knows the voxel size, or whole tomogram and halves are of different sizes.
     """
     try:
-        headers = [mrc.read_header(path) for path in tomogram.files]
+        headers = [_header(path) for path in tomogram.files]
     except InputInvalid as error:
         say(f"Left out: {error}")
         return None
@@ -132,3 +133,9 @@ def _tomograms(folder: Path) -> Sequence[Path]:
 
 def _as_xyz(shape: tuple[int, int, int]) -> str:
     return " x ".join(str(side) for side in reversed(shape))
+
+
+def _header(path: Path) -> MrcHeader:
+    """The header, read as later jobs do: they take parts of a file, which a packed one does not have."""
+    with MrcWindows(path) as file:
+        return file.header

@@ -12,8 +12,8 @@ from cryobridge.core.tomogram import (
     COUNT,
     NAME,
     Answer,
-    Block,
     CrossPower,
+    TomogramBlock,
     block_of,
     corrected,
     filled_agreement,
@@ -34,8 +34,8 @@ from .row_steps import RowSteps
 from .wedge_evidence import Opener, TomogramEvidence
 
 CORRECTED = "rlnCorrectedTomoName"
-_JUDGED = 2
-"""Blocks of a tomogram that are asked how well its held-out wedge was filled."""
+_JUDGED = 1
+"""Blocks of a tomogram, nearest to its middle, that are asked how well its held-out wedge was filled."""
 
 
 @dataclass
@@ -45,7 +45,7 @@ class _Amounts:
     power: CrossPower = field(default_factory=CrossPower.none)
     voxels: CrossPower = field(default_factory=CrossPower.none)
 
-    def add(self, block: Block, spectrum: torch.Tensor) -> None:
+    def add(self, block: TomogramBlock, spectrum: torch.Tensor) -> None:
         measured, missing = block.weight.sqrt(), (1 - block.weight).sqrt()
         self.power.add(spectrum * measured, spectrum * missing, block.shape)
         self.voxels.add(measured, missing, block.shape)
@@ -84,7 +84,7 @@ def corrected_tomogram(
         cut, margin = blocks_of(halves, one.evidence.factor)
         header = halves.header
         kind = stored_type(header.dtype) if output_type == "input" else output_type
-        judged: list[Block] = []
+        judged: list[TomogramBlock] = []
         for part in middle_first(cut, halves.shape)[:_JUDGED]:
             even, odd = halves.block(part, device)
             judged.append(block_of(even, odd, one.wedge, one.evidence, margin, halves.transfer))

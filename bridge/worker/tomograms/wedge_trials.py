@@ -12,10 +12,10 @@ from torch import Tensor
 
 from cryobridge.core.tomogram import (
     NAME,
-    Block,
-    Evidence,
     HeldOutScore,
-    Practice,
+    ScenePractice,
+    SignalEvidence,
+    TomogramBlock,
     WedgeTask,
     held_out_score,
 )
@@ -77,8 +77,8 @@ class WedgeTrials:
         What is tried; if None, all that the start allows.
     """
 
-    blocks: Sequence[Block]
-    evidence: Evidence
+    blocks: Sequence[TomogramBlock]
+    evidence: SignalEvidence
     start: StoredWedgeNetwork | None
     options: WedgeOptions
     device: torch.device
@@ -108,9 +108,7 @@ class WedgeTrials:
                 attempts = [self.options, self.options.model_copy(update={"acc_batches": self.options.batch})]
                 attempts = attempts if self.ranks.count == 1 else attempts[:1]
                 share = (number / len(hows), 1 / len(hows))
-                kept = yield from within_memory(
-                    attempts, lambda one, _, how=how, share=share: self._one(how, one, share), self.device, self.say
-                )
+                kept = yield from within_memory(attempts, self._attempt(how, share), self.device, self.say)
                 self._keep_result(kept)
             self._done.append(kept)
         return self._done
@@ -118,6 +116,11 @@ class WedgeTrials:
     def clear(self) -> None:
         """Remove the checkpoints: the job is finished."""
         self.checkpoints.remove(*(name for how in _PREFERENCE for name in (how, f"done-{how}")))
+
+    def _attempt(
+        self, how: How, share: tuple[float, float]
+    ) -> Callable[[WedgeOptions, int], Generator[Progress | None, None, WedgeTrial]]:
+        return lambda options, _: self._one(how, options, share)
 
     def _one(
         self, how: How, options: WedgeOptions, share: tuple[float, float]
@@ -129,7 +132,7 @@ class WedgeTrials:
             if how != "untouched":
                 practice = None
                 if how == "practised":
-                    practice = Practice(_PRACTICE_SEED + options.seed, options.batch // 2, options.cube_size)
+                    practice = ScenePractice(_PRACTICE_SEED + options.seed, options.batch // 2, options.cube_size)
                 task = WedgeTask(learned, self.blocks, options, options.seed, practice)
                 record = self._begun(how, learned)
                 yield from self._trained(how, learned, task, record, options, share)

@@ -99,7 +99,7 @@ class CorrectTomogramOptions(Options):
         True,
         description="see in the data that the empty wedge lies where the tilt range says; refuse it if it does not",
     )
-    use_mask: bool = Field(
+    within_mask: bool = Field(
         True, description="learn where a row's mask is, if it has one; all of a tomogram is corrected"
     )
     base_width: int | None = Field(

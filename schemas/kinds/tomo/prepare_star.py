@@ -108,7 +108,9 @@ class PrepareStarOptions(Options):
         description="which files of 'tilt_folder' count, e.g. *_ali.tlt; the best of all known sorts if empty",
     )
     maker: Literal["relion", "imod", "warp", "aretomo"] = Field(
-        "imod", description="whose program made the tomograms; it decides the sign of tilt angles"
+        "imod",
+        description="whose program made the tomograms; angles of all four are taken alike (Warp's .xml turned), so "
+        "that only 'mirrored' changes signs",
     )
     mirrored: bool = Field(
         False, description="the tomograms were mirrored along z, e.g. by trimvol -yz: the sign of tilt angles is turned"

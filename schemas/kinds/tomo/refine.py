@@ -51,7 +51,7 @@ ON_THE_FLY = (
     "is_ctf_flipped",
     "clip_first_peak_mode",
     "use_deconv_tomo",
-    "use_mask",
+    "within_mask",
     "tomo_idx",
 )
 """What only the others ask for."""
@@ -232,7 +232,7 @@ class TomoRefineOptions(Options):
         description="of ctf_mode network: 1 for taking the CTF below its first peak as that is; 0 for the CTF itself",
     )
     use_deconv_tomo: bool = Field(True, description="isonet2 learns from the deconvolved tomogram where there is one")
-    use_mask: bool = Field(True, description="learn where a row's mask is, if it has one")
+    within_mask: bool = Field(True, description="learn where a row's mask is, if it has one")
     tomo_idx: TomogramIndices | None = tomo_idx_field()
     seed: int = Field(0, ge=0, lt=2**31, description="of everything random")
     precision: Literal["float32", "bfloat16"] = Field(

@@ -67,6 +67,8 @@ def _tasks(job: TomoResizeJob, context: Context, chosen: Sequence[Tomogram]) -> 
     remarks: list[str] = []
     for tomogram in chosen:
         files = _files(tomogram)
+        if halves := tuple(path for label, path in files.items() if label in HALVES):
+            TomogramVolume(tomogram, halves).close()  # Refuses two of different sizes.
         for label, path in files.items():
             refuse_to_replace(context, _name(tomogram, label), [path])
             with TomogramVolume(tomogram, (path,)) as volume:

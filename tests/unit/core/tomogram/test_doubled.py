@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from cryobridge.core.tomogram import (
-    Block,
     Curve,
-    Views,
+    DoubledViews,
+    TomogramBlock,
     Wedge,
     distinct,
     filtered,
@@ -20,17 +20,17 @@ from cryobridge.core.tomogram import (
 )
 
 
-def block(wedge: Wedge, side: int = 33) -> Block:
+def block(wedge: Wedge, side: int = 33) -> TomogramBlock:
     shape = (side,) * 3
     weight = wedge_weight(wedge, shape)
     halves = filtered(torch.randn(2, *shape, generator=torch.Generator().manual_seed(5)), weight)
-    return Block(halves, halves, weight, Curve(torch.ones(32)), wedge)
+    return TomogramBlock(halves, halves, weight, Curve(torch.ones(32)), wedge)
 
 
 @pytest.mark.parametrize("wedge", [Wedge.of_range(-60, 60), Wedge.of_range(-40, 60)])
 def test_a_turned_view_has_the_tomograms_own_wedge(wedge: Wedge) -> None:
     one = block(wedge)
-    views = Views(one, 16).of_cube(torch.fft.rfftn(one.seen, dim=(-3, -2, -1)))
+    views = DoubledViews(one, 16).of_cube(torch.fft.rfftn(one.seen, dim=(-3, -2, -1)))
     assert len(views) == len(distinct(wedge))
     assert sum(len(view.orientations) for view in views) == (20 if wedge.is_symmetric else 22)
     for view in views:
@@ -43,7 +43,7 @@ def test_a_turned_view_has_the_tomograms_own_wedge(wedge: Wedge) -> None:
 def test_what_is_hidden_was_measured_and_is_not_shown() -> None:
     wedge = Wedge.of_range(-60, 60)
     one = block(wedge)
-    (view,) = Views(one, 33).of_cube(torch.fft.rfftn(one.seen, dim=(-3, -2, -1)))[:1]
+    (view,) = DoubledViews(one, 33).of_cube(torch.fft.rfftn(one.seen, dim=(-3, -2, -1)))[:1]
     turned = view.orientations[0].apply(one.halves[0])
     shown = view.orientations[0].apply(view.volumes[0])
     difference = torch.fft.rfftn(turned - shown)
@@ -62,7 +62,7 @@ def test_a_free_view_is_empty_where_the_turned_wedge_is() -> None:
     wedge = Wedge.of_range(-60, 60)
     one = block(wedge)
     matrix = random_matrices(1, torch.Generator().manual_seed(3))
-    (view,) = Views(one, 16).free(torch.fft.rfftn(one.seen, dim=(-3, -2, -1)), matrix)
+    (view,) = DoubledViews(one, 16).free(torch.fft.rfftn(one.seen, dim=(-3, -2, -1)), matrix)
     again = filtered(view.volumes, wedge_weight(wedge, one.shape, matrix[0].T))
     torch.testing.assert_close(again, view.volumes, atol=1e-4, rtol=0)
     assert view.orientations == ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cryobridge.core.tomogram import CrossPower, Practice, draw_scene, filtered, wedge_weight
+from cryobridge.core.tomogram import CrossPower, ScenePractice, draw_scene, filtered, wedge_weight
 
 
 def test_a_scene_follows_from_its_number_alone() -> None:
@@ -35,7 +35,7 @@ def test_halves_are_the_truth_in_the_wedge_and_noise_that_they_do_not_share() ->
 
 
 def test_practice_asks_for_the_truth_with_weights_of_the_wedge() -> None:
-    practice = Practice(3, 4, 16)
+    practice = ScenePractice(3, 4, 16)
     batch = practice(7)
     assert batch["seen"].shape == (4, 1, 16, 16, 16)
     assert batch["hidden"].shape == (4, 1, 16, 16, 9)

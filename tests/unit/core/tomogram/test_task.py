@@ -9,8 +9,8 @@ import torch
 
 from cryobridge.core.tomogram import (
     NAME,
-    Evidence,
-    Practice,
+    ScenePractice,
+    SignalEvidence,
     Wedge,
     WedgeTask,
     agreement_of,
@@ -53,9 +53,9 @@ def halves(noise: float = 0.5, side: int = 32, turned: bool = False) -> tuple[to
     return truth, even, odd
 
 
-def prepared(even: torch.Tensor, odd: torch.Tensor) -> Evidence:
+def prepared(even: torch.Tensor, odd: torch.Tensor) -> SignalEvidence:
     agreement = agreement_of([(even, odd)], WEDGE)
-    return Evidence(agreement, reduction(agreement, 1), 100.0, 10.0)
+    return SignalEvidence(agreement, reduction(agreement, 1), 100.0, 10.0)
 
 
 def trained(options: WedgeOptions, steps: int, stop_at: int | None = None) -> dict[str, torch.Tensor]:
@@ -67,7 +67,7 @@ def trained(options: WedgeOptions, steps: int, stop_at: int | None = None) -> di
             learned = Learned({NAME: new_network(options)}, options, torch.device("cpu"))
         if stored is not None:
             learned.load_tensors(stored)
-        task = WedgeTask(learned, [block], options, 0, Practice(0, 2, 16) if options.batch > 2 else None)
+        task = WedgeTask(learned, [block], options, 0, ScenePractice(0, 2, 16) if options.batch > 2 else None)
         for report in Trainer(task, learned, options, steps=steps, seed=0, record=record).run():
             if report.step == until:
                 assert task.renews_at(report.step)

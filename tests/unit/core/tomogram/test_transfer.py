@@ -11,10 +11,10 @@ from torch import Tensor
 
 from cryobridge.core.tomogram import (
     NAME,
-    Block,
     ContrastTransfer,
     DeconvolutionFilter,
-    Evidence,
+    SignalEvidence,
+    TomogramBlock,
     Wedge,
     WedgeTask,
     agreement_of,
@@ -38,14 +38,14 @@ FLAT = ContrastTransfer(DeconvolutionFilter(8.0, 0.0, 300.0, 0.0, 1.0))
 OPTIONS = WedgeOptions(base_width=2, cube_size=16, batch=2, refill=10, learning_rate=4e-3, free_rotations=0.2, ema=0.9)
 
 
-def of_halves(even: Tensor, odd: Tensor, transfer: ContrastTransfer | None) -> tuple[Block, Evidence]:
+def of_halves(even: Tensor, odd: Tensor, transfer: ContrastTransfer | None) -> tuple[TomogramBlock, SignalEvidence]:
     agreement = agreement_of([(even, odd)], Wedge.of_range())
-    unscaled = Evidence(agreement, 1, GREY, 1.0)
+    unscaled = SignalEvidence(agreement, 1, GREY, 1.0)
     evidence = replace(unscaled, scale=float((wiener(even, odd, unscaled) - GREY).std()))
     return block_of(even, odd, Wedge.of_range(), evidence, 0, transfer), evidence
 
 
-def learned_from(block: Block, seed: int, steps: int) -> Learned:
+def learned_from(block: TomogramBlock, seed: int, steps: int) -> Learned:
     options = OPTIONS.model_copy(update={"seed": seed})
     with initialised_from(seed):
         learned = Learned({NAME: new_network(options)}, options, torch.device("cpu"))

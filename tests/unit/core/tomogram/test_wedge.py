@@ -46,6 +46,16 @@ def test_filtering_twice_is_filtering_once(shape: tuple[int, int, int], limits: 
     torch.testing.assert_close(filtered(once, weight), once, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("shape", [(16, 16, 16), (17, 15, 13), (12, 20, 18)])
+@pytest.mark.parametrize("limits", [(-60, 60), (-40, 65), (-90, 20)])
+def test_opposite_frequencies_have_one_weight(shape: tuple[int, int, int], limits: tuple[float, float]) -> None:
+    """Of a half spectrum both of them are there at kx = 0, and at Nyquist of an even axis."""
+    weight = wedge_weight(Wedge.of_range(*limits), shape)
+    for plane in [0] if shape[2] % 2 else [0, -1]:
+        opposite = weight[:, :, plane].flip(0, 1).roll((1, 1), (0, 1))
+        torch.testing.assert_close(weight[:, :, plane], opposite, atol=0, rtol=0)
+
+
 def test_the_part_measured_is_that_of_the_angles() -> None:
     wedge = Wedge.of_range(-60, 60)
     inside = float(wedge_weight(wedge, (96, 8, 96)).mean())

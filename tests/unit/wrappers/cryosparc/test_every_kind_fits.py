@@ -28,7 +28,9 @@ KINDS = user_kinds()
 FIT = re.compile("[A-Za-z0-9_]+")
 OF_RUNS = {"vae.analyze", "vae.encode", "vae.landscape", "vae.traverse", "vae.volumes"}
 """They take the folder of a training, which no job of CryoSPARC has."""
-NOT_HERE = {"check", "particles.to_cryosparc", *OF_RUNS}
+OF_TOMOGRAMS = {kind for kind in KINDS if kind.startswith("tomo.")}
+"""They take tomograms, which no job of CryoSPARC makes."""
+NOT_HERE = {"check", "particles.to_cryosparc", *OF_RUNS, *OF_TOMOGRAMS}
 """The first has no inputs, the others start from what no job of CryoSPARC has."""
 
 

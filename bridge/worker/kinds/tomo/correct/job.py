@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cryobridge.core.tomogram import Wedge
+from cryobridge.core.training import Learned
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.tomo.correct import CorrectTomogramOptions, TomoCorrectJob
 from cryobridge.schemas.kinds.tomo.prepare_star import PrepareStarInputs, PrepareStarOptions
@@ -30,9 +31,9 @@ from ....tomograms.made_notes import state_of
 from ....tomograms.row_steps import RowTask, refuse_to_replace, row_by_row, tell_tables
 from ....tomograms.wedge_check import checked_wedge
 from ....tomograms.wedge_correction import corrected_tomogram
-from ....tomograms.wedge_evidence import TomogramEvidence, gathered
+from ....tomograms.wedge_evidence import Gathered, TomogramEvidence, gathered
 from ....tomograms.wedge_network import OURS, StoredWedgeNetwork, network_bytes, read_wedge_network
-from ....tomograms.wedge_trials import WedgeTrials, best_of
+from ....tomograms.wedge_trials import WedgeTrial, WedgeTrials, best_of
 from .page import Corrections, held_out_table, page, warnings_of
 
 NETWORK = "network.safetensors"
@@ -41,60 +42,35 @@ _COLLECTED, _MEASURED, _LEARNED, _CORRECTED = 0.05, 0.15, 0.6, 0.98
 
 def run(job: TomoCorrectJob, context: Context) -> JobSteps:
     """Measure, learn, judge by a held-out wedge, and write corrected tomograms, tables, the network and the report."""
-    device, folder, options = context.device, context.folder, job.options
+    folder, options = context.folder, job.options
     start = _start(job)
-    wedge = _wedge_options(options, device.type, start)
+    wedge = _wedge_options(options, context.device.type, start)
     table, is_own = yield from scaled(0.0, _COLLECTED, _table(job, context))
     rows = [(one, wedge_of(one, options.tilt_min_deg, options.tilt_max_deg)) for one in table.chosen(options.tomo_idx)]
     remarks = _looked_at(job, context, rows, is_own=is_own)
     yield from context.remarked(remarks)
     folder.mark("read")
-    evidence, blocks = yield from scaled(
-        _COLLECTED, _MEASURED, gathered(rows, device, wedge.cube_size, use_mask=options.use_mask)
-    )
+    asked = gathered(rows, context.device, wedge.cube_size, within_mask=options.within_mask)
+    known = yield from scaled(_COLLECTED, _MEASURED, asked)
+    wedge = wedge.model_copy(update={"cube_size": known.cube_size})
+    if known.cube_size < options.cube_size and wedge.steps > 0:
+        context.say(f"the tomograms hold no larger cubes than of {known.cube_size} voxels, so it learns from such")
     folder.mark("measure")
-    trials = WedgeTrials(
-        blocks=blocks,
-        evidence=evidence[0].evidence,
-        start=start,
-        options=wedge,
-        device=device,
-        checkpoints=context.checkpoints(
-            {**wedge.model_dump(mode="json"), "files": [state_of(_files(one)) for one, _ in rows]}
-        ),
-        every_s=options.checkpoint_every_s,
-        say=context.say,
-        parking=context.parking,
-        ranks=context.ranks,
-    )
+    trials = _trials(job, context, known, start, wedge)
     tried = yield from scaled(_MEASURED, _LEARNED, trials.results())
     used = best_of(tried)
-    context.say(
-        "held-out wedge: "
-        + ", ".join(f"{one.how} {'-' if one.score.score is None else f'{one.score.score:.3f}'}" for one in tried)
-        + f"; used: {used.how}"
-    )
+    context.say(f"held-out wedge: {', '.join(map(_told, tried))}; used: {used.how}")
     if not context.leads:
         return {}
     folder.mark("learn")
-    learned = StoredWedgeNetwork(wedge.base_width, used.weights).learned(wedge, device)
-    tasks = [
-        _task(
-            one,
-            used.how,
-            partial(corrected_tomogram, one, learned, wedge, options.output_type, context),
-            wedge,
-            options,
-        )
-        for one in evidence
-    ]
+    learned = StoredWedgeNetwork(wedge.base_width, used.weights).learned(wedge, context.device)
+    tasks = [_task(one, used.how, learned, wedge, options, context) for one in known.tomograms]
     with context.parking.holding(learned.held):
         results = yield from scaled(_LEARNED, _CORRECTED, row_by_row(context, tasks))
     folder.mark("correct")
-    folder.write_data(NETWORK, network_bytes(used.weights))
-    found = Corrections(job, wedge, evidence, tried, used, results, remarks, peak_bytes(device), folder.seconds)
-    folder.write_text("held_out.csv", held_out_table(results))
-    folder.write_text(REPORT_NAME, as_html(page(found, folder.path)))
+    peaks = peak_bytes(context.device)
+    found = Corrections(job, wedge, known.tomograms, tried, used, results, remarks, peaks, folder.seconds)
+    _write(found, context)
     tell_tables(context, table, results, update_star=options.update_star and not is_own)
     result = folder.finish(
         metrics=_metrics(found),
@@ -104,6 +80,40 @@ def run(job: TomoCorrectJob, context: Context) -> JobSteps:
     )
     trials.clear()
     return result
+
+
+def _trials(
+    job: TomoCorrectJob,
+    context: Context,
+    known: Gathered,
+    start: StoredWedgeNetwork | None,
+    wedge: WedgeOptions,
+) -> WedgeTrials:
+    files = [state_of(_files(one.tomogram)) for one in known.tomograms]
+    return WedgeTrials(
+        blocks=known.blocks,
+        evidence=known.tomograms[0].evidence,
+        start=start,
+        options=wedge,
+        device=context.device,
+        checkpoints=context.checkpoints({**wedge.model_dump(mode="json"), "files": files}),
+        every_s=job.options.checkpoint_every_s,
+        say=context.say,
+        parking=context.parking,
+        ranks=context.ranks,
+    )
+
+
+def _told(trial: WedgeTrial) -> str:
+    return f"{trial.how} {'-' if trial.score.score is None else f'{trial.score.score:.3f}'}"
+
+
+def _write(found: Corrections, context: Context) -> None:
+    """The network, the table of curves, and the report."""
+    folder = context.folder
+    folder.write_data(NETWORK, network_bytes(found.used.weights))
+    folder.write_text("held_out.csv", held_out_table(found.results))
+    folder.write_text(REPORT_NAME, as_html(page(found, folder.path)))
 
 
 def _start(job: TomoCorrectJob) -> StoredWedgeNetwork | None:
@@ -147,7 +157,7 @@ def _table(job: TomoCorrectJob, context: Context) -> Generator[Progress, None, t
 
 def _looked_at(job: TomoCorrectJob, context: Context, rows: list[tuple[Tomogram, Wedge]], *, is_own: bool) -> list[str]:
     """See that every row can be used before anything takes time; returns what a user should know of them."""
-    remarks = []
+    remarks: list[str] = []
     for tomogram, wedge in rows:
         refuse_to_replace(context, f"{tomogram.name}_corrected.mrc", _files(tomogram))
         with opened_halves(tomogram, wedge) as halves:
@@ -171,7 +181,14 @@ def _files(tomogram: Tomogram) -> list[Any]:
     return [one for one in (tomogram.full, tomogram.half1, tomogram.half2) if one is not None]
 
 
-def _task(one: TomogramEvidence, how: str, steps: Any, wedge: WedgeOptions, options: CorrectTomogramOptions) -> RowTask:
+def _task(
+    one: TomogramEvidence,
+    how: str,
+    learned: Learned,
+    wedge: WedgeOptions,
+    options: CorrectTomogramOptions,
+    context: Context,
+) -> RowTask:
     made_from = {
         "files": state_of(_files(one.tomogram)),
         "wedge": asdict(one.wedge),
@@ -179,6 +196,7 @@ def _task(one: TomogramEvidence, how: str, steps: Any, wedge: WedgeOptions, opti
         "learning": wedge.model_dump(mode="json"),
         "type": options.output_type,
     }
+    steps = partial(corrected_tomogram, one, learned, wedge, options.output_type, context)
     return RowTask(one.tomogram, made_from, steps)
 
 

@@ -240,5 +240,6 @@ def _power(window: Any, shape: tuple[int, int, int]) -> torch.Tensor:
     part = torch.from_numpy(np.asarray(window(*spans)))
     fade = torch.hann_window(part.shape[0], False)[:, None] * torch.hann_window(part.shape[2], False)[None, :]
     sections = (part - part.mean()).transpose(0, 1) * fade
-    power = torch.fft.fftshift(torch.fft.fft2(sections).abs().square().mean(0))
-    return (power + 1e-12 * power.max()).log()
+    power: torch.Tensor = torch.fft.fftshift(torch.fft.fft2(sections).abs().square().mean(0))
+    logarithm: torch.Tensor = (power + 1e-12 * power.max()).log()
+    return logarithm

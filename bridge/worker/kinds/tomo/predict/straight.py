@@ -139,20 +139,25 @@ class _Steps:
 
     def __call__(self) -> RowSteps:
         answering, opened = self.answering, self.reading.opened
-        (evidence,), _ = yield from scaled(
+        known = yield from scaled(
             0.0,
             _MEASURED,
             gathered(
                 [(self.tomogram, self.wedge)],
                 self.context.device,
                 _LEAST_SIDE,
-                use_mask=False,
+                within_mask=False,
                 opened=opened,
                 factor=answering.factor,
             ),
         )
         steps = corrected_tomogram(
-            evidence, answering.learned, answering.learning, self.job.options.output_type, self.context, opened
+            known.tomograms[0],
+            answering.learned,
+            answering.learning,
+            self.job.options.output_type,
+            self.context,
+            opened,
         )
         made: MadeTomogram = yield from scaled(_MEASURED, 1.0, steps)
         return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from cryobridge.core.tomogram import Block, Wedge
+from cryobridge.core.tomogram import TomogramBlock, Wedge
 from cryobridge.core.training import check_divides
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.kinds.tomo.refine import NETWORK_NAME, STATE_NAME, Method, TomoRefineJob, TomoRefineOptions
@@ -85,12 +85,13 @@ def refined_on_the_fly(job: TomoRefineJob, context: Context, method: Method) -> 
 
 def _gathered(
     rows: Sequence[tuple[Tomogram, Wedge]], options: TomoRefineOptions, reading: RowReading, context: Context
-) -> Generator[Progress, None, tuple[list[TomogramEvidence], list[Block], int]]:
+) -> Generator[Progress, None, tuple[list[TomogramEvidence], list[TomogramBlock], int]]:
     """What tomograms tell, blocks to learn from, and the side of cubes in reduced voxels."""
     least = SMALLEST_CUBE if options.cube_size is not None else reduced_cube(options, 1)
-    found, blocks = yield from gathered(rows, context.device, least, use_mask=options.use_mask, opened=reading.opened)
+    known = yield from gathered(rows, context.device, least, within_mask=options.within_mask, opened=reading.opened)
+    found = known.tomograms
     side = reduced_cube(options, found[0].evidence.factor)
-    large = [block for block in blocks if min(block.shape) - 2 * block.margin >= side]
+    large = [block for block in known.blocks if min(block.shape) - 2 * block.margin >= side]
     if not large:
         raise InputInvalid(
             f"{rows[0][0].source}: no tomogram holds a cube of {options.cube_size} voxels inside its margins; choose a "

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cryobridge.core.tomogram import NAME, WIDTH, Block, Evidence, corrected
+from cryobridge.core.tomogram import NAME, WIDTH, SignalEvidence, TomogramBlock, corrected
 from cryobridge.core.training import runner
 from cryobridge.schemas.kinds.tomo.refine import TomoRefineJob, TomoRefineOptions
 from cryobridge.schemas.wedge import WedgeOptions
@@ -94,7 +94,7 @@ class WedgeFindings:
 
 
 def preview(
-    stored: StoredWedgeNetwork, learning: WedgeOptions, block: Block, evidence: Evidence
+    stored: StoredWedgeNetwork, learning: WedgeOptions, block: TomogramBlock, evidence: SignalEvidence
 ) -> tuple[Tensor, Tensor]:
     """A block before and after, (z, y, x) each on the host, bright where dense, its margins left out."""
     device = block.halves.device

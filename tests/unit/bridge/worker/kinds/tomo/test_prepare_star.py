@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -162,10 +163,14 @@ def test_a_voxel_size_of_another_unit_is_questioned(tmp_path: Path, size_A: floa
 def test_files_that_cannot_be_read_are_left_out_and_named(tmp_path: Path) -> None:
     write_tomogram(tmp_path / "tomograms" / "a.mrc")
     write_tomogram(tmp_path / "tomograms" / "flat.mrc", (1, 12, 10))
-    (tmp_path / "tomograms" / "cut.mrc").write_bytes((tmp_path / "tomograms" / "a.mrc").read_bytes()[:1500])
+    whole = (tmp_path / "tomograms" / "a.mrc").read_bytes()
+    (tmp_path / "tomograms" / "cut.mrc").write_bytes(whole[:1500])
+    (tmp_path / "tomograms" / "packed.rec.gz").write_bytes(gzip.compress(whole))
     rows, result = run(tmp_path)
     assert [one.name for one in rows] == ["a"]
-    assert sum("Left out" in line for line in result["statements"]) == 2
+    left_out = [line for line in result["statements"] if "Left out" in line]
+    assert len(left_out) == 3
+    assert any("packed.rec.gz: is packed" in line for line in left_out)
 
 
 def test_a_tomogram_as_imod_makes_it_before_it_is_turned_is_questioned(tmp_path: Path) -> None:
