@@ -12,15 +12,23 @@ import pytest
 import safetensors.torch
 import torch
 from support.map_jobs import run_map_job
+from support.thread_ranks import on_ranks
 from support.wedge_tables import PIXEL_A, halved_tomograms
 
+from cryobridge.bridge.worker.jobs.context import Context
+from cryobridge.bridge.worker.jobs.folder import OutputFolder
 from cryobridge.bridge.worker.jobs.runner import run_job
+from cryobridge.bridge.worker.kinds.tomo.refine import run
 from cryobridge.bridge.worker.tomograms.wedge_network import is_wedge_network, read_wedge_network
 from cryobridge.core.tomogram import WedgeTask
+from cryobridge.core.training import Ranks
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.job import parse_job
 from cryobridge.wrappers.formats import mrc
 
 pytestmark = pytest.mark.slow
+
+CPU = torch.device("cpu")
 
 QUICK: dict[str, Any] = {"batch_size": 2, "base_width": 2, "cube_size": 16, "steps": 3}
 WANTED = {"model.safetensors", "refine.json", "loss.csv", "held_out.csv", "report.html"}
@@ -30,6 +38,16 @@ def refine(star: Path, out: Path, inputs: dict[str, Path] | None = None, **optio
     """The result, and the log."""
     result, _ = run_map_job("tomo.refine", out, {"star": star, **(inputs or {})}, {**QUICK, **options})
     return result, (out / "run.log").read_text()
+
+
+def spec_of(star: Path, out: Path, options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "schema": "cryobridge/job/1",
+        "kind": "tomo.refine",
+        "inputs": {"star": str(star)},
+        "output": str(out),
+        "options": options,
+    }
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
@@ -145,14 +163,8 @@ def test_a_job_that_was_killed_ends_as_one_that_was_not(tmp_path: Path, stop: in
     star = halved_tomograms(tmp_path)
     options = {**QUICK, "steps": 50, "checkpoint_every_s": 1e-9}
     refine(star, tmp_path / "whole", **options)
-    spec = {
-        "schema": "cryobridge/job/1",
-        "kind": "tomo.refine",
-        "inputs": {"star": str(star)},
-        "output": str(tmp_path / "killed"),
-        "options": options,
-    }
-    steps = run_job(spec, torch.device("cpu"))
+    spec = spec_of(star, tmp_path / "killed", options)
+    steps = run_job(spec, CPU)
     for step in steps:
         if step is not None and f" {stop}/50" in step.text:
             break
@@ -162,6 +174,30 @@ def test_a_job_that_was_killed_ends_as_one_that_was_not(tmp_path: Path, stop: in
     assert ("goes on after step 40" in log) == (stop > 40)
     assert same(tmp_path / "whole", tmp_path / "killed")
     assert not list((tmp_path / "killed").glob(".*.safetensors"))
+
+
+def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+    star = halved_tomograms(tmp_path)
+    refine(star, tmp_path / "alone")
+    job = parse_job(spec_of(star, tmp_path / "shared", QUICK), "test").resolved(tmp_path)
+
+    def work(ranks: Ranks) -> dict[str, Any]:
+        folder = OutputFolder(job, CPU, writes=ranks.index == 0)
+        steps = run(job, Context(CPU, folder, ranks))
+        try:
+            while True:
+                next(steps)
+        except StopIteration as end:
+            return dict(end.value)
+        finally:
+            folder.close()
+
+    shared, nothing = on_ranks(2, work)
+    assert nothing == {}
+    assert shared["metrics"]["steps"] == 3
+    one, other = weights(tmp_path / "alone"), weights(tmp_path / "shared")
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, rtol=1e-3, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", ["refine.json", "model.safetensors"])
