@@ -71,6 +71,30 @@ class VolumeWriter:
         OSError
             If it cannot be written, e.g. disk full.
         """
+        self._write(z, y, x, block, added=False)
+        self._put += block.size
+
+    def add(self, z: int, y: int, x: int, block: Float32Array, stands_for: int) -> None:
+        """Add a block (z, y, x) to what is there, which is 0 at first; only of a volume that is scaled later.
+
+        Parameters
+        ----------
+        stands_for
+            How many voxels of the volume count as put in by it: all blocks together stand for all voxels.
+
+        Raises
+        ------
+        ValueError
+            If the volume is not scaled later, or the block reaches beyond it.
+        OSError
+            If it cannot be written, e.g. disk full.
+        """
+        if not self._waits:
+            raise ValueError("only what is held as float32 until the end can be added to")
+        self._write(z, y, x, block, added=True)
+        self._put += stands_for
+
+    def _write(self, z: int, y: int, x: int, block: Float32Array, *, added: bool) -> None:
         shape = self._like.shape
         window = [slice(start, start + size) for start, size in zip((z, y, x), block.shape, strict=True)]
         if any(part.start < 0 or part.stop > size for part, size in zip(window, shape, strict=True)):
@@ -80,12 +104,15 @@ class VolumeWriter:
         stored, places = [slice(None)] * 3, [0] * 3
         for axis, place in enumerate(order):
             stored[place], places[place] = window[axis], axis
-        laid = np.ascontiguousarray(values.transpose(places), dtype=self._held)
-        view, size = laid.reshape(-1).view(np.uint8).data, self._held.itemsize
+        laid = np.array(values.transpose(places), dtype=self._held, order="C").reshape(-1)
+        size = self._held.itemsize
         for run in stored_runs(self._like.stored_shape, (stored[0], stored[1], stored[2])):
-            part = view[run.in_window * size : (run.in_window + run.count) * size]
-            write_all(self._descriptor, part, HEADER_BYTES + run.in_file * size)
-        self._put += block.size
+            part, offset = laid[run.in_window : run.in_window + run.count], HEADER_BYTES + run.in_file * size
+            if added:
+                before = np.empty_like(part)
+                _read_all(self._descriptor, before.view(np.uint8).data, offset)
+                part += before
+            write_all(self._descriptor, part.view(np.uint8).data, offset)
 
     def finish(self, gain: float = 1.0, offset: float = 0.0) -> StackStatistics:
         """Write the header; where the scale was to be known later, put every value on it first: gain x + offset.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -24,7 +24,8 @@ Source = Literal["halves", "whole", "deconvolved"]
 """What of a row is read. halves: both, else the whole one; whole: the whole one, else the mean of its halves;
 deconvolved: that one, else as whole."""
 
-_MARGIN = 32
+_MARGIN = 16
+"""Voxels of the tomogram, where it is not reduced; else twice as many."""
 _LARGEST_WHOLE = 256
 _EMPTY = 1e-6
 """Of the power: a wedge with less in it was emptied by a filter of the whole volume, as only simulated ones are."""
@@ -147,9 +148,10 @@ def blocks_of(halves: HalvesOfTomogram, factor: int) -> tuple[list[VolumeBlock],
     if is_periodic(halves) and all(side % unit == 0 for side in halves.shape):
         z, y, x = ((0, side) for side in halves.shape)
         return [VolumeBlock((z, y, x), (z, y, x))], 0
-    side = LARGEST_BLOCK - 2 * _MARGIN
-    cut = blocks(halves.shape, (side,) * 3, (_MARGIN,) * 3)
-    return [VolumeBlock(one.kept, _in_units(one, unit)) for one in cut], _MARGIN
+    margin = _MARGIN * min(factor, 2)
+    side = LARGEST_BLOCK - 2 * margin
+    cut = blocks(halves.shape, (side,) * 3, (margin,) * 3)
+    return [VolumeBlock(one.kept, _in_units(one, unit)) for one in cut], margin
 
 
 def is_periodic(halves: HalvesOfTomogram) -> bool:
@@ -177,9 +179,34 @@ def middle_first(cut: list[VolumeBlock], shape: tuple[int, int, int]) -> list[Vo
     return sorted(cut, key=distance)
 
 
-def voxel_count(block: VolumeBlock) -> int:
-    """Voxels that are read of a block."""
-    count = 1
-    for start, stop in itertools.chain(block.read):
-        count *= stop - start
-    return count
+@dataclass(frozen=True)
+class BlendedPart:
+    """What is added of a block: from where, which part of what was read, and how much of each voxel of it."""
+
+    start: tuple[int, int, int]
+    inside: tuple[slice, slice, slice]
+    weight: Tensor
+    stands_for: int
+
+
+def blended(block: VolumeBlock, shape: tuple[int, int, int], margin: int) -> BlendedPart:
+    """How a block fades into its neighbours, over half a margin to both sides of a border; all weights sum to 1.
+
+    They are squares of sines and cosines, (nz, ny, nx); at the faces of the tomogram nothing fades.
+    """
+    reach = margin // 2
+    starts, insides, lines = [], [], []
+    for (start, stop), (first, _), side in zip(block.kept, block.read, shape, strict=True):
+        low, high = max(0, start - reach), min(side, stop + reach)
+        place = torch.arange(low, high) + 0.5
+        line = torch.ones(len(place))
+        if start > 0:
+            line *= (torch.pi / 2 * ((place - start + reach) / (2 * reach)).clamp(0, 1)).sin().square()
+        if stop < side:
+            line *= (torch.pi / 2 * ((place - stop + reach) / (2 * reach)).clamp(0, 1)).cos().square()
+        starts.append(low)
+        insides.append(slice(low - first, high - first))
+        lines.append(line)
+    weight = lines[0][:, None, None] * lines[1][None, :, None] * lines[2][None, None, :]
+    stands_for = math.prod(stop - start for start, stop in block.kept)
+    return BlendedPart((starts[0], starts[1], starts[2]), (insides[0], insides[1], insides[2]), weight, stands_for)

@@ -28,7 +28,7 @@ from cryobridge.wrappers.formats.volume_writer import VolumeWriter, stored_type
 
 from ..jobs.context import Context
 from ..loop import Progress
-from .halves import blocks_of, middle_first, opened_halves
+from .halves import blended, blocks_of, middle_first, opened_halves
 from .made_notes import MadeTomogram
 from .row_steps import RowSteps
 from .wedge_evidence import Opener, TomogramEvidence
@@ -93,14 +93,18 @@ def corrected_tomogram(
         both = filled_agreement(network, judged) if one.evidence.paired else None
         noise = noise_filling(network, judged, one.evidence) if one.evidence.paired else None
         with context.folder.writing(name) as descriptor:
-            writer = VolumeWriter(descriptor, header, kind, name)
+            writer = VolumeWriter(descriptor, header, kind, name, scaled_later=margin > 0)
             for number, part in enumerate(cut):
                 even, odd = halves.block(part, device)
                 block = block_of(even, odd, one.wedge, one.evidence, margin, halves.transfer)
                 found = corrected(network, block, one.evidence)
                 amounts.add(block, found.spectrum)
-                result = rejoined(found, even, odd, block, one.evidence, margin)[part.inside]
-                writer.put(part.kept[0][0], part.kept[1][0], part.kept[2][0], result.cpu().numpy())
+                result = rejoined(found, even, odd, block, one.evidence, margin).cpu()
+                if margin == 0:
+                    writer.put(0, 0, 0, result.numpy())
+                else:
+                    shared = blended(part, halves.shape, margin)
+                    writer.add(*shared.start, (result[shared.inside] * shared.weight).numpy(), shared.stands_for)
                 yield Progress(f"part {number + 1} of {len(cut)}", 0.1 + 0.9 * (number + 1) / len(cut))
             writer.finish()
     remarks = [f"{one.tomogram.name}: {writer.clipped} voxels are beyond int8 and were set to its ends."]

@@ -54,6 +54,21 @@ def put_all(writer: VolumeWriter, volume: np.ndarray) -> None:
             writer.put(z, y, x, volume[z : z + 2, y : y + (3 if y == 0 else 4), x : x + 4])
 
 
+def test_windows_that_overlap_are_added(tmp_path: Path, like: mrc.MrcHeader) -> None:
+    path = tmp_path / "made.mrc"
+    with writing(path, like, "float16", scaled_later=True) as writer:
+        writer.add(0, 0, 0, VOLUME[:4] * 0.25, 3 * 56)
+        writer.add(1, 0, 0, VOLUME[1:] * 0.75, 3 * 56)
+        writer.finish()
+    expected = VOLUME * np.array([0.25, 1, 1, 1, 0.75, 0.75])[:, None, None]
+    np.testing.assert_allclose(mrc.read(path)[0], expected, atol=0.05)
+    with writing(tmp_path / "other.mrc", like, "float32") as writer:
+        with pytest.raises(ValueError, match="can be added to"):
+            writer.add(0, 0, 0, VOLUME, VOLUME.size)
+        put_all(writer, VOLUME)
+        writer.finish()
+
+
 @pytest.mark.parametrize("scaled_later", [False, True])
 @pytest.mark.parametrize(("dtype", "off", "mode"), [("float32", 0, 2), ("float16", 0.04, 12), ("int8", 0.5, 0)])
 def test_windows_in_any_order_make_the_volume(

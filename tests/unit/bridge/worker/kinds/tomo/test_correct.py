@@ -16,7 +16,7 @@ from support.tomogram_tables import ORIGIN, write_table, write_tomogram
 
 from cryobridge.bridge.worker.jobs.runner import run_job
 from cryobridge.bridge.worker.tomograms import halves as halves_module
-from cryobridge.core.tomogram import filtered, wedge_weight
+from cryobridge.core.tomogram import blocks, filtered, wedge_weight
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.formats import mrc
 from cryobridge.wrappers.tomograms.table import read_tomogram_table
@@ -144,6 +144,17 @@ def test_parts_of_a_tomogram_fit_together(tmp_path: Path, monkeypatch: pytest.Mo
     assert float(difference.std()) < 0.25 * float(one[inner].std())
     steps = (many[:, :, 1:] - many[:, :, :-1]).abs().mean(dim=(0, 1))
     assert float(steps[19]) < 1.3 * float(steps[8:32].median())
+
+
+def test_blocks_that_fade_into_each_other_sum_to_one() -> None:
+    shape = (30, 50, 40)
+    total = torch.zeros(shape)
+    for block in blocks(shape, (16, 16, 16), (8, 8, 8)):
+        part = halves_module.blended(block, shape, 8)
+        z, y, x = part.start
+        d, h, w = part.weight.shape
+        total[z : z + d, y : y + h, x : x + w] += part.weight
+    torch.testing.assert_close(total, torch.ones(shape), atol=1e-6, rtol=0)
 
 
 def test_a_table_learns_of_the_result_and_the_header_is_kept(tmp_path: Path) -> None:
