@@ -79,7 +79,7 @@ def peer_scored(work, data, peer, python, source, seed):
 
 def ours(work, data, label, options, seed):
     """One arm of ours: a table of one tomogram's halves, and the pipeline's job with the arm's options."""
-    here = work / "runs" / data.name / f"ours {label}"
+    here = work / "runs" / data.name / f"ours_{label}"
     shutil.rmtree(here, ignore_errors=True)
     here.mkdir(parents=True)
     meta = json.loads((data / "meta.json").read_text())
