@@ -128,26 +128,37 @@ def by_seed(rows):
 
 
 def against_best_peer(rows):
-    """Every arm of ours less the best peer's mean, score by score; CPU seconds as a part of that peer's."""
-    lines = _head("set", "method", "best peer", "CPU s of its", "cc", "fsc_meas", "fsc_mw", texts=3)
+    """Every arm of ours against the peers, each score against the peer that is best in it."""
+    compared = ("cc", "fsc_meas", "fsc_mw", "horiz", "iso")
+    lines = ["Ours less the best peer's mean, which peer that is, and our CPU seconds over its:", ""]
+    lines += _head("set", "method", *compared, texts=2)
     for name in dict.fromkeys(row["set"] for row in rows):
-        of_set = [row for row in rows if row["set"] == name and "cpu_s" in row]
-        means = {
-            method: {key: np.mean([row["scores"][key] for row in some]) for key in SHOWN}
-            | {"cpu_s": np.mean([row["cpu_s"] for row in some])}
-            for method in dict.fromkeys(row["method"] for row in of_set)
-            if (some := [row for row in of_set if row["method"] == method])
-        }
+        means = _means([row for row in rows if row["set"] == name and "cpu_s" in row])
         theirs = {method: mean for method, mean in means.items() if method in NAMES}
-        if not theirs:
-            continue
-        best = max(theirs, key=lambda method: theirs[method]["fsc_mw"] if theirs[method]["fill"] > 0.02 else -1)
-        for method, mean in means.items():
-            if method not in NAMES:
-                part = f"1/{means[best]['cpu_s'] / mean['cpu_s']:.1f}"
-                gains = [f"{mean[key] - means[best][key]:+.3f}" for key in ("cc", "fsc_meas", "fsc_mw")]
-                lines.append(_line([name, _named(method), NAMES[best], part, *gains]))
+        for method in (method for method in means if theirs and method not in theirs):
+            cells = [name, _named(method)]
+            for score in compared:
+                best = max(theirs, key=lambda peer, score=score: _counted(theirs[peer], score))
+                gain, part = means[method][score] - theirs[best][score], means[method]["cpu_s"] / theirs[best]["cpu_s"]
+                cells.append(f"{gain:+.3f} {NAMES[best]} ({part:.2f})")
+            lines.append(_line(cells))
     return "\n".join(lines) + "\n"
+
+
+def _means(rows):
+    """Scores and CPU seconds over the seeds, by method."""
+    by_method: dict[str, list[dict]] = {}
+    for row in rows:
+        by_method.setdefault(row["method"], []).append(row["scores"] | {"cpu_s": row["cpu_s"]})
+    return {
+        method: {key: float(np.mean([one[key] for one in some])) for key in some[0]}
+        for method, some in by_method.items()
+    }
+
+
+def _counted(mean, score):
+    """A score as it is compared: agreement in a wedge that is all but empty says nothing."""
+    return -1.0 if score == "fsc_mw" and mean["fill"] < _FILLED else mean[score]
 
 
 def _mean(rows, key, scale):
@@ -166,6 +177,7 @@ def _named(method):
     return NAMES.get(method, method)
 
 
+_FILLED = 0.02
 _CORRECTED = "rlnCorrectedTomoName"
 
 if __name__ == "__main__":
