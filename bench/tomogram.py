@@ -130,8 +130,7 @@ def by_seed(rows):
 def against_best_peer(rows):
     """Every arm of ours against the peers, each score against the peer that is best in it."""
     compared = ("cc", "fsc_meas", "fsc_mw", "horiz", "iso")
-    lines = ["Ours less the best peer's mean, which peer that is, and our CPU seconds over its:", ""]
-    lines += _head("set", "method", *compared, texts=2)
+    lines = []
     for name in dict.fromkeys(row["set"] for row in rows):
         means = _means([row for row in rows if row["set"] == name and "cpu_s" in row])
         theirs = {method: mean for method, mean in means.items() if method in NAMES}
@@ -142,7 +141,10 @@ def against_best_peer(rows):
                 gain, part = means[method][score] - theirs[best][score], means[method]["cpu_s"] / theirs[best]["cpu_s"]
                 cells.append(f"{gain:+.3f} {NAMES[best]} ({part:.2f})")
             lines.append(_line(cells))
-    return "\n".join(lines) + "\n"
+    if not lines:
+        return ""
+    told = "Ours less the best peer's mean, which peer that is, and our CPU seconds over its:"
+    return "\n".join([told, "", *_head("set", "method", *compared, texts=2), *lines]) + "\n"
 
 
 def _means(rows):
