@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..directional import MOST_SIGNAL
 from ..training import generator_at
 from .doubled import random_matrices
 from .shells import Curve, radius, shell_means
@@ -54,7 +55,7 @@ def draw_scene(seed: int, number: int, side: int = 48) -> TomogramScene:
     weight = wedge_weight(wedge, shape)
     signal_power = shell_means(spectrum.abs().square(), shape, weight).values
     noise_power = _noise_power(signal_power, generator)
-    agreement = Curve((signal_power / (signal_power + noise_power)).clamp(0, 0.999))
+    agreement = Curve((signal_power / (signal_power + noise_power)).clamp(0, MOST_SIGNAL))
     amplitude = Curve(noise_power.sqrt()).at(shape)
     halves = torch.stack([_with_noise(spectrum, amplitude, weight, side, generator) for _ in range(2)])
     gain = Curve(2 * agreement.values / (1 + agreement.values)).at(shape)

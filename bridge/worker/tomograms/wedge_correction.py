@@ -135,5 +135,5 @@ def corrected_tomogram(
 @contextmanager
 def answering(learned: Learned, wedge: WedgeOptions, device: torch.device) -> Iterator[Answer]:
     """The network with its averaged weights, in float32."""
-    with torch.no_grad(), learned.named[NAME].averaged(wedge) as network:
+    with learned.named[NAME].averaged(wedge) as network:
         yield runner(network, wedge.model_copy(update={"precision": "float32"}), device)
