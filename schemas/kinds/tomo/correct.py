@@ -24,7 +24,7 @@ from ...wedge import WedgeOptions
 
 Effort = Literal["quick", "standard", "careful"]
 STEPS: dict[str, dict[Effort, int]] = {
-    "cpu": {"quick": 0, "standard": 60, "careful": 400},
+    "cpu": {"quick": 0, "standard": 40, "careful": 400},
     "cuda": {"quick": 0, "standard": 400, "careful": 3000},
 }
 LARGEST_BLOCK = 256
