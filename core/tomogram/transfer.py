@@ -56,7 +56,7 @@ class ContrastTransfer:
         return ctf_curve(self.optics, parts).abs().float()
 
     def flipped(self, volume: Tensor) -> Tensor:
-        """A volume (z, y, x) with the contrast of every frequency the right way round; float32."""
+        """A volume (nz, ny, nx) with the contrast of every frequency the right way round; float32."""
         spectrum = torch.fft.rfftn(volume.float()) * self.signs(volume.shape, volume.device)
         found: Tensor = torch.fft.irfftn(spectrum, s=volume.shape)
         return found

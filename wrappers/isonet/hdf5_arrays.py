@@ -63,7 +63,10 @@ def _arrays(opened: h5py.File) -> dict[str, NDArray[np.float32]]:
     found: dict[str, h5py.Dataset] = {}
     seen = 0
 
-    def look(name: str, item: object) -> None:
+    def look(name: str | bytes, item: object) -> None:
+        if isinstance(name, bytes):
+            # h5py gives names that are no UTF-8 as they are.
+            raise _RefusedPartError("a name in it is no text")
         nonlocal seen
         seen += 1
         if seen > _MOST_OBJECTS:

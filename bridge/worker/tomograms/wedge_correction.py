@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -13,7 +14,9 @@ from cryobridge.core.tomogram import (
     NAME,
     Answer,
     CrossPower,
+    Curve,
     TomogramBlock,
+    VolumeBlock,
     block_of,
     corrected,
     filled_agreement,
@@ -28,7 +31,7 @@ from cryobridge.wrappers.formats.volume_writer import VolumeWriter, stored_type
 
 from ..jobs.context import Context
 from ..loop import Progress
-from .halves import blended, blocks_of, middle_first, opened_halves
+from .halves import HalvesOfTomogram, blended, blocks_of, middle_first, opened_halves
 from .made_notes import MadeTomogram
 from .row_steps import RowSteps
 from .wedge_evidence import Opener, TomogramEvidence
@@ -78,24 +81,17 @@ def corrected_tomogram(
     opened: Opener = opened_halves,
 ) -> RowSteps:
     """Write a corrected tomogram; what is known of it is in the notes."""
-    name, device = f"{one.tomogram.name}_corrected.mrc", context.device
-    amounts = _Amounts()
-    with opened(one.tomogram, one.wedge) as halves, answering(learned, wedge, device) as network:
+    name = f"{one.tomogram.name}_corrected.mrc"
+    with opened(one.tomogram, one.wedge) as halves, answering(learned, wedge, context.device) as network:
         cut, margin = blocks_of(halves, one.evidence.factor)
-        header = halves.header
-        kind = stored_type(header.dtype) if output_type == "input" else output_type
-        judged: list[TomogramBlock] = []
-        for part in middle_first(cut, halves.shape)[:_JUDGED]:
-            even, odd = halves.block(part, device)
-            judged.append(block_of(even, odd, one.wedge, one.evidence, margin, halves.transfer))
         yield Progress("holding sectors out", 0.02)
-        score = held_out_score(network, judged, one.evidence)
-        both = filled_agreement(network, judged) if one.evidence.paired else None
-        noise = noise_filling(network, judged, one.evidence) if one.evidence.paired else None
+        numbers = _judged(one, network, halves, middle_first(cut, halves.shape)[:_JUDGED], margin, context.device)
+        kind = stored_type(halves.header.dtype) if output_type == "input" else output_type
+        amounts = _Amounts()
         with context.folder.writing(name) as descriptor:
-            writer = VolumeWriter(descriptor, header, kind, name, scaled_later=margin > 0)
+            writer = VolumeWriter(descriptor, halves.header, kind, name, scaled_later=margin > 0)
             for number, part in enumerate(cut):
-                even, odd = halves.block(part, device)
+                even, odd = halves.block(part, context.device)
                 block = block_of(even, odd, one.wedge, one.evidence, margin, halves.transfer)
                 found = corrected(network, block, one.evidence)
                 amounts.add(block, found.spectrum)
@@ -107,29 +103,46 @@ def corrected_tomogram(
                     writer.add(*shared.start, (result[shared.inside] * shared.weight).numpy(), shared.stands_for)
                 yield Progress(f"part {number + 1} of {len(cut)}", 0.1 + 0.9 * (number + 1) / len(cut))
             writer.finish()
-    remarks = [f"{one.tomogram.name}: {writer.clipped} voxels are beyond int8 and were set to its ends."]
-    return MadeTomogram(
-        files=[name],
-        values={},
-        paths={CORRECTED: name},
-        numbers={
-            "pixel_size_A": header.voxel_size_A[0],
-            "factor": one.evidence.factor,
-            "paired": one.evidence.paired,
+        numbers |= {
+            "pixel_size_A": halves.header.voxel_size_A[0],
             "parts": len(cut),
-            "sectors_deg": [list(sector) for sector in one.wedge.sectors_deg],
-            "agreement": [round(float(value), 4) for value in one.evidence.agreement.values],
-            "held_out": None if score.score is None else round(score.score, 4),
-            "held_out_amplitude": None if score.power_ratio is None else round(score.power_ratio, 4),
-            "held_out_curve": [round(float(value), 4) for value in score.curve.values],
-            "held_out_agreement": [round(float(value), 4) for value in score.agreement.values],
-            "filled_agreement": None if both is None else [round(float(value), 4) for value in both.values],
-            "noise_filling": None if noise is None else round(noise, 4),
             "filled": amounts.filled(),
             "fill": round(amounts.overall(one.evidence.factor), 4),
-        },
-        remarks=remarks if writer.clipped else [],
-    )
+        }
+    remarks = [f"{one.tomogram.name}: {writer.clipped} voxels are beyond int8 and were set to its ends."]
+    return MadeTomogram([name], {}, {CORRECTED: name}, numbers, remarks if writer.clipped else [])
+
+
+def _judged(
+    one: TomogramEvidence,
+    network: Answer,
+    halves: HalvesOfTomogram,
+    parts: Sequence[VolumeBlock],
+    margin: int,
+    device: torch.device,
+) -> dict[str, Any]:
+    """How well sectors that were held out are filled, and what noise alone would fill in."""
+    evidence = one.evidence
+    blocks = [block_of(*halves.block(part, device), one.wedge, evidence, margin, halves.transfer) for part in parts]
+    score = held_out_score(network, blocks, evidence)
+    both = filled_agreement(network, blocks) if evidence.paired else None
+    noise = noise_filling(network, blocks, evidence) if evidence.paired else None
+    return {
+        "factor": evidence.factor,
+        "paired": evidence.paired,
+        "sectors_deg": [list(sector) for sector in one.wedge.sectors_deg],
+        "agreement": _rounded(evidence.agreement),
+        "held_out": None if score.score is None else round(score.score, 4),
+        "held_out_amplitude": None if score.power_ratio is None else round(score.power_ratio, 4),
+        "held_out_curve": _rounded(score.curve),
+        "held_out_agreement": _rounded(score.agreement),
+        "filled_agreement": None if both is None else _rounded(both),
+        "noise_filling": None if noise is None else round(noise, 4),
+    }
+
+
+def _rounded(curve: Curve) -> list[float]:
+    return [round(float(value), 4) for value in curve.values]
 
 
 @contextmanager

@@ -67,7 +67,7 @@ class TomoExtractJob(Job):
     """Cut subtomograms to train on out of tomograms, at random places inside their masks."""
 
     outputs: ClassVar[tuple[Output, ...]] = (
-        Output("*.star", "star", "subtomograms", "the table of subtomograms, one a row"),
+        Output("*tomo*.star", "star", "subtomograms", "the table of subtomograms, one a row"),
         Output("*.mrc", "map", "subtomogram", "a part of a tomogram, where it lies in it"),
         REPORT,
     )
