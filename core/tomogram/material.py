@@ -17,6 +17,8 @@ from .wedge import Wedge, wedge_weight
 
 _LEAST_POWER = 0.02
 """Of the largest shell mean: keeps the weight of nearly empty shells finite."""
+_ROOM = 4 / 3
+"""There is still something to be filled in beyond."""
 _NOISE_SHELLS = 4
 _END = 1 / 3
 """Where two halves agree less, their mean holds more noise than signal."""
@@ -152,8 +154,8 @@ def signal_share(volumes: Sequence[Tensor], wedge: Wedge) -> Curve:
 
 
 def reduction(agreement: Curve, most: int = 4) -> int:
-    """The largest whole factor that keeps every shell in which the halves agree."""
-    end = agreement.last_above(_END)
+    """The largest whole factor that keeps every shell in which the halves agree, and a third more beyond."""
+    end = _ROOM * agreement.last_above(_END)
     return max(1, min(most, math.floor(0.5 / max(end, 0.5 / most) + 1e-6)))
 
 
