@@ -11,10 +11,12 @@ import torch
 from support.tomogram_tables import write_table
 
 from cryobridge.bridge.worker.kinds.tomo.deconv import steps_of
-from cryobridge.core.tomogram import DeconvolutionFilter, coarse_grid
+from cryobridge.bridge.worker.tomograms.halves import blocks_of, opened_halves
+from cryobridge.core.tomogram import DeconvolutionFilter, VolumeBlock, Wedge, coarse_grid
 from cryobridge.schemas.describe import describe_kind
 from cryobridge.schemas.job import JOB_MODELS, parse_job
 from cryobridge.schemas.kinds import load_kind
+from cryobridge.schemas.kinds.tomo.correct import LARGEST_BLOCK as CORRECTED_AT_ONCE
 from cryobridge.schemas.kinds.tomo.deconv import LARGEST_BLOCK, DeconvOptions
 from cryobridge.wrappers.tomograms.table import read_tomogram_table
 from cryobridge.wrappers.tomograms.volumes import TomogramVolume, volume_paths
@@ -23,7 +25,7 @@ SHAPE = (1200, 4096, 4096)
 MOST_BYTES = 8e9
 
 
-@pytest.mark.parametrize("kind", ["tomo.deconv", "tomo.make_mask", "tomo.extract", "tomo.resize"])
+@pytest.mark.parametrize("kind", ["tomo.deconv", "tomo.make_mask", "tomo.extract", "tomo.resize", "tomo.correct"])
 def test_a_job_plans_less_than_8_GB(kind: str) -> None:
     load_kind(kind)
     job = parse_job(describe_kind(JOB_MODELS[kind]).example(), "example")
@@ -57,3 +59,10 @@ def test_its_windows_are_read_out_of_a_file_larger_than_memory(tmp_path: Path) -
         assert volume.pixel_size_A == 10.0
         assert volume.mirrored(((-5, 20), (4090, 4100), (0, 50))).shape == (25, 10, 50)
         assert volume.sections_at_a_time() * SHAPE[1] * SHAPE[2] * 4 < 1e8
+    with opened_halves(row, Wedge.of_range()) as halves:
+        cut, margin = blocks_of(halves, 2)
+        assert sum(math.prod(stop - start for start, stop in one.kept) for one in cut) == math.prod(SHAPE)
+        assert max(math.prod(stop - start for start, stop in one.read) for one in cut) <= CORRECTED_AT_ONCE**3
+        even, odd = halves.block(VolumeBlock(cut[0].kept, ((-32, 0), (4080, 4112), (0, 16))), torch.device("cpu"))
+        assert even.shape == odd.shape == (32, 32, 16)
+        assert margin == 32
