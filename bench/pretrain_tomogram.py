@@ -1,7 +1,7 @@
 """Make the network that comes with `tomo.correct`: trained on random scenes, from nothing.
 
-    python bench/pretrain_tomogram.py pretrained_wedge.safetensors                 on a CPU: hours, see the docs
-    python bench/pretrain_tomogram.py FILE --steps 900 --batch 2 --cube 40         a lesser one in minutes
+    python bench/pretrain_tomogram.py pretrained_wedge.safetensors                 on a CPU, where it was not run
+    python bench/pretrain_tomogram.py FILE --steps 900 --batch 2 --cube 40         a short one
     python bench/pretrain_tomogram.py FILE --device cuda --workers 14              a GPU, scenes by 14 processes
 
 Every scene follows from a seed and its number, whatever draws it: the same numbers of steps and cubes learn from the
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -76,7 +75,7 @@ def main() -> None:
     if given.workers:
         loader = DataLoader(Steps(practice, given.steps), batch_size=None, num_workers=given.workers, prefetch_factor=8)
         drawn = iter(loader)
-        task = ScenesTask(learned, options, lambda _: _next(drawn))
+        task = ScenesTask(learned, options, lambda _: next(drawn))
     else:
         task = ScenesTask(learned, options, practice)
     record, began, cpu = TrainingRecord(), time.monotonic(), time.process_time()
@@ -91,10 +90,6 @@ def main() -> None:
         if given.seconds is not None and took > given.seconds:
             break
     given.output.write_bytes(network_bytes(weights_of(learned), half_precision=True))
-
-
-def _next(drawn: Iterator[Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
-    return next(drawn)
 
 
 if __name__ == "__main__":

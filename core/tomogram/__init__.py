@@ -28,7 +28,7 @@ from .material import (
     signal_share,
 )
 from .network import DIVISOR, TwoHeadUNet
-from .orientations import Orientation, all_orientations, distinct, keeping, moving
+from .orientations import Orientation, all_orientations, by_place, keeping, moving
 from .positions import AXES, NoPosition, Positions, allowed_centres, drawn_positions
 from .prediction import Answer, WedgeCorrection, answers, corrected, rejoined, residual_share, wiener
 from .pretraining import ScenePractice, ScenesTask
@@ -89,6 +89,7 @@ __all__ = [
     "block_count",
     "block_of",
     "blocks",
+    "by_place",
     "coarse_grid",
     "coarsened",
     "corrected",
@@ -98,7 +99,6 @@ __all__ = [
     "deconvolution_weight",
     "deconvolved",
     "deviation_scale",
-    "distinct",
     "draw_scene",
     "drawn_positions",
     "edge_ramp",

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .material import TomogramBlock
-from .orientations import Orientation, keeping, moving
+from .orientations import Orientation, by_place
 from .wedge import wedge_weight
 
 
@@ -58,7 +58,7 @@ class DoubledViews:
         self._side = side
         self._own = wedge_weight(block.wedge, (side,) * 3, device=block.seen.device)
         self._emphasis = block.emphasis.at((side,) * 3, block.seen.device)
-        self._classes = _classes(block)
+        self._groups = by_place(block.wedge)
 
     def of_cube(self, filled: Tensor) -> list[View]:
         """One view for each place to which a rotation of the cube moves the wedge.
@@ -68,7 +68,7 @@ class DoubledViews:
         filled
             Half spectra of both halves with what the network fills in, (2, z, y, x // 2 + 1).
         """
-        return [self._view(filled, group[0].matrix, group) for group in self._classes]
+        return [self._view(filled, group[0].matrix, group) for group in self._groups]
 
     def free(self, filled: Tensor, matrices: Tensor) -> list[View]:
         """One view for each of some rotation matrices (count, 3, 3)."""
@@ -113,18 +113,3 @@ def random_matrices(count: int, generator: torch.Generator) -> Tensor:
         (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
     )
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=1)
-
-
-def _classes(block: TomogramBlock) -> list[tuple[Orientation, ...]]:
-    """Rotations that move the wedge, those to one place together."""
-    matrices = [one.matrix for one in keeping(block.wedge)]
-    found: list[list[Orientation]] = []
-    for one in moving(block.wedge):
-        for group in found:
-            # R and R' empty a block alike where R' R^-1 keeps the wedge.
-            if any(torch.equal(one.matrix @ group[0].matrix.T, matrix) for matrix in matrices):
-                group.append(one)
-                break
-        else:
-            found.append([one])
-    return [tuple(group) for group in found]

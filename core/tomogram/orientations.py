@@ -7,11 +7,11 @@ any interpolation. Matrices are in (z, y, x).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import permutations, product
 
 import torch
 from torch import Tensor
 
+from ..volume import CUBE_TURNS
 from .wedge import Wedge, wedge_weight
 
 _SIDE = 16
@@ -50,11 +50,11 @@ class Orientation:
 
 def all_orientations() -> tuple[Orientation, ...]:
     """All 24, the identity first."""
-    every = (
-        Orientation((a, b, c), (s, t, u))
-        for (a, b, c), (s, t, u) in product(permutations(range(3)), product((1, -1), repeat=3))
-    )
-    return tuple(one for one in every if torch.linalg.det(one.matrix) > 0)
+    found = []
+    for axes, mirrored in CUBE_TURNS:
+        z, y, x = (-1 if axis in mirrored else 1 for axis in range(3))
+        found.append(Orientation(axes, (z, y, x)))
+    return tuple(found)
 
 
 def keeping(wedge: Wedge) -> tuple[Orientation, ...]:
@@ -69,12 +69,21 @@ def moving(wedge: Wedge) -> tuple[Orientation, ...]:
     return tuple(one for one in all_orientations() if one not in kept)
 
 
-def distinct(wedge: Wedge) -> tuple[Orientation, ...]:
-    """One for each other place of the measured region: 5 of a symmetric wedge, 11 of another."""
-    found: dict[bytes, Orientation] = {}
+def by_place(wedge: Wedge) -> tuple[tuple[Orientation, ...], ...]:
+    """Those that move it, in groups that ask for the same emptying: 5 groups of a symmetric wedge, 11 of another.
+
+    R and R' empty a volume alike where R' R^-1 keeps the wedge.
+    """
+    matrices = [one.matrix for one in keeping(wedge)]
+    found: list[list[Orientation]] = []
     for one in moving(wedge):
-        found.setdefault(_pattern(wedge, one).numpy().tobytes(), one)
-    return tuple(found.values())
+        for group in found:
+            if any(torch.equal(one.matrix @ group[0].matrix.T, matrix) for matrix in matrices):
+                group.append(one)
+                break
+        else:
+            found.append([one])
+    return tuple(tuple(group) for group in found)
 
 
 def _pattern(wedge: Wedge, orientation: Orientation | None) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cryobridge.core.tomogram import Wedge, all_orientations, distinct, filtered, keeping, moving, wedge_weight
+from cryobridge.core.tomogram import Wedge, all_orientations, by_place, filtered, keeping, moving, wedge_weight
 
 
 def full(weight: torch.Tensor, n: int) -> np.ndarray:
@@ -89,7 +89,7 @@ def test_as_many_rotations_keep_a_wedge_as_geometry_says(limits: tuple[float, fl
     assert len(set(all_orientations())) == 24
     assert len(keeping(wedge)) == kept
     assert len(set(moving(wedge))) == 24 - kept
-    assert len(distinct(wedge)) == places
+    assert len(by_place(wedge)) == places
 
 
 def test_a_turned_volume_has_no_energy_outside_its_turned_wedge() -> None:

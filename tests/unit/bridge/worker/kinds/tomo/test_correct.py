@@ -12,7 +12,7 @@ import pytest
 import torch
 from support.halved_tomogram import CONTRAST, LEVEL, halves, likeness_in_wedge, truth, write_halves
 from support.map_jobs import run_map_job
-from support.tomogram_tables import ORIGIN, write_table, write_tomogram
+from support.tomogram_tables import write_table, write_tomogram
 
 from cryobridge.bridge.worker.jobs.runner import run_job
 from cryobridge.bridge.worker.tomograms import halves as halves_module
@@ -113,12 +113,11 @@ def test_a_job_that_was_cut_off_ends_as_one_that_was_not(folder: Path, tmp_path:
 
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     list(steps(whole))
-    with pytest.MonkeyPatch.context():
-        going = steps(cut)
-        for step in going:
-            if step is not None and "67/70" in step.text:
-                break
-        going.close()  # type: ignore[attr-defined]
+    going = steps(cut)
+    for step in going:
+        if step is not None and "67/70" in step.text:
+            break
+    going.close()  # type: ignore[attr-defined]
     assert not (cut / "result.json").exists()
     said = [step.text for step in steps(cut) if step is not None]
     assert any("66/70" in text for text in said)
@@ -184,7 +183,6 @@ def test_a_table_learns_of_the_result_and_the_header_is_kept(tmp_path: Path) -> 
     header = mrc.read_header(tmp_path / "out" / "t1e_corrected.mrc")
     before = mrc.read_header(tmp_path / "t1e.mrc")
     assert (header.position, header.voxel_size_A) == (before.position, before.voxel_size_A)
-    assert ORIGIN[0] == pytest.approx(11.0)
 
 
 @pytest.mark.parametrize(
