@@ -33,7 +33,7 @@ How = Literal["untouched", "practised", "alone", "anew"]
 only; anew: from a network that knew nothing."""
 _PREFERENCE: tuple[How, ...] = ("practised", "alone", "anew", "untouched")
 _TIE = 0.01
-"""Of the held-out score: seeds differ by as much."""
+"""Of the held-out score: trials that are nearer to each other are not told apart."""
 _JUDGED_BY = 3
 _PRACTICE_SEED = 1000
 
@@ -69,8 +69,8 @@ class WedgeTrials:
         Of the first block's tomogram.
     start
         The network to begin with; None for one that knows nothing.
-    options, careful
-        How it learns, and whether it is also tried without simulated samples beside.
+    options
+        How it learns.
     checkpoints, every_s
         Where trainings are kept, and how many seconds there are between two looks whether to.
     hows
