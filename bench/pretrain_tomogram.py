@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -24,8 +25,8 @@ from cryobridge.bridge.worker.tomograms.wedge_network import (
     read_wedge_network,
     weights_of,
 )
-from cryobridge.core.tomogram import ScenePractice, ScenesTask
-from cryobridge.core.training import Trainer, TrainingRecord
+from cryobridge.core.tomogram import NAME, ScenePractice, ScenesTask
+from cryobridge.core.training import Batch, Network, Trainer, TrainingRecord
 from cryobridge.schemas.wedge import WedgeOptions
 
 
@@ -44,17 +45,41 @@ class Steps(Dataset[dict[str, Tensor]]):
         return dict(self._practice(step))
 
 
+class InBfloat16(ScenesTask):
+    """The same, with the network's arithmetic in bfloat16 on a CPU too."""
+
+    def losses(self, name: str, network: Network, batch: Batch) -> Mapping[str, Tensor]:
+        """As `ScenesTask.losses`."""
+        module = self.modules[name]
+
+        def run(*inputs: Tensor) -> Tensor:
+            with torch.autocast(inputs[0].device.type, torch.bfloat16):
+                answers: Tensor = module(*inputs)
+            return answers.float()
+
+        return super().losses(name, run, batch)
+
+
+def without_nan(optimiser: torch.optim.Optimizer, *_: object) -> None:
+    """Leave a step out: oneDNN's bfloat16 convolutions in 3D now and then return NaN from finite input."""
+    found = [value for group in optimiser.param_groups for value in group["params"]]
+    if not all(bool(torch.isfinite(one.grad).all()) for one in found if one.grad is not None):
+        for one in found:
+            one.grad = torch.zeros_like(one)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--cube", type=int, default=48)
-    parser.add_argument("--width", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=5000)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--cube", type=int, default=40)
+    parser.add_argument("--width", type=int, default=12)
     parser.add_argument("--first", type=Path, help="go on from what an earlier run has left")
     parser.add_argument("--ema", type=float, default=0.998)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bfloat16", action="store_true", help="for processors that multiply such matrices (AMX)")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--seconds", type=float, help="leave off after so long, and write what there is")
     given = parser.parse_args()
@@ -66,18 +91,23 @@ def main() -> None:
         learning_rate=given.rate,
         ema=given.ema,
         weight_decay=1e-4,
+        measured_weight=10.0,
+        precision="bfloat16" if given.bfloat16 else "float32",
     )
     device = torch.device(given.device)
     learned = new_learned(options, device)
     if given.first is not None:
         learned = read_wedge_network(given.first).learned(options, device)
+    if given.bfloat16:
+        learned.named[NAME].optimiser.register_step_pre_hook(without_nan)
+    kind = InBfloat16 if given.bfloat16 else ScenesTask
     practice = ScenePractice(1, options.batch, options.cube_size)
     if given.workers:
         loader = DataLoader(Steps(practice, given.steps), batch_size=None, num_workers=given.workers, prefetch_factor=8)
         drawn = iter(loader)
-        task = ScenesTask(learned, options, lambda _: next(drawn))
+        task = kind(learned, options, lambda _: next(drawn))
     else:
-        task = ScenesTask(learned, options, practice)
+        task = kind(learned, options, practice)
     record, began, cpu = TrainingRecord(), time.monotonic(), time.process_time()
     for report in Trainer(task, learned, options, steps=options.steps, seed=0, record=record).run():
         took = time.monotonic() - began

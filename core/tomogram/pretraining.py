@@ -10,15 +10,18 @@ from torch import Tensor, nn
 from cryobridge.schemas.wedge import WedgeOptions
 
 from ..training import Batch, Learned, Network, generator_at
-from .material import emphasis_of, joined_gain
+from .material import joined_gain
 from .orientations import keeping
 from .scene import TomogramScene, draw_scene
-from .shells import shares, shell_means
+from .shells import Curve, shares, shell_means
 from .task import edge_ramp, wedge_losses
 from .wedge import wedge_weight
 
 _CROPS = 3
 _SCENE_ROOM = 8
+_LEAST_AGREEMENT = 0.02
+_FEW = 3.0
+"""Shells below have so few values that each of these would count for more than its noise allows."""
 
 
 class ScenePractice:
@@ -48,20 +51,13 @@ class ScenePractice:
 
     def _of(self, scene: TomogramScene, generator: torch.Generator) -> dict[str, Tensor]:
         side, shape = self._side, scene.truth.shape
-        weight = wedge_weight(scene.wedge, shape)
         # A network is shown single halves while it learns from a tomogram, and their mean in the end.
         if float(torch.rand((), generator=generator)) < 0.5:
             data, gain = scene.halves[0], scene.agreement
         else:
             data, gain = scene.halves.mean(0), joined_gain(scene.agreement)
         seen = torch.fft.irfftn(torch.fft.rfftn(data) * gain.at(shape), s=shape)
-        power = shell_means(torch.fft.rfftn(scene.halves[0]).abs().square(), shape, weight)
-        emphasis = emphasis_of(scene.agreement.values, power.values).at((side,) * 3)
-        # Scenes of all contrasts count alike: with no answer at all the loss is about 1.
-        emphasis_of_scene = emphasis_of(scene.agreement.values, power.values).at(shape)
-        truth = torch.fft.rfftn(scene.truth, norm="ortho").abs().square()
-        whole = (truth * emphasis_of_scene * shares(shape)).sum() / truth.numel()
-        emphasis = emphasis / whole.clamp(min=1e-6)
+        emphasis = emphasis_of_truth(scene).at((side,) * 3)
         own = wedge_weight(scene.wedge, (side,) * 3)
         z, y, x = (int(torch.randint(n - side + 1, (), generator=generator)) for n in shape)
         box = (slice(z, z + side), slice(y, y + side), slice(x, x + side))
@@ -73,6 +69,22 @@ class ScenePractice:
             "kept": emphasis * own,
             "hidden": emphasis * (1 - own),
         }
+
+
+def emphasis_of_truth(scene: TomogramScene) -> Curve:
+    """How much each shell counts in a loss: all shells alike, but for the root of how far the halves agree in them.
+
+    An answer is as good as its correlation with the truth in every shell: so what is wrong counts by how much there is
+    of the truth, and a shell of few values as much as one of many. With no answer at all the loss is about 1.
+    """
+    shape = scene.truth.shape
+    truth = torch.fft.rfftn(scene.truth, norm="ortho").abs().square()
+    power, agreement = shell_means(truth, shape).values, scene.agreement.values
+    values = (torch.arange(len(power)) + 0.5).clamp(min=_FEW).square()
+    counted = agreement.sqrt() / (power.clamp(min=1e-30) * values)
+    emphasis = Curve(torch.where(agreement > _LEAST_AGREEMENT, counted, 0.0))
+    whole = (truth * emphasis.at(shape) * shares(shape)).sum() / truth.numel()
+    return Curve(emphasis.values / whole.clamp(min=1e-30))
 
 
 class ScenesTask:

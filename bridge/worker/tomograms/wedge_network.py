@@ -49,7 +49,9 @@ def new_learned(options: WedgeOptions, device: torch.device) -> Learned:
     """A training that begins with a network that knows nothing."""
     with initialised_from(options.seed):
         network = new_network(options)
-    return Learned({NAME: network.to(device)}, options, device)
+    # The type stubs know no Module.to with a memory format alone.
+    network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return Learned({NAME: network}, options, device)
 
 
 def weights_of(learned: Learned) -> dict[str, Tensor]:
