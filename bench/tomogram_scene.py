@@ -3,9 +3,10 @@
     python bench/tomogram_scene.py FOLDER --set tiny --seed 1
 
 A scene is two membranes, one lying in the xy plane and one standing, vesicles, filaments and three kinds of globular
-protein, dark in a slab of ice. Volumes are (z, y, x), the beam is z and the tilt axis y; a tilt angle t measures the
-plane of Fourier space with the y axis and (x, z) = (cos t, sin t). The noise is white inside what is measured, and
-everything is periodic in the box. With the same seed the sheets of the controls differ and nothing else.
+protein (in some sets bundles of rods, or beads of gold as well), dark in a slab of ice. Volumes are (z, y, x), the
+beam is z and the tilt axis y; a tilt angle t measures the plane of Fourier space with the y axis and (x, z) =
+(cos t, sin t). The noise is white inside what is measured, and everything is periodic in the box. With the same seed
+the sheets of the controls differ and nothing else.
 """
 
 import argparse
@@ -48,6 +49,8 @@ class Scene:
     leaflet_distance: float = 1.6
     leaflet_width: float = 0.9
     protein_size: float = 1.0
+    beads: int = 0
+    bundles: int = 0
 
 
 TINY = Scene()
@@ -57,6 +60,8 @@ SETS = {
     "clean": replace(TINY, snr=None),
     "asymmetric": replace(TINY, tilt_min_deg=-40.0),
     "shifted": replace(TINY, proteins=16, snr=0.2, leaflet_distance=2.6, leaflet_width=1.3, protein_size=1.5),
+    "beads": replace(TINY, beads=8),
+    "bundles": replace(TINY, proteins=0, bundles=22, snr=0.3),
     "moved": replace(TINY, sheet=Sheet(centre=(0.66, 0.68, 0.30))),
     "smaller": replace(TINY, sheet=Sheet(radius=0.13)),
     "waved": replace(TINY, sheet=Sheet(wave=5.0)),
@@ -106,6 +111,8 @@ def specimen(scene, rng):
     _vesicles(scene, rng, density, labels, max(2, int(count / 350000)))
     _filaments(scene, rng, density, labels, max(2, int(count / 500000)))
     placed = _proteins(scene, rng, density, labels)
+    _bundles(scene, rng, density, labels)
+    _beads(scene, rng, density, labels)
     below_nyquist = 1 / (1 + np.exp((radius(scene.shape, full=False) - 0.40) / 0.02))
     truth = -filtered(density, below_nyquist)
     return truth - truth.mean(), labels, placed
@@ -259,6 +266,33 @@ def _protein(density, labels, centre, balls, size):
     density[part] = np.maximum(density[part], added * 1.1)
     inside = labels[part]
     inside[(added > _LABELLED_ABOVE) & (inside == 0)] = PROTEIN
+
+
+def _bundles(scene, rng, density, labels):
+    """Round bundles of parallel rods, eight voxels apart, in any direction: what nobody's cells are full of."""
+    (low, high), (_, ny, nx) = _ice(scene), scene.shape
+    z, y, x = _grid(scene.shape)
+    for _ in range(scene.bundles):
+        centre = (rng.uniform(low + 6, high - 6), rng.uniform(0, ny), rng.uniform(0, nx))
+        rotation, size = _random_rotation(rng), rng.uniform(9, 16)
+        offset = [
+            z - centre[0],
+            *((axis - c + n / 2) % n - n / 2 for axis, c, n in zip((y, x), centre[1:], (ny, nx), strict=True)),
+        ]
+        u, v, w = (sum(part * axis for part, axis in zip(row, offset, strict=True)) for row in rotation)
+        rods = np.exp(2 * (np.cos(2 * np.pi * u / 8) + np.cos(2 * np.pi * v / 8) - 2))
+        inside = 0.5 - 0.5 * np.tanh(0.75 * (np.sqrt(u**2 + v**2 + w**2) - size))
+        _stamp(density, labels, (1.1 * rods * inside).astype(np.float32), PROTEIN)
+
+
+def _beads(scene, rng, density, labels):
+    """Balls of gold, six times as dense as anything else."""
+    (low, high), (_, ny, nx) = _ice(scene), scene.shape
+    z, y, x = _grid(scene.shape)
+    for _ in range(scene.beads):
+        cz, cy, cx = rng.uniform(low + 6, high - 6), rng.uniform(8, ny - 8), rng.uniform(8, nx - 8)
+        distance = np.sqrt((z - cz) ** 2 + (y - cy) ** 2 + (x - cx) ** 2)
+        _stamp(density, labels, (3 - 3 * np.tanh(distance - 4.0)).astype(np.float32), PROTEIN)
 
 
 def _random_rotation(rng):
