@@ -31,7 +31,7 @@ from .network import DIVISOR, TwoHeadUNet
 from .orientations import Orientation, all_orientations, by_place, keeping, moving
 from .positions import AXES, NoPosition, Positions, allowed_centres, drawn_positions
 from .prediction import Answer, WedgeCorrection, answers, corrected, rejoined, residual_share, wiener
-from .pretraining import ScenePractice, ScenesTask
+from .pretraining import PLAINLY, ScenePractice, ScenesTask
 from .resampling import AxisPlan, axis_plan, resampled, resampled_along, resampled_by_plan
 from .scale import GreyScale, deviation_scale, normalised, percentile_scale
 from .scene import TomogramScene, draw_scene
@@ -47,6 +47,7 @@ __all__ = [
     "COUNT",
     "DIVISOR",
     "NAME",
+    "PLAINLY",
     "SECTOR_DEG",
     "WIDTH",
     "Answer",

@@ -14,7 +14,7 @@ from .material import joined_gain
 from .orientations import keeping
 from .scene import TomogramScene, draw_scene
 from .shells import Curve, shares, shell_means
-from .task import edge_ramp, wedge_losses
+from .task import SimulatedAt, edge_ramp, wedge_losses
 from .wedge import wedge_weight
 
 _CROPS = 3
@@ -22,6 +22,10 @@ _SCENE_ROOM = 8
 _LEAST_AGREEMENT = 0.02
 _FEW = 3.0
 """Shells below have so few values that each of these would count for more than its noise allows."""
+
+
+PLAINLY = 0.75
+"""As the network that comes with the program learned in the end, and as one practises beside a tomogram."""
 
 
 class ScenePractice:
@@ -35,12 +39,17 @@ class ScenePractice:
         Cubes a step, each of a scene of its own.
     side
         Of the cubes; scenes are a little larger.
+    plainly
+        Which part of what is wrong in the missing wedge counts as it is, the rest by shells as `emphasis_of_truth`
+        says. By shells alone fine things are learned first; what a wide flat membrane lacks lies in a few values that
+        are large, and is learned when these count.
     """
 
-    def __init__(self, seed: int, count: int, side: int) -> None:
+    def __init__(self, seed: int, count: int, side: int, plainly: float = PLAINLY) -> None:
         self._seed = seed
         self._count = count
         self._side = side
+        self._plainly = plainly
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """What `WedgeTask.batch` gives, of simulated data whose truth is asked for."""
@@ -58,6 +67,7 @@ class ScenePractice:
             data, gain = scene.halves.mean(0), joined_gain(scene.agreement)
         seen = torch.fft.irfftn(torch.fft.rfftn(data) * gain.at(shape), s=shape)
         emphasis = emphasis_of_truth(scene).at((side,) * 3)
+        plain = 1 / scene.truth.square().sum().clamp(min=1e-30) * scene.truth.numel()
         own = wedge_weight(scene.wedge, (side,) * 3)
         z, y, x = (int(torch.randint(n - side + 1, (), generator=generator)) for n in shape)
         box = (slice(z, z + side), slice(y, y + side), slice(x, x + side))
@@ -67,7 +77,7 @@ class ScenePractice:
             "seen": turn.apply(seen[box]).contiguous(),
             "target": turn.apply(scene.truth[box]).contiguous(),
             "kept": emphasis * own,
-            "hidden": emphasis * (1 - own),
+            "hidden": (self._plainly * plain + (1 - self._plainly) * emphasis) * (1 - own),
         }
 
 
@@ -75,7 +85,8 @@ def emphasis_of_truth(scene: TomogramScene) -> Curve:
     """How much each shell counts in a loss: all shells alike, but for the root of how far the halves agree in them.
 
     An answer is as good as its correlation with the truth in every shell: so what is wrong counts by how much there is
-    of the truth, and a shell of few values as much as one of many. With no answer at all the loss is about 1.
+    of the truth, and a shell of few values as much as one of many. With no answer at all the loss is a little
+    above one half.
     """
     shape = scene.truth.shape
     truth = torch.fft.rfftn(scene.truth, norm="ortho").abs().square()
@@ -92,7 +103,7 @@ class ScenesTask:
 
     fixed_shapes = False
 
-    def __init__(self, learned: Learned, options: WedgeOptions, practice: ScenePractice) -> None:
+    def __init__(self, learned: Learned, options: WedgeOptions, practice: SimulatedAt) -> None:
         self._learned = learned
         self._options = options
         self._practice = practice

@@ -27,6 +27,10 @@ STEPS: dict[str, dict[Effort, int]] = {
     "cpu": {"quick": 0, "standard": 40, "careful": 400},
     "cuda": {"quick": 0, "standard": 400, "careful": 3000},
 }
+PRETRAINED_WIDTH = 12
+"""Channels of the first level of the network that comes with the program."""
+_MEASURED_WEIGHT = 10.0
+"""Of a network that has learned before: chosen by its scores in bench/tomogram.py, where 1 lost what was measured."""
 LARGEST_BLOCK = 256
 """Side of what is transformed at once of a tomogram that is not taken whole, with its margin."""
 _ARRAYS = 34
@@ -137,7 +141,13 @@ class CorrectTomogramOptions(Options):
         longer = 4 if base_width is None and self.steps is None else 1
         precision = "bfloat16" if device == "cuda" else "float32"
         return WedgeOptions(
-            **chosen, base_width=width, learning_rate=rate, steps=steps * longer, precision=precision, weight_decay=1e-4
+            **chosen,
+            base_width=width,
+            learning_rate=rate,
+            steps=steps * longer,
+            precision=precision,
+            weight_decay=1e-4,
+            measured_weight=1.0 if base_width is None else _MEASURED_WEIGHT,
         )
 
 
@@ -159,7 +169,7 @@ class TomoCorrectJob(Job):
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
         """Blocks with their views, a training step, and a block at the tomogram's own voxels."""
-        wedge = self.options.wedge_options(device.split(":")[0], 8)
+        wedge = self.options.wedge_options(device.split(":")[0], PRETRAINED_WIDTH)
         learned = training(wedge.batch, wedge.cube_size, wedge.base_width)
         return MemoryEstimate(
             REPORT_BYTES + block_bytes(8, box, LARGEST_BLOCK), learned + block_bytes(_ARRAYS, box, 192)
