@@ -65,6 +65,12 @@ class TomoPredictOptions(Options):
         description="bring the 4th percentile to 0 and the 96th to 1; if not, the mean to 0 and the deviation to 1; as "
         "in the network's training where that is known and nothing is given here",
     )
+    is_ctf_flipped: bool | None = Field(
+        None,
+        validation_alias=AliasChoices("is_ctf_flipped", "isCTFflipped", "phaseflipped"),
+        description="the phases of the tilts were flipped before they were put together; as in the network's training "
+        "if empty",
+    )
     output_scale: Literal["input", "normalized"] = Field(
         "input",
         description="input: grey values of the tomogram itself; normalized: as IsoNet writes them, about 0 to -1",

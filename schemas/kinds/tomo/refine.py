@@ -49,6 +49,10 @@ ON_THE_FLY = (
     "random_rot_weight",
     "ctf_mode",
     "is_ctf_flipped",
+    "snrfalloff",
+    "deconvstrength",
+    "highpassnyquist",
+    "bfactor",
     "clip_first_peak_mode",
     "use_deconv_tomo",
     "within_mask",
@@ -214,11 +218,12 @@ class TomoRefineOptions(Options):
     random_rot_weight: float = Field(
         0.2, ge=0, le=1, description="share of cubes turned by any angle; the others by rotations of the cube"
     )
-    ctf_mode: Annotated[Literal["none", "phase_only", "network"], BeforeValidator(_ctf_mode)] = Field(
+    ctf_mode: Annotated[Literal["none", "phase_only", "wiener", "network"], BeforeValidator(_ctf_mode)] = Field(
         "none",
         validation_alias=AliasChoices("ctf_mode", "CTF_mode"),
         description="phase_only: the phases of tomograms are flipped, by the defocus of the table; network: and the "
-        "network learns to answer as if no CTF had weakened them; none: the CTF is left as it is",
+        "network learns to answer as if no CTF had weakened them; wiener: tomograms are read deconvolved, as by tomo "
+        "deconv, here and in tomo predict; none: the CTF is left as it is",
     )
     is_ctf_flipped: bool = Field(
         False,
@@ -230,6 +235,22 @@ class TomoRefineOptions(Options):
         ge=0,
         le=1,
         description="of ctf_mode network: 1 for taking the CTF below its first peak as that is; 0 for the CTF itself",
+    )
+    snrfalloff: float = Field(
+        0.0, ge=0, le=100, description="of ctf_mode wiener: how fast the SNR falls with frequency; 0 for not at all"
+    )
+    deconvstrength: float = Field(1.0, ge=-10, le=10, description="of ctf_mode wiener: how strong, in decades of SNR")
+    highpassnyquist: float = Field(
+        0.02, gt=0, le=1, description="of ctf_mode wiener: frequencies below this part of Nyquist are taken away"
+    )
+    bfactor: float = Field(
+        0.0,
+        ge=0,
+        le=1000,
+        validation_alias=AliasChoices("bfactor", "bfactor_A2"),
+        description="B, in A^2, of a sharpening: the network learns from, and tomo predict writes, tomograms whose "
+        "amplitudes are multiplied by exp(B f^2 / 4), once, up to the frequency f from which on halves agree by less "
+        "than a third; beyond it noise is left as it is. 200 to 300 for isolated particles, 0 for cells",
     )
     use_deconv_tomo: bool = Field(True, description="isonet2 learns from the deconvolved tomogram where there is one")
     within_mask: bool = Field(True, description="learn where a row's mask is, if it has one")
