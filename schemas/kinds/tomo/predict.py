@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
@@ -13,10 +13,13 @@ from ...outputs import REPORT, Output
 from ...paths import Holds, InputFile, OutputFolder
 from ...tomogram_tables import (
     TABLE,
+    InputColumn,
     StoredType,
     TomogramIndices,
     TomogramTableInputs,
     block_bytes,
+    input_column_field,
+    read_by_column,
     stored_type_field,
     tomo_idx_field,
     update_star_field,
@@ -81,7 +84,15 @@ class TomoPredictOptions(Options):
     )
     tomo_idx: TomogramIndices | None = tomo_idx_field()
     update_star: bool = update_star_field()
+    input_column: InputColumn | None = input_column_field()
     log_level: str | None = without_effect_field()
+    padding_factor: float | None = without_effect_field()
+    apply_mw_x1: bool | None = without_effect_field()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _column(cls, options: Any) -> Any:
+        return read_by_column(options)
 
     @model_validator(mode="after")
     def _room(self) -> Self:

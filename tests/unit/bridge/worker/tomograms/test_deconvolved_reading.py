@@ -112,5 +112,4 @@ def test_a_bfactor_is_in_voxels_of_the_row_and_needs_their_size(tmp_path: Path) 
     with mrcfile.open(tmp_path / "a.mrc", "r+") as file:
         file.header.cella = (0, 0, 0)
     with pytest.raises(InputInvalid, match="row 1: neither table nor header tells the voxel size, which 'bfactor'"):
-        with reading.opened(tomogram, Wedge.of_range()):
-            pass
+        reading.opened(tomogram, Wedge.of_range()).__enter__()
