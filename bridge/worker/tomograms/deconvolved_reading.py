@@ -20,7 +20,7 @@ from cryobridge.wrappers.tomograms.volumes import Spans, TomogramVolume
 
 _WHOLE_SIDE = 192
 """A tomogram of no longer side is filtered as a whole, once."""
-_MARGIN = 32
+_MARGIN = 48
 """Voxels beyond a block; what reaches farther is done on a coarse grid of the whole."""
 
 
