@@ -20,7 +20,7 @@ from cryobridge.wrappers.tomograms.tilt_angles import TiltAngles, implausible_de
 from cryobridge.wrappers.tomograms.tilt_files import TILT_ENDINGS
 
 from ..jobs.context import Context
-from ..loop import Progress, scaled
+from ..loop import Progress
 from .half_averages import averaged
 from .wedge_check import checked_wedge
 
@@ -97,7 +97,7 @@ def collect_table(
     yield from context.remarked(remarks)
     whole = sum(one.files.full is not None for one in tomograms)
     if options.create_average:
-        tomograms = yield from scaled(0.9, 1.0, averaged(tomograms, context))
+        tomograms = yield from averaged(tomograms, context, 0.9)
     table = folder.path / options.output_star
     columns = _columns(options, tomograms, defoci_A, table)
     columns |= _tilt_columns(ranges, tomograms, tilts, context)

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.formats.mrc_windows import MrcWindows
 from cryobridge.wrappers.formats.volume_writer import VolumeWriter, stored_type
 from cryobridge.wrappers.tomograms.collected import CheckedTomogram
@@ -24,26 +23,27 @@ _ALIKE = 0.01
 
 
 def averaged(
-    tomograms: Sequence[CheckedTomogram], context: Context
+    tomograms: Sequence[CheckedTomogram], context: Context, done: float
 ) -> Generator[Progress, None, list[CheckedTomogram]]:
     """Write the mean of the halves of every tomogram that has no whole one, and name it as that.
 
     It lies where its even half lies and is stored as that is: as float16, as int8, else as float32.
 
+    Parameters
+    ----------
+    done
+        How far the job is.
+
     Raises
     ------
     InputInvalid
-        If there are no halves at all, or a file holds NaN or infinite values, or would be replaced by the result.
+        If a file holds NaN or infinite values, or would be replaced by the result.
     """
-    if all(one.files.half1 is None for one in tomograms):
-        raise InputInvalid(
-            f"{tomograms[0].files.files[0].parent}: 'create_average' has no halves to average; give the folder of the "
-            "other halves as 'odd', or leave it out"
-        )
     found = []
     for number, one in enumerate(tomograms):
         found.append(_with_average(one, context))
-        yield Progress(f"averaged the halves of {one.files.name}", (number + 1) / len(tomograms))
+        share = (number + 1) / len(tomograms)
+        yield Progress(f"averaged the halves of {one.files.name}", done + (1 - done) * share)
     return found
 
 

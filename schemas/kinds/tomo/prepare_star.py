@@ -176,6 +176,12 @@ class TomoPrepareStarJob(Job):
     inputs: PrepareStarInputs
     options: PrepareStarOptions = Field(default_factory=PrepareStarOptions)
 
+    @model_validator(mode="after")
+    def _something_to_average(self) -> Self:
+        if self.options.create_average and self.inputs.odd is None:
+            raise ValueError("'create_average' has no halves to average; give the folder of the other halves as 'odd'")
+        return self
+
     def own_box(self, device: str) -> int:
         """Of nothing: but for averages, which are made of a few sections at a time, only headers are read."""
         return NO_BOX

@@ -386,7 +386,10 @@ class TomoRefineJob(Job):
         if options.method not in (None, "isonet"):
             step = training(options.batch_size or 4, options.cube_size or _CUBE, options.base_width or _WIDTH)
             blocks = block_bytes(_ARRAYS, box, 192)
-            return MemoryEstimate(REPORT_BYTES + block_bytes(8, box, _LARGEST_BLOCK), blocks + step)
+            # Of a Wiener filter the lowest frequencies of all of a tomogram, on a coarse grid.
+            coarse = block_bytes(1, box // 4, 400) if options.ctf_mode == "wiener" else 0
+            host = REPORT_BYTES + block_bytes(8, box, _LARGEST_BLOCK) + 2 * coarse
+            return MemoryEstimate(host, blocks + step + 10 * coarse)
         count = options.select_subtomo_number or _TYPICAL_SUBTOMOGRAMS
         step = training(options.batch_size or 4, box, options.filter_base)
         return MemoryEstimate(REPORT_BYTES + volumes(count, box), volumes(2 * count, box) + step)
