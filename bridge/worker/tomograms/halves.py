@@ -84,6 +84,11 @@ class HalvesOfTomogram:
         """What the network is to undo."""
         return self.contrast.transfer if self.contrast is not None and self.contrast.in_network else None
 
+    @property
+    def is_deconvolved(self) -> bool:
+        """Whether it is read through a Wiener filter."""
+        return self.contrast is not None and self.contrast.deconvolved is not None
+
     def _read(self, half: TomogramVolume, block: VolumeBlock, device: torch.device, deconvolves: bool) -> Tensor:
         if deconvolves and self.contrast is not None and self.contrast.deconvolved is not None:
             return self.contrast.deconvolved.read(half, block.read, device)

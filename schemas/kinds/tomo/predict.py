@@ -79,6 +79,12 @@ class TomoPredictOptions(Options):
         description="input: grey values of the tomogram itself; normalized: as IsoNet writes them, about 0 to -1",
     )
     output_type: StoredType = stored_type_field()
+    output_prefix: str = Field(
+        "",
+        max_length=64,
+        pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]*)?$",
+        description="put before the names of corrected tomograms",
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the network's arithmetic; a CPU always computes in float32"
     )
@@ -88,6 +94,10 @@ class TomoPredictOptions(Options):
     log_level: str | None = without_effect_field()
     padding_factor: float | None = without_effect_field()
     apply_mw_x1: bool | None = without_effect_field()
+
+    def name_of_result(self, name: str) -> str:
+        """The file of a tomogram, by the root of its name."""
+        return f"{self.output_prefix}{name}_corrected.mrc"
 
     @model_validator(mode="before")
     @classmethod

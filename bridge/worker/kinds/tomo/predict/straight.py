@@ -114,7 +114,7 @@ def _tasks(
         wedge = wedge_of(tomogram, None, None)
         reading = answering.reading.for_prediction(tomogram, use_deconv_tomo=job.options.use_deconv_tomo)
         paths = reading.paths(tomogram)
-        refuse_to_replace(context, f"{tomogram.name}_corrected.mrc", paths)
+        refuse_to_replace(context, job.options.name_of_result(tomogram.name), paths)
         with reading.opened(tomogram, wedge) as halves:
             remarks += halves.even.remarks
             remarks += _other_voxels(tomogram, halves.even.pixel_size_A, answering.pixel_size_A)
@@ -162,6 +162,7 @@ class _Steps:
             self.job.options.output_type,
             self.context,
             opened,
+            self.job.options.output_prefix,
         )
         made: MadeTomogram = yield from scaled(_MEASURED, 1.0, steps)
         return made

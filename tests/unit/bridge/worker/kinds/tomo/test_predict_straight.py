@@ -177,9 +177,10 @@ def test_what_a_refine_has_learned_is_applied(tmp_path: Path) -> None:
 
 def test_a_network_of_tomo_correct_needs_no_settings(tmp_path: Path) -> None:
     star = halved_tomograms(tmp_path)
-    predict(star, untrained(tmp_path / "m.safetensors", {}), tmp_path / "out")
+    predict(star, untrained(tmp_path / "m.safetensors", {}), tmp_path / "out", output_prefix="try2_")
     whole, _ = mrc.read(tmp_path / "tomo1.mrc")
-    assert likeness(corrected(tmp_path / "out"), whole) > 0.95
+    assert likeness(corrected(tmp_path / "out", "try2_tomo1"), whole) > 0.95
+    assert read_tomogram_table(star).tomograms[0].corrected == tmp_path / "out" / "try2_tomo1_corrected.mrc"
 
 
 def test_other_voxels_than_in_the_training_are_told(tmp_path: Path) -> None:
