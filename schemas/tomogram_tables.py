@@ -33,6 +33,9 @@ def _as_text(value: Any) -> Any:
 TomogramIndices = Annotated[str, BeforeValidator(_as_text)]
 """Out of the column rlnIndex: `1,2,4`, `5-10,15`."""
 
+InputColumn = Literal["rlnDeconvTomoName", "rlnTomoName", "rlnMicrographName"]
+"""IsoNet2's word for what is read of a row: the deconvolved tomogram, or the one that it was made of."""
+
 StoredType = Literal["float32", "float16", "int8", "input"]
 """What a volume is written as; input: as the tomogram is, where that is float16 or int8."""
 
@@ -76,6 +79,21 @@ def stored_type_field() -> Any:
 def without_effect_field() -> Any:
     """Declare a parameter of IsoNet's that means nothing here."""
     return Field(None, description="accepted from IsoNet's command lines; has no effect here")
+
+
+def input_column_field() -> Any:
+    """Declare IsoNet2's way to say whether the deconvolved tomogram is read; see `read_by_column`."""
+    return Field(
+        None,
+        description="IsoNet2's word for use_deconv_tomo: rlnDeconvTomoName, or rlnTomoName for what it was made of",
+    )
+
+
+def read_by_column(options: Any) -> Any:
+    """Options as they are given, with what `input_column` says about the deconvolved tomogram."""
+    if isinstance(options, dict) and options.get("input_column") in ("rlnTomoName", "rlnMicrographName"):
+        return {"use_deconv_tomo": False, **options}
+    return options
 
 
 def block_bytes(arrays: float, box: int, largest: int) -> int:

@@ -35,6 +35,7 @@ from .pretraining import PLAINLY, ScenePractice, ScenesTask
 from .resampling import AxisPlan, axis_plan, resampled, resampled_along, resampled_by_plan
 from .scale import GreyScale, deviation_scale, normalised, percentile_scale
 from .scene import TomogramScene, draw_scene
+from .sharpening import sharpening
 from .shells import COUNT, WIDTH, CrossPower, Curve, radius, shares, shell_index, shell_means, summed
 from .task import NAME, WedgeTask, edge_ramp, new_network, wedge_losses
 from .tiles import Box, FinishedSlab, Tiles, tiled_slabs, usual_overlap
@@ -137,6 +138,7 @@ __all__ = [
     "residual_share",
     "restored",
     "shares",
+    "sharpening",
     "shell_index",
     "shell_means",
     "signal_share",

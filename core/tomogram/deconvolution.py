@@ -154,6 +154,7 @@ class BlockDeconvolution:
         self.blocks = deconvolution_blocks(shape, chunk, overlap_rate)
         self.coarse_parts: list[tuple[Spans, Spans]] = []
         self._weight: Tensor | None = None
+        self._weight_for = (0, 0, 0)
         self._grid: CoarseGrid | None = None
         if chunk is not None and len(self.blocks) > 1:
             self._grid = coarse_grid(shape)
@@ -176,9 +177,13 @@ class BlockDeconvolution:
             self._coarse = filtered_by(coarse, weight)
 
     def filtered(self, block: VolumeBlock, read: Tensor) -> Tensor:
-        """What is kept of a block that was read, (nz, ny, nx) float32 on the device."""
-        if self._weight is None:
-            sides = (read.shape[0], read.shape[1], read.shape[2])
+        """What is kept of a block that was read, (nz, ny, nx) float32 on the device.
+
+        Any block with a margin will do; the filter is made anew where one is read in another size than that before it.
+        """
+        sides = (read.shape[0], read.shape[1], read.shape[2])
+        if self._weight is None or self._weight_for != sides:
+            self._weight_for = sides
             self._weight = deconvolution_weight(sides, self._parameters, self._device)
             if self._grid is not None:
                 self._weight *= remainder_weight(sides, self._grid, self._device)

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from ..directional import MOST_SIGNAL
 from .band import cropped
+from .sharpening import sharpening
 from .shells import CrossPower, Curve, radius, shell_means
 from .transfer import ContrastTransfer
-from .wedge import Wedge, wedge_weight
+from .wedge import Wedge, filtered, wedge_weight
 
 _LEAST_POWER = 0.02
 """Of the largest shell mean: keeps the weight of nearly empty shells finite."""
@@ -82,6 +83,8 @@ class SignalEvidence:
         Of the grey values: a block shown to a network is -(grey - offset) / scale.
     paired
         Whether there are two halves with noise of their own.
+    bfactor_px2
+        By which what is read is sharpened, in squared voxels of the files; see `sharpening`.
     """
 
     agreement: Curve
@@ -89,19 +92,27 @@ class SignalEvidence:
     offset: float
     scale: float
     paired: bool = True
+    bfactor_px2: float = 0.0
 
     @property
     def gain(self) -> Curve:
         """The Wiener filter of all the data: of the mean of both halves, or of the one map."""
         return joined_gain(self.agreement) if self.paired else self.agreement
 
+    @property
+    def believed_to(self) -> float:
+        """The frequency from which on halves agree by less than a third, in cycles per voxel of the files."""
+        return self.agreement.last_above(_END)
+
     def signal(self, grey: Tensor, margin: int = 0) -> Tensor:
-        """A block (nz, ny, nx) as it is in its file, bright where dense, of unit scale, faded over half its margin."""
+        """A block (nz, ny, nx) of a file, bright where dense, of unit scale, sharpened, faded over half its margin."""
         found = (self.offset - grey) / self.scale
+        if self.bfactor_px2 > 0:
+            found = filtered(found, sharpening(grey.shape, self.bfactor_px2, self.believed_to, grey.device))
         return found * fading(grey.shape, margin, grey.device) if margin > 0 else found
 
     def grey(self, signal: Tensor) -> Tensor:
-        """The way back, but for the fading, of a block (nz, ny, nx)."""
+        """The way back, but for fading and sharpening, of a block (nz, ny, nx)."""
         return self.offset - self.scale * signal
 
 

@@ -21,6 +21,7 @@ from cryobridge.wrappers.tomograms.tilt_files import TILT_ENDINGS
 
 from ..jobs.context import Context
 from ..loop import Progress
+from .half_averages import averaged
 from .wedge_check import checked_wedge
 
 _MASKS = (".mrc", ".mrc.gz", ".rec")
@@ -45,6 +46,8 @@ class CollectedTable:
         The empty wedge of those in which it can be seen.
     remarks
         What a user should know, in sentences.
+    averaged
+        How many whole tomograms were made of halves.
     """
 
     found: int
@@ -54,12 +57,15 @@ class CollectedTable:
     columns: Columns
     seen: Sequence[WedgeEvidence]
     remarks: Sequence[str]
+    averaged: int = 0
 
 
 def collect_table(
     inputs: PrepareStarInputs, options: PrepareStarOptions, context: Context
 ) -> Generator[Progress, None, CollectedTable]:
     """Write the table, and a list of tilt angles for each tomogram that has one, into the output folder.
+
+    Means of halves are written before, if they are wanted.
 
     Raises
     ------
@@ -89,6 +95,9 @@ def collect_table(
         yield Progress(f"looked at the empty wedge of {tomogram.files.name}", 0.6 + 0.3 * (number + 1) / len(tomograms))
     folder.mark("wedge")
     yield from context.remarked(remarks)
+    whole = sum(one.files.full is not None for one in tomograms)
+    if options.create_average:
+        tomograms = yield from averaged(tomograms, context, 0.9)
     table = folder.path / options.output_star
     columns = _columns(options, tomograms, defoci_A, table)
     columns |= _tilt_columns(ranges, tomograms, tilts, context)
@@ -99,8 +108,9 @@ def collect_table(
     ):
         if place is not None:
             columns[label] = _beside(tomograms, place, endings, table)
+    made = sum(one.files.full is not None for one in tomograms) - whole
     folder.write_text(options.output_star, star.format_blocks({"": columns}))
-    return CollectedTable(len(found), tomograms, tilts, defoci_A, columns, seen, remarks)
+    return CollectedTable(len(found), tomograms, tilts, defoci_A, columns, seen, remarks, made)
 
 
 def _tilts(

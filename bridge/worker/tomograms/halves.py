@@ -40,6 +40,8 @@ class HalvesOfTomogram:
     ----------
     contrast
         What is known of its contrast transfer, if that is to be undone.
+    bfactor_px2
+        By which it is to be sharpened, in squared voxels.
     """
 
     tomogram: Tomogram
@@ -47,6 +49,7 @@ class HalvesOfTomogram:
     odd: TomogramVolume
     wedge: Wedge
     contrast: RowContrast | None = None
+    bfactor_px2: float = 0.0
 
     @property
     def paired(self) -> bool:
@@ -63,17 +66,32 @@ class HalvesOfTomogram:
         """Where the tomogram lies."""
         return self.even.header
 
-    def block(self, block: VolumeBlock, device: torch.device) -> tuple[Tensor, Tensor]:
-        """What is read of a block, of the even and of the odd half, float32, phases flipped if they are to be."""
-        even = self._read(self.even, block, device)
-        return even, (self._read(self.odd, block, device) if self.paired else even)
+    def block(self, block: VolumeBlock, device: torch.device, *, deconvolves: bool = True) -> tuple[Tensor, Tensor]:
+        """What is read of a block, of the even and of the odd half, float32.
+
+        Phases are flipped, or the contrast transfer is undone by a Wiener filter, if that is to be.
+
+        Parameters
+        ----------
+        deconvolves
+            If not, no Wiener filter.
+        """
+        even = self._read(self.even, block, device, deconvolves)
+        return even, (self._read(self.odd, block, device, deconvolves) if self.paired else even)
 
     @property
     def transfer(self) -> ContrastTransfer | None:
         """What the network is to undo."""
         return self.contrast.transfer if self.contrast is not None and self.contrast.in_network else None
 
-    def _read(self, half: TomogramVolume, block: VolumeBlock, device: torch.device) -> Tensor:
+    @property
+    def is_deconvolved(self) -> bool:
+        """Whether it is read through a Wiener filter."""
+        return self.contrast is not None and self.contrast.deconvolved is not None
+
+    def _read(self, half: TomogramVolume, block: VolumeBlock, device: torch.device, deconvolves: bool) -> Tensor:
+        if deconvolves and self.contrast is not None and self.contrast.deconvolved is not None:
+            return self.contrast.deconvolved.read(half, block.read, device)
         found = torch.from_numpy(half.mirrored(block.read)).to(device)
         if self.contrast is None or not self.contrast.flips:
             return found

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from cryobridge.core.tomogram import ContrastTransfer, DeconvolutionFilter
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.tomograms.table import Tomogram
 
-CtfMode = Literal["none", "phase_only", "network"]
+from .deconvolved_reading import DeconvolvedReading
+
+CtfMode = Literal["none", "phase_only", "wiener", "network"]
 _VOLTAGE_KV, _CS_MM, _AMPLITUDE_CONTRAST = 300.0, 2.7, 0.1
 """What IsoNet2 takes where a table says nothing."""
+
+
+@dataclass(frozen=True)
+class WienerModel:
+    """The signal-to-noise ratio that a Wiener filter goes by; see `DeconvolutionFilter`."""
+
+    snr_falloff: float = 0.0
+    strength: float = 1.0
+    highpass_nyquist: float = 0.02
+
+
+_USUAL = WienerModel()
 
 
 @dataclass(frozen=True)
@@ -26,15 +40,24 @@ class RowContrast:
         Phases were not flipped yet: it is done when the tomogram is read.
     in_network
         The network is to answer with the specimen, not with what the transfer leaves of it.
+    deconvolved
+        Reads the tomogram through a Wiener filter, if it is to be.
     """
 
     transfer: ContrastTransfer
     flips: bool
     in_network: bool
+    deconvolved: DeconvolvedReading | None = None
 
 
 def contrast_of(
-    tomogram: Tomogram, pixel_size_A: float | None, mode: CtfMode, *, is_flipped: bool, clips_first_peak: bool
+    tomogram: Tomogram,
+    pixel_size_A: float | None,
+    mode: CtfMode,
+    *,
+    is_flipped: bool,
+    clips_first_peak: bool,
+    model: WienerModel = _USUAL,
 ) -> RowContrast | None:
     """The contrast transfer of a row as a mode treats it; None where it is left as it is.
 
@@ -44,6 +67,8 @@ def contrast_of(
         The table's, else the header's.
     is_flipped
         Whether the phases of its tilts were flipped before.
+    model
+        Of a Wiener filter.
 
     Raises
     ------
@@ -70,7 +95,17 @@ def contrast_of(
         amplitude_contrast=_given(tomogram.amplitude_contrast, _AMPLITUDE_CONTRAST),
         phase_shift_deg=_given(tomogram.phase_shift_deg, 0.0),
     )
-    return RowContrast(ContrastTransfer(optics, clips_first_peak), not is_flipped, mode == "network")
+    transfer = ContrastTransfer(optics, clips_first_peak)
+    if mode == "wiener":
+        parameters = replace(
+            optics,
+            snr_falloff=model.snr_falloff,
+            strength=model.strength,
+            highpass_nyquist=model.highpass_nyquist,
+            phase_flipped=is_flipped,
+        )
+        return RowContrast(transfer, False, False, DeconvolvedReading(parameters))
+    return RowContrast(transfer, not is_flipped, mode == "network")
 
 
 def _given(value: float | None, otherwise: float) -> float:

@@ -79,9 +79,10 @@ def corrected_tomogram(
     output_type: StoredType,
     context: Context,
     opened: Opener = opened_halves,
+    prefix: str = "",
 ) -> RowSteps:
     """Write a corrected tomogram; what is known of it is in the notes."""
-    name = f"{one.tomogram.name}_corrected.mrc"
+    name = f"{prefix}{one.tomogram.name}_corrected.mrc"
     with opened(one.tomogram, one.wedge) as halves, answering(learned, wedge, context.device) as network:
         cut, margin = blocks_of(halves, one.evidence.factor)
         yield Progress("holding sectors out", 0.02)

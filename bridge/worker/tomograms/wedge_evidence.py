@@ -119,7 +119,9 @@ def gathered(
         with opened(tomogram, wedge) as halves:
             cut, margin = blocks_of(halves, factor)
             pairs = [halves.block(one, device) for one in _best(halves, cut, each, within_mask=within_mask)]
-            evidence = SignalEvidence(known.agreement, factor, known.offset, 1.0, known.paired)
+            # A filter that takes slow changes of grey away leaves blocks at another level.
+            offset = _level(pairs) if halves.is_deconvolved else known.offset
+            evidence = SignalEvidence(known.agreement, factor, offset, 1.0, known.paired, halves.bfactor_px2)
             evidence = replace(evidence, scale=_scale(pairs, evidence, margin))
             found.append(TomogramEvidence(tomogram, wedge, evidence, margin))
             if len(blocks) < _LEARNED_FROM:
@@ -145,7 +147,8 @@ def _measured(halves: HalvesOfTomogram, device: torch.device) -> _Measured:
     chosen = middle_first(cut, halves.shape)[:_ASKED]
     total, count, pairs = 0.0, 0, []
     for one in chosen:
-        even, odd = halves.block(one, device)
+        # A filter changes nothing in how far halves agree, and only before it is noise white.
+        even, odd = halves.block(one, device, deconvolves=False)
         inside = [half[one.inside].double() for half in (even, odd)]
         total += sum(float(part.sum()) for part in inside)
         count += sum(part.numel() for part in inside)
@@ -169,6 +172,10 @@ def _measured(halves: HalvesOfTomogram, device: torch.device) -> _Measured:
             "tomogram, or leave this row out by 'tomo_idx'"
         )
     return _Measured(agreement, total / max(1, count), halves.paired, halves.shape)
+
+
+def _level(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> float:
+    return float(torch.stack([half.double().mean() for pair in pairs for half in pair]).mean())
 
 
 def _scale(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], evidence: SignalEvidence, margin: int) -> float:

@@ -105,6 +105,7 @@ class DeconvOptions(Options):
     tomo_idx: TomogramIndices | None = tomo_idx_field()
     update_star: bool = update_star_field()
     ncpu: int | None = without_effect_field()
+    input_column: Literal["rlnTomoName", "rlnMicrographName"] | None = without_effect_field()
 
 
 class TomoDeconvJob(Job):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, model_validator
 
 from ...envelope import Job, Options
 from ...memory import REPORT_BYTES, MemoryEstimate
@@ -13,9 +13,12 @@ from ...outputs import REPORT, Output
 from ...paths import Holds, InputFile, OutputFolder
 from ...tomogram_tables import (
     TABLE,
+    InputColumn,
     TomogramIndices,
     TomogramTableInputs,
     block_bytes,
+    input_column_field,
+    read_by_column,
     tomo_idx_field,
     update_star_field,
 )
@@ -60,6 +63,12 @@ class MakeMaskOptions(Options):
     )
     tomo_idx: TomogramIndices | None = tomo_idx_field()
     update_star: bool = update_star_field()
+    input_column: InputColumn | None = input_column_field()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _column(cls, options: Any) -> Any:
+        return read_by_column(options)
 
 
 class TomoMakeMaskJob(Job):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
@@ -13,10 +13,13 @@ from ...outputs import REPORT, Output
 from ...paths import Holds, InputFile, OutputFolder
 from ...tomogram_tables import (
     TABLE,
+    InputColumn,
     StoredType,
     TomogramIndices,
     TomogramTableInputs,
     block_bytes,
+    input_column_field,
+    read_by_column,
     stored_type_field,
     tomo_idx_field,
     update_star_field,
@@ -65,17 +68,41 @@ class TomoPredictOptions(Options):
         description="bring the 4th percentile to 0 and the 96th to 1; if not, the mean to 0 and the deviation to 1; as "
         "in the network's training where that is known and nothing is given here",
     )
+    is_ctf_flipped: bool | None = Field(
+        None,
+        validation_alias=AliasChoices("is_ctf_flipped", "isCTFflipped", "phaseflipped"),
+        description="the phases of the tilts were flipped before they were put together; as in the network's training "
+        "if empty",
+    )
     output_scale: Literal["input", "normalized"] = Field(
         "input",
         description="input: grey values of the tomogram itself; normalized: as IsoNet writes them, about 0 to -1",
     )
     output_type: StoredType = stored_type_field()
+    output_prefix: str = Field(
+        "",
+        max_length=64,
+        pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]*)?$",
+        description="put before the names of corrected tomograms",
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the network's arithmetic; a CPU always computes in float32"
     )
     tomo_idx: TomogramIndices | None = tomo_idx_field()
     update_star: bool = update_star_field()
+    input_column: InputColumn | None = input_column_field()
     log_level: str | None = without_effect_field()
+    padding_factor: float | None = without_effect_field()
+    apply_mw_x1: bool | None = without_effect_field()
+
+    def name_of_result(self, name: str) -> str:
+        """The file of a tomogram, by the root of its name."""
+        return f"{self.output_prefix}{name}_corrected.mrc"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _column(cls, options: Any) -> Any:
+        return read_by_column(options)
 
     @model_validator(mode="after")
     def _room(self) -> Self:

@@ -14,7 +14,7 @@ from ...paths import Holds, InputFolder
 from ...star_names import StarName
 
 NO_BOX = 16
-"""No whole volume is read or made."""
+"""No whole volume is held."""
 _CUBES_BYTES = 100_000_000
 
 TomogramFolder = Annotated[InputFolder, Holds("tomogram", "folder")]
@@ -86,6 +86,11 @@ class PrepareStarOptions(Options):
     )
     number_subtomos: int = Field(
         100, ge=1, le=1_000_000, description="how many subtomograms are taken from each tomogram"
+    )
+    create_average: bool = Field(
+        False,
+        description="where there are even and odd halves but no whole tomogram, write their mean into the output "
+        "folder and into the table, as the whole one",
     )
     tilt_min_deg: float | None = Field(
         None,
@@ -162,6 +167,7 @@ class TomoPrepareStarJob(Job):
 
     outputs: ClassVar[tuple[Output, ...]] = (
         Output("*tomo*.star", "star", "tomograms", "the table of tomograms, one a row"),
+        Output("*.mrc", "tomogram", "averages", "the mean of both halves of a tomogram", always=False),
         Output("*.tlt", "table", "tilts", "tilt angles of a tomogram in one convention, in degrees", always=False),
         REPORT,
     )
@@ -170,10 +176,16 @@ class TomoPrepareStarJob(Job):
     inputs: PrepareStarInputs
     options: PrepareStarOptions = Field(default_factory=PrepareStarOptions)
 
+    @model_validator(mode="after")
+    def _something_to_average(self) -> Self:
+        if self.options.create_average and self.inputs.odd is None:
+            raise ValueError("'create_average' has no halves to average; give the folder of the other halves as 'odd'")
+        return self
+
     def own_box(self, device: str) -> int:
-        """Of nothing: only headers are read."""
+        """Of nothing: but for averages, which are made of a few sections at a time, only headers are read."""
         return NO_BOX
 
     def memory(self, box: int, device: str) -> MemoryEstimate:
-        """The report, and cubes of one tomogram with their spectra."""
+        """The report, and cubes of one tomogram with their spectra, or sections of halves."""
         return MemoryEstimate(REPORT_BYTES + _CUBES_BYTES + volumes(1, box), volumes(1, box))

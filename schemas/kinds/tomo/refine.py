@@ -9,11 +9,20 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, model_validator
 
 from ...envelope import Inputs, Job, Options
+from ...isonet_words import ctf_treatment, pool_window, refine_method
 from ...memory import REPORT_BYTES, MemoryEstimate, training, volumes
 from ...number_lists import NumberList, SizeTriple, listed_numbers
 from ...outputs import REPORT, Output
 from ...paths import Holds, InputFile, OutputFolder
-from ...tomogram_tables import TomogramIndices, block_bytes, tomo_idx_field
+from ...tomogram_tables import (
+    InputColumn,
+    TomogramIndices,
+    block_bytes,
+    input_column_field,
+    read_by_column,
+    tomo_idx_field,
+    without_effect_field,
+)
 from ...validation import input_invalid
 
 Method = Literal["isonet", "isonet2", "n2n", "n2n-mw"]
@@ -29,7 +38,22 @@ NETWORK_OPTIONS = (
     "batch_normalization",
 )
 """What a network that is given decides by itself."""
-WITHOUT_EFFECT = ("data_dir", "noise_dir", "preprocessing_ncpus", "remove_intermediate", "log_level")
+WITHOUT_EFFECT = (
+    "data_dir",
+    "noise_dir",
+    "preprocessing_ncpus",
+    "remove_intermediate",
+    "log_level",
+    "arch",
+    "loss_func",
+    "learning_rate_min",
+    "save_interval",
+    "apply_mw_x1",
+    "do_phaseflip_input",
+    "mixed_precision",
+    "with_preview",
+    "prev_tomo_idx",
+)
 OF_ISONET = (
     *NETWORK_OPTIONS,
     "iterations",
@@ -49,8 +73,13 @@ ON_THE_FLY = (
     "random_rot_weight",
     "ctf_mode",
     "is_ctf_flipped",
+    "snrfalloff",
+    "deconvstrength",
+    "highpassnyquist",
+    "bfactor",
     "clip_first_peak_mode",
     "use_deconv_tomo",
+    "input_column",
     "within_mask",
     "tomo_idx",
 )
@@ -65,20 +94,6 @@ _GROUPS = {
 _TYPICAL_SUBTOMOGRAMS = 100
 _CUBE, _WIDTH = 32, 32
 _LARGEST_BLOCK, _ARRAYS = 256, 34
-
-
-def _window(value: Any) -> Any:
-    """IsoNet's `pool True` is meant to halve each side."""
-    if value is True or (isinstance(value, str) and value.strip().lower() == "true"):
-        return "2,2,2"
-    if value is False or (isinstance(value, str) and value.strip().lower() in ("false", "none", "")):
-        return None
-    return value
-
-
-def _ctf_mode(value: Any) -> Any:
-    """IsoNet2 has the word None for none of it."""
-    return "none" if value is None or (isinstance(value, str) and value.strip() == "None") else value
 
 
 class TomoRefineInputs(Inputs):
@@ -111,12 +126,12 @@ class TomoRefineInputs(Inputs):
 class TomoRefineOptions(Options):
     """Options of `tomo.refine`, under IsoNet's names; those of its network are ignored where a network is given."""
 
-    method: Method | None = Field(
+    method: Annotated[Method | None, BeforeValidator(refine_method)] = Field(
         None,
         description="isonet: the published one on subtomograms, each iteration fills the wedge by the network before "
         "it; the others learn straight from tomograms: isonet2 from one map of each, n2n from one half towards the "
-        "other, n2n-mw so with more weight on the wedge. If empty, as the table is: isonet for subtomograms, n2n-mw "
-        "for tomograms with halves, else isonet2",
+        "other, n2n-mw (isonet2-n2n) so with more weight on the wedge. If empty, as the table is: isonet for "
+        "subtomograms, n2n-mw for tomograms with halves, else isonet2",
     )
     iterations: int = Field(
         30,
@@ -183,7 +198,7 @@ class TomoRefineOptions(Options):
     unet_depth: int = Field(3, ge=1, le=6, description="how often the volume is halved")
     convs_per_depth: int = Field(3, ge=1, le=8, description="convolutions of a level")
     kernel: SizeTriple = Field("3,3,3", description="their size, one number or z,y,x")
-    pool: Annotated[SizeTriple | None, BeforeValidator(_window)] = Field(
+    pool: Annotated[SizeTriple | None, BeforeValidator(pool_window)] = Field(
         None, description="window of a maximum in place of convolutions of stride 2; true means 2,2,2"
     )
     drop_out: float = Field(0.3, ge=0, lt=1, description="share of values that a step sets to 0")
@@ -214,11 +229,12 @@ class TomoRefineOptions(Options):
     random_rot_weight: float = Field(
         0.2, ge=0, le=1, description="share of cubes turned by any angle; the others by rotations of the cube"
     )
-    ctf_mode: Annotated[Literal["none", "phase_only", "network"], BeforeValidator(_ctf_mode)] = Field(
+    ctf_mode: Annotated[Literal["none", "phase_only", "wiener", "network"], BeforeValidator(ctf_treatment)] = Field(
         "none",
         validation_alias=AliasChoices("ctf_mode", "CTF_mode"),
         description="phase_only: the phases of tomograms are flipped, by the defocus of the table; network: and the "
-        "network learns to answer as if no CTF had weakened them; none: the CTF is left as it is",
+        "network learns to answer as if no CTF had weakened them; wiener: tomograms are read deconvolved, as by tomo "
+        "deconv, here and in tomo predict; none: the CTF is left as it is",
     )
     is_ctf_flipped: bool = Field(
         False,
@@ -231,7 +247,24 @@ class TomoRefineOptions(Options):
         le=1,
         description="of ctf_mode network: 1 for taking the CTF below its first peak as that is; 0 for the CTF itself",
     )
+    snrfalloff: float = Field(
+        0.0, ge=0, le=100, description="of ctf_mode wiener: how fast the SNR falls with frequency; 0 for not at all"
+    )
+    deconvstrength: float = Field(1.0, ge=-10, le=10, description="of ctf_mode wiener: how strong, in decades of SNR")
+    highpassnyquist: float = Field(
+        0.02, gt=0, le=1, description="of ctf_mode wiener: frequencies below this part of Nyquist are taken away"
+    )
+    bfactor: float = Field(
+        0.0,
+        ge=0,
+        le=1000,
+        validation_alias=AliasChoices("bfactor", "bfactor_A2"),
+        description="B, in A^2, of a sharpening: the network learns from, and tomo predict writes, tomograms whose "
+        "amplitudes are multiplied by exp(B f^2 / 4), once, up to the frequency f from which on halves agree by less "
+        "than a third; beyond it noise is left as it is. 200 to 300 for isolated particles, 0 for cells",
+    )
     use_deconv_tomo: bool = Field(True, description="isonet2 learns from the deconvolved tomogram where there is one")
+    input_column: InputColumn | None = input_column_field()
     within_mask: bool = Field(True, description="learn where a row's mask is, if it has one")
     tomo_idx: TomogramIndices | None = tomo_idx_field()
     seed: int = Field(0, ge=0, lt=2**31, description="of everything random")
@@ -247,6 +280,15 @@ class TomoRefineOptions(Options):
     preprocessing_ncpus: int | None = Field(None, description="pairs are made on the device")
     remove_intermediate: bool | None = Field(None, description="nothing of that sort is written")
     log_level: str | None = Field(None, description="the log says what there is to say")
+    arch: str | None = Field(None, description="there is one network; see base_width")
+    loss_func: str | None = Field(None, description="errors are squared, and weighted by what is signal")
+    learning_rate_min: float | None = Field(None, description="the learning rate stays as it is")
+    save_interval: int | None = Field(None, description="see checkpoint_every_s")
+    apply_mw_x1: bool | None = Field(None, description="the wedge is always taken from what is shown")
+    do_phaseflip_input: bool | None = Field(None, description="see is_ctf_flipped")
+    mixed_precision: bool | None = Field(None, description="see precision")
+    with_preview: bool | None = Field(None, description="the page shows the first tomogram")
+    prev_tomo_idx: TomogramIndices | None = without_effect_field()
 
     @classmethod
     def group_of(cls, field: str) -> str:
@@ -288,6 +330,11 @@ class TomoRefineOptions(Options):
             return cls.model_validate({**known, **given})
         except ValidationError as error:
             raise input_invalid(error, cls, source) from error
+
+    @model_validator(mode="before")
+    @classmethod
+    def _column(cls, options: Any) -> Any:
+        return read_by_column(options)
 
     @model_validator(mode="after")
     def _schedule_and_tilts(self) -> Self:
@@ -339,7 +386,10 @@ class TomoRefineJob(Job):
         if options.method not in (None, "isonet"):
             step = training(options.batch_size or 4, options.cube_size or _CUBE, options.base_width or _WIDTH)
             blocks = block_bytes(_ARRAYS, box, 192)
-            return MemoryEstimate(REPORT_BYTES + block_bytes(8, box, _LARGEST_BLOCK), blocks + step)
+            # Of a Wiener filter the lowest frequencies of all of a tomogram, on a coarse grid.
+            coarse = block_bytes(1, box // 4, 400) if options.ctf_mode == "wiener" else 0
+            host = REPORT_BYTES + block_bytes(8, box, _LARGEST_BLOCK) + 2 * coarse
+            return MemoryEstimate(host, blocks + step + 10 * coarse)
         count = options.select_subtomo_number or _TYPICAL_SUBTOMOGRAMS
         step = training(options.batch_size or 4, box, options.filter_base)
         return MemoryEstimate(REPORT_BYTES + volumes(count, box), volumes(2 * count, box) + step)

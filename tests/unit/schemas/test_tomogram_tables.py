@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
+from cryobridge.schemas.envelope import Options
 from cryobridge.schemas.errors import OptionsInvalid
 from cryobridge.schemas.job import parse_job
 from cryobridge.schemas.kinds.tomo.deconv import TomoDeconvJob
+from cryobridge.schemas.kinds.tomo.make_mask import MakeMaskOptions
+from cryobridge.schemas.kinds.tomo.predict import TomoPredictOptions
+from cryobridge.schemas.kinds.tomo.refine import TomoRefineOptions
 
 
 def job(**options: Any) -> TomoDeconvJob:
@@ -34,3 +38,16 @@ def test_a_job_has_isonets_folder_where_none_is_given() -> None:
 def test_what_cannot_be_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(OptionsInvalid):
         job(**options)
+
+
+@pytest.mark.parametrize("options", [TomoRefineOptions, TomoPredictOptions, MakeMaskOptions])
+def test_isonet2s_column_says_whether_the_deconvolved_tomogram_is_read(options: type[Options]) -> None:
+    columns = {None: True, "rlnDeconvTomoName": True, "rlnTomoName": False, "rlnMicrographName": False}
+    read = {column: options.model_validate({"input_column": column}).model_dump() for column in columns}
+    assert {column: told["use_deconv_tomo"] for column, told in read.items()} == columns
+    with pytest.raises(ValueError, match="rlnDenoisedTomoName"):
+        options.model_validate({"input_column": "rlnDenoisedTomoName"})
+
+
+def test_isonet2s_method_of_halves_has_our_name() -> None:
+    assert TomoRefineOptions.model_validate({"method": "isonet2-n2n", "mw_weight": 200}).method == "n2n-mw"

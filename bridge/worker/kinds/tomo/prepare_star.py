@@ -25,6 +25,7 @@ def run(job: TomoPrepareStarJob, context: Context) -> JobSteps:
             "tomograms": len(table.tomograms),
             "left_out": table.found - len(table.tomograms),
             "with_halves": sum(one.files.half1 is not None for one in table.tomograms),
+            "averaged": table.averaged,
             "with_tilt_angles": sum(one is not None for one in table.tilts),
             "with_defocus": sum(one != 0 for one in table.defoci_A),
             "wedge_seen": len(table.seen),
@@ -40,6 +41,7 @@ def _report(job: TomoPrepareStarJob, table: CollectedTable) -> Report:
         "folder": str(job.inputs.folder),
         "tomograms": str(len(tomograms)),
         "with halves": str(sum(one.files.half1 is not None for one in tomograms)),
+        "whole ones averaged from halves": str(table.averaged),
         "sides": _spread([" x ".join(str(side) for side in reversed(one.shape)) for one in tomograms]),
         "voxel size": _spread([f"{one.voxel_size_A:.4g} A" for one in tomograms]),
         "lowest tilt": _spread(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def predicted_straight(job: TomoPredictJob, context: Context) -> JobSteps:
     """Write a corrected tomogram for each, the table, and the report."""
     folder, options = context.folder, job.options
     stored = read_wedge_network(job.inputs.model)
-    answering = _answering(stored, job.inputs.model, context)
+    answering = _answering(stored, job, context)
     table = read_tomogram_table(job.inputs.star)
     tasks, remarks = _tasks(job, context, answering, table.chosen(options.tomo_idx))
     if given := sorted(options.model_fields_set & set(_OF_TILES)):
@@ -85,13 +85,16 @@ def predicted_straight(job: TomoPredictJob, context: Context) -> JobSteps:
     )
 
 
-def _answering(stored: StoredWedgeNetwork, path: Path, context: Context) -> _Answering:
+def _answering(stored: StoredWedgeNetwork, job: TomoPredictJob, context: Context) -> _Answering:
+    path, is_flipped = job.inputs.model, job.options.is_ctf_flipped
     learning = WedgeOptions(base_width=stored.base_width)
     learned, settings = stored.learned(learning, context.device), stored.settings
     trained = settings.get("options")
     reading = RowReading("halves")
     if isinstance(trained, dict):
         reading = RowReading.of_training(TomoRefineOptions.continued(trained, TomoRefineOptions(), str(path)))
+    if is_flipped is not None:
+        reading = replace(reading, is_ctf_flipped=is_flipped)
     factor, size_A = settings.get("reduced_by"), settings.get("pixel_size_A")
     if factor is not None and not (isinstance(factor, int) and 1 <= factor <= 16):
         raise InputInvalid(
@@ -111,16 +114,17 @@ def _tasks(
         wedge = wedge_of(tomogram, None, None)
         reading = answering.reading.for_prediction(tomogram, use_deconv_tomo=job.options.use_deconv_tomo)
         paths = reading.paths(tomogram)
-        refuse_to_replace(context, f"{tomogram.name}_corrected.mrc", paths)
+        refuse_to_replace(context, job.options.name_of_result(tomogram.name), paths)
         with reading.opened(tomogram, wedge) as halves:
             remarks += halves.even.remarks
             remarks += _other_voxels(tomogram, halves.even.pixel_size_A, answering.pixel_size_A)
+            optics = None if halves.contrast is None else asdict(halves.contrast.transfer.optics)
         made_from = {
             "options": job.options.model_dump(mode="json"),
             "model": context.hash_of(job.inputs.model),
             "files": state_of(paths),
             "sectors_deg": wedge.sectors_deg,
-            "defocus_A": tomogram.defocus_A,
+            "optics": optics,
         }
         tasks.append(RowTask(tomogram, made_from, _Steps(job, context, answering, reading, tomogram, wedge)))
     return tasks, remarks
@@ -158,6 +162,7 @@ class _Steps:
             self.job.options.output_type,
             self.context,
             opened,
+            self.job.options.output_prefix,
         )
         made: MadeTomogram = yield from scaled(_MEASURED, 1.0, steps)
         return made
@@ -202,6 +207,7 @@ def _report(
             "table": str(job.inputs.star),
             "network": f"{job.inputs.model} ({answering.learning.base_width} channels)",
             "CTF": answering.reading.ctf_mode,
+            "sharpened by": f"{answering.reading.bfactor_A2:g} A^2",
             **{tomogram.name: _words_of(made.numbers) for tomogram, made in results.made[:20]},
         },
         figures=pages,

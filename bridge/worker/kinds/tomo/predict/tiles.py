@@ -119,7 +119,7 @@ def _tasks(
     remarks: list[str] = []
     for tomogram in chosen:
         paths = volume_paths(tomogram, deconvolved=job.options.use_deconv_tomo)
-        name = f"{tomogram.name}_corrected.mrc"
+        name = job.options.name_of_result(tomogram.name)
         refuse_to_replace(context, name, paths)
         with TomogramVolume(tomogram, paths) as volume:
             remarks += volume.remarks

@@ -34,6 +34,8 @@ _WORDS = {
 _CTF = {
     "none": "",
     "phase_only": " Phases were flipped by the contrast transfer function of each tomogram's defocus.",
+    "wiener": " Before that, tomograms were deconvolved by a Wiener filter of the contrast transfer function of each "
+    "one's defocus.",
     "network": " Phases were flipped by the contrast transfer function of each tomogram's defocus, and the network's "
     "answers multiplied by its absolute value before they were compared.",
 }
@@ -176,6 +178,7 @@ def _facts(found: WedgeFindings) -> dict[str, str]:
         "network": f"{learning.base_width} channels",
         "weight of the wedge": f"{learning.wedge_weight:g}",
         "CTF": str(options.ctf_mode),
+        "sharpened by": f"{options.bfactor:g} A^2",
         "learning rate": f"{learning.learning_rate:g}",
     }
 
@@ -191,6 +194,8 @@ def _passage(found: WedgeFindings) -> methods.Passage:
         "and Fourier shells were weighted by how much signal they hold. Sectors at the ends of the tilt range that "
         f"were not shown at prediction tell how well the wedge is filled.{_CTF[options.ctf_mode]}"
     )
+    if options.bfactor > 0:
+        text += f" Tomograms were sharpened by a B-factor of {options.bfactor:g} A^2 as far as there was signal."
     return methods.Passage(text, (literature.ISONET, literature.DEEPDEWEDGE))
 
 

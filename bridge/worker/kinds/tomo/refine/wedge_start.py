@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from cryobridge.schemas.errors import InputInvalid
-from cryobridge.schemas.kinds.tomo.refine import NETWORK_NAME, OF_ISONET, Method, TomoRefineJob, TomoRefineOptions
+from cryobridge.schemas.kinds.tomo.refine import (
+    NETWORK_NAME,
+    OF_ISONET,
+    WITHOUT_EFFECT,
+    Method,
+    TomoRefineJob,
+    TomoRefineOptions,
+)
 from cryobridge.schemas.plain_file import open_plain
 from cryobridge.wrappers.tomograms.table import read_tomogram_table
 
@@ -73,9 +80,14 @@ def started_from_tomograms(job: TomoRefineJob) -> WedgeStart:
         If the network or the state cannot be used: one sentence.
     """
     inputs, options = job.inputs, job.options
-    lines = (
-        [f"{', '.join(given)} had no effect: only the method isonet asks for that"] if (given := _given(job)) else []
-    )
+    lines = [
+        f"{', '.join(given)} had no effect: {why}"
+        for names, why in (
+            (OF_ISONET, "only the method isonet asks for that"),
+            (WITHOUT_EFFECT, "nothing of that sort is needed here"),
+        )
+        if (given := sorted(options.model_fields_set & set(names)))
+    ]
     if inputs.continue_from is not None:
         return _continued(inputs.continue_from, options, lines)
     network = None if inputs.pretrained_model is None else read_wedge_network(inputs.pretrained_model)
@@ -144,7 +156,3 @@ def _holds_subtomograms(table: Path) -> bool:
             return _SUBTOMOGRAMS in file.read(_LOOKED_AT)
     except OSError as error:
         raise InputInvalid(f"{table}: cannot be read ({error.strerror}); check the name and its permissions") from error
-
-
-def _given(job: TomoRefineJob) -> list[str]:
-    return sorted(job.options.model_fields_set & set(OF_ISONET))

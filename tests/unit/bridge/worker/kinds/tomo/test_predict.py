@@ -124,9 +124,9 @@ def test_the_deconvolved_tomogram_is_corrected_where_there_is_one(tmp_path: Path
     write_tomogram(tmp_path / "d.mrc", grains(7))
     star = tomograms(tmp_path, rlnDeconvTomoName="d.mrc")
     model = silent(tmp_path / "m.h5")
-    for use, seed in ((True, 7), (False, 1)):
-        predict(star, model, tmp_path / f"out{use}", use_deconv_tomo=use, update_star=False)
-        found, _ = mrc.read(tmp_path / f"out{use}" / "tomo1_corrected.mrc")
+    for column, seed in (("rlnDeconvTomoName", 7), ("rlnTomoName", 1)):
+        predict(star, model, tmp_path / column, input_column=column, output_prefix="a-", update_star=False)
+        found, _ = mrc.read(tmp_path / column / "a-tomo1_corrected.mrc")
         np.testing.assert_allclose(found, grains(seed), atol=1e-4)
 
 
@@ -197,6 +197,7 @@ def nothing(star: Path) -> None:
         (nothing, {"cube_size": 16, "crop_size": 24, "overlap": 9}, "crop must be 34 or more"),
         (nothing, {"cube_size": 15, "crop_size": 32}, "must both divide by 2"),
         (nothing, {"tomo_idx": "9"}, "9"),
+        (nothing, {"output_prefix": "../"}, "output_prefix"),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence_and_leaves_nothing(

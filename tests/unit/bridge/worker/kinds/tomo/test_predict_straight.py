@@ -16,7 +16,7 @@ from support.map_jobs import run_map_job
 from support.wedge_tables import DEEP, DEFOCUS_A, GREY, OPTICS, PIXEL_A, halved_tomograms, seen_halves, specimen
 
 from cryobridge.bridge.worker.tomograms.wedge_network import network_bytes
-from cryobridge.core.tomogram import ContrastTransfer, TwoHeadUNet, Wedge, filtered, wedge_weight
+from cryobridge.core.tomogram import ContrastTransfer, TwoHeadUNet, Wedge, ctf_curve, filtered, radius, wedge_weight
 from cryobridge.core.training import initialised_from
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.wrappers.formats import mrc
@@ -107,6 +107,55 @@ def test_phases_are_flipped_as_in_the_training(tmp_path: Path, mode: str, flips:
     assert bool(common > 0) == flips
 
 
+def test_a_wiener_filter_is_applied_as_in_the_training(tmp_path: Path) -> None:
+    """The filter by its formula, with the signal-to-noise ratio that the network's file tells."""
+    star = halved_tomograms(tmp_path, rlnDefocus=DEFOCUS_A, rlnAmplitudeContrast=0.1)
+    even, odd = seen_halves(specimen(), 0.05, transfer=ContrastTransfer(OPTICS, clips_first_peak=False))
+    for name, half in (("even", even), ("odd", odd)):
+        mrc.write_atomically(tmp_path / f"tomo1_{name}.mrc", half.numpy(), PIXEL_A)
+    told = {"ctf_mode": "wiener", "deconvstrength": 0.5, "highpassnyquist": 0.1}
+    predict(star, untrained(tmp_path / "m.safetensors", **told), tmp_path / "out")
+    at = (2 * radius((40, 40, 40))).clamp(max=1)
+    ctf = ctf_curve(OPTICS, at)
+    snr = 10**0.5 * (1 - torch.cos(torch.pi * (at / 0.1).clamp(max=1))) + 1e-6
+    weight = (ctf / (ctf.square() + 1 / snr)).float()
+    wanted = (GREY + filtered((even + odd) / 2 - GREY, weight)).numpy()
+    found = corrected(tmp_path / "out")
+    assert likeness(found, wanted) > 0.98
+    assert likeness(found, ((even + odd) / 2).numpy()) < likeness(found, wanted) - 0.05
+    assert found.std() == pytest.approx(wanted.std(), rel=0.05)
+    assert found.mean() == pytest.approx(GREY, abs=0.1)
+
+
+def test_a_bfactor_raises_high_frequencies_once(tmp_path: Path) -> None:
+    star = halved_tomograms(tmp_path)
+    even, odd = seen_halves(specimen(), 0.02)
+    for name, half in (("even", even), ("odd", odd)):
+        mrc.write_atomically(tmp_path / f"tomo1_{name}.mrc", half.numpy(), PIXEL_A)
+    spectra = []
+    for bfactor in (0, 800):
+        predict(star, untrained(tmp_path / f"m{bfactor}", bfactor=bfactor), tmp_path / f"out{bfactor}")
+        spectra.append(torch.fft.rfftn(torch.from_numpy(corrected(tmp_path / f"out{bfactor}"))))
+    plain, sharp = spectra
+    distance = radius((40, 40, 40))
+    there = (wedge_weight(Wedge.of_range(), (40, 40, 40)) == 1) & (plain.abs() > plain[1:, 1:].abs().mean())
+    for low, high in ((0.05, 0.1), (0.2, 0.25)):
+        shell = there & (distance >= low) & (distance < high)
+        ratio = (sharp[shell].abs() / plain[shell].abs()).median()
+        raised = torch.exp(800 / PIXEL_A**2 * distance[shell].square() / 4).median()
+        assert float(ratio) == pytest.approx(float(raised), rel=0.02)
+
+
+def test_phases_that_were_flipped_may_be_told_anew(tmp_path: Path) -> None:
+    star = halved_tomograms(tmp_path, rlnDefocus=DEFOCUS_A)
+    model = untrained(tmp_path / "m.safetensors", ctf_mode="phase_only")
+    predict(star, model, tmp_path / "out", isCTFflipped=True)
+    whole, _ = mrc.read(tmp_path / "tomo1.mrc")
+    assert likeness(corrected(tmp_path / "out"), whole) > 0.95
+    predict(star, model, tmp_path / "flipped")
+    assert likeness(corrected(tmp_path / "flipped"), whole) < 0.95
+
+
 def test_what_a_refine_has_learned_is_applied(tmp_path: Path) -> None:
     """A network that learned to undo the CTF: where something was measured it is nearer to the specimen."""
     transfer = ContrastTransfer(replace(OPTICS, defocus_A=60_000.0))
@@ -128,9 +177,10 @@ def test_what_a_refine_has_learned_is_applied(tmp_path: Path) -> None:
 
 def test_a_network_of_tomo_correct_needs_no_settings(tmp_path: Path) -> None:
     star = halved_tomograms(tmp_path)
-    predict(star, untrained(tmp_path / "m.safetensors", {}), tmp_path / "out")
+    predict(star, untrained(tmp_path / "m.safetensors", {}), tmp_path / "out", output_prefix="try2_")
     whole, _ = mrc.read(tmp_path / "tomo1.mrc")
-    assert likeness(corrected(tmp_path / "out"), whole) > 0.95
+    assert likeness(corrected(tmp_path / "out", "try2_tomo1"), whole) > 0.95
+    assert read_tomogram_table(star).tomograms[0].corrected == tmp_path / "out" / "try2_tomo1_corrected.mrc"
 
 
 def test_other_voxels_than_in_the_training_are_told(tmp_path: Path) -> None:

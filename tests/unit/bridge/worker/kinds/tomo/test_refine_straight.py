@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,14 @@ import safetensors.torch
 import torch
 from support.map_jobs import run_map_job
 from support.thread_ranks import on_ranks
-from support.wedge_tables import PIXEL_A, halved_tomograms
+from support.wedge_tables import OPTICS, PIXEL_A, halved_tomograms
 
 from cryobridge.bridge.worker.jobs.context import Context
 from cryobridge.bridge.worker.jobs.folder import OutputFolder
 from cryobridge.bridge.worker.jobs.runner import run_job
 from cryobridge.bridge.worker.kinds.tomo.refine import run
 from cryobridge.bridge.worker.tomograms.wedge_network import is_wedge_network, read_wedge_network
-from cryobridge.core.tomogram import WedgeTask
+from cryobridge.core.tomogram import WedgeTask, ctf_curve, radius
 from cryobridge.core.training import Ranks
 from cryobridge.schemas.errors import InputInvalid
 from cryobridge.schemas.job import parse_job
@@ -229,8 +230,34 @@ def test_a_network_that_learned_before_is_started_from(tmp_path: Path, seen_opti
 
 
 def test_what_only_isonet_asks_for_is_told(tmp_path: Path) -> None:
-    _, log = refine(halved_tomograms(tmp_path), tmp_path / "out", iterations=3, noise_level="0.1", steps=1)
-    assert log.count("iterations, noise_level had no effect") == 1
+    given = {"iterations": 3, "noise_level": "0.1", "steps": 1, "arch": "unet-medium", "with_preview": False}
+    _, log = refine(halved_tomograms(tmp_path), tmp_path / "out", **given)
+    assert log.count("iterations, noise_level had no effect: only the method isonet") == 1
+    assert log.count("arch, with_preview had no effect: nothing of that sort is needed here") == 1
+
+
+def test_a_wiener_filter_and_a_bfactor_change_what_is_learned_from_and_are_kept(
+    tmp_path: Path, seen_options: list[Any]
+) -> None:
+    star = halved_tomograms(tmp_path)
+    given = {"CTF_mode": "wiener", "deconvstrength": 2, "steps": 1}
+    refine(star, tmp_path / "plain", **given)
+    refine(star, tmp_path / "sharp", **given, bfactor=500)
+    told = read_wedge_network(tmp_path / "sharp" / "model.safetensors").settings["options"]
+    assert (told["ctf_mode"], told["deconvstrength"], told["bfactor"]) == ("wiener", 2.0, 500.0)
+    plain, sharp = (blocks[0] for _, blocks in seen_options)
+    assert plain.transfer is None
+    powers = []
+    for volume in (plain.halves[1], sharp.halves[1], torch.from_numpy(mrc.read(tmp_path / "tomo1_odd.mrc")[0])):
+        at = 2 * radius(volume.shape) * len(volume) / 40
+        power = torch.fft.rfftn(volume - volume.mean()).abs().square()
+        low, high = (float(power[(at > one) & (at < one + 0.04)].sum()) for one in (0.2, 0.4))
+        powers.append(high / low)
+    ctf = ctf_curve(OPTICS, torch.tensor([0.22, 0.42]))
+    weight = (ctf / (ctf.square() + 1 / 200)).square()
+    assert powers[0] / powers[2] == pytest.approx(float(weight[1] / weight[0]), rel=0.25)
+    raised = math.exp(500 / PIXEL_A**2 * (0.21**2 - 0.11**2) / 2)
+    assert powers[1] / powers[0] == pytest.approx(raised, rel=0.05)
 
 
 Spoil = Callable[[Path], tuple[Path, dict[str, Path], dict[str, Any]]]
