@@ -13,6 +13,7 @@ from .deconvolution import (
 )
 from .doubled import DoubledViews, View, random_matrices, take, take_turned
 from .empty_wedge import WedgeEvidence, angular_power, wedge_evidence
+from .ghost_wedge import DirectionalPower, GhostWedge, SectorRatios
 from .holdout import SECTOR_DEG, HeldOutScore, end_sectors, filled_agreement, held_out_score, noise_filling
 from .low_band import CoarseGrid, coarse_grid, coarsened, interpolated, remainder_weight
 from .mask import ValueCounts, binned_by_2, mask_margin, mask_measures, outline_in_bins, outline_plane, upsampled_by_2
@@ -58,8 +59,10 @@ __all__ = [
     "CrossPower",
     "Curve",
     "DeconvolutionFilter",
+    "DirectionalPower",
     "DoubledViews",
     "FinishedSlab",
+    "GhostWedge",
     "GreyScale",
     "HeldOutScore",
     "NoPosition",
@@ -67,6 +70,7 @@ __all__ = [
     "Positions",
     "ScenePractice",
     "ScenesTask",
+    "SectorRatios",
     "SignalEvidence",
     "Tiles",
     "TomogramBlock",

@@ -208,6 +208,7 @@ def _metrics(found: Corrections) -> dict[str, Any]:
         "network": found.used.how,
         "held_out": min(scores) if scores else None,
         "fill": max((one["fill"] for one in numbers), default=None),
+        "ghost_wedges": sum(one["ghost"] is not None for one in numbers),
         "reduced_by": found.evidence[0].evidence.factor,
         **{f"held_out_{one.how}": one.score.score for one in found.tried},
     }

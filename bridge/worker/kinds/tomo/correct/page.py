@@ -18,6 +18,7 @@ from ....report import figures, methods
 from ....report.page import Figure, Judged, Report
 from ....report.quantities import angstrom
 from ....tomograms import literature
+from ....tomograms.ghost_words import ghost_warnings, sectors_told
 from ....tomograms.halves import opened_halves
 from ....tomograms.made_notes import MadeTomogram
 from ....tomograms.row_steps import RowResults
@@ -115,6 +116,7 @@ def warnings_of(found: Corrections) -> list[str]:
                 f"{tomogram.name}: the wedge holds {numbers['fill']:.2f} times the amplitude of the measured part, "
                 "more than a specimen of all directions would; something is made up. Try effort 'careful'"
             )
+        lines += ghost_warnings(tomogram.name, numbers)
         if numbers["noise_filling"] is not None and numbers["noise_filling"] > _OF_NOISE:
             lines.append(
                 f"{tomogram.name}: from noise alone the network fills in {numbers['noise_filling']:.2f} of what it "
@@ -181,7 +183,7 @@ def _facts(found: Corrections) -> dict[str, str]:
         held = "cannot be told" if numbers["held_out"] is None else f"{numbers['held_out']:.2f}"
         facts[tomogram.name] = (
             f"tilts {sectors} degrees, {angstrom(numbers['pixel_size_A'])} voxels, held-out wedge {held}, "
-            f"filled {numbers['fill']:.2f}{noise}"
+            f"filled {numbers['fill']:.2f}{noise}, {sectors_told(numbers)}"
         )
     host, device = found.peaks
     facts["peak memory"] = f"{host / 1e9:.2f} GB" + ("" if device is None else f", device {device / 1e9:.2f} GB")

@@ -54,6 +54,7 @@ def test_the_wedge_is_filled_with_what_is_there_and_the_rest_stays(folder: Path,
     tried = {name: result["metrics"][f"held_out_{name}"] for name in ("untouched", "practised", "alone")}
     assert tried[result["metrics"]["network"]] >= max(tried.values()) - 0.01
     assert result["metrics"]["held_out"] > 0.3
+    assert result["metrics"]["ghost_wedges"] == 0
     (row,) = read_tomogram_table(tmp_path / "out" / "tomograms.star").tomograms
     assert row.corrected == tmp_path / "out" / "ts1_corrected.mrc"
     with open(tmp_path / "out" / "held_out.csv") as file:
