@@ -76,7 +76,8 @@ def page(found: Corrections, folder: Path) -> Report:
         pages += _of_tomogram(one, made[one.tomogram.name], folder, is_tile=not pages)
     if found.used.losses:
         reading = "It falls and levels off; jumps are where what is filled in was made anew."
-        pages.append(Figure("Loss", figures.loss_curve(found.used.losses), reading))
+        looks, every = found.used.held_out, found.learning.held_out_every
+        pages.append(Figure("Loss", figures.loss_curve(found.used.losses, looks, every), reading))
     text = (
         "Tomograms were corrected for the missing wedge by a network that learns to fill a second, artificial wedge "
         f"from what was measured there (the principle of {literature.ISONET.short} and "

@@ -18,6 +18,7 @@ from ....loop import Progress, scaled
 from ....memory import peak_bytes
 from ....report.page import as_html
 from ....tomograms.halves import wedge_of
+from ....tomograms.kept_out_cubes import kept_out_or_not
 from ....tomograms.made_notes import state_of
 from ....tomograms.row_reading import RowReading
 from ....tomograms.wedge_evidence import TomogramEvidence, gathered
@@ -25,7 +26,7 @@ from ....tomograms.wedge_network import StoredWedgeNetwork, network_bytes
 from ....tomograms.wedge_trials import WedgeTrials
 from .state_file import state_as_text
 from .wedge_page import WedgeFindings, held_out_table, loss_table_of_steps, preview, wedge_page
-from .wedge_plan import SMALLEST_CUBE, filled_in, kept_out_or_not, reduced_cube, wedge_options
+from .wedge_plan import SMALLEST_CUBE, filled_in, reduced_cube, wedge_options
 from .wedge_start import WedgeStart, started_from_tomograms, steps_left, wedge_state
 
 _MEASURED, _TRAINED = 0.1, 0.98

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from cryobridge.core.tomogram import TomogramBlock, divided_places
 from cryobridge.schemas.kinds.tomo.refine import Method, TomoRefineOptions
-from cryobridge.schemas.wedge import WedgeOptions
+from cryobridge.schemas.wedge import KEPT_OUT_CUBES, WedgeOptions
 
 _MW_WEIGHTS: dict[Method, float] = {"isonet2": 4.0, "n2n": 1.0, "n2n-mw": 20.0}
 _STEPS_PER_EPOCH = {"cpu": 40, "cuda": 300}
 _BASE_WIDTH = {"cpu": 8, "cuda": 32}
 _CUBE, SMALLEST_CUBE, _LARGEST_CUBE = 32, 16, 256
 _BATCH, _RATE, _RATE_OF_TRAINED = 4, 2e-3, 5e-4
-_KEPT_OUT = 16
-"""Cubes that are kept out of a training which is to end early."""
 
 
 def filled_in(options: TomoRefineOptions, method: Method, device: str, trained_width: int | None) -> TomoRefineOptions:
@@ -72,24 +67,10 @@ def wedge_options(options: TomoRefineOptions, steps: int, side: int, seed: int) 
         steps=steps,
         wedge_weight=1.0 if options.mw_weight is None else options.mw_weight,
         free_rotations=options.random_rot_weight,
-        held_out=0 if options.patience is None else _KEPT_OUT,
+        held_out=0 if options.patience is None else KEPT_OUT_CUBES,
         held_out_every=options.steps_per_epoch or _STEPS_PER_EPOCH["cpu"],
         patience=options.patience,
         weight_decay=1e-4,
         seed=seed,
         precision=options.precision,
     )
-
-
-def kept_out_or_not(learning: WedgeOptions, blocks: Sequence[TomogramBlock]) -> tuple[WedgeOptions, list[str]]:
-    """How a network learns from some blocks, and a sentence where they have no room to keep cubes out."""
-    if learning.held_out == 0:
-        return learning, []
-    turned = learning.free_rotations > 0
-    if divided_places(blocks, learning.cube_size, turned=turned).kept:
-        return learning, []
-    longest = max(max(block.shape) - 2 * block.margin for block in blocks)
-    return learning.model_copy(update={"held_out": 0, "patience": None}), [
-        f"'patience' has no effect: the tomogram is {longest} reduced voxels long, so no cube of {learning.cube_size} "
-        "could be kept out of the training; give more tomograms, or a smaller 'cube_size'"
-    ]

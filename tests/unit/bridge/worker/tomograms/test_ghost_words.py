@@ -68,7 +68,8 @@ def test_a_correction_that_empties_a_sector_is_warned_of(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(wedge_correction, "corrected", with_a_hole)
     inputs = {"tomograms": tmp_path / "even", "odd": tmp_path / "odd"}
-    result, _ = run_map_job("tomo.correct", tmp_path / "out", inputs, {"steps": 0})
+    options = {"start": "untrained", "base_width": 2, "cube_size": 16, "batch": 2, "steps": 1}
+    result, _ = run_map_job("tomo.correct", tmp_path / "out", inputs, options)
     said = [line for line in result["statements"] if "second wedge that the network made up" in line]
     assert result["metrics"]["ghost_wedges"] == len(said) == 1
     assert "a hole from" in said[0]

@@ -158,10 +158,10 @@ def test_tilts_come_from_the_list_then_the_table_and_are_overruled_by_options(
     assert found == [((-49.5, 61.5),), ((-50.0, 45.0),), ((-40.0, 52.0),)]
 
 
-@pytest.mark.parametrize("stop", [30, 48])
-def test_a_job_that_was_killed_ends_as_one_that_was_not(tmp_path: Path, stop: int) -> None:
-    star = halved_tomograms(tmp_path)
-    options = {**QUICK, "steps": 50, "checkpoint_every_s": 1e-9}
+@pytest.mark.parametrize(("stop", "watched"), [(30, {}), (48, {}), (48, {"patience": 50, "steps_per_epoch": 10})])
+def test_a_job_that_was_killed_ends_as_one_that_was_not(tmp_path: Path, stop: int, watched: dict[str, int]) -> None:
+    star = halved_tomograms(tmp_path, 2, side=24)
+    options = {**QUICK, "steps": 50, "checkpoint_every_s": 1e-9, **watched}
     refine(star, tmp_path / "whole", **options)
     spec = spec_of(star, tmp_path / "killed", options)
     steps = run_job(spec, CPU)
@@ -173,6 +173,9 @@ def test_a_job_that_was_killed_ends_as_one_that_was_not(tmp_path: Path, stop: in
     _, log = refine(star, tmp_path / "killed", **options)
     assert ("goes on after step 40" in log) == (stop > 40)
     assert same(tmp_path / "whole", tmp_path / "killed")
+    whole, killed = ((tmp_path / name / "loss.csv").read_text() for name in ("whole", "killed"))
+    assert whole == killed
+    assert ("loss_kept_out" in whole) == bool(watched)
     assert not list((tmp_path / "killed").glob(".*.safetensors"))
 
 
