@@ -6,6 +6,9 @@ from pydantic import Field
 
 from .training import TrainingOptions
 
+KEPT_OUT_CUBES = 16
+"""That are kept out of a training which is to end early."""
+
 
 class WedgeOptions(TrainingOptions):
     """How a network learns to fill the wedge of tomograms, and from how much."""

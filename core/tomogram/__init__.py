@@ -13,7 +13,9 @@ from .deconvolution import (
 )
 from .doubled import DoubledViews, View, random_matrices, take, take_turned
 from .empty_wedge import WedgeEvidence, angular_power, wedge_evidence
+from .ghost_wedge import DirectionalPower, GhostWedge, SectorRatios
 from .holdout import SECTOR_DEG, HeldOutScore, end_sectors, filled_agreement, held_out_score, noise_filling
+from .kept_out import CubePlaces, CubeShares, all_places, divided_places
 from .low_band import CoarseGrid, coarse_grid, coarsened, interpolated, remainder_weight
 from .mask import ValueCounts, binned_by_2, mask_margin, mask_measures, outline_in_bins, outline_plane, upsampled_by_2
 from .material import (
@@ -58,10 +60,14 @@ __all__ = [
     "CoarseGrid",
     "ContrastTransfer",
     "CrossPower",
+    "CubePlaces",
+    "CubeShares",
     "Curve",
     "DeconvolutionFilter",
+    "DirectionalPower",
     "DoubledViews",
     "FinishedSlab",
+    "GhostWedge",
     "GreyScale",
     "HeldOutScore",
     "NoPosition",
@@ -69,6 +75,7 @@ __all__ = [
     "Positions",
     "ScenePractice",
     "ScenesTask",
+    "SectorRatios",
     "SignalEvidence",
     "Tiles",
     "TomogramBlock",
@@ -83,6 +90,7 @@ __all__ = [
     "WedgeTask",
     "agreement_of",
     "all_orientations",
+    "all_places",
     "allowed_centres",
     "angular_power",
     "answers",
@@ -101,6 +109,7 @@ __all__ = [
     "deconvolution_weight",
     "deconvolved",
     "deviation_scale",
+    "divided_places",
     "draw_scene",
     "drawn_positions",
     "edge_ramp",

@@ -12,6 +12,7 @@ from cryobridge.schemas.wedge import WedgeOptions
 
 from ..training import Batch, Learned, Network, generator_at
 from .doubled import DoubledViews, View, random_matrices, take, take_turned
+from .kept_out import CubePlaces, all_places, divided_places
 from .material import TomogramBlock, weakened
 from .network import TwoHeadUNet
 from .shells import shares
@@ -20,7 +21,7 @@ from .wedge import filtered
 NAME = "wedge"
 _FIRST_REFILL = 40
 _FREE_ROTATIONS = 8
-_ROTATIONS, _CROPS = 1, 2
+_ROTATIONS, _CROPS, _KEPT_OUT = 1, 2, 3
 SimulatedAt = Callable[[int], Mapping[str, Tensor]]
 """Simulated samples of a step, as `WedgeTask.batch` gives them."""
 
@@ -35,7 +36,7 @@ class WedgeTask:
     blocks
         What is learned from, on the network's device; large enough for the cubes, margins left out.
     options
-        Of the training.
+        Of the training; with `held_out` so many cubes are kept out of it, if the blocks have room for that.
     seed
         Of everything drawn.
     practice
@@ -62,6 +63,9 @@ class WedgeTask:
         self._views: list[tuple[list[View], list[View]]] = []
         self._transfers: dict[int, Tensor] = {}
         self._ramp = edge_ramp(options.cube_size, learned.device)
+        side, turned = options.cube_size, options.free_rotations > 0
+        self._shares = divided_places(blocks, side, turned=turned) if options.held_out else all_places(blocks, side)
+        self._held_out: Batch | None = None
 
     @property
     def modules(self) -> Mapping[str, nn.Module]:
@@ -80,15 +84,33 @@ class WedgeTask:
         simulated = {} if self._practice is None else self._practice(step)
         count = self._options.batch - (next(iter(simulated.values())).shape[0] if simulated else 0)
         samples = [self._sample(generator) for _ in range(count)]
-        found = {name: torch.stack([one[name] for one in samples])[:, None] for name in samples[0]}
+        found = _stacked(samples)
         return {
             name: torch.cat((value, simulated[name].to(value.device))) if simulated else value
             for name, value in found.items()
         }
 
+    @torch.no_grad()
     def held_out(self) -> Batch | None:
-        """Nothing is kept out."""
-        return None
+        """Cubes that nothing was learned from, as those of a batch; None where none were kept out.
+
+        They are the same at every look: a view emptied twice, by the tomogram's wedge and by a turned one, and filled
+        by nobody. Were the first wedge filled by the network, as it is in training after a while, its answers would be
+        part of what it is examined with, and a loss of one epoch could not be set against that of another. What is
+        asked for was measured in the other half. The cubes are turned by rotations of the cube only, so that none
+        reaches beyond its place.
+        """
+        if self._held_out is None and self._shares.kept:
+            generator = generator_at(self._seed, _KEPT_OUT, 0)
+            samples: list[dict[str, Tensor]] = []
+            kept = self._shares.kept
+            for number, places in enumerate(kept):
+                maker = self._makers[places.block]
+                views = maker.of_cube(torch.fft.rfftn(maker.block.seen, dim=(-3, -2, -1)))
+                count = len(range(number, self._options.held_out, len(kept)))
+                samples += [self._cut(places, views, [], 0.0, generator) for _ in range(count)]
+            self._held_out = _stacked(samples)
+        return self._held_out
 
     def losses(self, name: str, network: Network, batch: Batch) -> Mapping[str, Tensor]:
         """What is wrong in what was measured and what was taken away, scalars, for cubes (n, 1, side, side, side)."""
@@ -106,14 +128,20 @@ class WedgeTask:
             for view in (*cube, *free):
                 yield from (view.volumes, view.kept, view.hidden)
         yield from self._transfers.values()
+        if self._held_out is not None:
+            yield from self._held_out.values()
         yield self._ramp
 
     @torch.no_grad()
     def _renew(self, step: int) -> None:
         generator = generator_at(self._seed, _ROTATIONS, step)
         self._views = []
-        for maker in self._makers:
+        learned = {places.block for places in self._shares.learned}
+        for number, maker in enumerate(self._makers):
             block = maker.block
+            if number not in learned:
+                self._views.append(([], []))
+                continue
             spectra = torch.fft.rfftn(block.seen, dim=(-3, -2, -1))
             if step >= _FIRST_REFILL:
                 with self._learned.named[NAME].averaged(self._options) as network:
@@ -125,12 +153,22 @@ class WedgeTask:
             self._views.append((maker.of_cube(spectra), maker.free(spectra, matrices)))
 
     def _sample(self, generator: torch.Generator) -> dict[str, Tensor]:
-        side = self._options.cube_size
-        number = _below(len(self._blocks), generator)
-        block, (cube, free) = self._blocks[number], self._views[number]
-        corner = torch.tensor([block.margin + _below(n - side - 2 * block.margin + 1, generator) for n in block.shape])
+        places = self._shares.learned[_below(len(self._shares.learned), generator)]
+        return self._cut(places, *self._views[places.block], self._options.free_rotations, generator)
+
+    def _cut(
+        self,
+        places: CubePlaces,
+        cube: Sequence[View],
+        free: Sequence[View],
+        turned_share: float,
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """A cube of a block, seen in one of its views, and what is asked for there."""
+        side, block = self._options.cube_size, self._blocks[places.block]
+        corner = places.drawn(generator)
         half = _below(2, generator)
-        if float(torch.rand((), generator=generator)) < self._options.free_rotations:
+        if float(torch.rand((), generator=generator)) < turned_share:
             view = free[_below(len(free), generator)]
             seen = take_turned(view.volumes[half], corner, side, view.matrix)
             target = take_turned(block.halves[1 - half], corner, side, view.matrix)
@@ -141,7 +179,7 @@ class WedgeTask:
             target = orientation.apply(take(block.halves[1 - half], corner, side))
         sample = {"seen": seen, "target": target, "kept": view.kept, "hidden": view.hidden}
         if any(one.transfer is not None for one in self._blocks):
-            sample["transfer"] = self._transfer(number)
+            sample["transfer"] = self._transfer(places.block)
         return sample
 
     def _transfer(self, number: int) -> Tensor:
@@ -182,6 +220,10 @@ def edge_ramp(side: int, device: torch.device | str = "cpu") -> Tensor:
 def new_network(options: WedgeOptions) -> TwoHeadUNet:
     """An untrained network of the width that the options ask for."""
     return TwoHeadUNet(options.base_width)
+
+
+def _stacked(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([one[name] for one in samples])[:, None] for name in samples[0]}
 
 
 def _below(count: int, generator: torch.Generator) -> int:

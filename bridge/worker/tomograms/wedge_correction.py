@@ -15,6 +15,7 @@ from cryobridge.core.tomogram import (
     Answer,
     CrossPower,
     Curve,
+    DirectionalPower,
     TomogramBlock,
     VolumeBlock,
     block_of,
@@ -31,6 +32,7 @@ from cryobridge.wrappers.formats.volume_writer import VolumeWriter, stored_type
 
 from ..jobs.context import Context
 from ..loop import Progress
+from .ghost_words import ghost_numbers
 from .halves import HalvesOfTomogram, blended, blocks_of, middle_first, opened_halves
 from .made_notes import MadeTomogram
 from .row_steps import RowSteps
@@ -88,7 +90,7 @@ def corrected_tomogram(
         yield Progress("holding sectors out", 0.02)
         numbers = _judged(one, network, halves, middle_first(cut, halves.shape)[:_JUDGED], margin, context.device)
         kind = stored_type(halves.header.dtype) if output_type == "input" else output_type
-        amounts = _Amounts()
+        amounts, directions = _Amounts(), DirectionalPower()
         with context.folder.writing(name) as descriptor:
             writer = VolumeWriter(descriptor, halves.header, kind, name, scaled_later=margin > 0)
             for number, part in enumerate(cut):
@@ -96,6 +98,7 @@ def corrected_tomogram(
                 block = block_of(even, odd, one.wedge, one.evidence, margin, halves.transfer)
                 found = corrected(network, block, one.evidence)
                 amounts.add(block, found.spectrum)
+                directions.add(block, found.spectrum, one.evidence)
                 result = rejoined(found, even, odd, block, one.evidence, margin).cpu()
                 if margin == 0:
                     writer.put(0, 0, 0, result.numpy())
@@ -109,6 +112,7 @@ def corrected_tomogram(
             "parts": len(cut),
             "filled": amounts.filled(),
             "fill": round(amounts.overall(one.evidence.factor), 4),
+            **ghost_numbers(directions.ratios(one.evidence)),
         }
     remarks = [f"{one.tomogram.name}: {writer.clipped} voxels are beyond int8 and were set to its ends."]
     return MadeTomogram([name], {}, {CORRECTED: name}, numbers, remarks if writer.clipped else [])

@@ -48,6 +48,8 @@ class WedgeTrial:
         Averaged, on the CPU.
     losses
         Of its training here.
+    held_out
+        Losses of cubes that were kept out, one each `held_out_every` steps.
     """
 
     how: How
@@ -55,6 +57,7 @@ class WedgeTrial:
     losses: list[float]
     score: HeldOutScore
     seconds: float
+    held_out: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -138,7 +141,7 @@ class WedgeTrials:
                 yield from self._trained(how, learned, task, record, options, share)
             yield Progress(f"a held-out wedge, {how}", begun + 0.95 * share[1])
             score = self._score(learned, options)
-        return WedgeTrial(how, weights_of(learned), record.losses, score, time.monotonic() - started)
+        return WedgeTrial(how, weights_of(learned), record.losses, score, time.monotonic() - started, record.held_out)
 
     def _held(self) -> Sequence[Tensor]:
         return [one for block in self.blocks for one in (block.halves, block.seen, block.weight)]
@@ -161,10 +164,18 @@ class WedgeTrials:
                 for report in trainer.run():
                     done = 0.95 * report.step / report.steps
                     words = f"learning ({how}) {report.step}/{report.steps}, loss {report.loss:.3f}"
+                    if report.held_out_loss is not None:
+                        words += f", {report.held_out_loss:.3f} of cubes kept out"
                     yield Progress(words, share[0] + share[1] * done)
                     if task.renews_at(report.step) and time.monotonic() - saved >= self.every_s:
                         self._keep(how, learned, record)
                         saved = time.monotonic()
+            if record.stopped_early:
+                looks = record.looks_without_better
+                self.say(
+                    f"learning ({how}) ended after {len(record.losses)} steps: the last {looks} looks at cubes that "
+                    "were kept out found no better loss"
+                )
         except ValueError as error:
             raise BadResult(f"training failed: {error}; try a lower learning_rate or another seed") from error
 
@@ -179,15 +190,16 @@ class WedgeTrials:
         if kept is None:
             return TrainingRecord()
         learned.load_tensors(kept.tensors)
-        losses = [float(loss) for loss in kept.note["losses"]]
+        losses, held_out = ([float(loss) for loss in kept.note.get(name, [])] for name in ("losses", "held_out"))
         self.say(f"learning ({how}) goes on after step {len(losses)}")
-        return TrainingRecord(losses)
+        return TrainingRecord(losses, held_out)
 
     def _keep(self, how: How, learned: Learned, record: TrainingRecord) -> None:
-        self._write(how, Checkpoint(learned.tensors(), {"losses": record.losses}))
+        self._write(how, Checkpoint(learned.tensors(), {"losses": record.losses, "held_out": record.held_out}))
 
     def _keep_result(self, trial: WedgeTrial) -> None:
-        self._write(f"done-{trial.how}", Checkpoint(trial.weights, {"losses": trial.losses, "seconds": trial.seconds}))
+        note = {"losses": trial.losses, "held_out": trial.held_out, "seconds": trial.seconds}
+        self._write(f"done-{trial.how}", Checkpoint(trial.weights, note))
 
     def _kept(self, how: How) -> WedgeTrial | None:
         """A trial that an earlier attempt had finished; its score is found again, which takes little."""
@@ -199,7 +211,8 @@ class WedgeTrials:
         width = weights["first.weight"].shape[0]
         learned = StoredWedgeNetwork(width, weights).learned(self.options, self.device)
         score = self._score(learned, self.options)
-        return WedgeTrial(how, weights, list(kept.note["losses"]), score, float(kept.note["seconds"]))
+        losses, held_out = list(kept.note["losses"]), list(kept.note.get("held_out", []))
+        return WedgeTrial(how, weights, losses, score, float(kept.note["seconds"]), held_out)
 
     def _write(self, name: str, checkpoint: Checkpoint) -> None:
         """Write a checkpoint; a full disk costs the chance to go on from it, not the training itself."""

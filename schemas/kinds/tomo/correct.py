@@ -20,7 +20,7 @@ from ...tomogram_tables import (
     tomo_idx_field,
     update_star_field,
 )
-from ...wedge import WedgeOptions
+from ...wedge import KEPT_OUT_CUBES, WedgeOptions
 
 Effort = Literal["quick", "standard", "careful"]
 STEPS: dict[str, dict[Effort, int]] = {
@@ -34,6 +34,8 @@ _MEASURED_WEIGHT = 10.0
 LARGEST_BLOCK = 256
 """Side of what is transformed at once of a tomogram that is not taken whole, with its margin."""
 _ARRAYS = 34
+_LOOKED_AT_EVERY = 40
+"""Steps between two looks at cubes that were kept out."""
 
 
 class CorrectTomogramInputs(Inputs):
@@ -117,6 +119,11 @@ class CorrectTomogramOptions(Options):
     learning_rate: float | None = Field(
         None, gt=0, le=1, description="of AdamW; 5e-4 from a trained network, 2e-3 from an untrained one, if empty"
     )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="end a trial after so many looks, one every 40 steps, without a better loss of cubes kept out",
+    )
     output_type: StoredType = stored_type_field()
     seed: int = seed_field()
     update_star: bool = update_star_field()
@@ -140,6 +147,8 @@ class CorrectTomogramOptions(Options):
         # One that knows nothing has all of it to learn from these tomograms.
         longer = 4 if base_width is None and self.steps is None else 1
         precision = "bfloat16" if device == "cuda" else "float32"
+        if self.patience is not None:
+            chosen |= {"patience": self.patience, "held_out": KEPT_OUT_CUBES, "held_out_every": _LOOKED_AT_EVERY}
         return WedgeOptions(
             **chosen,
             base_width=width,

@@ -62,7 +62,6 @@ OF_ISONET = (
     "noise_level",
     "noise_start_iter",
     "noise_mode",
-    "patience",
 )
 """What only the method `isonet` asks for."""
 ON_THE_FLY = (
@@ -272,7 +271,10 @@ class TomoRefineOptions(Options):
         "float32", description="of the network's arithmetic; a CPU always computes in float32"
     )
     patience: int | None = Field(
-        None, ge=1, description="end an iteration after so many epochs without a better loss of pairs kept out"
+        None,
+        ge=1,
+        description="end an iteration, or a training straight from a table, after so many epochs without a better "
+        "loss of what was kept out",
     )
     checkpoint_every_s: float = Field(120.0, gt=0, description="seconds between two checkpoints of the work")
     data_dir: str | None = Field(None, description="no pairs are written to the disk")

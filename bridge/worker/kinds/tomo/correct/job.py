@@ -27,6 +27,7 @@ from ....memory import peak_bytes
 from ....report.page import as_html
 from ....tomograms.collecting import collect_table
 from ....tomograms.halves import opened_halves, wedge_of
+from ....tomograms.kept_out_cubes import kept_out_or_not
 from ....tomograms.made_notes import state_of
 from ....tomograms.row_steps import RowTask, refuse_to_replace, row_by_row, tell_tables
 from ....tomograms.wedge_check import checked_wedge
@@ -55,6 +56,9 @@ def run(job: TomoCorrectJob, context: Context) -> JobSteps:
     wedge = wedge.model_copy(update={"cube_size": known.cube_size})
     if known.cube_size < options.cube_size and wedge.steps > 0:
         context.say(f"the tomograms hold no larger cubes than of {known.cube_size} voxels, so it learns from such")
+    wedge, without_room = kept_out_or_not(wedge, known.blocks)
+    yield from context.remarked(without_room)
+    remarks += without_room
     folder.mark("measure")
     trials = _trials(job, context, known, start, wedge)
     tried = yield from scaled(_MEASURED, _LEARNED, trials.results())
@@ -208,6 +212,7 @@ def _metrics(found: Corrections) -> dict[str, Any]:
         "network": found.used.how,
         "held_out": min(scores) if scores else None,
         "fill": max((one["fill"] for one in numbers), default=None),
+        "ghost_wedges": sum(one["ghost"] is not None for one in numbers),
         "reduced_by": found.evidence[0].evidence.factor,
         **{f"held_out_{one.how}": one.score.score for one in found.tried},
     }

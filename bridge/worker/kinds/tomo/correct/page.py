@@ -18,6 +18,7 @@ from ....report import figures, methods
 from ....report.page import Figure, Judged, Report
 from ....report.quantities import angstrom
 from ....tomograms import literature
+from ....tomograms.ghost_words import ghost_warnings, sectors_told
 from ....tomograms.halves import opened_halves
 from ....tomograms.made_notes import MadeTomogram
 from ....tomograms.row_steps import RowResults
@@ -75,7 +76,8 @@ def page(found: Corrections, folder: Path) -> Report:
         pages += _of_tomogram(one, made[one.tomogram.name], folder, is_tile=not pages)
     if found.used.losses:
         reading = "It falls and levels off; jumps are where what is filled in was made anew."
-        pages.append(Figure("Loss", figures.loss_curve(found.used.losses), reading))
+        looks, every = found.used.held_out, found.learning.held_out_every
+        pages.append(Figure("Loss", figures.loss_curve(found.used.losses, looks, every), reading))
     text = (
         "Tomograms were corrected for the missing wedge by a network that learns to fill a second, artificial wedge "
         f"from what was measured there (the principle of {literature.ISONET.short} and "
@@ -115,6 +117,7 @@ def warnings_of(found: Corrections) -> list[str]:
                 f"{tomogram.name}: the wedge holds {numbers['fill']:.2f} times the amplitude of the measured part, "
                 "more than a specimen of all directions would; something is made up. Try effort 'careful'"
             )
+        lines += ghost_warnings(tomogram.name, numbers)
         if numbers["noise_filling"] is not None and numbers["noise_filling"] > _OF_NOISE:
             lines.append(
                 f"{tomogram.name}: from noise alone the network fills in {numbers['noise_filling']:.2f} of what it "
@@ -181,7 +184,7 @@ def _facts(found: Corrections) -> dict[str, str]:
         held = "cannot be told" if numbers["held_out"] is None else f"{numbers['held_out']:.2f}"
         facts[tomogram.name] = (
             f"tilts {sectors} degrees, {angstrom(numbers['pixel_size_A'])} voxels, held-out wedge {held}, "
-            f"filled {numbers['fill']:.2f}{noise}"
+            f"filled {numbers['fill']:.2f}{noise}, {sectors_told(numbers)}"
         )
     host, device = found.peaks
     facts["peak memory"] = f"{host / 1e9:.2f} GB" + ("" if device is None else f", device {device / 1e9:.2f} GB")

@@ -25,6 +25,7 @@ from ....memory import peak_bytes
 from ....report import figures, methods
 from ....report.page import Figure, Report, as_html
 from ....tomograms import literature
+from ....tomograms.ghost_words import ghost_warnings, sectors_told
 from ....tomograms.halves import wedge_of
 from ....tomograms.made_notes import MadeTomogram, state_of
 from ....tomograms.row_reading import RowReading
@@ -77,6 +78,7 @@ def predicted_straight(job: TomoPredictJob, context: Context) -> JobSteps:
         metrics={
             "tomograms": len(results.made),
             "held_out": min(scores, default=None),
+            "ghost_wedges": sum(made.numbers["ghost"] is not None for _, made in results.made),
             "peak_memory_GB": round(host / 1e9, 2),
             "peak_gpu_memory_GB": None if device is None else round(device / 1e9, 2),
         },
@@ -178,13 +180,16 @@ def _other_voxels(tomogram: Tomogram, size_A: float | None, trained_A: float | N
 
 
 def _warnings(results: RowResults) -> list[str]:
-    scores = ((tomogram.name, made.numbers["held_out"]) for tomogram, made in results.made)
-    return [
-        f"{name}: in held-out sectors the correlation with what was measured is {score:.2f} of 1; do not believe what "
-        "was filled in."
-        for name, score in scores
-        if score is not None and score < _POOR
-    ]
+    lines: list[str] = []
+    for tomogram, made in results.made:
+        score = made.numbers["held_out"]
+        if score is not None and score < _POOR:
+            lines.append(
+                f"{tomogram.name}: in held-out sectors the correlation with what was measured is {score:.2f} of 1; do "
+                "not believe what was filled in."
+            )
+        lines += [f"{line}." for line in ghost_warnings(tomogram.name, made.numbers)]
+    return lines
 
 
 def _report(
@@ -269,4 +274,6 @@ def _words_of(numbers: Mapping[str, Any]) -> str:
     sectors = ", ".join(f"{low:g} to {high:g}" for low, high in numbers["sectors_deg"])
     held = "cannot be told" if numbers["held_out"] is None else f"{numbers['held_out']:.2f}"
     read = "both halves" if numbers["paired"] else "one map"
-    return f"tilts {sectors} degrees, {read}, held-out wedge {held}, filled {numbers['fill']:.2f}"
+    return (
+        f"tilts {sectors} degrees, {read}, held-out wedge {held}, filled {numbers['fill']:.2f}, {sectors_told(numbers)}"
+    )

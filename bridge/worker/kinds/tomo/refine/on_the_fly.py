@@ -18,6 +18,7 @@ from ....loop import Progress, scaled
 from ....memory import peak_bytes
 from ....report.page import as_html
 from ....tomograms.halves import wedge_of
+from ....tomograms.kept_out_cubes import kept_out_or_not
 from ....tomograms.made_notes import state_of
 from ....tomograms.row_reading import RowReading
 from ....tomograms.wedge_evidence import TomogramEvidence, gathered
@@ -25,7 +26,7 @@ from ....tomograms.wedge_network import StoredWedgeNetwork, network_bytes
 from ....tomograms.wedge_trials import WedgeTrials
 from .state_file import state_as_text
 from .wedge_page import WedgeFindings, held_out_table, loss_table_of_steps, preview, wedge_page
-from .wedge_plan import SMALLEST_CUBE, filled_in, reduced_cube, total_steps, wedge_options
+from .wedge_plan import SMALLEST_CUBE, filled_in, reduced_cube, wedge_options
 from .wedge_start import WedgeStart, started_from_tomograms, steps_left, wedge_state
 
 _MEASURED, _TRAINED = 0.1, 0.98
@@ -50,7 +51,9 @@ def refined_on_the_fly(job: TomoRefineJob, context: Context, method: Method) -> 
         context.folder.open()
     evidence, blocks, side = yield from scaled(0.0, _MEASURED, _gathered(rows, options, reading, context))
     context.folder.mark("measure")
-    learning = wedge_options(options, left, side, options.seed + start.done)
+    learning, without_room = kept_out_or_not(wedge_options(options, left, side, options.seed + start.done), blocks)
+    yield from context.remarked(without_room)
+    remarks += without_room
     used = {
         **options.model_dump(mode="json"),
         "learning": learning.model_dump(mode="json"),
@@ -136,7 +139,7 @@ def _left_out(options: TomoRefineOptions) -> list[str]:
 
 def _written(context: Context, found: WedgeFindings, start: WedgeStart) -> dict[str, Any]:
     folder, options, trial = context.folder, found.options, found.trial
-    done = start.done + found.learning.steps
+    done = start.done + len(trial.losses)
     known = {
         "tomograms": str(found.job.inputs.subtomos),
         "reduced_by": found.evidence[0].evidence.factor,
@@ -148,14 +151,14 @@ def _written(context: Context, found: WedgeFindings, start: WedgeStart) -> dict[
     }
     folder.write_data(NETWORK_NAME, network_bytes(trial.weights, settings=wedge_state(options, done, known)))
     folder.write_text(STATE_NAME, state_as_text(wedge_state(options, done, known, found.losses)))
-    folder.write_text("loss.csv", loss_table_of_steps(found.losses))
+    folder.write_text("loss.csv", loss_table_of_steps(found.losses, found.kept_out))
     folder.write_text("held_out.csv", held_out_table(found))
     folder.write_text(REPORT_NAME, as_html(wedge_page(found)))
     host, device = peak_bytes(context.device)
     return folder.finish(
         metrics={
             **found.metrics,
-            "steps": total_steps(options),
+            "steps": done,
             "peak_memory_GB": round(host / 1e9, 2),
             "peak_gpu_memory_GB": None if device is None else round(device / 1e9, 2),
         },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,12 @@ class WedgeFindings:
     remarks: Sequence[str]
 
     @property
+    def kept_out(self) -> dict[int, float]:
+        """Losses of cubes that were kept out, by the step after which they were looked at."""
+        before, every = len(self.losses) - len(self.trial.losses), self.learning.held_out_every
+        return {before + every * look: loss for look, loss in enumerate(self.trial.held_out, 1)}
+
+    @property
     def warnings(self) -> list[str]:
         """What may be wrong with the network."""
         score = self.trial.score.score
@@ -89,6 +95,7 @@ class WedgeFindings:
             "cube_size_reduced": self.learning.cube_size,
             "loss_first": round(self.losses[0], 5) if self.losses else None,
             "loss_last": round(self.losses[-1], 5) if self.losses else None,
+            "loss_kept_out": round(self.trial.held_out[-1], 5) if self.trial.held_out else None,
             "held_out": None if score.score is None else round(score.score, 4),
             "held_out_amplitude": None if score.power_ratio is None else round(score.power_ratio, 4),
             "seconds_of_training": round(self.trial.seconds, 1),
@@ -108,9 +115,13 @@ def preview(
     return block.halves.mean(0)[inside].cpu(), after[inside].cpu()
 
 
-def loss_table_of_steps(losses: Sequence[float]) -> str:
-    """Losses by step, as CSV."""
-    return "".join(["step,loss\n", *(f"{step},{loss:.6g}\n" for step, loss in enumerate(losses, 1))])
+def loss_table_of_steps(losses: Sequence[float], kept_out: Mapping[int, float]) -> str:
+    """Losses by step, as CSV, and of cubes that were kept out where there are some."""
+    if not kept_out:
+        return "".join(["step,loss\n", *(f"{step},{loss:.6g}\n" for step, loss in enumerate(losses, 1))])
+    looks = {step: f"{loss:.6g}" for step, loss in kept_out.items()}
+    rows = (f"{step},{loss:.6g},{looks.get(step, '')}\n" for step, loss in enumerate(losses, 1))
+    return "".join(["step,loss,loss_kept_out\n", *rows])
 
 
 def held_out_table(found: WedgeFindings) -> str:
@@ -146,8 +157,8 @@ def wedge_page(found: WedgeFindings) -> Report:
             ),
             Figure(
                 "Loss",
-                figures.loss_curve(found.losses),
-                "It falls and levels off; jumps are where what is filled in was made anew.",
+                _loss_curve(found),
+                _loss_reading(found),
                 table="loss.csv",
             ),
             Figure(
@@ -165,11 +176,35 @@ def wedge_page(found: WedgeFindings) -> Report:
     )
 
 
+def _loss_curve(found: WedgeFindings) -> bytes:
+    every = found.learning.held_out_every
+    # The figure counts looks from the first step on, and there were none before this job.
+    earlier = (len(found.losses) - len(found.trial.losses)) // every
+    looks = [float("nan")] * earlier + found.trial.held_out if found.trial.held_out else []
+    return figures.loss_curve(found.losses, looks, every)
+
+
+def _loss_reading(found: WedgeFindings) -> str:
+    words = "It falls and levels off; jumps are where what is filled in was made anew."
+    looks = found.trial.held_out
+    if not looks:
+        return words
+    return (
+        f"{words} Cubes that were kept out are shown unfilled, and the same at every look, so that their loss is "
+        f"another; it was lowest at look {looks.index(min(looks)) + 1} of {len(looks)}, and where it rises the network "
+        "learns what is true of its cubes only."
+    )
+
+
 def _facts(found: WedgeFindings) -> dict[str, str]:
     options, learning = found.options, found.learning
     sectors = dict.fromkeys(
         " and ".join(f"{low:g} to {high:g} degrees" for low, high in one.wedge.sectors_deg) for one in found.evidence
     )
+    kept_out = {}
+    if learning.held_out:
+        early = "" if len(found.trial.losses) == learning.steps else ", which ended the training"
+        kept_out["kept out"] = f"{learning.held_out} cubes, looked at every {learning.held_out_every} steps{early}"
     return {
         "table": str(found.job.inputs.subtomos),
         "tilts": ", ".join(sectors),
@@ -180,6 +215,7 @@ def _facts(found: WedgeFindings) -> dict[str, str]:
         "CTF": str(options.ctf_mode),
         "sharpened by": f"{options.bfactor:g} A^2",
         "learning rate": f"{learning.learning_rate:g}",
+        **kept_out,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cryobridge.schemas.kinds.tomo.refine import Method, TomoRefineOptions
-from cryobridge.schemas.wedge import WedgeOptions
+from cryobridge.schemas.wedge import KEPT_OUT_CUBES, WedgeOptions
 
 _MW_WEIGHTS: dict[Method, float] = {"isonet2": 4.0, "n2n": 1.0, "n2n-mw": 20.0}
 _STEPS_PER_EPOCH = {"cpu": 40, "cuda": 300}
@@ -67,6 +67,9 @@ def wedge_options(options: TomoRefineOptions, steps: int, side: int, seed: int) 
         steps=steps,
         wedge_weight=1.0 if options.mw_weight is None else options.mw_weight,
         free_rotations=options.random_rot_weight,
+        held_out=0 if options.patience is None else KEPT_OUT_CUBES,
+        held_out_every=options.steps_per_epoch or _STEPS_PER_EPOCH["cpu"],
+        patience=options.patience,
         weight_decay=1e-4,
         seed=seed,
         precision=options.precision,

@@ -18,6 +18,7 @@ from cryobridge.bridge.worker.jobs.runner import run_job
 from cryobridge.bridge.worker.tomograms import halves as halves_module
 from cryobridge.core.tomogram import blocks, filtered, wedge_weight
 from cryobridge.schemas.errors import InputInvalid
+from cryobridge.schemas.kinds.tomo import correct as correct_schema
 from cryobridge.wrappers.formats import mrc
 from cryobridge.wrappers.tomograms.table import read_tomogram_table
 
@@ -54,6 +55,7 @@ def test_the_wedge_is_filled_with_what_is_there_and_the_rest_stays(folder: Path,
     tried = {name: result["metrics"][f"held_out_{name}"] for name in ("untouched", "practised", "alone")}
     assert tried[result["metrics"]["network"]] >= max(tried.values()) - 0.01
     assert result["metrics"]["held_out"] > 0.3
+    assert result["metrics"]["ghost_wedges"] == 0
     (row,) = read_tomogram_table(tmp_path / "out" / "tomograms.star").tomograms
     assert row.corrected == tmp_path / "out" / "ts1_corrected.mrc"
     with open(tmp_path / "out" / "held_out.csv") as file:
@@ -93,6 +95,21 @@ def test_a_network_that_knew_nothing_learns_from_the_tomogram(folder: Path, tmp_
         {"steps": 0},
     )
     assert again["metrics"]["network"] == "untouched"
+
+
+def test_a_trial_ends_where_cubes_kept_out_gain_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(correct_schema, "_LOOKED_AT_EVERY", 1)
+    write_halves(tmp_path, "long", *halves(truth((24, 24, 64))))
+    options = {**FAST, "steps": 6, "patience": 1, "learning_rate": 1e-30}
+    _, said = correct(tmp_path / "even", tmp_path / "out", tmp_path / "odd", **options)
+    assert [number for number in range(1, 7) if any(f"(anew) {number}/6" in line for line in said)] == [1, 2]
+
+
+def test_patience_without_room_to_keep_cubes_out_is_said(folder: Path, tmp_path: Path) -> None:
+    result, said = correct(folder / "even", tmp_path / "out", folder / "odd", **FAST, patience=1)
+    assert any("'patience' has no effect: the tomogram is 32 reduced voxels long" in line for line in said)
+    assert "'patience' has no effect" in (tmp_path / "out" / "result.json").read_text()
+    assert result["metrics"]["network"] == "anew"
 
 
 @pytest.mark.slow

@@ -159,10 +159,10 @@ def test_tilts_come_from_the_list_then_the_table_and_are_overruled_by_options(
     assert found == [((-49.5, 61.5),), ((-50.0, 45.0),), ((-40.0, 52.0),)]
 
 
-@pytest.mark.parametrize("stop", [30, 48])
-def test_a_job_that_was_killed_ends_as_one_that_was_not(tmp_path: Path, stop: int) -> None:
-    star = halved_tomograms(tmp_path)
-    options = {**QUICK, "steps": 50, "checkpoint_every_s": 1e-9}
+@pytest.mark.parametrize(("stop", "watched"), [(30, {}), (48, {}), (48, {"patience": 50, "steps_per_epoch": 10})])
+def test_a_job_that_was_killed_ends_as_one_that_was_not(tmp_path: Path, stop: int, watched: dict[str, int]) -> None:
+    star = halved_tomograms(tmp_path, 2, side=24)
+    options = {**QUICK, "steps": 50, "checkpoint_every_s": 1e-9, **watched}
     refine(star, tmp_path / "whole", **options)
     spec = spec_of(star, tmp_path / "killed", options)
     steps = run_job(spec, CPU)
@@ -174,6 +174,9 @@ def test_a_job_that_was_killed_ends_as_one_that_was_not(tmp_path: Path, stop: in
     _, log = refine(star, tmp_path / "killed", **options)
     assert ("goes on after step 40" in log) == (stop > 40)
     assert same(tmp_path / "whole", tmp_path / "killed")
+    whole, killed = ((tmp_path / name / "loss.csv").read_text() for name in ("whole", "killed"))
+    assert whole == killed
+    assert ("loss_kept_out" in whole) == bool(watched)
     assert not list((tmp_path / "killed").glob(".*.safetensors"))
 
 
@@ -329,3 +332,27 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(tmp_path: Path, spoil: S
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_a_training_ends_where_tomograms_kept_out_gain_nothing(tmp_path: Path) -> None:
+    star = halved_tomograms(tmp_path, 2, side=24)
+    still = {"learning_rate": 1e-30, "steps": 12, "steps_per_epoch": 2, "patience": 2}
+    result, log = refine(star, tmp_path / "out", **still)
+    assert result["metrics"]["steps"] == 6
+    assert result["metrics"]["loss_kept_out"] > 0
+    assert "ended after 6 steps: the last 2 looks at cubes that were kept out found no better loss" in log
+    rows = (tmp_path / "out" / "loss.csv").read_text().splitlines()
+    assert rows[0] == "step,loss,loss_kept_out"
+    assert [len(row.split(",")[2]) > 0 for row in rows[1:]] == [False, True] * 3
+    assert json.loads((tmp_path / "out" / "refine.json").read_text())["steps_done"] == 6
+    assert (
+        "16 cubes, looked at every 2 steps, which ended the training" in (tmp_path / "out" / "report.html").read_text()
+    )
+
+
+def test_patience_without_room_to_keep_cubes_out_is_said_and_changes_nothing(tmp_path: Path) -> None:
+    star = halved_tomograms(tmp_path, 1, side=24)
+    _, log = refine(star, tmp_path / "asked", patience=1, steps_per_epoch=1)
+    refine(star, tmp_path / "not", steps_per_epoch=1)
+    assert "'patience' has no effect: the tomogram is 24 reduced voxels long" in log
+    assert same(tmp_path / "asked", tmp_path / "not")
