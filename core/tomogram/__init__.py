@@ -13,6 +13,7 @@ from .deconvolution import (
 )
 from .doubled import DoubledViews, View, random_matrices, take, take_turned
 from .empty_wedge import WedgeEvidence, angular_power, wedge_evidence
+from .glimpse import Glimpse, glimpse_of
 from .holdout import SECTOR_DEG, HeldOutScore, end_sectors, filled_agreement, held_out_score, noise_filling
 from .low_band import CoarseGrid, coarse_grid, coarsened, interpolated, remainder_weight
 from .mask import ValueCounts, binned_by_2, mask_margin, mask_measures, outline_in_bins, outline_plane, upsampled_by_2
@@ -60,6 +61,7 @@ __all__ = [
     "DeconvolutionFilter",
     "DoubledViews",
     "FinishedSlab",
+    "Glimpse",
     "GreyScale",
     "HeldOutScore",
     "NoPosition",
@@ -110,6 +112,7 @@ __all__ = [
     "filtered",
     "filtered_by",
     "frequencies",
+    "glimpse_of",
     "held_out_score",
     "interpolated",
     "joined_gain",

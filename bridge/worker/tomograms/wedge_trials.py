@@ -5,27 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from cryobridge.core.tomogram import (
-    NAME,
+    Glimpse,
     HeldOutScore,
     ScenePractice,
     SignalEvidence,
     TomogramBlock,
     WedgeTask,
+    glimpse_of,
     held_out_score,
 )
-from cryobridge.core.training import Learned, Parking, Ranks, Trainer, TrainingRecord, runner
+from cryobridge.core.training import Learned, Parking, Ranks, StepReport, Trainer, TrainingRecord
 from cryobridge.schemas.errors import BadResult, CryobridgeError
 from cryobridge.schemas.wedge import WedgeOptions
 
 from ..jobs.checkpoint import Checkpoint, Checkpoints
 from ..loop import Progress
 from ..training.ladder import within_memory
+from .live_preview import LivePreview
+from .wedge_correction import answering
 from .wedge_network import StoredWedgeNetwork, new_learned, weights_of
 
 How = Literal["untouched", "practised", "alone", "anew"]
@@ -75,6 +79,8 @@ class WedgeTrials:
         Where trainings are kept, and how many seconds there are between two looks whether to.
     hows
         What is tried; if None, all that the start allows.
+    preview
+        Shows how the trainings go, where they may be left off; None for no pictures.
     """
 
     blocks: Sequence[TomogramBlock]
@@ -88,6 +94,7 @@ class WedgeTrials:
     parking: Parking
     ranks: Ranks
     hows: Sequence[How] | None = None
+    preview: LivePreview | None = None
     _done: list[WedgeTrial] = field(default_factory=list, init=False)
 
     def results(self) -> Generator[Progress | None, None, list[WedgeTrial]]:
@@ -161,6 +168,8 @@ class WedgeTrials:
                 for report in trainer.run():
                     done = 0.95 * report.step / report.steps
                     words = f"learning ({how}) {report.step}/{report.steps}, loss {report.loss:.3f}"
+                    if task.renews_at(report.step) or report.step == report.steps:
+                        self._look(how, learned, options, report)
                     yield Progress(words, share[0] + share[1] * done)
                     if task.renews_at(report.step) and time.monotonic() - saved >= self.every_s:
                         self._keep(how, learned, record)
@@ -168,11 +177,18 @@ class WedgeTrials:
         except ValueError as error:
             raise BadResult(f"training failed: {error}; try a lower learning_rate or another seed") from error
 
-    @torch.no_grad()
+    def _look(self, how: How, learned: Learned, options: WedgeOptions, report: StepReport) -> None:
+        if self.preview is not None:
+            title = f"learning ({how}), step {report.step} of {report.steps}"
+            self.preview.offer(title, partial(self._glimpse, learned, options))
+
+    def _glimpse(self, learned: Learned, options: WedgeOptions) -> Glimpse:
+        with answering(learned, options, self.device) as network:
+            return glimpse_of(network, self.blocks[0], self.evidence)
+
     def _score(self, learned: Learned, options: WedgeOptions) -> HeldOutScore:
-        with learned.named[NAME].averaged(options) as network:
-            run = runner(network, options.model_copy(update={"precision": "float32"}), self.device)
-            return held_out_score(run, self.blocks[:_JUDGED_BY], self.evidence)
+        with answering(learned, options, self.device) as network:
+            return held_out_score(network, self.blocks[:_JUDGED_BY], self.evidence)
 
     def _begun(self, how: How, learned: Learned) -> TrainingRecord:
         kept = self.checkpoints.read(how)

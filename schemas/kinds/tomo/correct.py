@@ -9,13 +9,14 @@ from pydantic import AliasChoices, Field, model_validator
 from ...envelope import Inputs, Job, Options
 from ...half_maps import seed_field
 from ...memory import REPORT_BYTES, MemoryEstimate, training
-from ...outputs import REPORT, Output
+from ...outputs import PREVIEW, REPORT, Output
 from ...paths import Holds, InputFile, InputFileOrFolder, InputFolder
 from ...tomogram_tables import (
     TABLE,
     StoredType,
     TomogramIndices,
     block_bytes,
+    preview_every_field,
     stored_type_field,
     tomo_idx_field,
     update_star_field,
@@ -117,6 +118,7 @@ class CorrectTomogramOptions(Options):
     seed: int = seed_field()
     update_star: bool = update_star_field()
     checkpoint_every_s: float = Field(60.0, ge=0, description="seconds between two checkpoints of a training")
+    preview_every_s: float = preview_every_field()
 
     @model_validator(mode="after")
     def _a_range(self) -> Self:
@@ -150,6 +152,7 @@ class TomoCorrectJob(Job):
         Output("*.tlt", "table", "tilts", "tilt angles of a tomogram in one convention, in degrees", always=False),
         Output("network.safetensors", "model", "network", "the network that was used"),
         Output("held_out.csv", "table", "held_out", "what was filled into held-out sectors against what was measured"),
+        PREVIEW,
         REPORT,
     )
 

@@ -11,9 +11,9 @@ from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, mode
 from ...envelope import Inputs, Job, Options
 from ...memory import REPORT_BYTES, MemoryEstimate, training, volumes
 from ...number_lists import NumberList, SizeTriple, listed_numbers
-from ...outputs import REPORT, Output
+from ...outputs import PREVIEW, REPORT, Output
 from ...paths import Holds, InputFile, OutputFolder
-from ...tomogram_tables import TomogramIndices, block_bytes, tomo_idx_field
+from ...tomogram_tables import TomogramIndices, block_bytes, preview_every_field, tomo_idx_field
 from ...validation import input_invalid
 
 Method = Literal["isonet", "isonet2", "n2n", "n2n-mw"]
@@ -242,6 +242,7 @@ class TomoRefineOptions(Options):
         None, ge=1, description="end an iteration after so many epochs without a better loss of pairs kept out"
     )
     checkpoint_every_s: float = Field(120.0, gt=0, description="seconds between two checkpoints of the work")
+    preview_every_s: float = preview_every_field()
     data_dir: str | None = Field(None, description="no pairs are written to the disk")
     noise_dir: str | None = Field(None, description="noise is made when it is needed")
     preprocessing_ncpus: int | None = Field(None, description="pairs are made on the device")
@@ -322,6 +323,7 @@ class TomoRefineJob(Job):
             "what was filled into held-out sectors against what was measured",
             always=False,
         ),
+        PREVIEW,
         REPORT,
     )
 

@@ -27,6 +27,7 @@ from ....memory import peak_bytes
 from ....report.page import as_html
 from ....tomograms.collecting import collect_table
 from ....tomograms.halves import opened_halves, wedge_of
+from ....tomograms.live_preview import LivePreview
 from ....tomograms.made_notes import state_of
 from ....tomograms.row_steps import RowTask, refuse_to_replace, row_by_row, tell_tables
 from ....tomograms.wedge_check import checked_wedge
@@ -89,18 +90,22 @@ def _trials(
     start: StoredWedgeNetwork | None,
     wedge: WedgeOptions,
 ) -> WedgeTrials:
-    files = [state_of(_files(one.tomogram)) for one in known.tomograms]
+    files, options, first = [state_of(_files(one.tomogram)) for one in known.tomograms], job.options, known.tomograms[0]
+    with opened_halves(first.tomogram, first.wedge) as halves:
+        voxel_size_A = halves.even.pixel_size_A
+    shown_A = None if voxel_size_A is None else voxel_size_A * first.evidence.factor
     return WedgeTrials(
         blocks=known.blocks,
-        evidence=known.tomograms[0].evidence,
+        evidence=first.evidence,
         start=start,
         options=wedge,
         device=context.device,
         checkpoints=context.checkpoints({**wedge.model_dump(mode="json"), "files": files}),
-        every_s=job.options.checkpoint_every_s,
+        every_s=options.checkpoint_every_s,
         say=context.say,
         parking=context.parking,
         ranks=context.ranks,
+        preview=LivePreview(context, options.preview_every_s, shown_A),
     )
 
 

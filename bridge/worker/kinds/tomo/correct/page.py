@@ -21,7 +21,7 @@ from ....tomograms import literature
 from ....tomograms.halves import opened_halves
 from ....tomograms.made_notes import MadeTomogram
 from ....tomograms.row_steps import RowResults
-from ....tomograms.shown_tomograms import SHOWN, before_and_after, counted, middle_sections
+from ....tomograms.shown_tomograms import SHOWN, before_and_after, counted, middle_sections, power_across_y
 from ....tomograms.wedge_evidence import TomogramEvidence
 from ....tomograms.wedge_trials import How, WedgeTrial
 
@@ -238,8 +238,4 @@ def _power(window: Any, shape: tuple[int, int, int]) -> torch.Tensor:
     reads = [min(size, most) for size, most in zip(shape, (_WINDOW, _SLICES, _WINDOW), strict=True)]
     spans = [slice((size - read) // 2, (size - read) // 2 + read) for size, read in zip(shape, reads, strict=True)]
     part = torch.from_numpy(np.asarray(window(*spans)))
-    fade = torch.hann_window(part.shape[0], False)[:, None] * torch.hann_window(part.shape[2], False)[None, :]
-    sections = (part - part.mean()).transpose(0, 1) * fade
-    power: torch.Tensor = torch.fft.fftshift(torch.fft.fft2(sections).abs().square().mean(0))
-    logarithm: torch.Tensor = (power + 1e-12 * power.max()).log()
-    return logarithm
+    return power_across_y(part)

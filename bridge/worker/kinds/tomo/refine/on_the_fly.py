@@ -18,6 +18,7 @@ from ....loop import Progress, scaled
 from ....memory import peak_bytes
 from ....report.page import as_html
 from ....tomograms.halves import wedge_of
+from ....tomograms.live_preview import LivePreview
 from ....tomograms.made_notes import state_of
 from ....tomograms.row_reading import RowReading
 from ....tomograms.wedge_evidence import TomogramEvidence, gathered
@@ -68,6 +69,7 @@ def refined_on_the_fly(job: TomoRefineJob, context: Context, method: Method) -> 
         parking=context.parking,
         ranks=context.ranks,
         hows=("anew" if start.network is None else "alone",),
+        preview=LivePreview(context, options.preview_every_s, _reduced_voxel_A(pixel_size_A, evidence)),
     )
     (trial,) = yield from scaled(_MEASURED, _TRAINED, trials.results())
     if not context.leads:
@@ -98,6 +100,10 @@ def _gathered(
             "smaller 'cube_size'"
         )
     return found, large, side
+
+
+def _reduced_voxel_A(pixel_size_A: float | None, evidence: Sequence[TomogramEvidence]) -> float | None:
+    return None if pixel_size_A is None else pixel_size_A * evidence[0].evidence.factor
 
 
 def _check_batch(options: TomoRefineOptions, context: Context) -> None:
