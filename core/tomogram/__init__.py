@@ -13,6 +13,7 @@ from .deconvolution import (
 )
 from .doubled import DoubledViews, View, random_matrices, take, take_turned
 from .empty_wedge import WedgeEvidence, angular_power, wedge_evidence
+from .ensemble import filled_spread, mean_answer
 from .glimpse import Glimpse, glimpse_of
 from .holdout import SECTOR_DEG, HeldOutScore, end_sectors, filled_agreement, held_out_score, noise_filling
 from .low_band import CoarseGrid, coarse_grid, coarsened, interpolated, remainder_weight
@@ -109,6 +110,7 @@ __all__ = [
     "fading",
     "fast_length",
     "filled_agreement",
+    "filled_spread",
     "filtered",
     "filtered_by",
     "frequencies",
@@ -119,6 +121,7 @@ __all__ = [
     "keeping",
     "mask_margin",
     "mask_measures",
+    "mean_answer",
     "mirrored_places",
     "moving",
     "new_network",

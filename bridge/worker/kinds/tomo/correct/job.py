@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -34,10 +34,10 @@ from ....tomograms.wedge_check import checked_wedge
 from ....tomograms.wedge_correction import corrected_tomogram
 from ....tomograms.wedge_evidence import Gathered, TomogramEvidence, gathered
 from ....tomograms.wedge_network import OURS, StoredWedgeNetwork, network_bytes, read_wedge_network
-from ....tomograms.wedge_trials import WedgeTrial, WedgeTrials, best_of
-from .page import Corrections, held_out_table, page, warnings_of
+from ....tomograms.wedge_trials import WedgeTrial, WedgeTrials
+from .page import Corrections, ensemble_lines, held_out_table, page, spreads_of, warnings_of
 
-NETWORK = "network.safetensors"
+NETWORK, NETWORK_OF_ENSEMBLE = "network.safetensors", "network_{}.safetensors"
 _COLLECTED, _MEASURED, _LEARNED, _CORRECTED = 0.05, 0.15, 0.6, 0.98
 
 
@@ -58,26 +58,28 @@ def run(job: TomoCorrectJob, context: Context) -> JobSteps:
         context.say(f"the tomograms hold no larger cubes than of {known.cube_size} voxels, so it learns from such")
     folder.mark("measure")
     trials = _trials(job, context, known, start, wedge)
-    tried = yield from scaled(_MEASURED, _LEARNED, trials.results())
-    used = best_of(tried)
+    tried, members = yield from scaled(_MEASURED, _LEARNED, trials.chosen(options.ensemble))
+    used = members[0]
     context.say(f"held-out wedge: {', '.join(map(_told, tried))}; used: {used.how}")
+    for line in ensemble_lines(members, options.ensemble):
+        context.say(line)
     if not context.leads:
         return {}
     folder.mark("learn")
-    learned = StoredWedgeNetwork(wedge.base_width, used.weights).learned(wedge, context.device)
-    tasks = [_task(one, used.how, learned, wedge, options, context) for one in known.tomograms]
-    with context.parking.holding(learned.held):
+    networks = [StoredWedgeNetwork(wedge.base_width, one.weights).learned(wedge, context.device) for one in members]
+    tasks = [_task(one, used.how, networks, wedge, options, context) for one in known.tomograms]
+    with context.parking.holding(lambda: (tensor for one in networks for tensor in one.held())):
         results = yield from scaled(_LEARNED, _CORRECTED, row_by_row(context, tasks))
     folder.mark("correct")
     peaks = peak_bytes(context.device)
-    found = Corrections(job, wedge, known.tomograms, tried, used, results, remarks, peaks, folder.seconds)
+    found = Corrections(job, wedge, known.tomograms, tried, members, results, remarks, peaks, folder.seconds)
     _write(found, context)
     tell_tables(context, table, results, update_star=options.update_star and not is_own)
     result = folder.finish(
         metrics=_metrics(found),
         options={**options.model_dump(mode="json"), "learning": wedge.model_dump(mode="json")},
-        statements=[*found.statements, *warnings_of(found)],
-        seeds={"network": wedge.seed},
+        statements=[*found.statements, *ensemble_lines(members, options.ensemble), *warnings_of(found)],
+        seeds=_seeds(wedge.seed, len(members)),
     )
     trials.clear()
     return result
@@ -113,10 +115,16 @@ def _told(trial: WedgeTrial) -> str:
     return f"{trial.how} {'-' if trial.score.score is None else f'{trial.score.score:.3f}'}"
 
 
+def _seeds(first: int, count: int) -> dict[str, int]:
+    return {"network" if index == 0 else f"network_{index + 1}": first + index for index in range(count)}
+
+
 def _write(found: Corrections, context: Context) -> None:
-    """The network, the table of curves, and the report."""
+    """The networks, the table of curves, and the report."""
     folder = context.folder
     folder.write_data(NETWORK, network_bytes(found.used.weights))
+    for number, member in enumerate(found.members[1:], 2):
+        folder.write_data(NETWORK_OF_ENSEMBLE.format(number), network_bytes(member.weights))
     folder.write_text("held_out.csv", held_out_table(found.results))
     folder.write_text(REPORT_NAME, as_html(page(found, folder.path)))
 
@@ -189,7 +197,7 @@ def _files(tomogram: Tomogram) -> list[Any]:
 def _task(
     one: TomogramEvidence,
     how: str,
-    learned: Learned,
+    networks: Sequence[Learned],
     wedge: WedgeOptions,
     options: CorrectTomogramOptions,
     context: Context,
@@ -201,7 +209,10 @@ def _task(
         "learning": wedge.model_dump(mode="json"),
         "type": options.output_type,
     }
-    steps = partial(corrected_tomogram, one, learned, wedge, options.output_type, context)
+    if len(networks) > 1:
+        made_from["networks"] = len(networks)
+    first, *more = networks
+    steps = partial(corrected_tomogram, one, first, wedge, options.output_type, context, more=more)
     return RowTask(one.tomogram, made_from, steps)
 
 
@@ -213,6 +224,8 @@ def _metrics(found: Corrections) -> dict[str, Any]:
         "network": found.used.how,
         "held_out": min(scores) if scores else None,
         "fill": max((one["fill"] for one in numbers), default=None),
+        "networks": len(found.members),
+        "spread": max(spreads_of(found), default=None),
         "reduced_by": found.evidence[0].evidence.factor,
         **{f"held_out_{one.how}": one.score.score for one in found.tried},
     }
