@@ -202,7 +202,7 @@ def _task(
     options: CorrectTomogramOptions,
     context: Context,
 ) -> RowTask:
-    made_from = {
+    made_from: dict[str, Any] = {
         "files": state_of(_files(one.tomogram)),
         "wedge": asdict(one.wedge),
         "network": how,
