@@ -34,7 +34,7 @@ def wedge_progress(
     sectors_deg: Sequence[tuple[float, float]],
     voxel_size_A: float | None = None,
 ) -> bytes:
-    """Volumes by name, a row for each, all on one grey scale and their powers on another.
+    """Volumes by name, a row for each, all on one grey scale and their powers on another, under a title of ours.
 
     Without a voxel size there is no bar of length.
     """
@@ -54,7 +54,7 @@ def wedge_progress(
             draw_scale_bar(axes[0], xy.shape[0], voxel_size_A)
     for axes, name in zip(grid[0], ("xy, across z", "xz, across y", "power, kx and kz"), strict=True):
         axes.set_title(name, fontsize=9)
-    figure.suptitle(label(title), fontsize=10)
+    figure.suptitle(title, fontsize=10)
     return png(figure)
 
 
