@@ -24,13 +24,14 @@ OutputType = Literal[
     "model",
     "table",
     "report",
+    "picture",
     "script",
     "log",
 ]
 """map, half_map, mask, tomogram: volumes (MRC); half_map has a partner of the role half1 or half2 beside it.
 fourier_volume: by Fourier voxel, the origin at the centre of the box, e.g. a 3DFSC (MRC). particles, star: tables of
 particles, other STAR files. images: a stack of images (MRC). arrays: numbers by name (.npz, or cryoDRGN's .pkl).
-model: a network (safetensors). table: CSV. script: for ChimeraX."""
+model: a network (safetensors). table: CSV. picture: PNG. script: for ChimeraX."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ class Output:
         return fnmatch.fnmatchcase(name, self.pattern)
 
 
+PREVIEW = Output(
+    "preview.png", "picture", "preview", "what a network made of the data when it was last looked at", always=False
+)
 REPORT = Output("report.html", "report", "report", "what was done and found, with figures; needs no other file")
 
 

@@ -76,6 +76,16 @@ def stored_type_field() -> Any:
     )
 
 
+def preview_every_field() -> Any:
+    """Declare how often a training is looked at."""
+    return Field(
+        30.0,
+        ge=0,
+        description="least seconds between two pictures of what the network makes of the data by now (preview.png in "
+        "the job's folder, while it learns); 0 for none",
+    )
+
+
 def without_effect_field() -> Any:
     """Declare a parameter of IsoNet's that means nothing here."""
     return Field(None, description="accepted from IsoNet's command lines; has no effect here")

@@ -13,7 +13,9 @@ from .deconvolution import (
 )
 from .doubled import DoubledViews, View, random_matrices, take, take_turned
 from .empty_wedge import WedgeEvidence, angular_power, wedge_evidence
+from .ensemble import filled_spread, mean_answer
 from .ghost_wedge import DirectionalPower, GhostWedge, SectorRatios
+from .glimpse import Glimpse, glimpse_of
 from .holdout import SECTOR_DEG, HeldOutScore, end_sectors, filled_agreement, held_out_score, noise_filling
 from .kept_out import CubePlaces, CubeShares, all_places, divided_places
 from .low_band import CoarseGrid, coarse_grid, coarsened, interpolated, remainder_weight
@@ -68,6 +70,7 @@ __all__ = [
     "DoubledViews",
     "FinishedSlab",
     "GhostWedge",
+    "Glimpse",
     "GreyScale",
     "HeldOutScore",
     "NoPosition",
@@ -118,15 +121,18 @@ __all__ = [
     "fading",
     "fast_length",
     "filled_agreement",
+    "filled_spread",
     "filtered",
     "filtered_by",
     "frequencies",
+    "glimpse_of",
     "held_out_score",
     "interpolated",
     "joined_gain",
     "keeping",
     "mask_margin",
     "mask_measures",
+    "mean_answer",
     "mirrored_places",
     "moving",
     "new_network",

@@ -217,12 +217,15 @@ class OutputFolder:
         if not self._writes:
             return
         self.open()
+        is_new = is_output and name not in self._outputs
         if is_output:
             self._claim(name)
         try:
             with whole_file(self.path / name) as descriptor:
                 write_all(descriptor, data, 0)
         except OSError as error:
+            if is_new:  # a job that can do without it has no such result
+                self._outputs.remove(name)
             raise CryobridgeError(f"{self.path / name}: cannot be written: {error.strerror}") from error
 
     def log(self, line: str) -> None:
@@ -378,7 +381,8 @@ class OutputFolder:
                 "under 'run'"
             )
         endings = (".mrc", ".csv", ".html", ".cxc", ".star", ".safetensors")
-        risky = [entry for entry in found if entry.endswith(endings) and not is_relions(entry)]
+        ours = {output.pattern for output in self.job.outputs}
+        risky = [entry for entry in found if (entry.endswith(endings) or entry in ours) and not is_relions(entry)]
         if risky:
             raise InputInvalid(
                 f"{self.path} (output) holds files that are not of this job, such as {risky[0]}; give a new folder, "

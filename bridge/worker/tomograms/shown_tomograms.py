@@ -37,6 +37,16 @@ def middle_sections(path: Path) -> Sections:
         )
 
 
+def power_across_y(part: torch.Tensor) -> torch.Tensor:
+    """Logarithm of the mean power of sections across y of a volume (z, y, x): (kz, kx) with DC in the middle."""
+    device = part.device
+    lines = [torch.hann_window(part.shape[axis], False, device=device) for axis in (0, 2)]
+    sections = (part - part.mean()).transpose(0, 1) * (lines[0][:, None] * lines[1][None, :])
+    power: torch.Tensor = torch.fft.fftshift(torch.fft.fft2(sections).abs().square().mean(0))
+    logarithm: torch.Tensor = (power + 1e-12 * power.max()).log()
+    return logarithm
+
+
 def before_and_after(
     title: str, rows: Mapping[str, Sections], pixel_size_A: float, reading: str, *, is_tile: bool = False
 ) -> Figure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,9 @@ from cryobridge.core.tomogram import (
     block_of,
     corrected,
     filled_agreement,
+    filled_spread,
     held_out_score,
+    mean_answer,
     noise_filling,
     rejoined,
 )
@@ -82,13 +84,20 @@ def corrected_tomogram(
     context: Context,
     opened: Opener = opened_halves,
     prefix: str = "",
+    more: Sequence[Learned] = (),
 ) -> RowSteps:
-    """Write a corrected tomogram; what is known of it is in the notes."""
+    """Write a corrected tomogram; what is known of it is in the notes.
+
+    Where there are more networks, the means of their answers and the first one's are used.
+    """
     name = f"{prefix}{one.tomogram.name}_corrected.mrc"
-    with opened(one.tomogram, one.wedge) as halves, answering(learned, wedge, context.device) as network:
+    with ExitStack() as held:
+        halves = held.enter_context(opened(one.tomogram, one.wedge))
+        networks = [held.enter_context(answering(each, wedge, context.device)) for each in (learned, *more)]
+        network = mean_answer(networks)
         cut, margin = blocks_of(halves, one.evidence.factor)
         yield Progress("holding sectors out", 0.02)
-        numbers = _judged(one, network, halves, middle_first(cut, halves.shape)[:_JUDGED], margin, context.device)
+        numbers = _judged(one, networks, halves, middle_first(cut, halves.shape)[:_JUDGED], margin, context.device)
         kind = stored_type(halves.header.dtype) if output_type == "input" else output_type
         amounts, directions = _Amounts(), DirectionalPower()
         with context.folder.writing(name) as descriptor:
@@ -120,18 +129,19 @@ def corrected_tomogram(
 
 def _judged(
     one: TomogramEvidence,
-    network: Answer,
+    networks: Sequence[Answer],
     halves: HalvesOfTomogram,
     parts: Sequence[VolumeBlock],
     margin: int,
     device: torch.device,
 ) -> dict[str, Any]:
     """How well sectors that were held out are filled, and what noise alone would fill in."""
-    evidence = one.evidence
+    evidence, network = one.evidence, mean_answer(networks)
     blocks = [block_of(*halves.block(part, device), one.wedge, evidence, margin, halves.transfer) for part in parts]
     score = held_out_score(network, blocks, evidence)
     both = filled_agreement(network, blocks) if evidence.paired else None
     noise = noise_filling(network, blocks, evidence) if evidence.paired else None
+    spread = filled_spread(networks, blocks, evidence) if len(networks) > 1 else None
     return {
         "factor": evidence.factor,
         "paired": evidence.paired,
@@ -143,6 +153,7 @@ def _judged(
         "held_out_agreement": _rounded(score.agreement),
         "filled_agreement": None if both is None else _rounded(both),
         "noise_filling": None if noise is None else round(noise, 4),
+        "spread": None if spread is None else round(spread, 4),
     }
 
 

@@ -104,10 +104,14 @@ class WedgedSubtomograms:
         estimates
             Of these, (some, c, c, c), normalised.
         """
+        self.filled[members] = self.filled_by(members, estimates)
+
+    def filled_by(self, members: Tensor, estimates: Tensor) -> Tensor:
+        """What `fill` would keep, (some, c, c, c), normalised."""
         measured = self.measured[members]
         # W m + (1 - W) e, by one transform.
         whole = estimates + filtered(measured - estimates, self._weights_of(members))
-        self.filled[members] = normalised(whole, by_percentile=self.by_percentile)
+        return normalised(whole, by_percentile=self.by_percentile)
 
     def pairs(self, places: Sequence[PairPlace]) -> tuple[Tensor, Tensor]:
         """What a network is shown and what it should make of it, (b, cube, cube, cube) each.

@@ -9,13 +9,14 @@ from pydantic import AliasChoices, Field, model_validator
 from ...envelope import Inputs, Job, Options
 from ...half_maps import seed_field
 from ...memory import REPORT_BYTES, MemoryEstimate, training
-from ...outputs import REPORT, Output
+from ...outputs import PREVIEW, REPORT, Output
 from ...paths import Holds, InputFile, InputFileOrFolder, InputFolder
 from ...tomogram_tables import (
     TABLE,
     StoredType,
     TomogramIndices,
     block_bytes,
+    preview_every_field,
     stored_type_field,
     tomo_idx_field,
     update_star_field,
@@ -70,6 +71,13 @@ class CorrectTomogramOptions(Options):
         "tomograms for a short time, and a held-out wedge says which does better; careful: for a longer time",
     )
     steps: int | None = Field(None, ge=0, description="training steps of each trial; as 'effort' says if empty")
+    ensemble: int = Field(
+        1,
+        ge=1,
+        le=8,
+        description="networks from different seeds, all trained as the one that did best; the mean of their answers is "
+        "the result, and the page says how far they differ",
+    )
     start: Literal["pretrained", "untrained"] = Field(
         "pretrained", description="begin with the network that comes with the program, or with one that knows nothing"
     )
@@ -128,6 +136,7 @@ class CorrectTomogramOptions(Options):
     seed: int = seed_field()
     update_star: bool = update_star_field()
     checkpoint_every_s: float = Field(60.0, ge=0, description="seconds between two checkpoints of a training")
+    preview_every_s: float = preview_every_field()
 
     @model_validator(mode="after")
     def _a_range(self) -> Self:
@@ -136,6 +145,11 @@ class CorrectTomogramOptions(Options):
             raise ValueError(f"tilt_min_deg {lowest:g} is not below tilt_max_deg {highest:g}")
         if self.start == "untrained" and self.steps is None and self.effort == "quick":
             raise ValueError("start 'untrained' learns nothing at effort 'quick'; choose 'standard' or give 'steps'")
+        if self.ensemble > 1 and (self.steps == 0 or (self.steps is None and self.effort == "quick")):
+            raise ValueError(
+                f"an ensemble of {self.ensemble} is of networks that were trained from different seeds, and nothing is "
+                "trained here; choose effort 'standard' or 'careful', give 'steps', or leave 'ensemble' out"
+            )
         return self
 
     def wedge_options(self, device: str, base_width: int | None = None) -> WedgeOptions:
@@ -167,8 +181,10 @@ class TomoCorrectJob(Job):
         Output("*_corrected.mrc", "tomogram", "corrected", "a tomogram with its wedge filled, where and as it was"),
         TABLE,
         Output("*.tlt", "table", "tilts", "tilt angles of a tomogram in one convention, in degrees", always=False),
-        Output("network.safetensors", "model", "network", "the network that was used"),
+        Output("network.safetensors", "model", "network", "the network that was used, of several the first"),
+        Output("network_*.safetensors", "model", "network_of_ensemble", "the others of an ensemble", always=False),
         Output("held_out.csv", "table", "held_out", "what was filled into held-out sectors against what was measured"),
+        PREVIEW,
         REPORT,
     )
 

@@ -12,13 +12,14 @@ from ...envelope import Inputs, Job, Options
 from ...isonet_words import ctf_treatment, pool_window, refine_method
 from ...memory import REPORT_BYTES, MemoryEstimate, training, volumes
 from ...number_lists import NumberList, SizeTriple, listed_numbers
-from ...outputs import REPORT, Output
+from ...outputs import PREVIEW, REPORT, Output
 from ...paths import Holds, InputFile, OutputFolder
 from ...tomogram_tables import (
     InputColumn,
     TomogramIndices,
     block_bytes,
     input_column_field,
+    preview_every_field,
     read_by_column,
     tomo_idx_field,
     without_effect_field,
@@ -277,6 +278,7 @@ class TomoRefineOptions(Options):
         "loss of what was kept out",
     )
     checkpoint_every_s: float = Field(120.0, gt=0, description="seconds between two checkpoints of the work")
+    preview_every_s: float = preview_every_field()
     data_dir: str | None = Field(None, description="no pairs are written to the disk")
     noise_dir: str | None = Field(None, description="noise is made when it is needed")
     preprocessing_ncpus: int | None = Field(None, description="pairs are made on the device")
@@ -371,6 +373,7 @@ class TomoRefineJob(Job):
             "what was filled into held-out sectors against what was measured",
             always=False,
         ),
+        PREVIEW,
         REPORT,
     )
 

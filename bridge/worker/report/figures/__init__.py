@@ -24,9 +24,10 @@ from .sphere import resolution_sphere, signal_sphere, view_density
 from .strips import difference_strip, volume_strip
 from .surfaces import middle_of, picture_strip, section_picture, surface_level, surface_picture
 from .training import loss_curve
-from .wedge import shell_curves, wedge_spectra
+from .wedge import SeenThrough, shell_curves, wedge_progress, wedge_spectra
 
 __all__ = [
+    "SeenThrough",
     "amplitude_ratios",
     "bars",
     "change_map",
@@ -66,5 +67,6 @@ __all__ = [
     "variance_explained",
     "view_density",
     "volume_strip",
+    "wedge_progress",
     "wedge_spectra",
 ]

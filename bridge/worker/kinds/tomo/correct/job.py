@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -28,16 +28,17 @@ from ....report.page import as_html
 from ....tomograms.collecting import collect_table
 from ....tomograms.halves import opened_halves, wedge_of
 from ....tomograms.kept_out_cubes import kept_out_or_not
+from ....tomograms.live_preview import LivePreview
 from ....tomograms.made_notes import state_of
 from ....tomograms.row_steps import RowTask, refuse_to_replace, row_by_row, tell_tables
 from ....tomograms.wedge_check import checked_wedge
 from ....tomograms.wedge_correction import corrected_tomogram
 from ....tomograms.wedge_evidence import Gathered, TomogramEvidence, gathered
 from ....tomograms.wedge_network import OURS, StoredWedgeNetwork, network_bytes, read_wedge_network
-from ....tomograms.wedge_trials import WedgeTrial, WedgeTrials, best_of
-from .page import Corrections, held_out_table, page, warnings_of
+from ....tomograms.wedge_trials import WedgeTrial, WedgeTrials
+from .page import Corrections, ensemble_lines, held_out_table, page, spreads_of, warnings_of
 
-NETWORK = "network.safetensors"
+NETWORK, NETWORK_OF_ENSEMBLE = "network.safetensors", "network_{}.safetensors"
 _COLLECTED, _MEASURED, _LEARNED, _CORRECTED = 0.05, 0.15, 0.6, 0.98
 
 
@@ -61,26 +62,28 @@ def run(job: TomoCorrectJob, context: Context) -> JobSteps:
     remarks += without_room
     folder.mark("measure")
     trials = _trials(job, context, known, start, wedge)
-    tried = yield from scaled(_MEASURED, _LEARNED, trials.results())
-    used = best_of(tried)
+    tried, members = yield from scaled(_MEASURED, _LEARNED, trials.chosen(options.ensemble))
+    used = members[0]
     context.say(f"held-out wedge: {', '.join(map(_told, tried))}; used: {used.how}")
+    for line in ensemble_lines(members, options.ensemble):
+        context.say(line)
     if not context.leads:
         return {}
     folder.mark("learn")
-    learned = StoredWedgeNetwork(wedge.base_width, used.weights).learned(wedge, context.device)
-    tasks = [_task(one, used.how, learned, wedge, options, context) for one in known.tomograms]
-    with context.parking.holding(learned.held):
+    networks = [StoredWedgeNetwork(wedge.base_width, one.weights).learned(wedge, context.device) for one in members]
+    tasks = [_task(one, used.how, networks, wedge, options, context) for one in known.tomograms]
+    with context.parking.holding(lambda: (tensor for one in networks for tensor in one.held())):
         results = yield from scaled(_LEARNED, _CORRECTED, row_by_row(context, tasks))
     folder.mark("correct")
     peaks = peak_bytes(context.device)
-    found = Corrections(job, wedge, known.tomograms, tried, used, results, remarks, peaks, folder.seconds)
+    found = Corrections(job, wedge, known.tomograms, tried, members, results, remarks, peaks, folder.seconds)
     _write(found, context)
     tell_tables(context, table, results, update_star=options.update_star and not is_own)
     result = folder.finish(
         metrics=_metrics(found),
         options={**options.model_dump(mode="json"), "learning": wedge.model_dump(mode="json")},
-        statements=[*found.statements, *warnings_of(found)],
-        seeds={"network": wedge.seed},
+        statements=[*found.statements, *ensemble_lines(members, options.ensemble), *warnings_of(found)],
+        seeds=_seeds(wedge.seed, len(members)),
     )
     trials.clear()
     return result
@@ -93,18 +96,22 @@ def _trials(
     start: StoredWedgeNetwork | None,
     wedge: WedgeOptions,
 ) -> WedgeTrials:
-    files = [state_of(_files(one.tomogram)) for one in known.tomograms]
+    files, options, first = [state_of(_files(one.tomogram)) for one in known.tomograms], job.options, known.tomograms[0]
+    with opened_halves(first.tomogram, first.wedge) as halves:
+        voxel_size_A = halves.even.pixel_size_A
+    shown_A = None if voxel_size_A is None else voxel_size_A * first.evidence.factor
     return WedgeTrials(
         blocks=known.blocks,
-        evidence=known.tomograms[0].evidence,
+        evidence=first.evidence,
         start=start,
         options=wedge,
         device=context.device,
         checkpoints=context.checkpoints({**wedge.model_dump(mode="json"), "files": files}),
-        every_s=job.options.checkpoint_every_s,
+        every_s=options.checkpoint_every_s,
         say=context.say,
         parking=context.parking,
         ranks=context.ranks,
+        preview=LivePreview(context, options.preview_every_s, shown_A),
     )
 
 
@@ -112,10 +119,16 @@ def _told(trial: WedgeTrial) -> str:
     return f"{trial.how} {'-' if trial.score.score is None else f'{trial.score.score:.3f}'}"
 
 
+def _seeds(first: int, count: int) -> dict[str, int]:
+    return {"network" if index == 0 else f"network_{index + 1}": first + index for index in range(count)}
+
+
 def _write(found: Corrections, context: Context) -> None:
-    """The network, the table of curves, and the report."""
+    """The networks, the table of curves, and the report."""
     folder = context.folder
     folder.write_data(NETWORK, network_bytes(found.used.weights))
+    for number, member in enumerate(found.members[1:], 2):
+        folder.write_data(NETWORK_OF_ENSEMBLE.format(number), network_bytes(member.weights))
     folder.write_text("held_out.csv", held_out_table(found.results))
     folder.write_text(REPORT_NAME, as_html(page(found, folder.path)))
 
@@ -188,19 +201,22 @@ def _files(tomogram: Tomogram) -> list[Any]:
 def _task(
     one: TomogramEvidence,
     how: str,
-    learned: Learned,
+    networks: Sequence[Learned],
     wedge: WedgeOptions,
     options: CorrectTomogramOptions,
     context: Context,
 ) -> RowTask:
-    made_from = {
+    made_from: dict[str, Any] = {
         "files": state_of(_files(one.tomogram)),
         "wedge": asdict(one.wedge),
         "network": how,
         "learning": wedge.model_dump(mode="json"),
         "type": options.output_type,
     }
-    steps = partial(corrected_tomogram, one, learned, wedge, options.output_type, context)
+    if len(networks) > 1:
+        made_from["networks"] = len(networks)
+    first, *more = networks
+    steps = partial(corrected_tomogram, one, first, wedge, options.output_type, context, more=more)
     return RowTask(one.tomogram, made_from, steps)
 
 
@@ -213,6 +229,8 @@ def _metrics(found: Corrections) -> dict[str, Any]:
         "held_out": min(scores) if scores else None,
         "fill": max((one["fill"] for one in numbers), default=None),
         "ghost_wedges": sum(one["ghost"] is not None for one in numbers),
+        "networks": len(found.members),
+        "spread": max(spreads_of(found), default=None),
         "reduced_by": found.evidence[0].evidence.factor,
         **{f"held_out_{one.how}": one.score.score for one in found.tried},
     }

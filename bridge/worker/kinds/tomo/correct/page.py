@@ -22,7 +22,7 @@ from ....tomograms.ghost_words import ghost_warnings, sectors_told
 from ....tomograms.halves import opened_halves
 from ....tomograms.made_notes import MadeTomogram
 from ....tomograms.row_steps import RowResults
-from ....tomograms.shown_tomograms import SHOWN, before_and_after, counted, middle_sections
+from ....tomograms.shown_tomograms import SHOWN, before_and_after, counted, middle_sections, power_across_y
 from ....tomograms.wedge_evidence import TomogramEvidence
 from ....tomograms.wedge_trials import How, WedgeTrial
 
@@ -30,6 +30,8 @@ _GOOD, _POOR = 0.5, 0.3
 """Held-out correlation, mean over shells: in simulations with a known truth it was within 0.1 of that in the wedge."""
 _TOO_MUCH = 1.1
 _OF_NOISE = 0.5
+_AS_LARGE = 1.0
+"""Of networks' differences over their mean: two of them then correlate by a half at most."""
 _WINDOW = 256
 _SLICES = 64
 _WORDS: dict[How, str] = {
@@ -42,17 +44,28 @@ _WORDS: dict[How, str] = {
 
 @dataclass(frozen=True)
 class Corrections:
-    """All that a job has found, for its page and its result."""
+    """All that a job has found, for its page and its result.
+
+    Attributes
+    ----------
+    tried, members
+        Trainings that were compared, and the networks that were used: the best of those, and others like it.
+    """
 
     job: TomoCorrectJob
     learning: WedgeOptions
     evidence: Sequence[TomogramEvidence]
     tried: Sequence[WedgeTrial]
-    used: WedgeTrial
+    members: Sequence[WedgeTrial]
     results: RowResults
     remarks: Sequence[str]
     peaks: tuple[int, int | None]
     seconds: Mapping[str, float]
+
+    @property
+    def used(self) -> WedgeTrial:
+        """The network that did best, of an ensemble the first."""
+        return self.members[0]
 
     @property
     def statements(self) -> list[str]:
@@ -85,6 +98,8 @@ def page(found: Corrections, folder: Path) -> Report:
         "by the correlation of the halves. Networks were compared by sectors of 20 degrees at the ends of the tilt "
         "range that were not shown at prediction."
     )
+    if len(found.members) > 1:
+        text += f" The answers of {len(found.members)} networks that were trained from different seeds were averaged."
     paragraphs, references = methods.write([methods.Passage(text, (literature.ISONET, literature.DEEPDEWEDGE))])
     done = len(found.results.made)
     scores = _scores(found)
@@ -95,7 +110,7 @@ def page(found: Corrections, folder: Path) -> Report:
         verdict=_verdict(found),
         facts=_facts(found),
         figures=pages,
-        statements=found.statements,
+        statements=[*found.statements, *ensemble_lines(found.members, found.job.options.ensemble)],
         methods=paragraphs,
         warnings=[*found.remarks, *warnings_of(found), *(f"{one.name}: {why}" for one, why in found.results.failed)],
         references=references,
@@ -123,7 +138,34 @@ def warnings_of(found: Corrections) -> list[str]:
                 f"{tomogram.name}: from noise alone the network fills in {numbers['noise_filling']:.2f} of what it "
                 "fills in from the data; much of the fill may be made of noise"
             )
+        spread = numbers.get("spread")
+        if spread is not None and spread > _AS_LARGE:
+            lines.append(
+                f"{tomogram.name}: the networks differ by {spread:.2f} times what their mean fills in; nothing that "
+                "only one of them shows is to be believed"
+            )
     return lines
+
+
+def ensemble_lines(members: Sequence[WedgeTrial], wanted: int) -> list[str]:
+    """What is to be said of an ensemble, one sentence; nothing where none was wanted."""
+    if wanted == 1:
+        return []
+    if len(members) == 1:
+        return [
+            f"An ensemble of {wanted} was asked for, but the network as it came did better in held-out sectors than "
+            "those that were trained; it was used alone."
+        ]
+    return [
+        f"The result is the mean of {len(members)} networks that were trained alike from different seeds; what they "
+        "have in common may still be wrong."
+    ]
+
+
+def spreads_of(found: Corrections) -> list[float]:
+    """How far the networks of an ensemble differ in each tomogram's wedge, over the amplitude of what is filled in."""
+    spreads = (made.numbers.get("spread") for _, made in found.results.made)
+    return [spread for spread in spreads if spread is not None]
 
 
 def held_out_table(results: RowResults) -> str:
@@ -177,6 +219,9 @@ def _facts(found: Corrections) -> dict[str, str]:
     for one in found.tried:
         score = "cannot be told" if one.score.score is None else f"{one.score.score:.3f}"
         facts[f"held-out wedge, {_WORDS[one.how]}"] = score
+    if len(found.members) > 1:
+        scores = ["cannot be told" if one.score.score is None else f"{one.score.score:.3f}" for one in found.members]
+        facts[f"ensemble of {len(scores)}"] = f"mean of all answers; held-out wedge of each: {', '.join(scores)}"
     for tomogram, made in found.results.made[:20]:
         numbers = made.numbers
         sectors = ", ".join(f"{low:g} to {high:g}" for low, high in numbers["sectors_deg"])
@@ -184,12 +229,17 @@ def _facts(found: Corrections) -> dict[str, str]:
         held = "cannot be told" if numbers["held_out"] is None else f"{numbers['held_out']:.2f}"
         facts[tomogram.name] = (
             f"tilts {sectors} degrees, {angstrom(numbers['pixel_size_A'])} voxels, held-out wedge {held}, "
-            f"filled {numbers['fill']:.2f}{noise}, {sectors_told(numbers)}"
+            f"filled {numbers['fill']:.2f}{noise}{_differing(numbers)}, {sectors_told(numbers)}"
         )
     host, device = found.peaks
     facts["peak memory"] = f"{host / 1e9:.2f} GB" + ("" if device is None else f", device {device / 1e9:.2f} GB")
     facts["seconds"] = ", ".join(f"{name} {value:.0f}" for name, value in found.seconds.items())
     return facts
+
+
+def _differing(numbers: Mapping[str, Any]) -> str:
+    spread = numbers.get("spread")
+    return "" if spread is None else f", networks differ by {spread:.2f} of what is filled in"
 
 
 def _of_tomogram(one: TomogramEvidence, made: MadeTomogram, folder: Path, *, is_tile: bool) -> list[Figure]:
@@ -241,8 +291,4 @@ def _power(window: Any, shape: tuple[int, int, int]) -> torch.Tensor:
     reads = [min(size, most) for size, most in zip(shape, (_WINDOW, _SLICES, _WINDOW), strict=True)]
     spans = [slice((size - read) // 2, (size - read) // 2 + read) for size, read in zip(shape, reads, strict=True)]
     part = torch.from_numpy(np.asarray(window(*spans)))
-    fade = torch.hann_window(part.shape[0], False)[:, None] * torch.hann_window(part.shape[2], False)[None, :]
-    sections = (part - part.mean()).transpose(0, 1) * fade
-    power: torch.Tensor = torch.fft.fftshift(torch.fft.fft2(sections).abs().square().mean(0))
-    logarithm: torch.Tensor = (power + 1e-12 * power.max()).log()
-    return logarithm
+    return power_across_y(part)

@@ -6,12 +6,13 @@ import itertools
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cryobridge.core.tomogram import normalised, published
+from cryobridge.core.tomogram import Glimpse, normalised, published
 from cryobridge.core.training import Learned, StepReport, Trainer, TrainingRecord, generator_at, runner
 from cryobridge.schemas.errors import BadResult, CryobridgeError
 from cryobridge.schemas.kinds.tomo.refine import TomoRefineOptions
@@ -20,6 +21,7 @@ from cryobridge.schemas.training import TrainingOptions
 from ....jobs.checkpoint import Checkpoint, Checkpoints
 from ....jobs.context import Context
 from ....loop import Progress
+from ....tomograms.live_preview import LivePreview
 from ....training.ladder import within_memory
 from .subtomograms import LoadedSubtomograms
 
@@ -100,6 +102,7 @@ class Iterations:
         self._material: published.WedgedSubtomograms | None = None
         self._drawn: tuple[int, ...] = ()
         self._pairs = 0
+        self._preview = LivePreview(context, plan.options.preview_every_s, loaded.pixel_size_A)
         self.history: list[Mapping[str, Any]] = list(plan.history)
 
     def run(self) -> Generator[Progress | None, None, published.IsoNetUNet]:
@@ -249,6 +252,8 @@ class Iterations:
                     self._parts = options.acc_batches
                     if time.monotonic() - self._saved >= plan.checkpoint_every_s:
                         self._keep(learned, course, kept)
+                    if report.step % (plan.steps_per_epoch or 1) == 0:
+                        self._preview.offer(self._title(number, report), partial(self._glimpse, number))
                     yield Progress(
                         self._words(number, report),
                         self._fraction(number, _FILLED + (1 - _FILLED) * report.step / steps),
@@ -342,6 +347,12 @@ class Iterations:
             self._context.say(f"no checkpoint: {error}")
         self._saved = time.monotonic()
 
+    def _glimpse(self, number: int) -> Glimpse:
+        """The first subtomogram of an iteration, and how the network would fill it now."""
+        material, first = self._drawn_for(number), torch.tensor([0])
+        now = material.filled_by(first, self._answer(material, first))[0]
+        return Glimpse(material.measured[0].cpu(), now.cpu(), self._loaded.wedges[self._drawn[0]])
+
     def _held(self) -> Iterator[Tensor]:
         return itertools.chain(self._network.parameters(), self._network.buffers())
 
@@ -354,6 +365,11 @@ class Iterations:
             f"iteration {number}/{options.iterations}, epoch {epoch}/{options.epochs}, step "
             f"{report.step - (epoch - 1) * steps}/{steps}, loss {report.loss:.4f}{kept_out}"
         )
+
+    def _title(self, number: int, report: StepReport) -> str:
+        options = self._plan.options
+        epoch = report.step // (options.steps_per_epoch or 1)
+        return f"iteration {number} of {options.iterations}, epoch {epoch} of {options.epochs}"
 
     def _fraction(self, number: int, share: float) -> float:
         first = self._plan.done + 1

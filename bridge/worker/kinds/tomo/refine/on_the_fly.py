@@ -19,6 +19,7 @@ from ....memory import peak_bytes
 from ....report.page import as_html
 from ....tomograms.halves import wedge_of
 from ....tomograms.kept_out_cubes import kept_out_or_not
+from ....tomograms.live_preview import LivePreview
 from ....tomograms.made_notes import state_of
 from ....tomograms.row_reading import RowReading
 from ....tomograms.wedge_evidence import TomogramEvidence, gathered
@@ -71,6 +72,7 @@ def refined_on_the_fly(job: TomoRefineJob, context: Context, method: Method) -> 
         parking=context.parking,
         ranks=context.ranks,
         hows=("anew" if start.network is None else "alone",),
+        preview=LivePreview(context, options.preview_every_s, _reduced_voxel_A(pixel_size_A, evidence)),
     )
     (trial,) = yield from scaled(_MEASURED, _TRAINED, trials.results())
     if not context.leads:
@@ -101,6 +103,10 @@ def _gathered(
             "smaller 'cube_size'"
         )
     return found, large, side
+
+
+def _reduced_voxel_A(pixel_size_A: float | None, evidence: Sequence[TomogramEvidence]) -> float | None:
+    return None if pixel_size_A is None else pixel_size_A * evidence[0].evidence.factor
 
 
 def _check_batch(options: TomoRefineOptions, context: Context) -> None:

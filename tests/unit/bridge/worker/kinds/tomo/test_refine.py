@@ -75,7 +75,7 @@ def assert_same(one: Path, other: Path) -> None:
 
 def test_it_leaves_a_network_its_settings_and_nothing_else(star: Path, tmp_path: Path) -> None:
     result, log = refine(star, tmp_path / "out", **QUICK)
-    wanted = {"model.safetensors", "refine.json", "loss.csv", "report.html"}
+    wanted = {"model.safetensors", "refine.json", "loss.csv", "preview.png", "report.html"}
     assert set(result["outputs"]) == wanted
     assert {path.name for path in (tmp_path / "out").iterdir()} == wanted | {"job.yaml", "run.log", "result.json"}
     state = json.loads((tmp_path / "out" / "refine.json").read_text())

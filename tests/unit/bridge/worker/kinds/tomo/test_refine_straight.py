@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 CPU = torch.device("cpu")
 
 QUICK: dict[str, Any] = {"batch_size": 2, "base_width": 2, "cube_size": 16, "steps": 3}
-WANTED = {"model.safetensors", "refine.json", "loss.csv", "held_out.csv", "report.html"}
+WANTED = {"model.safetensors", "refine.json", "loss.csv", "held_out.csv", "preview.png", "report.html"}
 
 
 def refine(star: Path, out: Path, inputs: dict[str, Path] | None = None, **options: Any) -> tuple[dict[str, Any], str]:
