@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cryobridge.core.tomogram import (
+    NAME,
     Glimpse,
     HeldOutScore,
     ScenePractice,
@@ -102,6 +103,10 @@ class WedgeTrials:
         What is tried; if None, all that the start allows.
     preview
         Shows how the trainings go, where they may be left off; None for no pictures.
+    way
+        How far a network goes from the start to where its training has led it: at the middle between both it does as
+        well on these tomograms, and keeps more of what it had learned before (Wortsman et al., CVPR 2022,
+        doi 10.1109/CVPR52688.2022.00780). One that began from nothing goes all the way.
     """
 
     blocks: Sequence[TomogramBlock]
@@ -116,6 +121,7 @@ class WedgeTrials:
     ranks: Ranks
     hows: Sequence[How] | None = None
     preview: LivePreview | None = None
+    way: float = 1.0
     _begun: list[_Run] = field(default_factory=list, init=False)
 
     def results(self) -> Generator[Progress | None, None, list[WedgeTrial]]:
@@ -195,10 +201,17 @@ class WedgeTrials:
                 task = WedgeTask(learned, self.blocks, options, options.seed, practice)
                 record = self._resumed(run, learned)
                 yield from self._trained(run, learned, task, record, options, share)
+                self._go_part_of_the_way(learned)
             yield Progress(f"a held-out wedge, {run.words}", begun + 0.95 * share[1])
             score = self._score(learned, options)
         seconds = time.monotonic() - started
         return WedgeTrial(run.how, weights_of(learned), record.losses, score, seconds, record.held_out)
+
+    @torch.no_grad()
+    def _go_part_of_the_way(self, learned: Learned) -> None:
+        if self.start is not None:
+            for name, value in learned.named[NAME].average.items():
+                value.copy_(torch.lerp(self.start.weights[name].to(value), value, self.way))
 
     def _held(self) -> Sequence[Tensor]:
         return [one for block in self.blocks for one in (block.halves, block.seen, block.weight)]
