@@ -31,7 +31,8 @@ STEPS: dict[str, dict[Effort, int]] = {
 PRETRAINED_WIDTH = 12
 """Channels of the first level of the network that comes with the program."""
 _MEASURED_WEIGHT = 10.0
-"""Of a network that has learned before: chosen by its scores in bench/tomogram.py, where 1 lost what was measured."""
+"""Of a network that has learned before: on two tomograms of bench/tomogram_scene.py it correlated by .899 with what was
+measured then, with a weight of 1 by .893, untouched by .894."""
 LARGEST_BLOCK = 256
 """Side of what is transformed at once of a tomogram that is not taken whole, with its margin."""
 _ARRAYS = 34
