@@ -34,7 +34,7 @@ class CubePlaces:
     count: tuple[int, int, int]
 
     def drawn(self, generator: torch.Generator) -> Tensor:
-        """A corner, (3,) int64."""
+        """The lowest corner (3,) int64 of a cube (side, side, side)."""
         steps = (int(torch.randint(count, (), generator=generator)) for count in self.count)
         return torch.tensor([start + step for start, step in zip(self.first, steps, strict=True)])
 
