@@ -51,7 +51,10 @@ def peer_run(peer, python, source, data, work, seed, settings=()):
         told = json.loads(last[-1].removeprefix("RESULT "))
         shutil.move(told["output"], work / "output.mrc")
         shutil.rmtree(scratch)
-        told |= used | {"output": str(work / "output.mrc"), "cpu_s": round(sum(told[name] for name in STEPS), 1)}
+        told |= used | {
+            "output": str((work / "output.mrc").resolve()),
+            "cpu_s": round(sum(told[name] for name in STEPS), 1),
+        }
         place.write_text(json.dumps(told, indent=1) + "\n")
     return json.loads(place.read_text())
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from .material import SignalEvidence, TomogramBlock
 from .orientations import keeping
 from .prediction import Answer, answers
-from .shells import radius, shares
+from .shells import shares
 
 
 def mean_answer(networks: Sequence[Answer]) -> Answer:
@@ -52,7 +52,7 @@ def filled_spread(networks: Sequence[Answer], blocks: Sequence[TomogramBlock], e
         raise ValueError("how far networks differ takes two of them")
     apart, together = 0.0, 0.0
     for block in blocks:
-        gain = evidence.gain.of(radius(block.shape, block.weight.device) / evidence.factor)
+        gain = evidence.reduced_gain(block.shape, block.weight.device)
         shown = torch.fft.irfftn(torch.fft.rfftn(block.halves.mean(0)) * gain, s=block.shape)
         counts = shares(block.shape, block.weight.device) * (1 - block.weight).square()
         turns = keeping(block.wedge)[:1]

@@ -149,7 +149,7 @@ class DirectionalPower:
         """
         places, cells = self._cells_of(block, evidence.factor)
         even, odd = (torch.fft.rfftn(half).flatten()[places] for half in block.halves)
-        gain = evidence.gain.of(radius(block.shape, spectrum.device).flatten()[places] / evidence.factor)
+        gain = evidence.reduced_gain(block.shape, spectrum.device).flatten()[places]
         # A Wiener filter leaves of the mean's power gain^2 (S + N), which is gain S; S is what the halves share.
         signal = even * odd.conj() * (gain if evidence.paired else gain.square())
         power = spectrum.flatten()[places].abs().square()

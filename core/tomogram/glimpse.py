@@ -10,7 +10,6 @@ from torch import Tensor
 from .material import SignalEvidence, TomogramBlock
 from .network import DIVISOR
 from .prediction import Answer
-from .shells import radius
 from .wedge import Wedge, filtered, wedge_weight
 
 _MOST = 96
@@ -46,7 +45,7 @@ def glimpse_of(network: Answer, block: TomogramBlock, evidence: SignalEvidence, 
     most
         Longest side of what is looked at, in reduced voxels.
     """
-    gain = evidence.gain.of(radius(block.shape, block.weight.device) / evidence.factor)
+    gain = evidence.reduced_gain(block.shape, block.weight.device)
     mean = block.halves.mean(0)
     inside = tuple(_middle(side, block.margin, most) for side in block.shape)
     shown = filtered(mean, gain)[inside]

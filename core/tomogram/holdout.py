@@ -18,7 +18,7 @@ from torch import Tensor
 from .material import SignalEvidence, TomogramBlock, weakened
 from .orientations import keeping
 from .prediction import Answer, answers
-from .shells import COUNT, CrossPower, Curve, radius
+from .shells import COUNT, CrossPower, Curve
 from .wedge import Wedge, wedge_weight
 
 SECTOR_DEG = 20.0
@@ -139,7 +139,7 @@ def noise_filling(network: Answer, blocks: Sequence[TomogramBlock], evidence: Si
     noise, data = 0.0, 0.0
     for block in blocks:
         turns = keeping(block.wedge)[:1]
-        gain = evidence.gain.of(radius(block.shape, block.weight.device) / evidence.factor)
+        gain = evidence.reduced_gain(block.shape, block.weight.device)
         even, odd = torch.fft.rfftn(block.halves, dim=(-3, -2, -1))
         for sign in (-1, 1):
             shown = torch.fft.irfftn((even + sign * odd) / 2 * gain, s=block.shape)

@@ -99,6 +99,10 @@ class SignalEvidence:
         """The Wiener filter of all the data: of the mean of both halves, or of the one map."""
         return joined_gain(self.agreement) if self.paired else self.agreement
 
+    def reduced_gain(self, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+        """The Wiener filter at the frequencies of a reduced block, (z, y, x // 2 + 1) for sides (z, y, x)."""
+        return self.gain.of(radius(shape, device) / self.factor)
+
     @property
     def believed_to(self) -> float:
         """The frequency from which on halves agree by less than a third, in cycles per voxel of the files."""

@@ -57,7 +57,7 @@ def corrected(network: Answer, block: TomogramBlock, evidence: SignalEvidence) -
     shape, weight = block.shape, block.weight
     turns = keeping(block.wedge)
     mean = torch.fft.rfftn(block.halves.mean(0))
-    gain = evidence.gain.of(radius(shape, weight.device) / evidence.factor)
+    gain = evidence.reduced_gain(shape, weight.device)
     shown = torch.fft.irfftn(mean * gain, s=shape, dim=(-3, -2, -1))
     measured, filling = (torch.fft.rfftn(one) for one in answers(network, shown, turns))
     if not evidence.paired:

@@ -17,15 +17,13 @@ from .shells import Curve, shares, shell_means
 from .task import SimulatedAt, edge_ramp, wedge_losses
 from .wedge import wedge_weight
 
+PLAINLY = 0.75
+"""As the network that comes with the program learned in the end, and as one practises beside a tomogram."""
 _CROPS = 3
 _SCENE_ROOM = 8
 _LEAST_AGREEMENT = 0.02
 _FEW = 3.0
 """Shells below have so few values that each of these would count for more than its noise allows."""
-
-
-PLAINLY = 0.75
-"""As the network that comes with the program learned in the end, and as one practises beside a tomogram."""
 
 
 class ScenePractice:

@@ -286,12 +286,12 @@ class TomoRefineOptions(Options):
     log_level: str | None = Field(None, description="the log says what there is to say")
     arch: str | None = Field(None, description="there is one network; see base_width")
     loss_func: str | None = Field(None, description="errors are squared, and weighted by what is signal")
-    learning_rate_min: float | None = Field(None, description="the learning rate stays as it is")
+    learning_rate_min: float | None = Field(None, description="how the learning rate goes on is fixed")
     save_interval: int | None = Field(None, description="see checkpoint_every_s")
     apply_mw_x1: bool | None = Field(None, description="the wedge is always taken from what is shown")
     do_phaseflip_input: bool | None = Field(None, description="see is_ctf_flipped")
     mixed_precision: bool | None = Field(None, description="see precision")
-    with_preview: bool | None = Field(None, description="the page shows the first tomogram")
+    with_preview: bool | None = Field(None, description="see preview_every_s")
     prev_tomo_idx: TomogramIndices | None = without_effect_field()
 
     @classmethod
